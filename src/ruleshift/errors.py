@@ -1,0 +1,5 @@
+"""The one exception family that users see: a single line that says what is wrong and what to do about it."""
+
+
+class RuleshiftError(Exception):
+    """A problem the user can fix. The message is one line and names the remedy; the CLI prints it and exits with 2."""

@@ -1,0 +1,96 @@
+"""The records that travel through ruleshift, and the legend of tensor axes.
+
+Axes, used in trailing shape comments everywhere:
+    B   sequences in a batch (one live problem, or one episode, each)
+    T   positions (tokens) along a sequence
+    N   turns, counted over all episodes of a batch
+    V   vocabulary
+    L   columns of the key-value cache
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+StopReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a policy answered in one turn.
+
+    `token_ids` are the sampled ids, the end-of-turn token included when `stop_reason` is "stop".
+    `logprobs` has one entry per token: the log-probability in nats under the distribution it was drawn from
+    at temperature 1, whatever temperature was used to draw. Both are empty for policies that do not work
+    on tokens (expert, random).
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    stop_reason: StopReason = "stop"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verifier says of one reply.
+
+    `outcome` is a short machine-readable name, `feedback` the text appended to the conversation,
+    `valid` says whether the reply follows the requested format to the letter, and `read_right` whether the
+    model stated what it was shown correctly (numbers of the cards; None where a task does not ask).
+    `found` is what the verifier computed (the value of a formula, say), as text for display.
+    """
+
+    outcome: str
+    reward: float
+    solved: bool
+    feedback: str
+    valid: bool = True
+    read_right: bool | None = None
+    found: str | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One action: the tokens appended since the last action (prompt or feedback), the reply, and its verdict."""
+
+    appended_ids: tuple[int, ...]
+    completion: Completion
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished conversation. `messages` is the whole of it in plain text, last feedback included."""
+
+    problem_id: str
+    turns: tuple[Turn, ...]
+    messages: tuple[Message, ...]
+
+    @property
+    def solved(self) -> bool:
+        return self.turns[-1].verdict.solved
+
+    @property
+    def total_reward(self) -> float:
+        return sum(turn.verdict.reward for turn in self.turns)
+
+    def solved_within(self, turns: int) -> bool:
+        """Whether one of the first `turns` replies solved the problem."""
+        return any(turn.verdict.solved for turn in self.turns[:turns])
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The conversation exactly as the policy saw and wrote it, without the feedback after the last reply."""
+        ids: list[int] = []
+        for turn in self.turns:
+            ids += turn.appended_ids + turn.completion.token_ids
+        return tuple(ids)

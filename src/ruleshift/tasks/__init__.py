@@ -1,0 +1,14 @@
+"""The tasks, by id."""
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.generalpoints.task import GeneralPoints
+from ruleshift.tasks.protocol import Task
+
+TASKS: dict[str, Task] = {"gp-l": GeneralPoints()}
+
+
+def get_task(task_id: str) -> Task:
+    """The task with this id. Raises RuleshiftError for an unknown one."""
+    if task_id not in TASKS:
+        raise RuleshiftError(f"unknown task {task_id!r}; choose from {', '.join(TASKS)}")
+    return TASKS[task_id]

@@ -1,0 +1,68 @@
+"""Dealing hands: a pure function of (split, seed, index)."""
+
+import random
+from dataclasses import dataclass
+
+from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, Rule, Split, is_heldout
+from ruleshift.tasks.generalpoints.solver import solvable
+
+
+@dataclass(frozen=True)
+class Card:
+    rank: str
+    suit: str
+
+
+@dataclass(frozen=True)
+class Deal:
+    """A hand with the rule its prompt states and the rule its verifier scores (the same but for `fake`)."""
+
+    cards: tuple[Card, ...]
+    stated: Rule
+    scored: Rule
+
+    @property
+    def ranks(self) -> tuple[str, ...]:
+        return tuple(card.rank for card in self.cards)
+
+    def numbers(self, rule: Rule) -> tuple[int, ...]:
+        """What the cards count under a rule, in the order dealt."""
+        return tuple(rule.value(card.rank) for card in self.cards)
+
+
+def stream(*parts: object) -> random.Random:
+    """A random stream of its own for these parts (the same on every machine and Python version)."""
+    return random.Random("/".join(map(str, parts)))
+
+
+def deal(split: str, seed: int, index: int) -> Deal:
+    """The hand at `index` of the endless stream (split, seed): drawn with replacement, redrawn until it belongs.
+
+    Cards are uniform over A..K as in the paper. A hand belongs when it can be solved under the rule that is scored
+    and under the rule that is stated, holds enough face cards, and its numbers are (not) among the held-out ones.
+    """
+    spec = SPLITS[split]
+    rng = stream("gp-deal", split, seed, index)
+    stated = Rule(_draw_faces(spec, rng), spec.target)
+    scored = Rule(spec.scored_faces, spec.target) if spec.scored_faces else stated
+    suits = SUITS[spec.colour]
+    while True:
+        cards = tuple(Card(rng.choice(RANKS), rng.choice(suits)) for _ in range(spec.cards))
+        hand = Deal(cards, stated, scored)
+        if sum(rank in "JQK" for rank in hand.ranks) >= spec.min_faces and _belongs(hand, spec):
+            return hand
+
+
+def _draw_faces(spec: Split, rng: random.Random) -> tuple[int, int, int]:
+    while True:
+        j, q, k = (rng.choice(pool) for pool in spec.faces)
+        if (j, q, k) not in spec.excluded:
+            return (j, q, k)
+
+
+def _belongs(hand: Deal, spec: Split) -> bool:
+    for rule in {hand.scored, hand.stated}:
+        numbers = tuple(sorted(hand.numbers(rule)))
+        if is_heldout(numbers) != (spec.multisets == "heldout") or not solvable(numbers, rule.target):
+            return False
+    return True

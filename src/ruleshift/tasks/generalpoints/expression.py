@@ -1,0 +1,130 @@
+"""Formulas over + - * / and parentheses: bounded parsing and exact evaluation of untrusted text.
+
+Grammar (no unary minus, integers only):
+    sum     = product { ("+" | "-") product }
+    product = atom { ("*" | "/") atom }
+    atom    = digits | "(" sum ")"
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_CHARACTERS = 256  # far beyond any formula over six cards; longer text is refused unread
+MAX_DIGITS = 9
+_TOKEN = re.compile(r"[0-9]+|[-+*/()]")
+_SPACE = re.compile(r"\s+")
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
+_TYPOGRAPHIC = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
+
+
+class FormulaError(ValueError):
+    """The text is not a formula. The message says why, in words fit for feedback."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A parsed formula: the integers in the order written, and the exact value (None after a division by zero)."""
+
+    numbers: tuple[int, ...]
+    value: Fraction | None
+
+
+def left_side(text: str) -> str:
+    """The text before the first `=`."""
+    return text.split("=", 1)[0]
+
+
+def parse(text: str) -> Formula:
+    """Parse and evaluate one side of an equation. Spaces are ignored; × ÷ and typographic minus signs are read.
+
+    Raises FormulaError for anything outside the grammar, for more than 256 characters, and for integers of more
+    than 9 digits. Time and memory are bounded: the text is read once, with an explicit stack.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise FormulaError(f"it is longer than {MAX_CHARACTERS} characters")
+    text = _SPACE.sub(" ", text.translate(_TYPOGRAPHIC)).strip()
+    tokens = _TOKEN.findall(text)
+    if "".join(tokens) != text.replace(" ", ""):
+        raise FormulaError("it holds something other than integers, + - * / and parentheses")
+    if not tokens:
+        raise FormulaError("it is empty")
+    if re.search(r"[0-9] +[0-9]", text):
+        raise FormulaError("two numbers stand side by side with no operator between them")
+    _check_order(tokens)
+    numbers = tuple(int(token) for token in tokens if token.isdigit())
+    return Formula(numbers, _evaluate(tokens))
+
+
+def _check_order(tokens: list[str]) -> None:
+    """Raise FormulaError unless the tokens follow the grammar."""
+    depth = 0
+    after_value = False  # whether the last token closed a value, so that an operator or ")" may follow
+    for token in tokens:
+        if token.isdigit():
+            if after_value:
+                raise FormulaError("an operator is missing before a number")
+            if len(token) > MAX_DIGITS:
+                raise FormulaError("a number is too long")
+            after_value = True
+        elif token == "(":
+            if after_value:
+                raise FormulaError("an operator is missing before a parenthesis")
+            depth += 1
+        elif token == ")":
+            if not after_value:
+                raise FormulaError("a parenthesis closes where a number should stand")
+            if depth == 0:
+                raise FormulaError("a parenthesis closes that was never opened")
+            depth -= 1
+        else:
+            if not after_value:
+                raise FormulaError(f"a number is missing before `{token}`")
+            after_value = False
+    if not after_value:
+        raise FormulaError("it ends where a number should stand")
+    if depth:
+        raise FormulaError("a parenthesis is left open")
+
+
+def _evaluate(tokens: list[str]) -> Fraction | None:
+    """Exact value of a well-formed token list (operator-precedence parsing); None after a division by zero."""
+    values: list[Fraction] = []
+    operators: list[str] = []
+
+    def reduce_once() -> bool:
+        operator, right, left = operators.pop(), values.pop(), values.pop()
+        if operator == "/" and right == 0:
+            return False
+        values.append(_apply(operator, left, right))
+        return True
+
+    for token in tokens:
+        if token.isdigit():
+            values.append(Fraction(int(token)))
+        elif token == "(":
+            operators.append(token)
+        elif token == ")":
+            while operators[-1] != "(":
+                if not reduce_once():
+                    return None
+            operators.pop()
+        else:
+            while operators and operators[-1] != "(" and _PRECEDENCE[operators[-1]] >= _PRECEDENCE[token]:
+                if not reduce_once():
+                    return None
+            operators.append(token)
+    while operators:
+        if not reduce_once():
+            return None
+    return values[0]
+
+
+def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction:
+    if operator == "+":
+        return left + right
+    if operator == "-":
+        return left - right
+    if operator == "*":
+        return left * right
+    return left / right

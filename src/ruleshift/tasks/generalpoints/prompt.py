@@ -1,0 +1,203 @@
+"""GeneralPoints in words: prompts, feedback, and replies, written and read.
+
+Three styles: `full` for language models, `terse` for small ones, `varied` (paraphrases, field order and rule
+wording drawn per problem: the prompt-diversity arm). Replies are JSON objects with `cards`, `number`, `formula`.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ruleshift.tasks.generalpoints.deal import Deal, stream
+from ruleshift.tasks.generalpoints.rules import Rule
+from ruleshift.tasks.protocol import Style
+
+if TYPE_CHECKING:
+    from ruleshift.tasks.generalpoints.verifier import Judgement
+
+MAX_REPLY = 100_000
+_COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+# ---------------------------------------------------------------- prompts
+
+
+def prompt(hand: Deal, style: Style, problem_id: str) -> str:
+    """The first user message: the rule, the hand, and the form of the reply."""
+    if style == "terse":
+        return _terse_prompt(hand)
+    if style == "varied":
+        return _varied_prompt(hand, problem_id)
+    rule, count = hand.stated, len(hand.cards)
+    return "\n".join(
+        [
+            f"You see {_COUNTS[count]} playing cards. Find an arithmetic formula over them that equals {rule.target}.",
+            "",
+            "Rules:",
+            "1. Every card counts as a number, and the number of every card is used exactly once.",
+            "2. You may use +, -, *, / and parentheses, and nothing else.",
+            f"3. A counts 1, number cards count what they show, {_face_words(rule)}.",
+            "",
+            f"Cards: {', '.join(hand.ranks)}",
+            "",
+            "Reply with a single JSON object and no other text:",
+            "{",
+            '  "cards": the cards as a list of strings,',
+            '  "number": what each card counts, as a list of integers in the same order,',
+            f'  "formula": your formula as a string that ends in "={rule.target}"',
+            "}",
+        ]
+    )
+
+
+def _face_words(rule: Rule) -> str:
+    j, q, k = rule.faces
+    if j == q == k:
+        return f"and J, Q and K each count {j}"
+    return f"and J counts {j}, Q counts {q} and K counts {k}"
+
+
+def _terse_prompt(hand: Deal) -> str:
+    j, q, k = hand.stated.faces
+    return f"J {j} Q {q} K {k} target {hand.stated.target} cards {' '.join(hand.ranks)}"
+
+
+_OPENINGS = (
+    "Make {target} out of these cards.",
+    "Here is a hand of {count} cards; combine them so that the result is {target}.",
+    "Puzzle: reach {target} with the cards below.",
+    "Your goal is the number {target}. You hold {count} cards.",
+)
+_RULES = (
+    "Each card must be used once, no more and no less; only + - * / and parentheses are permitted.",
+    "Add, subtract, multiply, divide and group with parentheses as you like, using each card a single time.",
+    "All cards take part exactly once. Operators: +, -, *, /. Parentheses may be placed freely.",
+)
+_FACES = (
+    "Card values: A=1, J={j}, Q={q}, K={k}; 2 to 10 as printed.",
+    "An ace is worth 1, a jack {j}, a queen {q} and a king {k}; the other cards are worth their number.",
+    "For picture cards, J stands for {j}, Q for {q}, K for {k}. Aces are 1.",
+)
+_HANDS = ("Cards: {cards}", "Hand: [{cards}]", "You were dealt {cards}.")
+_REPLIES = (
+    'Answer only with JSON: "cards" (list of strings), "number" (list of integers), "formula" (string ending in '
+    '"={target}").',
+    'Give one JSON object with the keys "cards", "number" and "formula"; the formula closes with "={target}".',
+)
+
+
+def _varied_prompt(hand: Deal, problem_id: str) -> str:
+    rng = stream("gp-varied", problem_id)
+    j, q, k = hand.stated.faces
+    body = [rng.choice(_RULES), rng.choice(_FACES), rng.choice(_HANDS)]
+    rng.shuffle(body)
+    text = "\n".join([rng.choice(_OPENINGS), *body, rng.choice(_REPLIES)])
+    return text.format(
+        target=hand.stated.target, count=_COUNTS[len(hand.cards)], j=j, q=q, k=k, cards=", ".join(hand.ranks)
+    )
+
+
+# ---------------------------------------------------------------- feedback
+
+
+def feedback(judgement: "Judgement", style: Style) -> str:
+    """What the verifier tells the model: what was right and what was wrong, never a solution."""
+    return _terse_feedback(judgement) if style == "terse" else _full_feedback(judgement)
+
+
+def _full_feedback(judgement: "Judgement") -> str:
+    target = judgement.target
+    if judgement.outcome == "solved":
+        return f"Correct: the formula uses every card once and equals {target}."
+    if judgement.outcome in ("illegal", "prefix"):
+        return f"The formula cannot be read: {judgement.reason}. Write a complete formula over all the cards."
+    if judgement.outcome == "unreadable":
+        return 'No formula was found. Reply with one JSON object that holds "cards", "number" and "formula".'
+    if judgement.outcome == "wrong_numbers":
+        faults = []
+        if judgement.foreign:
+            faults.append(f"it uses {_listed(judgement.foreign)} beyond what the cards offer")
+        if judgement.unused:
+            faults.append(f"it leaves out {_listed(judgement.unused)}")
+        return f"The formula is well formed, but {' and '.join(faults)}. Use the number of every card exactly once."
+    if judgement.value is None:
+        return "The formula uses every card once, but it divides by zero. Try another one."
+    return f"The formula uses every card once, but it equals {judgement.value}, not {target}. Try another one."
+
+
+def _listed(numbers: Sequence[int], at_most: int = 6) -> str:
+    shown = ", ".join(map(str, numbers[:at_most]))
+    return shown if len(numbers) <= at_most else f"{shown} and others"
+
+
+def _terse_feedback(judgement: "Judgement") -> str:
+    if judgement.outcome == "solved":
+        return "right"
+    if judgement.outcome == "wrong_value":
+        value = judgement.value
+        return "wrong value none" if value is None else f"wrong value {value}"
+    if judgement.outcome == "wrong_numbers":
+        words = ["wrong numbers"]
+        if judgement.foreign:
+            words += ["extra", *map(str, judgement.foreign[:4])]
+        if judgement.unused:
+            words += ["missing", *map(str, judgement.unused[:4])]
+        return " ".join(words)
+    return "unreadable" if judgement.outcome == "unreadable" else "illegal"
+
+
+# ---------------------------------------------------------------- replies
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What was read from a reply. `formula` is None where none was found; `valid` is the strict reading."""
+
+    formula: str | None
+    numbers: tuple[int, ...] | None
+    valid: bool
+
+
+def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, style: Style) -> str:
+    """A reply in the requested form; without spaces in the terse style."""
+    separators = (",", ":") if style == "terse" else (", ", ": ")
+    fields = {"cards": list(ranks), "number": list(numbers), "formula": formula}
+    return json.dumps(fields, separators=separators)
+
+
+# Tolerant reading: the last field of each name, quoted in any way, inside any amount of other text. All runs are
+# bounded, so that reading is linear in the length of the reply.
+_FORMULA = re.compile(r"""formula["']?\s{0,20}[:=]\s{0,20}(?:"([^"\n]{0,400})"|'([^'\n]{0,400})'|([^"'\n},]{1,400}))""")
+_NUMBERS = re.compile(r"""numbers?["']?\s{0,20}[:=]\s{0,20}\[([^\[\]]{0,200})\]""")
+
+
+def read_reply(text: str) -> Reply:
+    """Read a model's reply. Never raises; text beyond 100,000 characters is not read."""
+    if len(text) > MAX_REPLY:
+        return Reply(None, None, False)
+    fields = _strict(text)
+    if fields is not None:
+        return Reply(fields["formula"], tuple(fields["number"]), True)
+    formulas = _FORMULA.findall(text)
+    formula = next((part.strip() for part in formulas[-1] if part.strip()), None) if formulas else None
+    lists = _NUMBERS.findall(text)
+    numbers = tuple(int(run) for run in re.findall(r"\b[0-9]{1,9}\b", lists[-1])) if lists else None
+    return Reply(formula, numbers, False)
+
+
+def _strict(text: str) -> dict | None:
+    """The fields of a reply in exactly the requested form, else None."""
+    if len(text) > 4_000 or text.count("[") > 10 or text.count("{") > 1:
+        return None
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or set(fields) != {"cards", "number", "formula"}:
+        return None
+    cards, numbers, formula = fields["cards"], fields["number"], fields["formula"]
+    right = isinstance(formula, str) and isinstance(cards, list) and isinstance(numbers, list)
+    if not right or not all(isinstance(card, str) for card in cards) or not all(type(n) is int for n in numbers):
+        return None
+    return fields

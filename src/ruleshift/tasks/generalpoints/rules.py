@@ -1,0 +1,102 @@
+"""GeneralPoints rules and splits, as data.
+
+A rule says what J, Q and K count as, which target is to be reached, and with how many cards.
+A split says which rule the prompt states, which rule the verifier scores, and which hands may be dealt.
+"""
+
+import hashlib
+import itertools
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
+SUITS = {"black": ("clubs", "spades"), "red": ("hearts", "diamonds")}
+HELDOUT_SHARE = 0.15
+
+Faces = tuple[int, int, int]
+Multisets = Literal["seen", "heldout"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What J, Q, K count as (`faces`), and the `target` to reach."""
+
+    faces: Faces = (10, 10, 10)
+    target: int = 24
+
+    def value(self, rank: str) -> int:
+        """The number that a card of this rank counts as (an ace counts 1)."""
+        index = RANKS.index(rank)
+        return self.faces[index - 10] if index >= 10 else index + 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which deals belong to a split.
+
+    `faces` holds, for J, Q and K in turn, the values to draw from (one value each for a fixed rule); draws in
+    `excluded` are redrawn. `scored_faces` is set only where the verifier wants another rule than the prompt states.
+    Only hands with `min_faces` face cards or more are dealt, and only multisets of numbers that are (`heldout`)
+    or are not (`seen`) among the fixed share that no training ever sees.
+    """
+
+    description: str
+    faces: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]] = ((10,), (10,), (10,))
+    excluded: frozenset[Faces] = field(default=frozenset(), repr=False)
+    scored_faces: Faces | None = None
+    target: int = 24
+    cards: int = 4
+    min_faces: int = 0
+    multisets: Multisets = "seen"
+    colour: str = "black"
+
+
+def _fixed(j: int, q: int, k: int) -> tuple[tuple[int], tuple[int], tuple[int]]:
+    return ((j,), (q,), (k,))
+
+
+_POOL = tuple(range(1, 11)) + 7 * (11, 12, 13)  # makes 11, 12, 13 about as frequent in hands as 1 to 10
+_LARGE = tuple(range(14, 20))
+VALIDATION_FACES: tuple[Faces, ...] = ((9, 11, 13), (13, 8, 12))
+_NOT_PRETRAINED = frozenset(
+    {(10, 10, 10), (12, 12, 12), *VALIDATION_FACES, *itertools.permutations((11, 12, 13))}  # type: ignore[arg-type]
+)
+
+SPLITS: dict[str, Split] = {
+    "train": Split("training deals: J, Q, K count 10"),
+    "id-val": Split("validation deals of the training rule"),
+    "id": Split("test deals of the training rule: J, Q, K count 10"),
+    "rule-ood": Split("J, Q, K count 11, 12, 13; at least one face card", _fixed(11, 12, 13), min_faces=1),
+    "heldout": Split("training rule, number multisets that no training sees", multisets="heldout"),
+    "rule-ood-heldout": Split(
+        "J, Q, K count 11, 12, 13; number multisets that no training sees",
+        _fixed(11, 12, 13),
+        min_faces=1,
+        multisets="heldout",
+    ),
+    "all-12": Split("J, Q, K all count 12; at least one face card", _fixed(12, 12, 12), min_faces=1),
+    "large": Split("J, Q, K count 14 to 19, drawn for each deal; at least one face card", (_LARGE,) * 3, min_faces=1),
+    "target-36": Split("training rule, target 36", target=36),
+    "five-cards": Split("training rule, five cards", cards=5),
+    "fake": Split(
+        "the prompt states J, Q, K = 11, 12, 13 and the verifier scores 10: measures memorisation",
+        _fixed(11, 12, 13),
+        scored_faces=(10, 10, 10),
+        min_faces=1,
+    ),
+    "val-shift-a": Split("validation shift: J, Q, K count 9, 11, 13", _fixed(9, 11, 13), min_faces=1),
+    "val-shift-b": Split("validation shift: J, Q, K count 13, 8, 12", _fixed(13, 8, 12), min_faces=1),
+    "pretrain": Split(
+        "pretraining deals: J, Q, K drawn from 1..13, without any rule of a training, validation or test split",
+        (_POOL,) * 3,
+        excluded=_NOT_PRETRAINED,
+    ),
+}
+
+
+@lru_cache(maxsize=200_000)
+def is_heldout(numbers: tuple[int, ...]) -> bool:
+    """Whether this multiset of numbers (sorted ascending) belongs to the fixed share that no training ever sees."""
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8, person=b"gp-heldout").digest()
+    return int.from_bytes(digest, "big") < HELDOUT_SHARE * 2**64

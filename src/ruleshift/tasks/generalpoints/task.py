@@ -1,0 +1,96 @@
+"""GeneralPoints in text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Message, Verdict
+from ruleshift.tasks.generalpoints import prompt
+from ruleshift.tasks.generalpoints.deal import Deal, deal, stream
+from ruleshift.tasks.generalpoints.rules import SPLITS
+from ruleshift.tasks.generalpoints.solver import solve
+from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, Judgement, judge
+from ruleshift.tasks.protocol import Style
+
+
+@dataclass(frozen=True)
+class GeneralPointsProblem:
+    """One hand. See `GeneralPoints` for the data sheet."""
+
+    id: str
+    hand: Deal
+    style: Style
+    compat: str = "fixed"
+
+    def context(self) -> tuple[Message, ...]:
+        return (Message("user", prompt.prompt(self.hand, self.style, self.id)),)
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        read = prompt.read_reply(reply)
+        target = self.hand.scored.target
+        if read.formula is None:
+            judgement = Judgement("unreadable", -3.0, target)
+        else:
+            judgement = judge(read.formula, self.hand.numbers(self.hand.scored), target, self.compat)
+        verdict = judgement.verdict(self.style)
+        penalty = BUDGET_SPENT if last and not verdict.solved else 0.0
+        read_right = read.numbers == self.hand.numbers(self.hand.scored)
+        return replace(verdict, reward=verdict.reward + penalty, valid=read.valid, read_right=read_right)
+
+    def gold(self) -> str:
+        """An expert's reply: one of the distinct solutions under the rule that is scored, drawn per problem."""
+        formula = stream("gp-gold", self.id).choice(self.solutions)
+        return self.reply(f"{formula}={self.hand.scored.target}")
+
+    def reply(self, formula: str) -> str:
+        """A reply that reads the cards right (under the rule that is scored) and gives this formula."""
+        return prompt.write_reply(self.hand.ranks, self.hand.numbers(self.hand.scored), formula, self.style)
+
+    @cached_property
+    def solutions(self) -> tuple[str, ...]:
+        return solve(self.hand.numbers(self.hand.scored), self.hand.scored.target)
+
+    def describe(self) -> Mapping[str, object]:
+        hand = self.hand
+        return {
+            "cards": list(hand.ranks),
+            "suits": [card.suit for card in hand.cards],
+            "stated_faces": list(hand.stated.faces),
+            "scored_faces": list(hand.scored.faces),
+            "target": hand.scored.target,
+            "solutions": list(self.solutions),
+        }
+
+
+@dataclass(frozen=True)
+class GeneralPoints:
+    """GeneralPoints in text, `gp-l`.
+
+    Description: four cards are dealt; the model writes a formula over their numbers that equals 24. The prompt
+        states what J, Q and K count as. Training counts them as 10; the shifted test as 11, 12 and 13.
+    Observation: the rule, the target and the ranks of the cards, in one user message; after a failed attempt the
+        verifier's feedback as a further user message.
+    Action: one reply, a JSON object with `cards`, `number` and `formula`.
+    Start: ranks uniform over A..K with replacement, redrawn until the hand can be solved and belongs to the split.
+    Rewards (`compat="fixed"`): +5 solved; -1 legal, wrong value; -2 wrong numbers; -3 illegal or no formula found;
+        a further -1 when the verification budget is spent. `compat="official"`: those of the official code.
+    End: solved, or the verification budget (5 by default) is spent.
+    Splits: `ruleshift.tasks.generalpoints.rules.SPLITS`.
+    Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.1 and appendix A.
+    Versions: 1.0 first release.
+    """
+
+    id: str = "gp-l"
+    version: str = "1.0"
+    default_turns: int = 5
+    compat: str = "fixed"
+
+    def splits(self) -> Mapping[str, str]:
+        return {name: split.description for name, split in SPLITS.items()}
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsProblem:
+        if split not in SPLITS:
+            raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
+        name = f"{self.id}/{split}/{seed}/{index}"
+        return GeneralPointsProblem(name, deal(split, seed, index), style, self.compat)

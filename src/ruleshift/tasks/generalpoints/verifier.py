@@ -1,0 +1,81 @@
+"""The GeneralPoints verifier.
+
+Two modes. `fixed` (default) gives the paper's rewards, one outcome per formula, in exact arithmetic:
+    solved +5 | wrong_value -1 | wrong_numbers -2 | illegal -3
+`official` gives the reward of the official code for every string (see `official.py`).
+`docs/deviations.md` lists the differences.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ruleshift.records import Verdict
+from ruleshift.tasks.generalpoints import expression
+from ruleshift.tasks.generalpoints.official import official_judgement
+from ruleshift.tasks.generalpoints.prompt import feedback
+from ruleshift.tasks.protocol import Style
+
+REWARDS = {"solved": 5.0, "wrong_value": -1.0, "wrong_numbers": -2.0, "illegal": -3.0}
+BUDGET_SPENT = -1.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is right and wrong with a formula, before it is put into words.
+
+    `foreign` are numbers in the formula that are on no card (or used more often than dealt), `unused` those of
+    the hand that the formula leaves out; `reason` says why an illegal formula cannot be read.
+    """
+
+    outcome: str
+    reward: float
+    target: int
+    value: Fraction | None = None
+    foreign: tuple[int, ...] = ()
+    unused: tuple[int, ...] = ()
+    reason: str = ""
+
+    def verdict(self, style: Style = "full") -> Verdict:
+        found = None if self.value is None else str(self.value)
+        return Verdict(self.outcome, self.reward, self.outcome == "solved", feedback(self, style), found=found)
+
+
+def verify_formula(formula: str, numbers: Sequence[int], target: int = 24, compat: str = "fixed") -> Verdict:
+    """Judge a formula over a hand.
+
+    formula: any text; what follows the first `=` is not looked at. numbers: what the cards count.
+    compat: "fixed" or "official". Never raises on any formula and never evaluates it as code; any text up to
+    100,000 characters is judged in bounded time. Raises ValueError for an unknown compat mode.
+    """
+    return judge(formula, numbers, target, compat).verdict()
+
+
+def judge(formula: str, numbers: Sequence[int], target: int = 24, compat: str = "fixed") -> Judgement:
+    """As `verify_formula`, with the details."""
+    if compat not in ("fixed", "official"):
+        raise ValueError(f"compat must be 'fixed' or 'official', not {compat!r}")
+    judgement = _judge_fixed(expression.left_side(formula), numbers, target)
+    if compat == "official":
+        outcome, reward = official_judgement(formula, numbers, target)
+        reason = judgement.reason or "it cannot be evaluated"
+        fields = (judgement.value, judgement.foreign, judgement.unused)
+        return Judgement(outcome, reward, target, *fields, reason=reason)
+    return judgement
+
+
+def _judge_fixed(text: str, numbers: Sequence[int], target: int) -> Judgement:
+    def result(outcome: str, **details: object) -> Judgement:
+        return Judgement(outcome, REWARDS[outcome], target, **details)  # type: ignore[arg-type]
+
+    try:
+        formula = expression.parse(text)
+    except expression.FormulaError as error:
+        return result("illegal", reason=str(error))
+    used, dealt = Counter(formula.numbers), Counter(numbers)
+    if used != dealt:
+        foreign = tuple(sorted((used - dealt).elements()))
+        unused = tuple(sorted((dealt - used).elements()))
+        return result("wrong_numbers", value=formula.value, foreign=foreign, unused=unused)
+    return result("solved" if formula.value == target else "wrong_value", value=formula.value)

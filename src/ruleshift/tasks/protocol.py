@@ -1,0 +1,53 @@
+"""What a task is. A new task needs one class with these members and one entry in `ruleshift.tasks.TASKS`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from ruleshift.records import Message, Verdict
+
+Style = Literal["full", "terse", "varied"]
+
+
+class Problem(Protocol):
+    """One instance of a task: a pure function of (split, seed, index), used for one conversation."""
+
+    @property
+    def id(self) -> str:
+        """Unique name; the seed of everything random about the conversation is derived from it."""
+        ...
+
+    def context(self) -> Sequence[Message]:
+        """The conversation before the first reply."""
+        ...
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        """Judge a reply. `last` says that the verification budget is spent with it. Never raises on any text."""
+        ...
+
+
+class TaskProblem(Problem, Protocol):
+    """A problem of a built-in task also knows an expert's answer."""
+
+    def gold(self) -> str:
+        """A reply that earns full marks."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """Plain facts for data files and report pages (cards, rule, ...)."""
+        ...
+
+
+class Task(Protocol):
+    """A family of problems. The class docstring is its data sheet."""
+
+    id: str
+    version: str
+    default_turns: int
+
+    def splits(self) -> Mapping[str, str]:
+        """Split names with a one-line description each."""
+        ...
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
+        """The problem at `index` of the endless stream (split, seed). Raises RuleshiftError for an unknown split."""
+        ...
