@@ -32,6 +32,10 @@ class TaskProblem(Problem, Protocol):
         """A reply that earns full marks."""
         ...
 
+    def guess(self, draw: int) -> str:
+        """A reply in the right form with chance content; `draw` picks which."""
+        ...
+
     def describe(self) -> Mapping[str, object]:
         """Plain facts for data files and report pages (cards, rule, ...)."""
         ...

@@ -7,14 +7,17 @@ Grammar (no unary minus, integers only):
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 MAX_CHARACTERS = 256  # far beyond any formula over six cards; longer text is refused unread
 MAX_DIGITS = 9
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
 _SPACE = re.compile(r"\s+")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
+Number = TypeVar("Number", Fraction, float)
 _TYPOGRAPHIC = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
 
 
@@ -51,12 +54,19 @@ def parse(text: str) -> Formula:
         raise FormulaError("it is empty")
     if re.search(r"[0-9] +[0-9]", text):
         raise FormulaError("two numbers stand side by side with no operator between them")
-    _check_order(tokens)
+    check_order(tokens)
+    if any(len(token) > MAX_DIGITS for token in tokens):
+        raise FormulaError("a number is too long")
     numbers = tuple(int(token) for token in tokens if token.isdigit())
-    return Formula(numbers, _evaluate(tokens))
+    return Formula(numbers, evaluate(tokens, fraction))
 
 
-def _check_order(tokens: list[str]) -> None:
+def fraction(digits: str) -> Fraction:
+    """A digit run as an exact number (without the cost of Fraction's own reading of text)."""
+    return Fraction(int(digits))
+
+
+def check_order(tokens: list[str]) -> None:
     """Raise FormulaError unless the tokens follow the grammar."""
     depth = 0
     after_value = False  # whether the last token closed a value, so that an operator or ")" may follow
@@ -64,8 +74,6 @@ def _check_order(tokens: list[str]) -> None:
         if token.isdigit():
             if after_value:
                 raise FormulaError("an operator is missing before a number")
-            if len(token) > MAX_DIGITS:
-                raise FormulaError("a number is too long")
             after_value = True
         elif token == "(":
             if after_value:
@@ -87,9 +95,12 @@ def _check_order(tokens: list[str]) -> None:
         raise FormulaError("a parenthesis is left open")
 
 
-def _evaluate(tokens: list[str]) -> Fraction | None:
-    """Exact value of a well-formed token list (operator-precedence parsing); None after a division by zero."""
-    values: list[Fraction] = []
+def evaluate(tokens: list[str], number: Callable[[str], Number]) -> Number | None:
+    """Value of a well-formed token list (operator-precedence parsing); None after a division by zero.
+
+    `number` makes a number of a digit run: `fraction` for exact arithmetic, `int` for Python's own.
+    """
+    values: list[Number] = []
     operators: list[str] = []
 
     def reduce_once() -> bool:
@@ -101,7 +112,7 @@ def _evaluate(tokens: list[str]) -> Fraction | None:
 
     for token in tokens:
         if token.isdigit():
-            values.append(Fraction(int(token)))
+            values.append(number(token))
         elif token == "(":
             operators.append(token)
         elif token == ")":
@@ -120,7 +131,7 @@ def _evaluate(tokens: list[str]) -> Fraction | None:
     return values[0]
 
 
-def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction:
+def _apply(operator: str, left: Number, right: Number) -> Number:
     if operator == "+":
         return left + right
     if operator == "-":

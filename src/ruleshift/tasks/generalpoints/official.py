@@ -1,25 +1,35 @@
 """The reward of the paper's official environment, for every string, quirks included.
 
 The text before the first `=` is cut into digit runs and `+ - * / ( )`. If joining them does not give the text
-back: -3. Otherwise every token that may not follow its predecessor adds -3; a value that is on no card adds -2
-once, or else a value used too often adds -2 once; a value left out adds -2 once. Any sum but 0 is the reward.
-With a sum of 0: +5 if the value (in floating point) equals the target, +1 if the text cannot be evaluated and is a
-strict prefix of a listed solution, -1 otherwise.
+back: -3. Otherwise every token that may not follow its predecessor adds -3, and so does a `)` with nothing open; a
+value that is on no card adds -2 once, or else a value used too often adds -2 once; a value left out adds -2 once.
+Any sum but 0 is the reward. With a sum of 0:
+
+    +5  the value, in floating point, equals the target
+    +1  the text cannot be evaluated and is a strict prefix of a listed solution
+     0  the text is a listed solution whose floating-point value misses the target, such as 8/(3-8/3)
+    -1  everything else
+
+Listed solutions have no parentheses, one pair around two or more neighbouring numbers but not all, or two pairs
+around the first two and the next two numbers; they never nest.
 
 Counting is done on arrays, so that 100,000 characters take a few milliseconds.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from fractions import Fraction
+from dataclasses import dataclass
 
 import numpy as np
 
 from ruleshift.tasks.generalpoints import expression
 
 _NUMBER, _OPERATOR, _OPEN, _CLOSE, _START = range(5)
-_CLASS = {"n": _NUMBER, "o": _OPERATOR, "(": _OPEN, ")": _CLOSE}
+_KIND = np.zeros(128, dtype=np.int8)  # by character code; what is not listed here is a digit
+for _letter, _kind in zip("+-*/()", (*4 * (_OPERATOR,), _OPEN, _CLOSE), strict=True):
+    _KIND[ord(_letter)] = _kind
 # _MAY_FOLLOW[previous][token]
 _MAY_FOLLOW = np.zeros((5, 4), dtype=bool)
 for _previous, _tokens in {
@@ -31,157 +41,144 @@ for _previous, _tokens in {
 }.items():
     _MAY_FOLLOW[_previous, list(_tokens)] = True
 
-_DIGITS = re.compile(r"[0-9]+")
-_OPERATORS = str.maketrans("+-*/", "oooo")
-_PYTHON_NESTING = 90  # deeper parentheses make the official code's evaluation fail
+_LEGAL = re.compile(r"[-+*/()\d]*")  # \d: digits of every script, as in the official code
+_TOKEN = re.compile(r"[0-9]+|[-+*/()]")
+_PYTHON_NESTING = 200  # deeper parentheses make the official code's evaluation fail
 
 
-def official_judgement(formula: str, numbers: Sequence[int], target: int) -> tuple[str, float]:
-    """(outcome, reward) of the official environment for a formula over the numbers of a hand."""
+@dataclass(frozen=True)
+class OfficialJudgement:
+    """Outcome and reward of the official environment.
+
+    `value` is what floating point makes of a formula that could be evaluated; `reason` says why another one is
+    refused, where the exact parser would not refuse it.
+    """
+
+    outcome: str
+    reward: float
+    value: float | None = None
+    reason: str = ""
+
+
+def official_judgement(formula: str, numbers: Sequence[int], target: int) -> OfficialJudgement:
+    """Judge a formula over the numbers of a hand as the official environment does."""
     text = expression.left_side(formula)
-    if re.fullmatch(r"[-+*/()0-9]*", text) is None:
-        return "illegal", -3.0
-    illegal = -3.0 * _violations(text)
-    misused = -2.0 * _number_faults(text, numbers)
-    if illegal:
-        return "illegal", illegal + misused
+    if _LEGAL.fullmatch(text) is None:
+        reason = "only digits, + - * / and parentheses may stand in it, and no spaces"
+        return OfficialJudgement("illegal", -3.0, reason=reason)
+    plain = text if text.isascii() else _ascii_digits(text)
+    violations, nesting = _walk(plain)
+    misused = -2.0 * _number_faults(plain, numbers)
+    if violations:
+        return OfficialJudgement("illegal", -3.0 * violations + misused)
     if misused:
-        return "wrong_numbers", misused
-    value = _float_value(text)
-    if value is not None:
-        return ("solved", 5.0) if value == target else ("wrong_value", -1.0)
-    if _is_prefix_of_listed(text, target):
-        return "prefix", 1.0
-    return "wrong_value", -1.0
+        return OfficialJudgement("wrong_numbers", misused)
+    if plain != text or nesting > _PYTHON_NESTING:
+        return OfficialJudgement("wrong_value", -1.0)
+    return _judge_value(_TOKEN.findall(text), target)
 
 
-def _violations(text: str) -> int:
-    """How many tokens may not follow their predecessor, or close a parenthesis that is not open."""
-    shape = _DIGITS.sub("n", text).translate(_OPERATORS)
-    if not shape:
-        return 0
-    raw = np.frombuffer(shape.encode("ascii"), dtype=np.uint8)
-    lookup = np.zeros(128, dtype=np.int64)
-    for letter, kind in _CLASS.items():
-        lookup[ord(letter)] = kind
-    tokens = lookup[raw]
+def _judge_value(tokens: list[str], target: int) -> OfficialJudgement:
+    """The verdict on legal tokens that use every card once."""
+    if any(_leading_zero(token) for token in tokens):
+        return OfficialJudgement("wrong_value", -1.0, reason="a number starts with a zero")
+    value = _float_value(tokens)
+    if value is None:
+        prefix = _is_listed([*tokens, ")"], target)
+        return OfficialJudgement("prefix", 1.0) if prefix else OfficialJudgement("wrong_value", -1.0)
+    if value == target:
+        return OfficialJudgement("solved", 5.0, value)
+    return OfficialJudgement("wrong_value", 0.0 if _is_listed(tokens, target) else -1.0, value)
+
+
+def _ascii_digits(text: str) -> str:
+    """The same text with the digits of other scripts written in ASCII."""
+    return text.translate({ord(sign): str(unicodedata.decimal(sign)) for sign in set(text) if not sign.isascii()})
+
+
+def _walk(text: str) -> tuple[int, int]:
+    """How many tokens are out of place, and how deep the parentheses nest.
+
+    A token is out of place when it may not follow its predecessor, or is a `)` with nothing open. A parenthesis out
+    of place neither opens nor closes anything.
+    """
+    if not text:
+        return 0, 0
+    kinds = _KIND[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]
+    starts = np.ones(len(kinds), dtype=bool)
+    starts[1:] = (kinds[1:] != _NUMBER) | (kinds[:-1] != _NUMBER)
+    tokens = kinds[starts]
     previous = np.concatenate(([_START], tokens[:-1]))
-    bad = ~_MAY_FOLLOW[previous, tokens]
-    steps = np.where(tokens == _OPEN, 1, np.where(tokens == _CLOSE, -1, 0))
+    in_place = _MAY_FOLLOW[previous, tokens]
+    steps = np.where(in_place & (tokens == _OPEN), 1, np.where(in_place & (tokens == _CLOSE), -1, 0))
     balance = np.cumsum(steps)
-    floor = np.minimum(np.minimum.accumulate(np.concatenate(([0], balance[:-1]))), 0)
-    unopened = (tokens == _CLOSE) & (balance < floor)
-    return int(np.count_nonzero(bad | unopened))
+    lowest = np.minimum(np.minimum.accumulate(np.concatenate(([0], balance[:-1]))), 0)
+    unopened = balance < lowest
+    return int(np.count_nonzero(~in_place | unopened)), int((balance - np.minimum(lowest, balance)).max())
 
 
 def _number_faults(text: str, numbers: Sequence[int]) -> int:
     """0 to 2: one for values not dealt or (if there are none) used too often, one for values left out."""
-    used = Counter(int(run) if len(run) <= expression.MAX_DIGITS else -1 for run in _DIGITS.findall(text))
     dealt = Counter(numbers)
-    foreign = any(value not in dealt for value in used)
+    longest = max((len(str(number)) for number in dealt), default=0)
+    used: Counter[int] = Counter()
+    foreign = False
+    for run, count in Counter(re.findall("[0-9]+", text)).items():
+        digits = run.lstrip("0") or "0"
+        if len(digits) > longest or int(digits) not in dealt:
+            foreign = True
+        else:
+            used[int(digits)] += count
     overused = any(count > dealt[value] for value, count in used.items())
     left_out = any(used[value] < count for value, count in dealt.items())
     return int(foreign or overused) + int(left_out)
 
 
-def _float_value(text: str) -> float | None:
+def _leading_zero(token: str) -> bool:
+    """Whether Python refuses to read this number: a zero before other digits (zeros alone are read)."""
+    return token.startswith("0") and token.strip("0") != ""
+
+
+def _float_value(tokens: list[str]) -> float | None:
     """The value as Python computes it on plain numbers, or None where Python would fail."""
-    if re.search(r"(?<![0-9])0+[1-9]", text) or _nesting(text) > _PYTHON_NESTING:
-        return None
     try:
-        tree = _Tree(text)
-        return tree.value()
-    except (expression.FormulaError, ZeroDivisionError):
+        expression.check_order(tokens)
+        return expression.evaluate(tokens, int)
+    except (expression.FormulaError, OverflowError):
         return None
 
 
-def _nesting(text: str) -> int:
-    depth = deepest = 0
-    for letter in text:
-        if letter == "(":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif letter == ")":
-            depth -= 1
-    return deepest
+def _is_listed(tokens: list[str], target: int) -> bool:
+    """Whether tokens that use every card once are a listed solution.
 
-
-class _Tree:
-    """Recursive descent in floating point; depth is bounded by the caller."""
-
-    def __init__(self, text: str) -> None:
-        self.tokens = re.findall(r"[0-9]+|[-+*/()]", text)
-        self.next = 0
-
-    def value(self) -> float:
-        result = self._sum()
-        if self.next != len(self.tokens):
-            raise expression.FormulaError("trailing tokens")
-        return result
-
-    def _peek(self) -> str:
-        return self.tokens[self.next] if self.next < len(self.tokens) else ""
-
-    def _take(self) -> str:
-        token = self._peek()
-        self.next += 1
-        return token
-
-    def _sum(self) -> float:
-        result = self._product()
-        while self._peek() in ("+", "-"):
-            result = result + self._product() if self._take() == "+" else result - self._product()
-        return result
-
-    def _product(self) -> float:
-        result = self._atom()
-        while self._peek() in ("*", "/"):
-            result = result * self._atom() if self._take() == "*" else result / self._atom()
-        return result
-
-    def _atom(self) -> float:
-        token = self._take()
-        if token.isdigit():
-            return int(token)
-        if token != "(":
-            raise expression.FormulaError("a number is missing")
-        result = self._sum()
-        if self._take() != ")":
-            raise expression.FormulaError("a parenthesis is left open")
-        return result
-
-
-def _is_prefix_of_listed(text: str, target: int) -> bool:
-    """Whether `text`, which uses every card once, is a strict prefix of a listed solution.
-
-    All numbers being used, only closing parentheses can be missing, and listed solutions never nest: so the one
-    candidate is the text with one parenthesis closed. Listed solutions have no parentheses, one pair around two or
-    more neighbouring numbers but not all, or two pairs around the first two and the last two.
+    Once all cards are used only closing parentheses can follow, and listed solutions never nest: so the one solution
+    that a text can be a strict prefix of is the text with one parenthesis closed.
     """
+    count = sum(token.isdigit() for token in tokens)
+    if len(tokens) > 2 * count + 3 or any(token.isdigit() and token != str(int(token)) for token in tokens):
+        return False
     try:
-        formula = expression.parse(text + ")")
+        expression.check_order(tokens)
     except expression.FormulaError:
         return False
-    if formula.value != Fraction(target):
+    spans = _spans(tokens)
+    one_pair = len(spans) == 1 and 1 <= spans[0][1] - spans[0][0] < count - 1
+    if spans and not one_pair and spans != [(0, 1), (2, 3)]:
         return False
-    spans = _spans(text + ")")
-    count = len(formula.numbers)
-    if spans == [(0, 1), (count - 2, count - 1)] and count >= 4:
-        return True
-    return len(spans) == 1 and 1 <= spans[0][1] - spans[0][0] < count - 1
+    return expression.evaluate(tokens, expression.fraction) == target
 
 
-def _spans(text: str) -> list[tuple[int, int]]:
+def _spans(tokens: list[str]) -> list[tuple[int, int]]:
     """For each pair of parentheses in order of opening, the positions of the first and the last number inside."""
     spans: dict[int, tuple[int, int]] = {}
     opened: list[tuple[int, int]] = []
     count = 0
-    for order, token in enumerate(re.findall(r"[0-9]+|[()]", text)):
+    for order, token in enumerate(tokens):
         if token == "(":
             opened.append((order, count))
         elif token == ")":
             start, first = opened.pop()
             spans[start] = (first, count - 1)
         else:
-            count += 1
+            count += token.isdigit()
     return [spans[start] for start in sorted(spans)]

@@ -120,9 +120,14 @@ def _full_feedback(judgement: "Judgement") -> str:
             faults.append(f"it uses {_listed(judgement.foreign)} beyond what the cards offer")
         if judgement.unused:
             faults.append(f"it leaves out {_listed(judgement.unused)}")
-        return f"The formula is well formed, but {' and '.join(faults)}. Use the number of every card exactly once."
+        fault = f"is well formed, but {' and '.join(faults)}" if faults else "does not use the right numbers"
+        return f"The formula {fault}. Use the number of every card exactly once."
     if judgement.value is None:
-        return "The formula uses every card once, but it divides by zero. Try another one."
+        fault = f"it cannot be evaluated: {judgement.reason}" if judgement.reason else "it divides by zero"
+        return f"The formula uses every card once, but {fault}. Try another one."
+    if isinstance(judgement.value, float):
+        words = f"in floating point it comes to {judgement.value}"
+        return f"The formula uses every card once, but {words}, not {target}. Try another one."
     return f"The formula uses every card once, but it equals {judgement.value}, not {target}. Try another one."
 
 
@@ -166,10 +171,15 @@ def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, styl
     return json.dumps(fields, separators=separators)
 
 
-# Tolerant reading: the last field of each name, quoted in any way, inside any amount of other text. All runs are
-# bounded, so that reading is linear in the length of the reply.
-_FORMULA = re.compile(r"""formula["']?\s{0,20}[:=]\s{0,20}(?:"([^"\n]{0,400})"|'([^'\n]{0,400})'|([^"'\n},]{1,400}))""")
-_NUMBERS = re.compile(r"""numbers?["']?\s{0,20}[:=]\s{0,20}\[([^\[\]]{0,200})\]""")
+# Tolerant reading: the last field of each name, quoted in any way, inside any amount of other text. A quoted name wins
+# over a bare one, which may be prose. All runs are bounded and possessive, so that reading is linear in the length.
+_IS = r"""\s{0,20}+[:=]\*{0,2}+\s{0,20}+"""
+_VALUE = r"""(?:"(?P<double>[^"\n]{0,400}+)"|'(?P<single>[^'\n]{0,400}+)'|["']?+(?P<bare>[^"'\n},]{1,400}+))"""
+_FORMULA = re.compile(r"""["'`]formula["'`]""" + _IS + _VALUE, re.IGNORECASE)
+_BARE_FORMULA = re.compile(r"""formula["'`*]{0,3}+""" + _IS + _VALUE, re.IGNORECASE)
+_NUMBERS = re.compile(r"""numbers?["'`*]{0,3}+""" + _IS + r"\[([^\[\]]{0,200}+)\]", re.IGNORECASE)
+_INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
+_CURLY_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
 
 
 def read_reply(text: str) -> Reply:
@@ -179,11 +189,28 @@ def read_reply(text: str) -> Reply:
     fields = _strict(text)
     if fields is not None:
         return Reply(fields["formula"], tuple(fields["number"]), True)
-    formulas = _FORMULA.findall(text)
-    formula = next((part.strip() for part in formulas[-1] if part.strip()), None) if formulas else None
-    lists = _NUMBERS.findall(text)
-    numbers = tuple(int(run) for run in re.findall(r"\b[0-9]{1,9}\b", lists[-1])) if lists else None
-    return Reply(formula, numbers, False)
+    text = text.translate(_CURLY_QUOTES)
+    found = _last(_FORMULA, text) or _last(_BARE_FORMULA, text)
+    lists = _last(_NUMBERS, text)
+    numbers = tuple(int(run) for run in _INTEGER.findall(lists[1])) if lists else None
+    return Reply(_formula_text(found) if found else None, numbers, False)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    match = None
+    for match in pattern.finditer(text):  # noqa: B007
+        pass
+    return match
+
+
+def _formula_text(found: re.Match[str]) -> str:
+    """The value of a matched field, JSON escapes resolved where they can be."""
+    if found["double"] is None:
+        return (found["single"] or found["bare"] or "").strip(" \t\r`$")
+    try:
+        return str(json.loads(f'"{found["double"]}"')).strip()
+    except ValueError:
+        return found["double"].strip()
 
 
 def _strict(text: str) -> dict | None:

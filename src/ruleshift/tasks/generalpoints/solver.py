@@ -72,21 +72,21 @@ def _reach(hand: Hand, wanted: Value) -> Iterator[Node]:
     """Formulas over the whole hand with this value (repeats possible)."""
     if len(hand) == 1:
         if wanted == Value(hand[0], 1):
-            yield _number(hand[0])
+            yield number_node(hand[0])
         return
     for small, rest in _splits(hand):
         for value, nodes in _table(small).items():
             for partner, operator, swap in _partners(value, wanted):
                 for other in _lookup(rest, partner):
                     for node in nodes.values():
-                        yield _join(operator, other, node) if swap else _join(operator, node, other)
+                        yield join(operator, other, node) if swap else join(operator, node, other)
             if value.numerator == 0 == wanted.numerator:  # zero times, or divided by, anything
                 for partner, others in _table(rest).items():
                     for other in others.values():
                         for node in nodes.values():
-                            yield _join("*", node, other)
+                            yield join("*", node, other)
                             if partner.numerator:
-                                yield _join("/", node, other)
+                                yield join("/", node, other)
 
 
 def _lookup(hand: Hand, wanted: Value) -> Iterator[Node]:
@@ -101,7 +101,7 @@ def _lookup(hand: Hand, wanted: Value) -> Iterator[Node]:
 def _table(hand: Hand) -> Table:
     """Every value that the whole hand can take, with all canonical formulas for it."""
     if len(hand) == 1:
-        return {Value(hand[0], 1): {str(hand[0]): _number(hand[0])}}
+        return {Value(hand[0], 1): {str(hand[0]): number_node(hand[0])}}
     table: Table = {}
     for small, rest in _splits(hand):
         for a, nodes_a in _table(small).items():
@@ -110,7 +110,7 @@ def _table(hand: Hand) -> Table:
                     found = table.setdefault(value, {})
                     for x in nodes_a.values():
                         for y in nodes_b.values():
-                            node = _join(operator, y, x) if swap else _join(operator, x, y)
+                            node = join(operator, y, x) if swap else join(operator, x, y)
                             found[node.text] = node
     return table
 
@@ -155,6 +155,7 @@ def _partners(a: Value, wanted: Value) -> Iterator[tuple[Value, str, bool]]:
     if w and p:
         yield _ratio(p * v, q * w), "/", False
 
+
 def _ratio(numerator: int, denominator: int) -> Value:
     if denominator < 0:
         numerator, denominator = -numerator, -denominator
@@ -163,7 +164,7 @@ def _ratio(numerator: int, denominator: int) -> Value:
 
 
 @lru_cache(maxsize=1_000)
-def _number(number: int) -> Node:
+def number_node(number: int) -> Node:
     return Node(str(number), "n", (), ())
 
 
@@ -171,7 +172,7 @@ def _order(node: Node) -> tuple[bool, int, str]:
     return (node.kind != "n", -int(node.text) if node.kind == "n" else 0, node.text)
 
 
-def _join(operator: str, left: Node, right: Node) -> Node:
+def join(operator: str, left: Node, right: Node) -> Node:
     """The canonical form of `left operator right`."""
     kind = "+" if operator in "+-" else "*"
     left_plain, left_inverse = (left.plain, left.inverse) if left.kind == kind else ((left,), ())

@@ -43,6 +43,14 @@ class GeneralPointsProblem:
         formula = stream("gp-gold", self.id).choice(self.solutions)
         return self.reply(f"{formula}={self.hand.scored.target}")
 
+    def guess(self, draw: int) -> str:
+        """A reply that reads the cards right and joins their numbers with random operators."""
+        rng = stream("gp-guess", draw)
+        numbers = list(self.hand.numbers(self.hand.scored))
+        rng.shuffle(numbers)
+        formula = str(numbers[0]) + "".join(rng.choice("+-*/") + str(number) for number in numbers[1:])
+        return self.reply(f"{formula}={self.hand.scored.target}")
+
     def reply(self, formula: str) -> str:
         """A reply that reads the cards right (under the rule that is scored) and gives this formula."""
         return prompt.write_reply(self.hand.ranks, self.hand.numbers(self.hand.scored), formula, self.style)

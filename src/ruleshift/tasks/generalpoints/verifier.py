@@ -8,12 +8,12 @@ Two modes. `fixed` (default) gives the paper's rewards, one outcome per formula,
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ruleshift.records import Verdict
 from ruleshift.tasks.generalpoints import expression
-from ruleshift.tasks.generalpoints.official import official_judgement
+from ruleshift.tasks.generalpoints.official import OfficialJudgement, official_judgement
 from ruleshift.tasks.generalpoints.prompt import feedback
 from ruleshift.tasks.protocol import Style
 
@@ -25,14 +25,15 @@ BUDGET_SPENT = -1.0
 class Judgement:
     """What is right and wrong with a formula, before it is put into words.
 
-    `foreign` are numbers in the formula that are on no card (or used more often than dealt), `unused` those of
-    the hand that the formula leaves out; `reason` says why an illegal formula cannot be read.
+    `value` is exact, but for the floating-point value of a formula that only floating point judges wrong. `foreign`
+    are numbers in the formula that are on no card (or used more often than dealt), `unused` those of the hand that
+    the formula leaves out; both are empty where the formula was not read. `reason` says why it cannot be read.
     """
 
     outcome: str
     reward: float
     target: int
-    value: Fraction | None = None
+    value: Fraction | float | None = None
     foreign: tuple[int, ...] = ()
     unused: tuple[int, ...] = ()
     reason: str = ""
@@ -58,11 +59,17 @@ def judge(formula: str, numbers: Sequence[int], target: int = 24, compat: str = 
         raise ValueError(f"compat must be 'fixed' or 'official', not {compat!r}")
     judgement = _judge_fixed(expression.left_side(formula), numbers, target)
     if compat == "official":
-        outcome, reward = official_judgement(formula, numbers, target)
-        reason = judgement.reason or "it cannot be evaluated"
-        fields = (judgement.value, judgement.foreign, judgement.unused)
-        return Judgement(outcome, reward, target, *fields, reason=reason)
+        return _with_official_reward(judgement, official_judgement(formula, numbers, target))
     return judgement
+
+
+def _with_official_reward(exact: Judgement, official: OfficialJudgement) -> Judgement:
+    """The official outcome and reward, explained by what the exact reading found."""
+    value: Fraction | float | None = None if official.reason else exact.value
+    if official.outcome == "wrong_value" and exact.value in (None, exact.target):
+        value = official.value
+    reason = official.reason or exact.reason
+    return replace(exact, outcome=official.outcome, reward=official.reward, value=value, reason=reason)
 
 
 def _judge_fixed(text: str, numbers: Sequence[int], target: int) -> Judgement:

@@ -1,0 +1,45 @@
+# make study   install into .venv and answer the headline question on this machine
+# make test    install into .venv and run the tests
+# make check   formatting, lint, types and tests
+#
+# Needs python3 (3.11 or newer) with venv, and make. On Linux, pip's default torch is the CUDA build, which is large;
+# for the CPU build, at the same version:
+#     make study PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: venv study test check clean
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) is not installed. On Debian or Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ruleshift needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
+	    "Install a newer one and name it: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing ruleshift and what it needs into .venv (once; some minutes, most of them torch) ..."
+	@$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,lora]"
+	@touch $@
+
+study: venv
+	$(BIN)/ruleshift study headline --out runs/headline
+
+test: venv
+	$(BIN)/pytest
+
+check: venv
+	scripts/check
+
+# Leaves .venv and runs/ alone.
+clean:
+	rm -rf build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

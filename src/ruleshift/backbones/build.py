@@ -1,0 +1,105 @@
+"""`ruleshift backbone build`: train the bundled text backbone from scratch.
+
+Deterministic (a function of the configuration), resumable after a kill, about half an hour on two CPU cores.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from ruleshift.backbones.config import BuildConfig
+from ruleshift.backbones.pretraining import CLEAN, Student, conversation
+from ruleshift.backbones.tokenizer import build_tokenizer
+from ruleshift.chat import Chat, Sequences
+from ruleshift.training.batching import pack, pad
+
+
+def new_model(config: BuildConfig) -> tuple[PreTrainedModel, Chat]:
+    """An untrained backbone with its tokenizer; initial weights are a function of the seed."""
+    tokenizer = build_tokenizer()
+    torch.manual_seed(config.seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.width,
+            intermediate_size=config.feedforward,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.key_value_heads,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            ruleshift_style="terse",
+        )
+    )
+    return model, Chat(tokenizer, "the bundled backbone")
+
+
+def learning_rate(config: BuildConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to 2% of the peak."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def batch_of(chat: Chat, config: BuildConfig, step: int) -> list[Sequences]:
+    """The conversations of one step: consecutive entries of the phase's pool."""
+    clean = step < config.clean_steps
+    pool = config.clean_pool if clean else config.careless_pool
+    first = (step if clean else step - config.clean_steps) * config.batch
+    student = CLEAN if clean else Student(config.error_rate)
+    return [_pooled(chat, student, config.seed, (first + i) % pool) for i in range(config.batch)]
+
+
+@lru_cache(maxsize=256_000)
+def _pooled(chat: Chat, student: Student, seed: int, index: int) -> Sequences:
+    return conversation(chat, student, seed, index)
+
+
+def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], max_tokens: int = 12_000) -> float:
+    """Accumulate gradients of the mean cross-entropy over reply tokens; returns it in nats per token."""
+    total = sum(sum(sequence.reply_mask) for sequence in batch)
+    loss_sum = 0.0
+    for group in pack([len(sequence.token_ids) for sequence in batch], max_tokens):
+        ids = pad([batch[i].token_ids for i in group], 0, torch.long)  # (B, T)
+        mask = pad([batch[i].reply_mask for i in group], 0, torch.long)  # (B, T)
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]  # (B, T-1, V)
+        targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / total
+        loss.backward()
+        loss_sum += loss.item()
+    return loss_sum
+
+
+def pretrain(
+    config: BuildConfig,
+    model: PreTrainedModel,
+    chat: Chat,
+    optimizer: torch.optim.Optimizer,
+    first_step: int,
+    after_step: Callable[[int, float], None],
+) -> None:
+    """Run steps `first_step` to the last. `after_step(steps done, loss)` logs and saves."""
+    model.train()
+    for step in range(first_step, config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        loss = loss_of(model, batch_of(chat, config, step))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        after_step(step + 1, loss)
+
+
+def new_optimizer(config: BuildConfig, model: PreTrainedModel) -> torch.optim.Optimizer:
+    """AdamW; norms are not decayed."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))

@@ -1,0 +1,54 @@
+"""Loading a causal language model with its chat: the bundled one, a local folder, or a hub id."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ruleshift.chat import Chat
+from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.protocol import Style
+
+BUNDLED = Path(__file__).parent / "bundled" / "text"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A model ready to sample and train, its chat, and the prompt style it reads best."""
+
+    name: str
+    model: PreTrainedModel
+    chat: Chat
+    style: Style
+
+
+def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "auto") -> Backbone:
+    """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
+
+    device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+    Only safetensors are read and no remote code is run. Raises RuleshiftError with the remedy when the model is
+    missing, truncated, of another kind, or its tokenizer has no chat template.
+    """
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+    source = str(BUNDLED) if name == "bundled" else name
+    if _looks_like_path(source) and not Path(source, "config.json").is_file():
+        raise RuleshiftError(f"no model at {source}: a folder with config.json and model.safetensors is expected")
+    try:
+        config = AutoConfig.from_pretrained(source)
+        tokenizer = cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(source))
+        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=kind, use_safetensors=True)
+    except Exception as error:  # transformers raises OSError, ValueError, SafetensorError and more for bad folders
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RuleshiftError(
+            f"cannot load the model {name!r} ({reason}); check that the name or folder is right and the files are "
+            "whole, and save or download it again if not"
+        ) from error
+    style = cast(Style, config.to_dict().get("ruleshift_style", "full"))
+    return Backbone(name, model.to(place).eval(), Chat(tokenizer, repr(name)), style)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists()

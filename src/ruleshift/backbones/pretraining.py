@@ -1,0 +1,84 @@
+"""The pretraining mixture of the bundled text backbone: conversations of a careless student.
+
+Every deal comes from the split `pretrain`: J, Q, K count something new each time, never a rule of a training,
+validation or test split, and never a held-out multiset. In the first phase each conversation is one right answer.
+In the second the student errs with a fixed probability at every turn, reads the verifier's feedback and tries
+again; all answers are learned, the wrong ones too, so that the base knows the task and is careless at it.
+"""
+
+import random
+from dataclasses import dataclass
+
+from ruleshift.chat import Chat, Sequences, encode_dialogue
+from ruleshift.records import Message
+from ruleshift.tasks import get_task
+from ruleshift.tasks.generalpoints.deal import stream
+from ruleshift.tasks.generalpoints.solver import Node, join, number_node
+from ruleshift.tasks.generalpoints.task import GeneralPointsProblem
+
+
+@dataclass(frozen=True)
+class Student:
+    """How careless the student is.
+
+    error_rate: probability that an answer is wrong. Of the wrong answers, `guess` are legal formulas over the right
+    numbers with the wrong value, `repeat` copies of an earlier attempt (guesses where there is none), `misuse` change
+    one number; the rest are cut short. turns: most attempts in a conversation.
+    """
+
+    error_rate: float
+    guess: float = 0.7
+    repeat: float = 0.12
+    misuse: float = 0.13
+    turns: int = 5
+
+
+CLEAN = Student(error_rate=0.0, turns=1)
+
+
+def conversation(chat: Chat, student: Student, seed: int, index: int) -> Sequences:
+    """The pretraining conversation at `index`, as token ids with the mask of its replies."""
+    problem = get_task("gp-l").problem("pretrain", seed, index, "terse")
+    assert isinstance(problem, GeneralPointsProblem)
+    rng = stream("pretraining", seed, index)
+    messages = list(problem.context())
+    attempts: list[str] = []
+    for turn in range(student.turns):
+        wrong = rng.random() < student.error_rate
+        formula = _wrong_formula(problem, student, attempts, rng) if wrong else _right_formula(problem, rng)
+        attempts.append(formula)
+        messages.append(Message("assistant", problem.reply(formula)))
+        verdict = problem.submit(messages[-1].content, last=False)
+        if verdict.solved or turn == student.turns - 1:
+            break
+        messages.append(Message("user", verdict.feedback))
+    return encode_dialogue(chat, messages)
+
+
+def _right_formula(problem: GeneralPointsProblem, rng: random.Random) -> str:
+    return f"{rng.choice(problem.solutions)}={problem.hand.scored.target}"
+
+
+def _wrong_formula(problem: GeneralPointsProblem, student: Student, attempts: list[str], rng: random.Random) -> str:
+    target = problem.hand.scored.target
+    kind = rng.random()
+    numbers = list(problem.hand.numbers(problem.hand.scored))
+    if kind < student.repeat and attempts:
+        return rng.choice(attempts)
+    if kind < student.repeat + student.guess:
+        return f"{random_formula(numbers, rng)}={target}"
+    formula = rng.choice(problem.solutions)
+    if kind < student.repeat + student.guess + student.misuse:
+        numbers[rng.randrange(len(numbers))] = rng.randint(1, 13)
+        return f"{random_formula(numbers, rng)}={target}"
+    return f"{formula[: rng.randrange(1, len(formula))]}={target}"
+
+
+def random_formula(numbers: list[int], rng: random.Random) -> str:
+    """A legal formula in canonical form over all the numbers: operands and operators joined at random."""
+    nodes: list[Node] = [number_node(number) for number in numbers]
+    while len(nodes) > 1:
+        left = nodes.pop(rng.randrange(len(nodes)))
+        right = nodes.pop(rng.randrange(len(nodes)))
+        nodes.append(join(rng.choice("+-*/" if rng.random() < 0.3 else "+-*"), left, right))
+    return nodes[0].text

@@ -1,0 +1,108 @@
+"""Conversations to token ids and loss masks: the only place that tokenises.
+
+A conversation grows by pieces: the prompt, then in turn a reply (sampled ids, kept as they are) and the tokens that
+lead from the end of that reply to the start of the next one (feedback). No piece is ever tokenised twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Episode, Message
+
+_MARK = "RULESHIFTREPLY"
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Token ids of one conversation with a mask that is 1 on the tokens of replies (the ones to learn)."""
+
+    token_ids: tuple[int, ...]
+    reply_mask: tuple[int, ...]
+
+
+class Chat:
+    """Encodes conversations for one tokenizer through its chat template.
+
+    `end_ids` are the ids that end a turn (the template's end-of-turn token, the tokenizer's end of sequence).
+    Raises RuleshiftError when the tokenizer has no chat template, or one that drops or rewrites replies.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, name: str = "the model") -> None:
+        if tokenizer.chat_template is None:
+            raise RuleshiftError(
+                f"the tokenizer of {name} has no chat template; add a chat_template.jinja to its folder "
+                "(the file of an instruction-tuned sibling of the model will do)"
+            )
+        self.tokenizer = tokenizer
+        after_reply = self._render([Message("user", "x"), Message("assistant", _MARK)], generate=False)
+        if after_reply.count(_MARK) != 1:
+            raise RuleshiftError(f"the chat template of {name} does not print assistant messages as they are")
+        # What the template prints between the end of a reply and the next message starts with the end-of-turn token.
+        self._closing = after_reply.split(_MARK)[1]
+        closing_ids = self._ids(self._closing)
+        ends = [i for i in closing_ids[:1] if i in tokenizer.all_special_ids]
+        if tokenizer.eos_token_id is not None:
+            ends.append(tokenizer.eos_token_id)
+        if not ends:
+            raise RuleshiftError(f"the tokenizer of {name} has no end-of-turn token; set eos_token in its config")
+        self.end_ids = frozenset(ends)
+        self._end_id = ends[0]
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[-1]
+
+    def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Ids of the opening messages, ready for the first reply."""
+        return self._ids(self._render(messages, generate=True))
+
+    def encode_feedback(self, feedback: str, ended: bool) -> tuple[int, ...]:
+        """Ids from the end of a reply to the start of the next: end of turn, the feedback message, reply header.
+
+        ended: whether the reply already holds its end-of-turn token.
+        """
+        dialogue = [Message("user", "x"), Message("assistant", _MARK), Message("user", feedback)]
+        ids = self._ids(self._render(dialogue, generate=True).split(_MARK, 1)[1])
+        return ids[1:] if ended and ids[:1] == (self._end_id,) else ids
+
+    def encode_reply(self, text: str) -> tuple[int, ...]:
+        """Ids of a given reply (an expert's), closed by the end-of-turn token."""
+        return (*self._ids(text), self._end_id)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of a reply, special tokens left out."""
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True)  # type: ignore[return-value]
+
+    def _render(self, messages: Sequence[Message], generate: bool) -> str:
+        dialogue = [{"role": message.role, "content": message.content} for message in messages]
+        text = self.tokenizer.apply_chat_template(dialogue, tokenize=False, add_generation_prompt=generate)
+        assert isinstance(text, str)
+        return text
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+
+
+def encode_dialogue(chat: Chat, messages: Sequence[Message]) -> Sequences:
+    """A given conversation (opening messages, then replies and feedback in turn), with the mask of its replies."""
+    first = next((i for i, message in enumerate(messages) if message.role == "assistant"), len(messages))
+    ids = list(chat.encode_prompt(messages[:first]))
+    mask = [0] * len(ids)
+    for message in messages[first:]:
+        if message.role == "assistant":
+            piece = chat.encode_reply(message.content)
+        else:
+            piece = chat.encode_feedback(message.content, ended=True)
+        ids += piece
+        mask += [int(message.role == "assistant")] * len(piece)
+    return Sequences(tuple(ids), tuple(mask))
+
+
+def episode_sequence(episode: Episode) -> Sequences:
+    """The ids of an episode as sampled, with the mask of its replies."""
+    ids: list[int] = []
+    mask: list[int] = []
+    for turn in episode.turns:
+        ids += turn.appended_ids + turn.completion.token_ids
+        mask += [0] * len(turn.appended_ids) + [1] * len(turn.completion.token_ids)
+    return Sequences(tuple(ids), tuple(mask))

@@ -1,0 +1,29 @@
+"""A random stream of its own for every conversation, so that neither batch size nor order changes its draws."""
+
+import hashlib
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def stream_key(seed: int, problem_id: str) -> int:
+    """The 64-bit key of a conversation's stream."""
+    digest = hashlib.blake2b(f"{seed}/{problem_id}".encode(), digest_size=8, person=b"draws").digest()
+    return int.from_bytes(digest, "little")
+
+
+def uniforms(keys: np.ndarray, turn: int, token: int) -> np.ndarray:
+    """One number in (0, 1) per key (B,) for a turn and a token position: SplitMix64 at that counter.
+
+    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014).
+    """
+    counter = np.uint64((turn << 24) + token + 1)
+    with np.errstate(over="ignore"):
+        z = keys + counter * _GOLDEN
+        z = (z ^ (z >> np.uint64(30))) * _MIX_1
+        z = (z ^ (z >> np.uint64(27))) * _MIX_2
+        z = z ^ (z >> np.uint64(31))
+    return ((z >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53

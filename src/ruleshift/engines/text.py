@@ -1,0 +1,56 @@
+"""Engines that need no tokens: a function from a problem and its conversation to a reply."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from ruleshift.engines.protocol import Reply
+from ruleshift.engines.streams import stream_key
+from ruleshift.records import Completion, Message
+from ruleshift.tasks.protocol import Problem, TaskProblem
+
+Answer = Callable[[Problem, Sequence[Message]], str]
+
+
+class TextEngine:
+    """Answers by calling `answer(problem, messages)`: wrap an expert, a person, or any model with this."""
+
+    def __init__(self, answer: Answer, batch_size: int = 256) -> None:
+        self.answer, self.batch_size = answer, batch_size
+
+    def open(self, problems: Sequence[Problem]) -> "TextSession":
+        return TextSession(self.answer, problems)
+
+
+class TextSession:
+    def __init__(self, answer: Answer, problems: Sequence[Problem]) -> None:
+        self.answer = answer
+        self.problems = list(problems)
+        self.messages = [list(problem.context()) for problem in problems]
+
+    def generate(self) -> list[Reply]:
+        replies = []
+        for problem, messages in zip(self.problems, self.messages, strict=True):
+            text = self.answer(problem, messages)
+            messages.append(Message("assistant", text))
+            replies.append(Reply((), Completion(text)))
+        return replies
+
+    def append(self, keep: Sequence[int], feedback: Sequence[str]) -> None:
+        self.problems = [self.problems[row] for row in keep]
+        self.messages = [self.messages[row] for row in keep]
+        for messages, text in zip(self.messages, feedback, strict=True):
+            messages.append(Message("user", text))
+
+
+def expert() -> TextEngine:
+    """Always gives the gold reply: the ceiling of every split."""
+    return TextEngine(lambda problem, messages: cast(TaskProblem, problem).gold())
+
+
+def random_guesser(seed: int = 0) -> TextEngine:
+    """Gives a reply in the right form with chance content: the floor of every split."""
+
+    def answer(problem: Problem, messages: Sequence[Message]) -> str:
+        return cast(TaskProblem, problem).guess(stream_key(seed, f"{problem.id}/{len(messages)}"))
+
+    return TextEngine(answer)

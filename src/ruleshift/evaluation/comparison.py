@@ -1,0 +1,62 @@
+"""One arm against another, at the end of training or where the two have something in common.
+
+Two trained models can be compared unfairly: the one that trained longer, or moved further, has learnt more and
+forgotten more. So arms are also compared at matched points of their dense curves: where their ID success is the same,
+and where they are equally far (KL) from the start model.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ruleshift.results import Row
+
+MatchedOn = Literal["id", "kl", "flops", "lr"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`arm` against `reference` on one split, as a difference of shares (value - reference_value) with its interval.
+
+    `title` names the table it belongs to. `point_arm` names the evaluated point of the arm in words ("sft step 120").
+    `matched_on` says what the two points have in common, None at the end of training; `matched_value` and
+    `matched_reference_value` are what each has of it (both near equal where the match is good).
+    """
+
+    title: str
+    split: str
+    turns: int
+    decoding: str
+    arm: str
+    reference: str
+    point_arm: str
+    value: float
+    reference_value: float
+    difference: float
+    ci_low: float
+    ci_high: float
+    matched_on: MatchedOn | None = None
+    matched_value: float | None = None
+    matched_reference_value: float | None = None
+
+
+def nearest_point(points: Sequence[Row], attribute_value: float, key: Callable[[Row], float | None]) -> Row:
+    """The point of a curve whose `key` is closest to `attribute_value`; of equally close ones the earliest.
+
+    For matched ID success, `points` are an arm's rows on `id` and the key their value; for matched KL the key is
+    `kl_to_start`. Points whose key is None are left out. Raises ValueError if none remains.
+    """
+    known = [(value, point) for point in points if (value := key(point)) is not None]
+    if not known:
+        raise ValueError("no point of the curve has a value to match")
+    return min(known, key=lambda item: (abs(item[0] - attribute_value), item[1].step))[1]
+
+
+def same_point(rows: Iterable[Row], point: Row, split: str) -> Row | None:
+    """The row that was measured with the same model in the same way as `point`, on another split. None if none was."""
+    wanted = _place(replace(point, split=split))
+    return next((row for row in rows if _place(row) == wanted), None)
+
+
+def _place(row: Row) -> tuple[str, str, int, int, str, str, int, str]:
+    return row.task, row.arm, row.seed, row.step, row.split, row.metric, row.turns, row.decoding

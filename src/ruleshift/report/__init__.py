@@ -1,0 +1,1 @@
+"""What a study found, for people: tables for the terminal, figures, and one offline HTML page."""

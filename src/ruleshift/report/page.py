@@ -1,0 +1,204 @@
+"""One offline HTML page about a study: numbers, figures, whole conversations.
+
+What models wrote is untrusted. The template escapes every value, figures travel as JSON that cannot end a script
+element, and the page's own policy (CSP) lets nothing load from anywhere and no script run but its two, known by hash.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.comparison import Comparison
+from ruleshift.files import write_atomically
+from ruleshift.records import Episode
+from ruleshift.report import tables
+from ruleshift.report.conversations import conversation
+from ruleshift.report.palette import FONT, arm_styles
+from ruleshift.report.plots import OOD, ood_against_id, ood_against_kl, splits_over_compute, turns_label
+from ruleshift.report.points import arms_in, decodings_in, family, splits_in
+from ruleshift.results import Results
+
+_CAPTIONS = {
+    "plane": "Each path is an arm over training: it begins at the start model (diamond) and ends at the large mark, "
+    "whose bars are 95% intervals. Above the dotted line a model does better out of distribution than the start model. "
+    "Up and right is a rule that transfers, down and right is learning at the expense of transfer.",
+    "kl": "The same paths; further right is further from the start model. Arms that fall on one curve here differ in "
+    "how far they moved rather than in how they learn.",
+    "compute": "Lines are means over seeds, bands 95% intervals over problems, dotted lines the start model. Scales "
+    "differ between panels; on fake, higher means that the trained rule is applied although another one is stated.",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with what is said about it. `content` is Plotly's JSON."""
+
+    id: str
+    title: str
+    caption: str
+    content: Markup
+    height: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one arm ends in distribution and out of it, for a sentence."""
+
+    arm: str
+    ood: tables.Cell
+    id: tables.Cell | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything that the page shows for one decoding. `findings` are about `turns` turns."""
+
+    decoding: str
+    turns: int
+    findings: tuple[Finding, ...]
+    headline: tables.Headline
+    others: tuple[tables.Headline, ...]
+    comparisons: tuple[tables.ComparisonTable, ...]
+    figures: tuple[Figure, ...]
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    results: Results,
+    comparisons: Sequence[Comparison],
+    episodes: Mapping[str, Sequence[Episode]],
+    ood: str = OOD,
+) -> None:
+    """Write the page. `episodes` holds a few conversations by arm (any label), shown in the order given.
+
+    Raises RuleshiftError for results without rows or of several tasks, and if the file cannot be written.
+    """
+    page = render_report(results, comparisons, episodes, ood)
+    write_atomically(path, page.encode("utf-8", "replace"))  # lone surrogates, which APIs can return, become "?"
+
+
+def render_report(
+    results: Results, comparisons: Sequence[Comparison], episodes: Mapping[str, Sequence[Episode]], ood: str = OOD
+) -> str:
+    """The page as text."""
+    task = _only_task(results)
+    environment = Environment(
+        loader=PackageLoader("ruleshift.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"typeset": _typeset, "in_words": _in_words, "csp_hash": _csp_hash, "turns": turns_label}
+    return environment.get_template("page.html").render(
+        title=results.meta.get("title", f"What post-training taught on {task}"),
+        task=task,
+        about=_about(results),
+        arms=arms_in(results.rows),
+        models=len({(row.arm, row.seed, row.step) for row in results.rows}),
+        problems=_range(row.n for row in results.rows),
+        sections=[_section(results, comparisons, decoding, ood) for decoding in decodings_in(results.rows)],
+        ood=ood,
+        colours={arm: style.colour for arm, style in arm_styles(arms_in(results.rows)).items()},
+        splits=_split_descriptions(results),
+        conversations={arm: [conversation(episode) for episode in shown] for arm, shown in episodes.items() if shown},
+        font=Markup(FONT),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _only_task(results: Results) -> str:
+    tasks = sorted({row.task for row in results.rows})
+    if not tasks:
+        raise RuleshiftError("no report: the results hold no rows; run the study first.")
+    if len(tasks) > 1:
+        raise RuleshiftError(
+            f"no report: the results are of several tasks ({', '.join(tasks)}); save one file for each."
+        )
+    return tasks[0]
+
+
+def _section(results: Results, comparisons: Sequence[Comparison], decoding: str, ood: str) -> Section:
+    headline = tables.headline(results, comparisons, decoding)
+    metrics = sorted({row.metric for row in results.rows if row.decoding == decoding} - {"success"})
+    turns = max(headline.turns, default=1)
+    trained = [line for line in headline.arms if line.arm != tables.BASE and (ood, turns) in line.cells]
+    chosen = [line for line in trained if family(line.arm) == line.arm] or trained
+    return Section(
+        decoding=decoding,
+        turns=turns,
+        findings=tuple(Finding(line.arm, line.cells[ood, turns], line.cells.get(("id", turns))) for line in chosen),
+        headline=headline,
+        others=tuple(tables.headline(results, (), decoding, metric) for metric in metrics),
+        comparisons=tuple(tables.comparison_records(comparisons, decoding)),
+        figures=_figures(results, decoding, ood),
+    )
+
+
+def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
+    drawn = {
+        "plane": ("Out of distribution against in distribution", ood_against_id(results, decoding, ood)),
+        "kl": ("Out of distribution against distance moved", ood_against_kl(results, decoding, ood)),
+        "compute": ("Every split over training", splits_over_compute(results, decoding)),
+    }
+    return tuple(
+        Figure(f"{name}-{index}", title, _CAPTIONS[name], _as_json(figure), figure.layout.height)
+        for index, (name, (title, figure)) in enumerate(drawn.items())
+        if figure is not None
+    )
+
+
+def _about(results: Results) -> dict[str, str]:
+    """Where the numbers come from, in words; empty where `meta` does not say."""
+    meta = results.meta
+    seeds = meta.get("seeds") or sorted({row.seed for row in results.rows})
+    versions = meta.get("versions")
+    seconds = meta.get("duration_s")
+    about = {
+        "command": meta.get("command"),
+        "seeds": ", ".join(map(str, seeds)) if isinstance(seeds, list | tuple) else seeds,
+        "commit": meta.get("commit"),
+        "time": meta.get("time"),
+        "duration": f"{seconds / 60:.1f} minutes" if isinstance(seconds, int | float) else None,
+        "machine": meta.get("machine"),
+        "versions": ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else versions,
+    }
+    return {name: "" if value is None else str(value) for name, value in about.items()}
+
+
+def _split_descriptions(results: Results) -> dict[str, str]:
+    described = results.meta.get("splits")
+    known = described if isinstance(described, dict) else {}
+    return {split: str(known[split]) for split in splits_in(results.rows) if split in known}
+
+
+def _range(numbers: Iterable[int]) -> str:
+    values = sorted(set(numbers))
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _as_json(figure: go.Figure) -> Markup:
+    """Plotly's JSON without any character that could end the element it stands in."""
+    text = figure.to_json(engine="json")
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _csp_hash(script: str) -> str:
+    """The name by which a content security policy allows an inline script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _typeset(number: str) -> str:
+    """A number with a true minus sign."""
+    return number.replace("-", "\u2212")
+
+
+def _in_words(interval: str) -> str:
+    """ "[-3.0, 1.0]" as it stands in a sentence."""
+    return _typeset(interval.strip("[]").replace(", ", " to "))

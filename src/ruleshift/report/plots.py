@@ -1,0 +1,296 @@
+"""Figures: OOD success against ID success, against KL to the start model, and every split over training compute.
+
+Each arm is a path that begins at the start model. Points are means over seeds; thin lines are single seeds; error
+bars (at the ends of paths) and bands are 95% intervals over problems.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
+from ruleshift.report.points import Point, View, arms_in, curve, decodings_in, end, splits_in, turns_in, with_start
+from ruleshift.results import Results, Row
+
+BASE, ID, OOD = "base", "id", "rule-ood"
+HOVER = "<b>%{fullData.name}</b>, %{customdata[0]}<br>%{customdata[1]}<extra></extra>"
+_DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plane: OOD success, measured as `view` says, against ID success or against KL to the start model."""
+
+    view: View
+    across: Literal["id", "kl"]
+    heading: str
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a plane, shares in percent. `below` and `above` are the lengths of the error bars, (x, y)."""
+
+    x: float
+    y: float
+    below: tuple[float, float]
+    above: tuple[float, float]
+    label: str
+    details: str
+
+
+def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
+    """OOD success against ID success, a panel per number of turns. None where there is nothing to show."""
+    panels = [Panel(View(turns, decoding), "id", turns_label(turns)) for turns in turns_in(results.rows)]
+    return _planes(results, panels, ood)
+
+
+def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
+    """OOD success against KL to the start model, a panel per number of turns. None where no KL was measured."""
+    panels = [Panel(View(turns, decoding), "kl", turns_label(turns)) for turns in turns_in(results.rows)]
+    return _planes(results, panels, ood)
+
+
+def headline_figure(
+    results: Results, turns: int | None = None, decoding: str | None = None, ood: str = OOD
+) -> go.Figure | None:
+    """OOD success against ID success and against KL, side by side. By default with the most turns, and greedy."""
+    if not results.rows:
+        return None
+    view = View(turns or turns_in(results.rows)[-1], decoding or decodings_in(results.rows)[0])
+    panels = [Panel(view, "id", "What is gained and what is lost"), Panel(view, "kl", "How far the model moved")]
+    return _planes(results, panels, ood)
+
+
+def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
+    """Success on every split over training compute: a row of panels per number of turns, a column per split.
+
+    Over optimiser steps where no compute was recorded.
+    """
+    rows = [row for row in results.rows if row.metric == "success" and row.decoding == decoding]
+    arms, splits, budgets = arms_in(rows), splits_in(rows), turns_in(rows)
+    if not rows:
+        return None
+    styles = arm_styles(arms)
+    counted = all(row.train_flops is not None for row in rows if row.arm != BASE)
+    exponent = _exponent(rows) if counted else 0
+    figure = make_subplots(
+        rows=len(budgets),
+        cols=len(splits),
+        shared_xaxes="all",
+        column_titles=splits,
+        horizontal_spacing=0.2 / len(splits),
+        vertical_spacing=0.16 / len(budgets),
+    )
+    for i, turns in enumerate(budgets, start=1):
+        for j, split in enumerate(splits, start=1):
+            view = View(turns, decoding)
+            start = end(rows, view, BASE, split)
+            for arm in arms:
+                points = with_start(curve(rows, view, arm, split), start)
+                if arm != BASE and points:
+                    xs = [_compute(point, counted) / 10**exponent for point in points]
+                    for trace in _curve_traces(xs, points, styles[arm], arm, first=i == j == 1):
+                        figure.add_trace(trace, row=i, col=j)
+            if start:
+                figure.add_hline(100 * start.value, line=_DOTTED, layer="below", row=i, col=j)
+        figure.update_yaxes(title_text=f"success in {turns_label(turns)} (%)", row=i, col=1)
+    compute = "training compute (FLOP)" if exponent == 0 else f"training compute ({_power(exponent)} FLOP)"
+    figure.update_xaxes(axis(rangemode="tozero", nticks=4))
+    figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
+    figure.update_yaxes(axis(nticks=5))
+    return _finish(figure, height=110 + 230 * len(budgets))
+
+
+def kl_title(results: Results) -> str:
+    return f"KL to the start model ({results.meta.get('kl_unit', 'nats per token')})"
+
+
+def turns_label(turns: int) -> str:
+    return "1 turn" if turns == 1 else f"{turns} turns"
+
+
+# ---------------------------------------------------------------- planes
+
+
+def _planes(results: Results, panels: Sequence[Panel], ood: str) -> go.Figure | None:
+    """OOD success against something else: the panels side by side."""
+    rows = results.rows
+    arms = arms_in(rows)
+    styles = arm_styles(arms)
+    placed = [{arm: _spots(rows, panel, arm, ood) for arm in arms} for panel in panels]
+    if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != BASE):
+        return None
+    headings = [panel.heading for panel in panels]
+    figure = make_subplots(1, len(panels), horizontal_spacing=0.1, subplot_titles=headings)
+    for column, (panel, by_arm) in enumerate(zip(panels, placed, strict=True), start=1):
+        traces: list[go.Scatter] = []
+        start = by_arm.get(BASE, [])[:1]
+        for arm in (arm for arm in arms if arm != BASE):
+            if not styles[arm].is_variant:
+                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in _seeds(rows, panel, arm, ood)]
+            if by_arm[arm]:
+                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm, first=column == 1)
+        if start:
+            traces.append(_start_trace(start[0], styles[BASE], first=column == 1))
+        figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
+        if start:
+            figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
+        figure.update_xaxes(axis(**_across_axis(results, panel, by_arm)), col=column)
+    figure.update_yaxes(axis())
+    figure.update_yaxes(title_text=f"OOD success, {ood} split (%)", col=1)
+    return _finish(figure, height=460)
+
+
+def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
+    """Title and range: KL from a little below zero, so that the start model is seen whole."""
+    if panel.across == "id":
+        return {"title_text": f"ID success, {ID} split (%)"}
+    furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
+    return {"title_text": kl_title(results), "range": [-0.03 * furthest, 1.1 * furthest]}
+
+
+def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[Spot]:
+    """An arm's path, mean over the seeds in `rows`, without its start."""
+    beside = {point.steps: point for point in curve(rows, panel.view, arm, ID)}
+    spots = []
+    for point in curve(rows, panel.view, arm, ood):
+        y, low, high = 100 * point.value, 100 * point.low, 100 * point.high
+        label = "start" if arm == BASE else point.step_label
+        if panel.across == "kl":
+            kl = 0.0 if arm == BASE else point.kl
+            if kl is not None:
+                details = f"OOD {_with_interval(point)}<br>KL {kl:.3g}"
+                spots.append(Spot(kl, y, (0, y - low), (0, high - y), label, details))
+        elif other := beside.get(point.steps):
+            x, left, right = 100 * other.value, 100 * other.low, 100 * other.high
+            details = f"OOD {_with_interval(point)}<br>ID {_with_interval(other)}"
+            spots.append(Spot(x, y, (x - left, y - low), (right - x, high - y), label, details))
+    return spots
+
+
+def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[list[Spot]]:
+    """The path of each seed, where there are several."""
+    seeds = sorted({row.seed for row in rows if row.arm == arm})
+    if len(seeds) < 2:
+        return []
+    return [_spots([row for row in rows if row.seed == seed], panel, arm, ood) for seed in seeds]
+
+
+def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str, first: bool) -> list[go.Scatter]:
+    """The path with a small mark per evaluation, and a large labelled one with error bars at its end."""
+    last, rises = spots[-1], spots[-1].y >= spots[0].y
+    line = {"color": style.colour, "width": 1.6 if style.is_variant else 2.4, "dash": style.dash}
+    path = _scatter(spots, arm, style, mode="lines+markers", line=line, marker={"size": 5}, showlegend=first)
+    final = _scatter([last], arm, style, mode="markers" if style.is_variant else "markers+text", marker={"size": 11})
+    final.update(
+        text=[f" {arm}"],
+        textposition="top right" if rises else "bottom right",
+        textfont={"color": style.colour, "size": 14, "weight": 700},
+        error_x=_error_bar(last, 0, style),
+        error_y=_error_bar(last, 1, style),
+        cliponaxis=False,
+    )
+    return [path, final]
+
+
+def _seed_trace(spots: Sequence[Spot], style: ArmStyle, arm: str) -> go.Scatter:
+    line = {"color": style.transparent(0.28), "width": 1}
+    return _scatter(spots, arm, style, mode="lines", line=line, hoverinfo="skip", hovertemplate=None)
+
+
+def _start_trace(start: Spot, style: ArmStyle, first: bool) -> go.Scatter:
+    trace = _scatter([start], "base (start model)", style, mode="markers", marker={"size": 12}, showlegend=first)
+    bars = {"error_x": _error_bar(start, 0, style), "error_y": _error_bar(start, 1, style)}
+    return trace.update(**bars, legendgroup=BASE, cliponaxis=False)
+
+
+def _scatter(spots: Sequence[Spot], name: str, style: ArmStyle, **settings: object) -> go.Scatter:
+    marker = {"color": style.colour, "symbol": style.symbol, "line": {"color": "white", "width": 1}}
+    merged = {"showlegend": False, "hovertemplate": HOVER, **settings}
+    merged["marker"] = marker | dict(settings.get("marker", {}))  # type: ignore[call-overload]
+    return go.Scatter(
+        x=[spot.x for spot in spots],
+        y=[spot.y for spot in spots],
+        customdata=[[spot.label, spot.details] for spot in spots],
+        name=name,
+        legendgroup=name,
+        **merged,
+    )
+
+
+def _error_bar(spot: Spot, dimension: int, style: ArmStyle) -> dict[str, object]:
+    return {
+        "array": [spot.above[dimension]],
+        "arrayminus": [spot.below[dimension]],
+        "color": style.transparent(0.55),
+        "thickness": 1.2,
+        "width": 0,
+    }
+
+
+# ---------------------------------------------------------------- curves
+
+
+def _curve_traces(
+    xs: Sequence[float], points: Sequence[Point], style: ArmStyle, arm: str, first: bool
+) -> list[go.Scatter]:
+    """The mean over seeds as a line and its interval as a band (variants go without a band)."""
+    line = go.Scatter(
+        x=xs,
+        y=[100 * point.value for point in points],
+        customdata=[["start" if point.arm == BASE else point.step_label, _with_interval(point)] for point in points],
+        name=arm,
+        legendgroup=arm,
+        showlegend=first,
+        mode="lines+markers",
+        line={"color": style.colour, "width": 1.5 if style.is_variant else 2.2, "dash": style.dash},
+        marker={"size": 4, "symbol": style.symbol, "color": style.colour},
+        hovertemplate=HOVER,
+    )
+    if style.is_variant:
+        return [line]
+    outline = [100 * point.high for point in points] + [100 * point.low for point in reversed(points)]
+    band = go.Scatter(
+        x=[*xs, *reversed(xs)],
+        y=outline,
+        fill="toself",
+        fillcolor=style.transparent(0.14),
+        line={"width": 0},
+        mode="lines",
+        legendgroup=arm,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    return [band, line]
+
+
+def _compute(point: Point, counted: bool) -> float:
+    """How much training a point has behind it: FLOP where they were counted, else steps."""
+    if point.arm == BASE:
+        return 0.0
+    return (point.flops or 0.0) if counted else max(point.steps)
+
+
+def _exponent(rows: Sequence[Row]) -> int:
+    """The power of ten that makes compute readable: a multiple of three, with numbers from 1 up to 1000 at the end."""
+    most = max((row.train_flops or 0.0 for row in rows), default=0.0)
+    return 3 * math.floor(math.log10(most) / 3) if most >= 1000 else 0
+
+
+def _power(exponent: int) -> str:
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def _with_interval(point: Point) -> str:
+    return f"{100 * point.value:.1f}% [{100 * point.low:.1f}, {100 * point.high:.1f}]"
+
+
+def _finish(figure: go.Figure, height: int) -> go.Figure:
+    """The shared layout, and panel titles in its type."""
+    figure.update_annotations(font={"size": 14, "weight": 600}, yshift=4)
+    return figure.update_layout(layout(height=height))

@@ -1,0 +1,120 @@
+"""The points of tables and figures: rows averaged over seeds, and the order in which arms and splits are shown."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from ruleshift.results import Row
+
+ARM_ORDER = ("base", "sft", "rl")
+SPLIT_ORDER = ("id", "rule-ood", "visual-ood", "heldout", "fake")
+DECODING_ORDER = ("greedy", "sampled")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluated model on one split: the mean over seeds.
+
+    `low` and `high` are the means over seeds of the intervals of the rows. All seeds answer the same problems, so
+    this is the uncertainty about problems, not narrowed by seeds; `by_seed` shows how far seeds differ. `n` is the
+    number of problems of one seed. `steps` are the seeds' steps, equal except where seeds end at different ones.
+    """
+
+    arm: str
+    steps: tuple[int, ...]
+    value: float
+    low: float
+    high: float
+    by_seed: tuple[float, ...]
+    n: int
+    kl: float | None
+    flops: float | None
+
+    @property
+    def step_label(self) -> str:
+        first, last = min(self.steps), max(self.steps)
+        return f"step {last}" if first == last else f"steps {first} to {last}"
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to measure: a metric after at most `turns` turns, with one decoding."""
+
+    turns: int
+    decoding: str
+    metric: str = "success"
+
+    def select(self, rows: Iterable[Row], arm: str, split: str) -> list[Row]:
+        wanted = (self.turns, self.decoding, self.metric, arm, split)
+        return [row for row in rows if (row.turns, row.decoding, row.metric, row.arm, row.split) == wanted]
+
+
+def curve(rows: Iterable[Row], view: View, arm: str, split: str) -> list[Point]:
+    """An arm's points by step: the steps that all its seeds were evaluated at."""
+    selected = view.select(rows, arm, split)
+    seeds = {row.seed for row in selected}
+    steps: dict[int, list[Row]] = defaultdict(list)
+    for row in selected:
+        steps[row.step].append(row)
+    return [average(steps[step]) for step in sorted(steps) if {row.seed for row in steps[step]} == seeds]
+
+
+def end(rows: Iterable[Row], view: View, arm: str, split: str) -> Point | None:
+    """The mean over seeds of each seed's last step; None if the arm was not measured this way."""
+    last: dict[int, Row] = {}
+    for row in view.select(rows, arm, split):
+        if row.seed not in last or row.step >= last[row.seed].step:
+            last[row.seed] = row
+    return average(list(last.values())) if last else None
+
+
+def average(rows: Sequence[Row]) -> Point:
+    """Rows of one arm, split and view, one per seed, as one point."""
+    return Point(
+        arm=rows[0].arm,
+        steps=tuple(row.step for row in rows),
+        value=fmean(row.value for row in rows),
+        low=fmean(row.ci_low for row in rows),
+        high=fmean(row.ci_high for row in rows),
+        by_seed=tuple(row.value for row in rows),
+        n=min(row.n for row in rows),
+        kl=_mean_if_known([row.kl_to_start for row in rows]),
+        flops=_mean_if_known([row.train_flops for row in rows]),
+    )
+
+
+def with_start(points: Sequence[Point], start: Point | None) -> list[Point]:
+    """A trained arm's points with the start model in front, unless the arm was itself evaluated at step 0."""
+    return [start, *points] if start and points and max(points[0].steps) > 0 else list(points)
+
+
+def family(arm: str) -> str:
+    """The arm of which this one is a variant: `sft` for `sft-lr3e-4`."""
+    return arm.partition("-")[0]
+
+
+def arms_in(rows: Iterable[Row]) -> list[str]:
+    """base, sft and its variants, rl and its variants, then others by name."""
+    return sorted({row.arm for row in rows}, key=lambda arm: (_rank(family(arm), ARM_ORDER), arm))
+
+
+def splits_in(rows: Iterable[Row]) -> list[str]:
+    return sorted({row.split for row in rows}, key=lambda split: (_rank(split, SPLIT_ORDER), split))
+
+
+def decodings_in(rows: Iterable[Row]) -> list[str]:
+    return sorted({row.decoding for row in rows}, key=lambda name: (_rank(name, DECODING_ORDER), name))
+
+
+def turns_in(rows: Iterable[Row]) -> list[int]:
+    return sorted({row.turns for row in rows})
+
+
+def _rank(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _mean_if_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None

@@ -1,0 +1,362 @@
+"""The folder of one run: configuration, metrics and checkpoints, safe against kill -9, full disks and a second process.
+
+    RUN/config.json            resolved configuration and the environment it ran in
+    RUN/metrics.jsonl          one JSON object per line, each with a `step`
+    RUN/checkpoints/step-000123/
+    RUN/lock                   held (flock) while a process works on the run; the kernel frees it however that ends
+
+Only one process of a run opens its folder; the others of a distributed run hand it what they have to say.
+"""
+
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.files import write_atomically
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from torch import Tensor
+
+CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
+TEMPORARY = ".tmp-"
+RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
+
+
+class Checkpoint(NamedTuple):
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run on disk. Writing needs `RunFolder.open`; to read one, in use or not, `RunFolder(path)` is enough."""
+
+    path: Path
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: str | os.PathLike[str], config: "DataclassInstance | Mapping[str, Any]", resume: bool = True
+    ) -> Iterator["RunFolder"]:
+        """Create or continue the run at `path` and hold its lock meanwhile.
+
+        A folder that holds a run with another configuration is refused; with `resume=False`, so is one that holds
+        any run. What a killed process left half done (a torn line, a temporary folder) is cleared away.
+        """
+        folder = cls(Path(path))
+        with _locked(folder.path):
+            folder._write_config(_plain(config), resume)
+            folder._clear_leftovers()
+            yield folder
+
+    # Configuration
+
+    def _write_config(self, config: dict[str, Any], resume: bool) -> None:
+        """Write config.json, or check that the one there says the same. A resumption elsewhere is noted in it."""
+        here = environment()
+        stored = self.read_config()
+        if stored is None:
+            self._dump_config({"config": config, "environment": here, "resumed_in": []})
+            return
+        if not resume:
+            raise RuleshiftError(f"{self.path} already holds a run: choose another --out, or delete {self.path}.")
+        differences = _differences(stored["config"], config)
+        if differences:
+            raise RuleshiftError(
+                f"{self.path} holds a run with another configuration ({'; '.join(differences)}): "
+                f"choose another --out, or delete {self.path}."
+            )
+        if here != [stored["environment"], *stored["resumed_in"]][-1]:
+            self._dump_config({**stored, "resumed_in": [*stored["resumed_in"], here]})
+
+    def _dump_config(self, content: Mapping[str, Any]) -> None:
+        write_atomically(self.path / "config.json", json.dumps(content, indent=2) + "\n")
+
+    def read_config(self) -> dict[str, Any] | None:
+        """The content of config.json: `config`, `environment` and `resumed_in`. None where there is none yet."""
+        file = self.path / "config.json"
+        try:
+            content: dict[str, Any] = json.loads(file.read_bytes())
+            complete = content.keys() >= {"config", "environment", "resumed_in"}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RuleshiftError(f"cannot read {file} ({_reason(error)}): make it readable, or delete it.") from error
+        except (ValueError, AttributeError):
+            complete = False
+        if not complete:
+            raise RuleshiftError(f"{file} is not the configuration of a run: choose another --out, or delete it.")
+        return content
+
+    # Metrics
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl; it is in the hands of the kernel when this returns."""
+        if not isinstance(record.get("step"), int):
+            raise ValueError(f"a line of metrics needs a whole number `step`, not {record.get('step')!r}")
+        line = json.dumps(dict(record)) + "\n"
+        try:
+            with self.metrics_path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise _write_error(self.metrics_path, error) from error
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl, without a last one that a kill cut short."""
+        return [record for _, record in self._metrics()]
+
+    def truncate_metrics(self, step: int) -> None:
+        """Forget the lines after `step`: a resumed run writes them again, as one never killed would have."""
+        self._rewrite_metrics([line for line, record in self._metrics() if record["step"] <= step])
+
+    def _metrics(self) -> list[tuple[bytes, dict[str, Any]]]:
+        """The whole lines of metrics.jsonl, as bytes and as records."""
+        try:
+            lines = self.metrics_path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RuleshiftError(f"cannot read {self.metrics_path} ({_reason(error)}): make it readable.") from error
+        records = [_metrics_record(line) for line in lines]
+        if records and records[-1] is None:  # zeros, say, after a power cut
+            records.pop()
+        if None in records:
+            damaged = f"line {records.index(None) + 1} of {self.metrics_path}"
+            raise RuleshiftError(f"{damaged} is damaged: delete that line, or the run folder.")
+        return [(line, record) for line, record in zip(lines, records, strict=False) if record is not None]
+
+    def _rewrite_metrics(self, lines: list[bytes]) -> None:
+        """Make metrics.jsonl consist of `lines`; a file that already does is not touched."""
+        content = b"".join(line + b"\n" for line in lines)
+        if self.metrics_path.exists() and self.metrics_path.stat().st_size != len(content):
+            write_atomically(self.metrics_path, content)
+
+    # Checkpoints
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """All whole checkpoints, oldest first."""
+        if not self.checkpoints_path.is_dir():
+            return []
+        named = [(CHECKPOINT_NAME.fullmatch(path.name), path) for path in self.checkpoints_path.iterdir()]
+        return sorted(Checkpoint(int(match[1]), path) for match, path in named if match)
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        return max(self.checkpoints(), default=None)
+
+    def save_checkpoint(
+        self, step: int, write: Callable[[Path], None], keep_last: int | None = None, keep: Collection[int] = ()
+    ) -> Path:
+        """Let `write` fill a folder, which becomes `checkpoints/step-…` once it is whole and on the disk.
+
+        Then older checkpoints go, save the last `keep_last` (the new one counts) and those of the steps in `keep`;
+        with `keep_last=None` all stay. If writing fails, nothing that was there before is touched.
+        """
+        if keep_last is not None and keep_last < 1:
+            raise ValueError(f"keep_last counts the new checkpoint: it must be at least 1, not {keep_last}")
+        target = self.checkpoints_path / f"step-{step:06d}"
+        temporary = self.checkpoints_path / f"{TEMPORARY}{target.name}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            write(temporary)
+            for file in [*temporary.rglob("*"), temporary, self.metrics_path]:
+                if file.exists():
+                    _fsync(file)
+            _discard(target)
+            temporary.rename(target)
+            _fsync(self.checkpoints_path)
+        except BaseException as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if _is_write_failure(error):
+                raise _write_error(target, error) from error
+            raise
+        if keep_last is not None:
+            self._prune(step, keep_last, keep)
+        return target
+
+    def _prune(self, step: int, keep_last: int, keep: Collection[int]) -> None:
+        upto = [checkpoint for checkpoint in self.checkpoints() if checkpoint.step <= step]
+        for old in upto[:-keep_last]:
+            if old.step not in keep:
+                _discard(old.path)
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a killed process left half done."""
+        for path in self.checkpoints_path.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.path.glob(f"{TEMPORARY}*"):  # of write_atomically
+            with suppress(OSError):
+                path.unlink()
+        self._rewrite_metrics([line for line, _ in self._metrics()])
+
+
+def read_tensors(path: str | os.PathLike[str]) -> "dict[str, Tensor]":
+    """The tensors of a safetensors file, on the CPU. A missing or damaged file is a RuleshiftError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({_reason(error)})"
+        raise RuleshiftError(
+            f"{path} {problem}: delete the checkpoint folder {Path(path).parent} and run the same command again, "
+            "which resumes from the checkpoint before it."
+        ) from error
+
+
+def environment() -> dict[str, Any]:
+    """What a run's numbers may depend on besides its configuration."""
+    return {
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
+        "python": platform.python_version(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit this package is checked out at, with `-dirty` if files differ from it. None when installed."""
+    package = Path(__file__).resolve().parent
+    top = _git(package, "rev-parse", "--show-toplevel")
+    if top is None or Path(top) / "src" / "ruleshift" != package:  # installed below somebody else's checkout
+        return None
+    return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Create the folder if need be and hold its lock."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else _reason(error)
+        raise RuleshiftError(f"cannot use {path} as a run folder ({reason}): choose another --out.") from error
+    try:
+        _take(lock, path)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+    except BlockingIOError as error:
+        holder = os.read(lock, 32).decode(errors="replace")
+        raise RuleshiftError(
+            f"{path} is in use by process {holder or '(unknown)'}: wait for it, stop it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise RuleshiftError(f"cannot lock the run folder {path} ({_reason(error)}): choose another --out.") from error
+
+
+def _plain(config: "DataclassInstance | Mapping[str, Any]") -> dict[str, Any]:
+    """The configuration as JSON would give it back: lists for tuples, text for paths."""
+    plain: dict[str, Any] = json.loads(json.dumps(config, default=_plain_value))
+    return plain
+
+
+def _plain_value(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a configuration cannot hold {value!r}: it has no form in JSON")
+
+
+def _differences(there: object, now: object, name: str = "") -> list[str]:
+    """The fields, as dotted names, in which two configurations differ, with both values."""
+    if isinstance(there, dict) and isinstance(now, dict):
+        fields = sorted(there.keys() | now.keys())
+        parts = [_differences(there.get(field), now.get(field), f"{name}.{field}".lstrip(".")) for field in fields]
+        return [difference for part in parts for difference in part]
+    old, new = json.dumps(there), json.dumps(now)
+    return [] if old == new else [f"{name}: {old} there, {new} now"]
+
+
+def _metrics_record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+
+
+def _discard(folder: Path) -> None:
+    """Remove a checkpoint so that a kill half-way never leaves part of it under its name."""
+    temporary = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    with suppress(FileNotFoundError):
+        folder.rename(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot flush a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _is_write_failure(error: BaseException) -> bool:
+    from safetensors import SafetensorError  # what its writer raises on a full disk
+
+    return isinstance(error, OSError | SafetensorError)
+
+
+def _write_error(target: Path, error: BaseException) -> RuleshiftError:
+    return RuleshiftError(
+        f"cannot write {target} ({_reason(error)}): make sure that the disk has room and lets you write there, "
+        "and run the same command again; it resumes from the last checkpoint."
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return " ".join(text.split())

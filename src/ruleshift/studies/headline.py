@@ -1,0 +1,131 @@
+"""The headline comparison: does post-training teach the rule, or the answers?
+
+From one start model, SFT and multi-turn PPO see the training rule only; both are evaluated densely on the training
+rule and on shifted ones. The learning rates of both arms were chosen by success on `id-val` alone (study `sweep`);
+arms that share the other's learning rate stand beside them.
+"""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from ruleshift.backbones.load import load_backbone
+from ruleshift.evaluation.comparison import Comparison
+from ruleshift.evaluation.episodes import load_episodes
+from ruleshift.evaluation.evaluate import Point, rows_of
+from ruleshift.files import write_atomically
+from ruleshift.records import Episode
+from ruleshift.report.page import write_report
+from ruleshift.report.tables import comparison_tables, headline_table
+from ruleshift.results import Results, save_results
+from ruleshift.runs import RunFolder, environment
+from ruleshift.studies.arms import Arm, Measurement, load_points, log_spaced, with_learning_rate
+from ruleshift.studies.compare import compare
+from ruleshift.studies.pool import run_arms
+from ruleshift.tasks import get_task
+from ruleshift.training.config import PPOConfig, SFTConfig
+from ruleshift.training.sft import train_sft
+
+
+@dataclass(frozen=True)
+class HeadlineConfig:
+    """What the study trains and measures. `init_steps` is the length of a short SFT before both arms."""
+
+    model: str = "bundled"
+    seeds: int = 1
+    points: int = 5
+    matched_rates: bool = True
+    init_steps: int = 0
+    sft: SFTConfig = SFTConfig()
+    ppo: PPOConfig = PPOConfig()
+    measurement: Measurement = Measurement()
+
+
+def headline_arms(config: HeadlineConfig) -> list[Arm]:
+    """All training runs, longest first."""
+    arms = [Arm("base", 0, None, (0,))]
+    for seed in range(config.seeds):
+        sft = Arm("sft", seed, replace(config.sft, seed=seed), log_spaced(config.sft.steps, config.points, 3))
+        first = config.ppo.value_only + 1
+        rl = Arm("rl", seed, replace(config.ppo, seed=seed), log_spaced(config.ppo.updates, config.points, first))
+        arms += [rl, sft]
+        if config.matched_rates and config.sft.learning_rate != config.ppo.learning_rate:
+            arms.append(with_learning_rate(sft, config.ppo.learning_rate))
+            arms.append(with_learning_rate(rl, config.sft.learning_rate))
+    return sorted(arms, key=lambda arm: not isinstance(arm.training, PPOConfig))
+
+
+def run_headline(config: HeadlineConfig, out: Path, workers: int | None = None) -> None:
+    """Run (or go on with) the study in `out`; writes results.json and report.html there and prints the table."""
+    began = time.monotonic()
+    console = Console()
+    model = _initialised(config, out) if config.init_steps else config.model
+    arms = headline_arms(config)
+    run_arms(arms, model, config.measurement, out / "arms", workers)
+    points = [point for arm in arms for point in load_points(out / "arms", arm)]
+    comparisons = compare(points, config.measurement.turns)
+    rows = [row for point in points for row in rows_of(point, config.measurement.turns)]
+    results = Results(tuple(rows), _meta(config, time.monotonic() - began))
+    save_results(out / "results.json", results.rows, results.meta)
+    write_atomically(out / "comparisons.json", json.dumps([asdict(c) for c in comparisons], indent=1) + "\n")
+    write_report(out / "report.html", results, comparisons, _conversations(arms, out))
+    _print(console, results, comparisons, config.measurement)
+    console.print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}", soft_wrap=True)
+
+
+def _initialised(config: HeadlineConfig, out: Path) -> str:
+    """The start model after a short SFT, trained once into `out/init`."""
+    folder = out / "init"
+    if not (folder / "model" / "config.json").is_file():
+        start = load_backbone(config.model)
+        settings = replace(config.sft, steps=config.init_steps, seed=10_000)
+        with RunFolder.open(folder, settings) as run:
+            train_sft(start.model, start.chat, get_task(config.measurement.task), start.style, settings, run)
+            partial = folder / "model.partial"
+            start.model.save_pretrained(partial)
+            start.chat.tokenizer.save_pretrained(partial)
+            partial.rename(folder / "model")
+    return str(folder / "model")
+
+
+def _conversations(arms: Iterable[Arm], out: Path) -> dict[str, list[Episode]]:
+    """A few whole conversations of each arm's end, first seed."""
+    chosen = [arm for arm in arms if arm.seed == 0 and "-lr" not in arm.name]
+    order = sorted(chosen, key=lambda arm: ("base", "sft", "rl").index(arm.name))
+    return {arm.name: load_episodes(out / "arms" / arm.folder / "episodes.parquet") for arm in order}
+
+
+def _meta(config: HeadlineConfig, seconds: float) -> dict[str, object]:
+    here = environment()
+    splits = get_task(config.measurement.task).splits()
+    return {
+        "title": "Does post-training teach the rule, or the answers? GeneralPoints in text",
+        "command": "ruleshift " + shlex.join(sys.argv[1:]),
+        "seeds": list(range(config.seeds)),
+        "commit": here["git_commit"],
+        "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "duration_s": round(seconds),
+        "versions": here["packages"],
+        "splits": {name: splits[name] for name in config.measurement.splits},
+        "kl_unit": "nats per reply",
+        "config": asdict(config),
+    }
+
+
+def _print(console: Console, results: Results, comparisons: list[Comparison], measurement: Measurement) -> None:
+    for decoding in measurement.decodings:
+        console.print(headline_table(results, comparisons, decoding))
+    matched = [c for c in comparisons if c.matched_on is not None and c.split != "fake"]
+    for table in comparison_tables(matched, measurement.decodings[-1]):
+        console.print(table)
+
+
+def points_of(arms: Iterable[Arm], root: Path) -> list[Point]:
+    """Every point on disk of these arms."""
+    return [point for arm in arms for point in load_points(root, arm)]

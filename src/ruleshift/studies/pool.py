@@ -1,0 +1,79 @@
+"""Running arms side by side, with a progress bar each."""
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.studies.arms import Arm, Measurement, run_arm
+
+
+def run_arms(arms: Sequence[Arm], model: str, measurement: Measurement, root: Path, workers: int | None = None) -> None:
+    """Run every arm, `workers` at a time (one per core by default), longest first as given.
+
+    The first error stops the study once the arms under way have been told; all work done so far stays on disk.
+    """
+    workers = min(len(arms), workers or os.cpu_count() or 1)
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, _progress() as progress:
+        news = manager.Queue()
+        bars = {arm.folder: progress.add_task(arm.folder, total=None, start=False) for arm in arms}
+        pool = ProcessPoolExecutor(workers, mp_context=context)
+        try:
+            futures = {pool.submit(_work, arm, model, measurement, root, news): arm.folder for arm in arms}
+            _follow(futures, news, progress, bars)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+        pool.shutdown()
+
+
+def _work(arm: Arm, model: str, measurement: Measurement, root: Path, news: "queue.Queue[tuple]") -> None:
+    """In a worker process."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    from ruleshift.quiet import quiet_libraries
+
+    quiet_libraries()
+    news.put((arm.folder, 0, 1))
+    run_arm(arm, model, measurement, root, lambda name, done, total: news.put((arm.folder, done, total)))
+
+
+def _follow(
+    futures: "dict[Future[None], str]", news: "queue.Queue[tuple]", progress: Progress, bars: dict[str, TaskID]
+) -> None:
+    """Move the bars until every arm has ended; raises what an arm raised."""
+    waiting = dict(futures)
+    while waiting:
+        try:
+            folder, done, total = news.get(timeout=0.5)
+            progress.start_task(bars[folder])
+            progress.update(bars[folder], completed=done, total=total)
+        except queue.Empty:
+            pass
+        for future in [f for f in waiting if f.done()]:
+            folder = waiting.pop(future)
+            error = future.exception()
+            if isinstance(error, RuleshiftError):
+                raise RuleshiftError(f"arm {folder}: {error}") from error
+            if error is not None:
+                raise error
+            progress.update(bars[folder], completed=1, total=1)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        Remaining(),
+    )

@@ -1,0 +1,137 @@
+"""Settings of the two post-training stages, with their presets. No heavy imports, so that `--help` is quick."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """SFT on expert data. The defaults are the preset `tiny`."""
+
+    steps: int = 300
+    """Optimiser steps."""
+    examples: int = 20_000
+    """Distinct expert conversations; steps beyond them start another epoch."""
+    batch: int = 128
+    """Conversations an optimiser step."""
+    micro_batch: int = 128
+    """Conversations in one pass; gradients accumulate up to `batch`."""
+    learning_rate: float = 1e-4
+    """Peak learning rate (AdamW)."""
+    schedule: str = "constant_with_warmup"
+    """Learning rate schedule, a name of transformers.SchedulerType."""
+    warmup_share: float = 0.03
+    """Share of the steps spent on linear warm-up."""
+    weight_decay: float = 0.0
+    """Weight decay of AdamW."""
+    max_grad_norm: float = 1.0
+    """Gradient clipping (global norm)."""
+    split: str = "train"
+    """Split that the examples come from."""
+    seed: int = 0
+    """Seed of deals and shuffling."""
+    save_every: int = 50
+    """Steps between checkpoints."""
+
+
+SFT_PRESETS: dict[str, SFTConfig] = {
+    "tiny": SFTConfig(),
+    "paper": SFTConfig(
+        steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, schedule="cosine", save_every=50
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Multi-turn PPO. The defaults are the preset `tiny`."""
+
+    updates: int = 40
+    """Updates; each collects `episodes` and learns from them."""
+    episodes: int = 192
+    """Episodes collected for an update."""
+    turns: int = 5
+    """Verification budget of an episode."""
+    temperature: float = 1.0
+    """Sampling temperature."""
+    max_new_tokens: int = 48
+    """Longest reply, in tokens."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of the model (Adam)."""
+    value_learning_rate: float = 1e-3
+    """Peak learning rate of the value head."""
+    adam_epsilon: float = 1e-8
+    """Epsilon of Adam."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate after warm-up."""
+    final_rate: float = 0.0
+    """Share of the peak learning rate at the end of the schedule."""
+    warmup: int = 2
+    """Updates of linear warm-up."""
+    value_only: int = 2
+    """First updates that train the value head alone."""
+    epochs: int = 2
+    """Passes over the episodes of an update."""
+    minibatches: int = 2
+    """Optimiser steps per pass; each sees about the same number of tokens."""
+    max_tokens: int = 12_000
+    """Most padded tokens in one forward and backward pass; gradients accumulate over as many as it takes."""
+    clip: float = 0.2
+    """Clip range of the probability ratio."""
+    ratio: Literal["token", "sequence"] = "token"
+    """One ratio per token, or one per reply."""
+    gamma: float = 0.9
+    """Discount per turn."""
+    lam: float = 0.95
+    """GAE lambda per turn."""
+    kl_coef: float = 0.05
+    """Weight of the KL to the start model."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """Where the KL enters: as k3 in the loss, or as log-ratio in the reward of each turn."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    detach_value: bool = True
+    """Keep the value loss from training the model itself."""
+    normalise_advantages: bool = True
+    """Scale the advantages of an update to mean 0 and deviation 1."""
+    max_grad_norm: float = 0.5
+    """Gradient clipping (global norm)."""
+    target_kl: float | None = 0.1
+    """End an update early once the KL per token from the sampling policy exceeds this (nats)."""
+    split: str = "train"
+    """Split that the episodes come from."""
+    seed: int = 0
+    """Seed of deals, sampling and shuffling."""
+    save_every: int = 10
+    """Updates between checkpoints."""
+
+
+PPO_PRESETS: dict[str, PPOConfig] = {
+    "tiny": PPOConfig(),
+    "paper": PPOConfig(
+        updates=20,
+        episodes=512,  # about 256 turns a process, 8 processes, 4 turns an episode
+        temperature=0.2,
+        max_new_tokens=512,
+        learning_rate=1e-6,
+        value_learning_rate=1e-6,
+        adam_epsilon=1e-7,
+        schedule="cosine",
+        final_rate=1e-3,
+        warmup=0,
+        value_only=0,
+        epochs=4,
+        minibatches=16,  # 2,048 turns at 128 turns an optimiser step
+        max_tokens=2_048,
+        clip=0.1,
+        ratio="sequence",
+        kl_coef=0.0,
+        detach_value=False,
+        normalise_advantages=False,
+        max_grad_norm=0.01,
+        target_kl=None,
+        save_every=1,
+    ),
+}

@@ -1,0 +1,252 @@
+"""Multi-turn PPO with a verifier.
+
+One turn is one action: a whole reply. The state is the conversation, the value is read off its last token, the
+advantages are turn-level GAE, and all turns of an episode are trained in one pass over the conversation.
+
+How it differs from the paper's official settings is listed in `docs/deviations.md`; the preset `paper` in
+`training/config.py` holds the official values.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from ruleshift.chat import Chat
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
+from ruleshift.records import Episode
+from ruleshift.revision import revise
+from ruleshift.runs import RunFolder
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.training.advantages import gae, normalise
+from ruleshift.training.batching import pack, pad, split_evenly
+from ruleshift.training.checkpoints import load_state, save_state
+from ruleshift.training.config import PPOConfig
+from ruleshift.training.flops import TokenCount, count_parameters
+from ruleshift.training.losses import k3, sequence_policy_loss, token_policy_loss, value_loss
+from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
+from ruleshift.training.value import ValueHead
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an update learns from: trajectories with, per turn, advantage and return, and reference log-probs."""
+
+    trajectories: list[Trajectory]
+    advantages: list[torch.Tensor]  # each (N_i,)
+    returns: list[torch.Tensor]  # each (N_i,)
+    reference: list[torch.Tensor]  # each (T_i,)
+
+
+class PPO:
+    """Trains `model` in place. One call of `update` is the whole algorithm: collect, estimate, learn."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: PPOConfig) -> None:
+        self.model, self.chat, self.task, self.style, self.config = model, chat, task, style, config
+        self.reference = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model.eval()  # no dropout: the policy that is trained is the one that sampled
+        torch.manual_seed(config.seed)
+        self.value = ValueHead(model).to(model.device)
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": [p for p in model.parameters() if p.requires_grad], "peak": config.learning_rate},
+                {"params": list(self.value.parameters()), "peak": config.value_learning_rate},
+            ],
+            lr=config.learning_rate,
+            eps=config.adam_epsilon,
+        )
+        self.tokens = TokenCount()
+        self.done = 0  # updates made
+
+    def update(self) -> dict[str, float]:
+        """One update; returns its metrics."""
+        episodes = self.collect()
+        batch, estimates = self.estimate(episodes)
+        losses = self.learn(batch)
+        self.done += 1
+        flops = self.tokens.flops(count_parameters(self.model))
+        return {**episode_metrics(episodes), **estimates, **losses, "train_flops": flops}
+
+    def collect(self) -> list[Episode]:
+        """Episodes of this update, never dealt before in the run."""
+        config = self.config
+        first = self.done * config.episodes
+        problems = [self.task.problem(config.split, config.seed, first + i, self.style) for i in range(config.episodes)]
+        sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
+        return revise(problems, LocalEngine(self.model, self.chat, sampling), config.turns)
+
+    def estimate(self, episodes: Sequence[Episode]) -> tuple[Batch, dict[str, float]]:
+        """Values, advantages and returns of all turns; reference log-probs of all reply tokens."""
+        config = self.config
+        trajectories = [Trajectory.of(episode) for episode in episodes]
+        _, states = evaluate_tokens(self.model, trajectories, config.max_tokens)
+        reference, _ = evaluate_tokens(self.reference, trajectories, config.max_tokens)
+        tokens = sum(len(t.ids) for t in trajectories)
+        self.tokens += TokenCount(forward=3 * tokens)  # sampled, valued, read by the reference
+        with torch.no_grad():
+            value_rows = [self.value(hidden).tolist() for hidden in states]
+        reward_rows = [list(t.rewards) for t in trajectories]
+        if config.kl_in == "reward":
+            for rewards, trajectory, ref in zip(reward_rows, trajectories, reference, strict=True):
+                for k, old, logprob in zip(trajectory.turn, trajectory.old_logprobs, ref.tolist(), strict=True):
+                    rewards[k] -= config.kl_coef * (old - logprob)
+        mask = pad([[1.0] * len(row) for row in reward_rows], 0.0, torch.float64)
+        values = pad(value_rows, 0.0, torch.float64)
+        rewards_padded = pad(reward_rows, 0.0, torch.float64)
+        advantages, returns = gae(rewards_padded, values, mask, config.gamma, config.lam)  # (B, K)
+        explained = 1 - _masked_var(returns - values, mask) / _masked_var(returns, mask).clamp(min=1e-8)
+        if config.normalise_advantages:
+            advantages = normalise(advantages, mask)
+        device = self.model.device
+        split = [
+            [table[i, : len(row)].float().to(device) for i, row in enumerate(reward_rows)]
+            for table in (advantages, returns)
+        ]
+        return Batch(trajectories, split[0], split[1], reference), {"explained_variance": float(explained)}
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """Epochs of mini-batch steps; stops early once the policy has moved `target_kl` from the sampling one."""
+        config = self.config
+        self._set_learning_rates()
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.done)
+        lengths = [len(t.ids) for t in batch.trajectories]
+        history: list[dict[str, float]] = []
+        for _ in range(config.epochs):
+            order = torch.randperm(len(lengths), generator=generator).tolist()
+            for part in split_evenly([lengths[i] for i in order], config.minibatches):
+                metrics = self._step(batch, [order[i] for i in part])
+                history.append(metrics)
+                if config.target_kl is not None and metrics["approx_kl"] > config.target_kl:
+                    return {**_mean(history), "early_stop": 1.0}
+        return {**_mean(history), "early_stop": 0.0}
+
+    def _step(self, batch: Batch, chosen: list[int]) -> dict[str, float]:
+        """One optimiser step on these trajectories, gradients accumulated over micro-batches."""
+        config = self.config
+        trajectories = [batch.trajectories[i] for i in chosen]
+        tokens = sum(len(t.positions) for t in trajectories)
+        turns = sum(len(t.states) for t in trajectories)
+        self.tokens += TokenCount(trained=sum(len(t.ids) for t in trajectories))
+        totals: dict[str, float] = {}
+        for group in pack([len(t.ids) for t in trajectories], config.max_tokens):
+            parts = self._loss(batch, [chosen[i] for i in group], tokens, turns)
+            parts.pop("loss").backward()
+            for name, part in parts.items():
+                totals[name] = totals.get(name, 0.0) + float(part.detach())
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        totals["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return totals
+
+    def _loss(self, batch: Batch, group: list[int], tokens: int, turns: int) -> dict[str, torch.Tensor]:
+        """Loss terms of a micro-batch, each divided by the counts of the whole mini-batch."""
+        config = self.config
+        trajectories = [batch.trajectories[i] for i in group]
+        result = forward(self.model, trajectories)
+        device = result.logprobs.device
+        old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
+        advantages = torch.cat([batch.advantages[i] for i in group])
+        objective = token_policy_loss if config.ratio == "token" else sequence_policy_loss
+        policy = objective(result.logprobs, old, result.turn, advantages, config.clip)
+        units = tokens if config.ratio == "token" else turns
+        values = self.value(result.states.detach() if config.detach_value else result.states)
+        value = value_loss(values, torch.cat([batch.returns[i] for i in group])).sum() / turns
+        kl = k3(torch.cat([batch.reference[i] for i in group]) - result.logprobs).sum() / tokens
+        entropy = result.entropy.sum() / tokens
+        policy_term = policy.loss.sum() / units
+        learning = 0.0 if self.done < config.value_only else 1.0
+        kl_weight = config.kl_coef if config.kl_in == "loss" else 0.0
+        loss = learning * (policy_term + kl_weight * kl - config.entropy_coef * entropy) + config.value_coef * value
+        return {
+            "loss": loss,
+            "policy_loss": policy_term,
+            "value_loss": value,
+            "kl_to_start": kl,
+            "entropy": entropy,
+            "clipped": policy.clipped.sum() / units,
+            "approx_kl": policy.approx_kl * (len(old) / tokens),
+        }
+
+    def _set_learning_rates(self) -> None:
+        scale = rate_scale(self.config, self.done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * scale
+
+    def save(self, folder: Path) -> None:
+        """Everything needed to go on, as safetensors; the model in Hugging Face format."""
+        self.model.save_pretrained(folder / "model")
+        self.chat.tokenizer.save_pretrained(folder / "model")
+        save_state(folder, {"policy": self.model, "value": self.value}, self.optimizer)
+        (folder / "tokens.txt").write_text(f"{self.tokens.trained} {self.tokens.forward}\n")
+
+    def load(self, folder: Path, done: int) -> None:
+        """Go on from what `save` wrote after `done` updates."""
+        load_state(folder, {"policy": self.model, "value": self.value}, self.optimizer)
+        trained, forward_only = (folder / "tokens.txt").read_text().split()
+        self.tokens, self.done = TokenCount(int(trained), int(forward_only)), done
+
+
+def rate_scale(config: PPOConfig, update: int) -> float:
+    """Share of the peak learning rate at an update: linear warm-up, then the schedule down to `final_rate`."""
+    if update < config.warmup:
+        return (update + 1) / config.warmup
+    if config.schedule == "constant":
+        return 1.0
+    progress = (update - config.warmup) / max(1, config.updates - config.warmup)
+    shape = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return config.final_rate + (1 - config.final_rate) * shape
+
+
+def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Success on the first turn and within the budget, mean total reward, turns and reply tokens per episode."""
+    count = len(episodes)
+    return {
+        "success_first": sum(e.solved_within(1) for e in episodes) / count,
+        "success": sum(e.solved for e in episodes) / count,
+        "reward": sum(e.total_reward for e in episodes) / count,
+        "turns": sum(len(e.turns) for e in episodes) / count,
+        "reply_tokens": sum(len(t.completion.token_ids) for e in episodes for t in e.turns) / count,
+    }
+
+
+def train_ppo(
+    ppo: PPO,
+    run: RunFolder,
+    at: Sequence[int] = (),
+    evaluate: Callable[[int, PPO], None] | None = None,
+    progress: Callable[[int, dict[str, float]], object] | None = None,
+) -> None:
+    """Run all updates in a run folder, from its last checkpoint if it has one.
+
+    evaluate(updates made, ppo) is called after the updates listed in `at`, and must be safe to repeat: a run killed
+    after an evaluation and before the next checkpoint evaluates again. A checkpoint is written every `save_every`
+    updates and at the end, so that a killed run resumes with the same numbers as an unbroken one.
+    """
+    last = run.latest_checkpoint()
+    if last is not None:
+        ppo.load(last.path, last.step)
+    run.truncate_metrics(ppo.done)
+    while ppo.done < ppo.config.updates:
+        metrics = ppo.update()
+        run.append_metrics({"step": ppo.done, **metrics})
+        if evaluate is not None and ppo.done in at:
+            evaluate(ppo.done, ppo)
+        if ppo.done % ppo.config.save_every == 0 or ppo.done == ppo.config.updates:
+            run.save_checkpoint(ppo.done, ppo.save, keep_last=2)
+        if progress is not None:
+            progress(ppo.done, metrics)
+
+
+def _mean(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(entry[name] for entry in history) / len(history) for name in history[0]}
+
+
+def _masked_var(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    mean = (values * mask).sum() / mask.sum()
+    return (((values - mean) * mask) ** 2).sum() / mask.sum()

@@ -1,0 +1,125 @@
+"""Supervised fine-tuning on expert replies, with TRL's SFTTrainer; the loss is on reply tokens only."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTConfig as TrlConfig
+from trl import SFTTrainer
+
+from ruleshift.chat import Chat, Sequences, encode_dialogue
+from ruleshift.records import Message
+from ruleshift.runs import RunFolder
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.training.config import SFTConfig
+from ruleshift.training.flops import TokenCount
+
+
+def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
+    """One problem with its gold reply, as token ids with the mask of the reply."""
+    problem = task.problem(split, seed, index, style)
+    return encode_dialogue(chat, [*problem.context(), Message("assistant", problem.gold())])
+
+
+def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> Dataset:
+    """Columns `input_ids` and `labels` (-100 off the replies), which SFTTrainer takes as they are."""
+    rows = [
+        expert_conversation(chat, task, style, config.split, config.seed, index) for index in range(config.examples)
+    ]
+    labels = [[t if m else -100 for t, m in zip(r.token_ids, r.reply_mask, strict=True)] for r in rows]
+    return Dataset.from_dict({"input_ids": [list(row.token_ids) for row in rows], "labels": labels})
+
+
+class _Steps(TrainerCallback):
+    """Streams metrics, counts tokens, and evaluates at given steps."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        at: Sequence[int],
+        evaluate: Callable[[int, TokenCount], None] | None,
+        progress: Callable[[int, dict[str, float]], object] | None,
+    ) -> None:
+        self.run, self.at, self.evaluate, self.progress = run, at, evaluate, progress
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        if logs and "loss" in logs:
+            kept = {key: logs[key] for key in ("loss", "grad_norm", "learning_rate") if key in logs}
+            record = {**kept, "tokens": int(state.num_input_tokens_seen)}
+            self.run.append_metrics({"step": state.global_step, **record})
+            if self.progress is not None:
+                self.progress(state.global_step, record)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self.evaluate is not None and state.global_step in self.at:
+            self.evaluate(state.global_step, TokenCount(trained=int(state.num_input_tokens_seen)))
+
+
+def train_sft(
+    model: PreTrainedModel,
+    chat: Chat,
+    task: Task,
+    style: Style,
+    config: SFTConfig,
+    run: RunFolder,
+    at: Sequence[int] = (),
+    evaluate: Callable[[int, TokenCount], None] | None = None,
+    progress: Callable[[int, dict[str, float]], object] | None = None,
+) -> None:
+    """Train `model` in place in a run folder, from its last checkpoint if it has one.
+
+    evaluate(steps made, tokens so far) is called after the steps listed in `at` (and may be called again for a step
+    when a killed run resumes before it). Checkpoints are those of transformers' Trainer.
+    """
+    arguments = TrlConfig(
+        output_dir=str(run.checkpoints_path),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.micro_batch,
+        gradient_accumulation_steps=max(1, config.batch // config.micro_batch),
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=int(config.warmup_share * config.steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        data_seed=config.seed,
+        max_length=None,
+        logging_steps=1,
+        include_num_input_tokens_seen="non_padding",
+        save_steps=config.save_every,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=model.device.type == "cpu",
+        bf16=model.dtype == torch.bfloat16,
+        gradient_checkpointing=False,
+        dataloader_pin_memory=False,
+    )
+    last = _latest(run.checkpoints_path)
+    run.truncate_metrics(0 if last is None else int(last.name.split("-")[1]))
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=expert_dataset(chat, task, style, config),
+        processing_class=chat.tokenizer,
+        callbacks=[_Steps(run, at, evaluate, progress)],
+    )
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    model.eval()
+
+
+def _latest(folder: Path) -> Path | None:
+    """The last whole checkpoint that the Trainer left (its state file is written last)."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)

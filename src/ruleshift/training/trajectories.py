@@ -1,0 +1,105 @@
+"""Episodes as the flat tensors that PPO's losses take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+from ruleshift.records import Episode
+from ruleshift.training.batching import pack, pad
+from ruleshift.training.losses import chosen_logprobs, entropy
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode as tokens.
+
+    `ids` is the whole conversation as sampled. For each reply token, `positions` is its place in `ids`, `turn` its
+    turn and `old_logprobs` its log-probability when drawn. `states` holds, per turn, the place of the last prompt
+    token. `rewards` has one entry per turn.
+    """
+
+    ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    turn: tuple[int, ...]
+    old_logprobs: tuple[float, ...]
+    states: tuple[int, ...]
+    rewards: tuple[float, ...]
+
+    @classmethod
+    def of(cls, episode: Episode) -> "Trajectory":
+        ids: list[int] = []
+        positions: list[int] = []
+        turn: list[int] = []
+        logprobs: list[float] = []
+        states: list[int] = []
+        for k, step in enumerate(episode.turns):
+            ids += step.appended_ids
+            states.append(len(ids) - 1)
+            count = len(step.completion.token_ids)
+            positions += range(len(ids), len(ids) + count)
+            turn += [k] * count
+            logprobs += step.completion.logprobs
+            ids += step.completion.token_ids
+        rewards = tuple(step.verdict.reward for step in episode.turns)
+        return cls(tuple(ids), tuple(positions), tuple(turn), tuple(logprobs), tuple(states), rewards)
+
+
+class Forward(NamedTuple):
+    """What one pass over a group of trajectories gives, trajectory after trajectory."""
+
+    logprobs: torch.Tensor  # (T,) of the reply tokens
+    entropy: torch.Tensor  # (T,)
+    states: torch.Tensor  # (N, H) hidden states of the last prompt tokens
+    turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
+
+
+def forward(model: PreTrainedModel, group: Sequence[Trajectory]) -> Forward:
+    """One pass over whole conversations, padded on the right; every turn of an episode is scored at once."""
+    device = model.device
+    ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
+    lengths = torch.tensor([len(t.ids) for t in group], device=device)
+    # Causal attention never looks at padding on the right; the mask only matters to models that need one.
+    mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long() if len(group) > 1 else None
+    if mask is not None and bool(mask.all()):
+        mask = None
+    output = model(input_ids=ids, attention_mask=mask, use_cache=False, output_hidden_states=True)
+    rows = _rows([len(t.positions) for t in group], device)
+    columns = torch.tensor([p for t in group for p in t.positions], device=device)
+    logits = output.logits[rows, columns - 1].float()  # (T, V)
+    state_rows = _rows([len(t.states) for t in group], device)
+    state_columns = torch.tensor([p for t in group for p in t.states], device=device)
+    hidden = output.hidden_states[-1][state_rows, state_columns]  # (N, H)
+    return Forward(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
+
+
+def _rows(counts: Sequence[int], device: torch.device) -> torch.Tensor:
+    return torch.arange(len(counts), device=device).repeat_interleave(torch.tensor(counts, device=device))
+
+
+def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tensor:
+    """The turn of each reply token, numbered over the whole group: (T,)."""
+    flat: list[int] = []
+    first = 0
+    for trajectory in group:
+        flat += [first + k for k in trajectory.turn]
+        first += len(trajectory.states)
+    return torch.tensor(flat, device=device)
+
+
+@torch.no_grad()
+def evaluate_tokens(
+    model: PreTrainedModel, trajectories: Sequence[Trajectory], max_tokens: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient."""
+    logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
+    states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
+    for group in pack([len(t.ids) for t in trajectories], max_tokens):
+        result = forward(model, [trajectories[i] for i in group])
+        token_parts = result.logprobs.split([len(trajectories[i].positions) for i in group])
+        state_parts = result.states.split([len(trajectories[i].states) for i in group])
+        for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):
+            logprobs[i], states[i] = tokens, hidden
+    return logprobs, states
