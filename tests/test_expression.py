@@ -1,6 +1,7 @@
 """The parser against Python's own grammar and exact arithmetic on random trees."""
 
 import ast
+import contextlib
 import random
 from fractions import Fraction
 
@@ -13,9 +14,7 @@ from ruleshift.tasks.generalpoints.expression import MAX_CHARACTERS, FormulaErro
 QUICK = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 Tree = int | tuple[str, "Tree", "Tree"]
-TREES = st.recursive(
-    st.integers(0, 30), lambda child: st.tuples(st.sampled_from("+-*/"), child, child), max_leaves=8
-)
+TREES = st.recursive(st.integers(0, 30), lambda child: st.tuples(st.sampled_from("+-*/"), child, child), max_leaves=8)
 
 
 def value_of(tree: Tree) -> Fraction | None:
@@ -176,12 +175,8 @@ def test_accepts_what_python_accepts_on_damaged_formulas() -> None:
 @QUICK
 @given(st.text(max_size=300) | st.text("0123456789+-*/() =×÷−", max_size=300))
 def test_no_text_raises_anything_but_formula_error(text: str) -> None:
-    try:
-        formula = parse(text)
-    except FormulaError as error:
-        assert str(error)
-    else:
-        assert formula.numbers
+    with contextlib.suppress(FormulaError):
+        assert parse(text).numbers
 
 
 def test_length_is_bounded_before_anything_is_read() -> None:

@@ -119,13 +119,12 @@ def test_finds_exactly_what_brute_force_finds(hand: tuple[int, ...]) -> None:
     check_strings(hand, 24)
 
 
-@pytest.mark.parametrize(
-    ("hand", "target"),
-    [((24,), 24), ((23,), 24), ((4, 6), 24), ((2, 12), 6), ((1, 2, 3), 6), ((5, 5, 5), 0), ((2, 2, 3, 3), 0)]
-    + [((19, 17, 2, 1), 36), ((0, 0, 4, 6), 24), ((7, 7, 7, 7), 1), ((5, 3, 2, 1), -1), ((1, 1, 1, 1, 1), 0)]
-    + [((2, 2, 2, 3, 3), 24), ((10, 10, 10, 10, 4), 24)],
-    ids=str,
-)
+OTHERS = [((24,), 24), ((23,), 24), ((4, 6), 24), ((2, 12), 6), ((1, 2, 3), 6), ((5, 5, 5), 0), ((2, 2, 3, 3), 0)]
+OTHERS += [((19, 17, 2, 1), 36), ((0, 0, 4, 6), 24), ((7, 7, 7, 7), 1), ((5, 3, 2, 1), -1), ((1, 1, 1, 1, 1), 0)]
+OTHERS += [((2, 2, 2, 3, 3), 24), ((10, 10, 10, 10, 4), 24)]
+
+
+@pytest.mark.parametrize(("hand", "target"), OTHERS, ids=str)
 def test_other_sizes_and_targets_against_brute_force(hand: tuple[int, ...], target: int) -> None:
     assert {form_of(text) for text in solve(hand, target)} == brute_force(hand, target)
     check_strings(hand, target)
@@ -151,7 +150,7 @@ def test_six_cards_that_cannot_be_solved() -> None:
 def test_known_solutions() -> None:
     assert solve((3, 3, 8, 8)) == ("8/(3-8/3)",)
     assert solve((1, 1, 1, 1)) == ()
-    assert set(solve((1, 5, 5, 5))) == {"5*(5-1/5)", "5*5-5/5"} - {"5*5-5/5"}
+    assert solve((1, 5, 5, 5)) == ("5*(5-1/5)",)
 
 
 def test_order_of_the_numbers_does_not_matter() -> None:

@@ -16,8 +16,8 @@ class BuildConfig:
     heads: int = 4
     key_value_heads: int = 1
     feedforward: int = 384
-    clean_steps: int = 1800
-    careless_steps: int = 800
+    clean_steps: int = 1000
+    careless_steps: int = 600
     batch: int = 128
     clean_pool: int = 128_000
     careless_pool: int = 64_000

@@ -45,13 +45,17 @@ class Spot:
 
 def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """OOD success against ID success, a panel per number of turns. None where there is nothing to show."""
-    panels = [Panel(View(turns, decoding), "id", turns_label(turns)) for turns in turns_in(results.rows)]
+    panels = [
+        Panel(View(turns, decoding), "id", turns_label(turns)) for turns in turns_in(_measured(results, decoding))
+    ]
     return _planes(results, panels, ood)
 
 
 def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """OOD success against KL to the start model, a panel per number of turns. None where no KL was measured."""
-    panels = [Panel(View(turns, decoding), "kl", turns_label(turns)) for turns in turns_in(results.rows)]
+    panels = [
+        Panel(View(turns, decoding), "kl", turns_label(turns)) for turns in turns_in(_measured(results, decoding))
+    ]
     return _planes(results, panels, ood)
 
 
@@ -61,7 +65,8 @@ def headline_figure(
     """OOD success against ID success and against KL, side by side. By default with the most turns, and greedy."""
     if not results.rows:
         return None
-    view = View(turns or turns_in(results.rows)[-1], decoding or decodings_in(results.rows)[0])
+    decoding = decoding or decodings_in(results.rows)[0]
+    view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding)
     panels = [Panel(view, "id", "What is gained and what is lost"), Panel(view, "kl", "How far the model moved")]
     return _planes(results, panels, ood)
 
@@ -71,7 +76,7 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
 
     Over optimiser steps where no compute was recorded.
     """
-    rows = [row for row in results.rows if row.metric == "success" and row.decoding == decoding]
+    rows = _measured(results, decoding)
     arms, splits, budgets = arms_in(rows), splits_in(rows), turns_in(rows)
     if not rows:
         return None
@@ -90,11 +95,11 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
         for j, split in enumerate(splits, start=1):
             view = View(turns, decoding)
             start = end(rows, view, BASE, split)
-            for arm in arms:
+            for arm in _drawing_order(arms, styles):
                 points = with_start(curve(rows, view, arm, split), start)
-                if arm != BASE and points:
+                if points:
                     xs = [_compute(point, counted) / 10**exponent for point in points]
-                    for trace in _curve_traces(xs, points, styles[arm], arm, first=i == j == 1):
+                    for trace in _curve_traces(xs, points, styles[arm], arm):
                         figure.add_trace(trace, row=i, col=j)
             if start:
                 figure.add_hline(100 * start.value, line=_DOTTED, layer="below", row=i, col=j)
@@ -103,7 +108,11 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
     figure.update_xaxes(axis(rangemode="tozero", nticks=4))
     figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
     figure.update_yaxes(axis(nticks=5))
-    return _finish(figure, height=110 + 230 * len(budgets))
+    return _finish(figure, arms, height=110 + 230 * len(budgets))
+
+
+def _measured(results: Results, decoding: str) -> list[Row]:
+    return [row for row in results.rows if row.metric == "success" and row.decoding == decoding]
 
 
 def kl_title(results: Results) -> str:
@@ -130,20 +139,20 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str) -> go.Figure | 
     for column, (panel, by_arm) in enumerate(zip(panels, placed, strict=True), start=1):
         traces: list[go.Scatter] = []
         start = by_arm.get(BASE, [])[:1]
-        for arm in (arm for arm in arms if arm != BASE):
+        for arm in _drawing_order(arms, styles):
             if not styles[arm].is_variant:
                 traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in _seeds(rows, panel, arm, ood)]
             if by_arm[arm]:
-                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm, first=column == 1)
+                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm)
         if start:
-            traces.append(_start_trace(start[0], styles[BASE], first=column == 1))
+            traces.append(_start_trace(start[0], styles[BASE]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
         if start:
             figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
         figure.update_xaxes(axis(**_across_axis(results, panel, by_arm)), col=column)
     figure.update_yaxes(axis())
     figure.update_yaxes(title_text=f"OOD success, {ood} split (%)", col=1)
-    return _finish(figure, height=460)
+    return _finish(figure, arms, height=460)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
@@ -181,11 +190,11 @@ def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[list[S
     return [_spots([row for row in rows if row.seed == seed], panel, arm, ood) for seed in seeds]
 
 
-def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str, first: bool) -> list[go.Scatter]:
+def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str) -> list[go.Scatter]:
     """The path with a small mark per evaluation, and a large labelled one with error bars at its end."""
     last, rises = spots[-1], spots[-1].y >= spots[0].y
     line = {"color": style.colour, "width": 1.6 if style.is_variant else 2.4, "dash": style.dash}
-    path = _scatter(spots, arm, style, mode="lines+markers", line=line, marker={"size": 5}, showlegend=first)
+    path = _scatter(spots, arm, style, mode="lines+markers", line=line, marker={"size": 5}, showlegend=True)
     final = _scatter([last], arm, style, mode="markers" if style.is_variant else "markers+text", marker={"size": 11})
     final.update(
         text=[f" {arm}"],
@@ -203,8 +212,8 @@ def _seed_trace(spots: Sequence[Spot], style: ArmStyle, arm: str) -> go.Scatter:
     return _scatter(spots, arm, style, mode="lines", line=line, hoverinfo="skip", hovertemplate=None)
 
 
-def _start_trace(start: Spot, style: ArmStyle, first: bool) -> go.Scatter:
-    trace = _scatter([start], "base (start model)", style, mode="markers", marker={"size": 12}, showlegend=first)
+def _start_trace(start: Spot, style: ArmStyle) -> go.Scatter:
+    trace = _scatter([start], "base (start model)", style, mode="markers", marker={"size": 12}, showlegend=True)
     bars = {"error_x": _error_bar(start, 0, style), "error_y": _error_bar(start, 1, style)}
     return trace.update(**bars, legendgroup=BASE, cliponaxis=False)
 
@@ -236,9 +245,7 @@ def _error_bar(spot: Spot, dimension: int, style: ArmStyle) -> dict[str, object]
 # ---------------------------------------------------------------- curves
 
 
-def _curve_traces(
-    xs: Sequence[float], points: Sequence[Point], style: ArmStyle, arm: str, first: bool
-) -> list[go.Scatter]:
+def _curve_traces(xs: Sequence[float], points: Sequence[Point], style: ArmStyle, arm: str) -> list[go.Scatter]:
     """The mean over seeds as a line and its interval as a band (variants go without a band)."""
     line = go.Scatter(
         x=xs,
@@ -246,7 +253,7 @@ def _curve_traces(
         customdata=[["start" if point.arm == BASE else point.step_label, _with_interval(point)] for point in points],
         name=arm,
         legendgroup=arm,
-        showlegend=first,
+        showlegend=True,
         mode="lines+markers",
         line={"color": style.colour, "width": 1.5 if style.is_variant else 2.2, "dash": style.dash},
         marker={"size": 4, "symbol": style.symbol, "color": style.colour},
@@ -290,7 +297,17 @@ def _with_interval(point: Point) -> str:
     return f"{100 * point.value:.1f}% [{100 * point.low:.1f}, {100 * point.high:.1f}]"
 
 
-def _finish(figure: go.Figure, height: int) -> go.Figure:
-    """The shared layout, and panel titles in its type."""
+def _drawing_order(arms: Sequence[str], styles: Mapping[str, ArmStyle]) -> list[str]:
+    """Trained arms, variants first, so that the chosen settings lie on top."""
+    return sorted((arm for arm in arms if arm != BASE), key=lambda arm: not styles[arm].is_variant)
+
+
+def _finish(figure: go.Figure, arms: Sequence[str], height: int) -> go.Figure:
+    """The shared layout, panel titles in its type, and one legend entry per arm, in the order of `arms`."""
+    seen: set[str] = set()
+    for trace in figure.data:
+        if trace.showlegend:
+            trace.update(showlegend=trace.legendgroup not in seen, legendrank=1 + list(arms).index(trace.legendgroup))
+            seen.add(trace.legendgroup)
     figure.update_annotations(font={"size": 14, "weight": 600}, yshift=4)
     return figure.update_layout(layout(height=height))

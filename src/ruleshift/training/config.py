@@ -54,12 +54,15 @@ class PPOConfig:
     """Verification budget of an episode."""
     temperature: float = 1.0
     """Sampling temperature."""
-    max_new_tokens: int = 48
+    max_new_tokens: int = 36
     """Longest reply, in tokens."""
     learning_rate: float = 1e-4
     """Peak learning rate of the model (Adam)."""
-    value_learning_rate: float = 1e-3
+    value_learning_rate: float = 5e-3
     """Peak learning rate of the value head."""
+    value_steps: int = 50
+    """Steps of the value head alone on the states of an update, before the model learns; the value loss then leaves
+    the model untouched. 0 trains head and model together, as the official code does."""
     adam_epsilon: float = 1e-8
     """Epsilon of Adam."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -68,7 +71,7 @@ class PPOConfig:
     """Share of the peak learning rate at the end of the schedule."""
     warmup: int = 2
     """Updates of linear warm-up."""
-    value_only: int = 2
+    value_only: int = 1
     """First updates that train the value head alone."""
     epochs: int = 2
     """Passes over the episodes of an update."""
@@ -91,13 +94,11 @@ class PPOConfig:
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     value_coef: float = 0.5
-    """Weight of the value loss."""
-    detach_value: bool = True
-    """Keep the value loss from training the model itself."""
+    """Weight of the value loss where head and model learn together."""
     normalise_advantages: bool = True
     """Scale the advantages of an update to mean 0 and deviation 1."""
     max_grad_norm: float = 0.5
-    """Gradient clipping (global norm)."""
+    """Gradient clipping (global norm of the model's gradient)."""
     target_kl: float | None = 0.1
     """End an update early once the KL per token from the sampling policy exceeds this (nats)."""
     split: str = "train"
@@ -128,7 +129,7 @@ PPO_PRESETS: dict[str, PPOConfig] = {
         clip=0.1,
         ratio="sequence",
         kl_coef=0.0,
-        detach_value=False,
+        value_steps=0,
         normalise_advantages=False,
         max_grad_norm=0.01,
         target_kl=None,

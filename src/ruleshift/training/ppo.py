@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
+from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
 from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
@@ -40,6 +41,7 @@ class Batch:
     trajectories: list[Trajectory]
     advantages: list[torch.Tensor]  # each (N_i,)
     returns: list[torch.Tensor]  # each (N_i,)
+    states: list[torch.Tensor]  # each (N_i, H), as the model saw them before this update
     reference: list[torch.Tensor]  # each (T_i,)
 
 
@@ -47,14 +49,17 @@ class PPO:
     """Trains `model` in place. One call of `update` is the whole algorithm: collect, estimate, learn."""
 
     def __init__(self, model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: PPOConfig) -> None:
+        if config.value_only and not config.value_steps:
+            raise RuleshiftError("--value-only needs a value head that learns by itself: set --value-steps above 0")
         self.model, self.chat, self.task, self.style, self.config = model, chat, task, style, config
         self.reference = copy.deepcopy(model).eval().requires_grad_(False)
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
         torch.manual_seed(config.seed)
         self.value = ValueHead(model).to(model.device)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(
             [
-                {"params": [p for p in model.parameters() if p.requires_grad], "peak": config.learning_rate},
+                {"params": self.trained, "peak": config.learning_rate},
                 {"params": list(self.value.parameters()), "peak": config.value_learning_rate},
             ],
             lr=config.learning_rate,
@@ -107,12 +112,16 @@ class PPO:
             [table[i, : len(row)].float().to(device) for i, row in enumerate(reward_rows)]
             for table in (advantages, returns)
         ]
-        return Batch(trajectories, split[0], split[1], reference), {"explained_variance": float(explained)}
+        return Batch(trajectories, split[0], split[1], states, reference), {"explained_variance": float(explained)}
 
     def learn(self, batch: Batch) -> dict[str, float]:
-        """Epochs of mini-batch steps; stops early once the policy has moved `target_kl` from the sampling one."""
+        """The value head, then epochs of mini-batch steps on the model; these stop early once the policy has moved
+        `target_kl` from the sampling one."""
         config = self.config
         self._set_learning_rates()
+        fitted = self._fit_value(batch)
+        if self.done < config.value_only:
+            return fitted
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.done)
         lengths = [len(t.ids) for t in batch.trajectories]
         history: list[dict[str, float]] = []
@@ -122,8 +131,25 @@ class PPO:
                 metrics = self._step(batch, [order[i] for i in part])
                 history.append(metrics)
                 if config.target_kl is not None and metrics["approx_kl"] > config.target_kl:
-                    return {**_mean(history), "early_stop": 1.0}
-        return {**_mean(history), "early_stop": 0.0}
+                    return {**fitted, **_mean(history), "early_stop": 1.0}
+        return {**fitted, **_mean(history), "early_stop": 0.0}
+
+    def _fit_value(self, batch: Batch) -> dict[str, float]:
+        """Full-batch steps of the value head on the states of this update; the model is not touched."""
+        states, returns = torch.cat(batch.states).detach(), torch.cat(batch.returns)
+        loss = torch.zeros(())
+        for _ in range(self.config.value_steps):
+            loss = value_loss(self.value(states), returns).mean()
+            loss.backward()
+            self._apply_gradients()
+        return {"value_loss": float(loss)} if self.config.value_steps else {}
+
+    def _apply_gradients(self) -> float:
+        """Clip the model's gradient, step, and forget gradients. Returns the norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
 
     def _step(self, batch: Batch, chosen: list[int]) -> dict[str, float]:
         """One optimiser step on these trajectories, gradients accumulated over micro-batches."""
@@ -138,10 +164,7 @@ class PPO:
             parts.pop("loss").backward()
             for name, part in parts.items():
                 totals[name] = totals.get(name, 0.0) + float(part.detach())
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        totals["grad_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        totals["grad_norm"] = self._apply_gradients()
         return totals
 
     def _loss(self, batch: Batch, group: list[int], tokens: int, turns: int) -> dict[str, torch.Tensor]:
@@ -155,23 +178,22 @@ class PPO:
         objective = token_policy_loss if config.ratio == "token" else sequence_policy_loss
         policy = objective(result.logprobs, old, result.turn, advantages, config.clip)
         units = tokens if config.ratio == "token" else turns
-        values = self.value(result.states.detach() if config.detach_value else result.states)
-        value = value_loss(values, torch.cat([batch.returns[i] for i in group])).sum() / turns
         kl = k3(torch.cat([batch.reference[i] for i in group]) - result.logprobs).sum() / tokens
         entropy = result.entropy.sum() / tokens
         policy_term = policy.loss.sum() / units
-        learning = 0.0 if self.done < config.value_only else 1.0
         kl_weight = config.kl_coef if config.kl_in == "loss" else 0.0
-        loss = learning * (policy_term + kl_weight * kl - config.entropy_coef * entropy) + config.value_coef * value
-        return {
-            "loss": loss,
+        loss = policy_term + kl_weight * kl - config.entropy_coef * entropy
+        parts = {
             "policy_loss": policy_term,
-            "value_loss": value,
             "kl_to_start": kl,
             "entropy": entropy,
             "clipped": policy.clipped.sum() / units,
             "approx_kl": policy.approx_kl * (len(old) / tokens),
         }
+        if config.value_steps == 0:
+            value = value_loss(self.value(result.states), torch.cat([batch.returns[i] for i in group])).sum() / turns
+            loss, parts["value_loss"] = loss + config.value_coef * value, value
+        return {"loss": loss, **parts}
 
     def _set_learning_rates(self) -> None:
         scale = rate_scale(self.config, self.done)

@@ -111,7 +111,8 @@ def _full_feedback(judgement: "Judgement") -> str:
     if judgement.outcome == "solved":
         return f"Correct: the formula uses every card once and equals {target}."
     if judgement.outcome in ("illegal", "prefix"):
-        return f"The formula cannot be read: {judgement.reason}. Write a complete formula over all the cards."
+        why = f": {judgement.reason}" if judgement.reason else ""
+        return f"The formula cannot be read{why}. Write a complete formula over all the cards."
     if judgement.outcome == "unreadable":
         return 'No formula was found. Reply with one JSON object that holds "cards", "number" and "formula".'
     if judgement.outcome == "wrong_numbers":
