@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing ruleshift and what it needs into .venv (once; some minutes, most of them torch) ..."
-	@$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,lora]"
+	@$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $@
 
 study: venv

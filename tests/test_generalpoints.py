@@ -78,11 +78,12 @@ def test_replies_of_real_models_are_read(name: str) -> None:
     assert not reply.valid
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "24", "I cannot find one.", "{}", "[]", "null", '"formula"', "formula", '{"formula"}', '{"formulas": 3}']
-    + ['{"answer": "8/(3-8/3)"}', "{" * 50, '{"formula": }', "The formula is 8/(3-8/3).", FORMULA],
-)
+WITHOUT_FORMULA = ["", "24", "I cannot find one.", "{}", "[]", "null", '"formula"', "formula", '{"formula"}']
+WITHOUT_FORMULA += ['{"formulas": 3}', '{"answer": "8/(3-8/3)"}', "{" * 50, '{"formula": }', FORMULA]
+WITHOUT_FORMULA += ["The formula is 8/(3-8/3).", "formula: ", '{"formula": "']
+
+
+@pytest.mark.parametrize("text", WITHOUT_FORMULA)
 def test_replies_without_a_formula(text: str) -> None:
     reply = read_reply(text)
     assert (reply.formula, reply.valid) == (None, False)
@@ -210,19 +211,28 @@ def test_no_prompt_holds_a_solution() -> None:
 # ---------------------------------------------------------------- the task
 
 
-@pytest.mark.parametrize("compat", ["fixed", "official"])
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("split", SPLITS)
-def test_gold_answers_score_full_marks(split: str, style: Style, compat: str) -> None:
-    count = 40 if compat == "fixed" else 5
-    for index in range(count):
-        problem = GeneralPoints(compat=compat).problem(split, 0, index, style)
+def test_gold_answers_score_full_marks(split: str, style: Style) -> None:
+    for index in range(40):
+        problem = TASK.problem(split, 0, index, style)
         verdict = problem.submit(problem.gold(), last=True)
-        if compat == "official" and verdict.reward == -1:
-            continue  # what floating point misses, see `test_verifier.py`
         assert (verdict.outcome, verdict.reward, verdict.solved) == ("solved", 5, True)
         assert verdict.valid
         assert verdict.read_right
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_official_mode_accepts_the_solutions_that_floating_point_gets_right(split: str) -> None:
+    accepted = 0
+    for index in range(5):
+        problem = GeneralPoints(compat="official").problem(split, 0, index)
+        for solution in problem.solutions:
+            verdict = problem.submit(problem.reply(f"{solution}={problem.hand.scored.target}"), last=False)
+            assert verdict.solved == (eval(solution) == problem.hand.scored.target)
+            assert verdict.reward == 5 or verdict.reward in (0, -1)
+            accepted += verdict.solved
+    assert accepted >= 5
 
 
 @pytest.mark.parametrize("split", SPLITS)

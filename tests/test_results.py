@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_old_results(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path, value: float) -> None:
-    with pytest.raises(RuleshiftError, match="row 1 has '-?(nan|inf)' as `kl_to_start`"):
+    with pytest.raises(RuleshiftError, match=r"row 1 has '-?(nan|inf)' as `kl_to_start`"):
         save_results(tmp_path / "results.json", [ROWS[0], replace(ROWS[1], kl_to_start=value)], META)
     assert os.listdir(tmp_path) == []
 

@@ -38,8 +38,8 @@ def coverage(interval, n: int, p: float) -> float:
 
 
 def test_wilson_by_hand() -> None:
-    # 8 of 10: centre 0.8 + 3.8416/20 = 0.99208, half 1.96 sqrt(0.016 + 0.009604) = 0.313624, scale 1.38416
-    assert wilson_interval(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-6)
+    # 8 of 10: centre 0.8 + 3.8416/20 = 0.99208, half 1.96 sqrt(0.016 + 0.009604) = 0.3136245, scale 1.38416
+    assert wilson_interval(8, 10) == pytest.approx((0.6784555 / 1.38416, 1.3057045 / 1.38416), abs=1e-6)
     assert wilson_interval(0, 10) == pytest.approx((0, 3.8416 / 13.8416))
     assert wilson_interval(10, 10) == pytest.approx((10 / 13.8416, 1))
     assert wilson_interval(0, 0) == (0.0, 1.0)
@@ -106,7 +106,7 @@ def test_paired_difference_turns_round_and_uses_the_pairs() -> None:
 def test_paired_difference_needs_pairs() -> None:
     with pytest.raises(ValueError, match="at least two problems"):
         paired_difference([1], [0])
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match="shorter"):
         paired_difference([1, 0], [0])
 
 

@@ -5,7 +5,7 @@ import re
 import time
 import warnings
 from collections import Counter
-from fractions import Fraction  # noqa: F401 (used by the evaluated text of `listed_solutions`)
+from fractions import Fraction
 from functools import lru_cache
 from itertools import permutations, product
 
@@ -106,11 +106,15 @@ def test_unknown_mode_is_refused() -> None:
         ("4*((1+2)+3", (1, 2, 3, 4), -1),  # never nested
         ("4*(1+2+03", (1, 2, 3, 4), -1),  # 03 counts as 3, but is in no listed solution
         ("(1+2+3)*04", (1, 2, 3, 4), -1),  # and Python does not read it
+        ("4*6*(1+0", (0, 1, 4, 6), 1),
+        ("4*6*(1+00", (0, 1, 4, 6), -1),  # Python reads 00, but it is in no listed solution
+        ("4*6*(1+00)", (0, 1, 4, 6), 5),
         ("8/(3-3)*8", NESTED, -1),  # division by zero
         ("8/(3-3*8", NESTED, -1),
         ("3+3+8+8", NESTED, -1),
         ("3+3+8+8+", NESTED, -1),  # legal to the walker, which does not look at the end
         ("٣+3+8+8", NESTED, -1),  # digits of any script count, and cannot be evaluated
+        ("(1+2+3)*٠4", (1, 2, 3, 4), -1),
         ("", NESTED, -2),
         ("=24", NESTED, -2),
         ("8*3", NESTED, -2),  # 8 and 3 left out: once
@@ -170,7 +174,7 @@ def listed_solutions(hand: Hand, target: int = 24) -> tuple[str, ...]:
             for shape in shapes:
                 pattern = shape.replace("?", "%s") % operators
                 try:
-                    value = eval(pattern.format(*(f"Fraction({number})" for number in numbers)))
+                    value = eval(pattern.format(*(f"F({number})" for number in numbers)), {"F": Fraction})
                 except ZeroDivisionError:
                     continue
                 if value == target:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Message
 
-_MARK = "RULESHIFTREPLY"
+_MARK = "RuleshiftReply"
 
 
 @dataclass(frozen=True)

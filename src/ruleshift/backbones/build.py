@@ -67,8 +67,8 @@ def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], max_tokens: int 
     total = sum(sum(sequence.reply_mask) for sequence in batch)
     loss_sum = 0.0
     for group in pack([len(sequence.token_ids) for sequence in batch], max_tokens):
-        ids = pad([batch[i].token_ids for i in group], 0, torch.long)  # (B, T)
-        mask = pad([batch[i].reply_mask for i in group], 0, torch.long)  # (B, T)
+        ids = pad([batch[i].token_ids for i in group], 0, torch.long).to(model.device)  # (B, T)
+        mask = pad([batch[i].reply_mask for i in group], 0, torch.long).to(model.device)  # (B, T)
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]  # (B, T-1, V)
         targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / total

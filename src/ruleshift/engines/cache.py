@@ -19,6 +19,7 @@ class GrowingLayer(DynamicLayer):
         self.dtype, self.device = key_states.dtype, key_states.device
         self._key_buffer = key_states.new_empty((*key_states.shape[:2], 0, key_states.shape[-1]))
         self._value_buffer = value_states.new_empty((*value_states.shape[:2], 0, value_states.shape[-1]))
+        self.keys, self.values = self._key_buffer, self._value_buffer
         self.is_initialized = True
 
     def update(
@@ -40,7 +41,7 @@ class GrowingLayer(DynamicLayer):
         """A copy that holds these rows only."""
         part = GrowingLayer()
         part.lazy_initialization(self.keys, self.values)
-        part._key_buffer, part._value_buffer = self.keys[rows], self.values[rows]
+        part.keys, part.values = part._key_buffer, part._value_buffer = self.keys[rows], self.values[rows]
         part.columns = self.columns
         return part
 

@@ -80,9 +80,11 @@ class LocalSession:
     def generate(self) -> list[Reply]:
         was_training = self.model.training
         self.model.eval()
-        with fast_decoding(self.model):
-            tokens, logprobs = self._decode(self._read(self.unread))
-        self.model.train(was_training)
+        try:
+            with fast_decoding(self.model):
+                tokens, logprobs = self._decode(self._read(self.unread))
+        finally:
+            self.model.train(was_training)
         self.completions = []
         for ids, drawn_at in zip(tokens, logprobs, strict=True):
             stop: StopReason = "stop" if ids[-1] in self.chat.end_ids else "length"

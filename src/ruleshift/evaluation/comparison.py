@@ -5,10 +5,13 @@ forgotten more. So arms are also compared at matched points of their dense curve
 and where they are equally far (KL) from the start model.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.results import Row
 
 MatchedOn = Literal["id", "kl", "flops", "lr"]
@@ -60,3 +63,11 @@ def same_point(rows: Iterable[Row], point: Row, split: str) -> Row | None:
 
 def _place(row: Row) -> tuple[str, str, int, int, str, str, int, str]:
     return row.task, row.arm, row.seed, row.step, row.split, row.metric, row.turns, row.decoding
+
+
+def load_comparisons(path: Path) -> list[Comparison]:
+    """Read comparisons.json, as a study writes it. Raises RuleshiftError for one that is missing or damaged."""
+    try:
+        return [Comparison(**fields) for fields in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError) as error:
+        raise RuleshiftError(f"cannot read {path} ({error}): run the study again to write it anew.") from error

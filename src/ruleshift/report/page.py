@@ -146,7 +146,7 @@ def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
         "compute": ("Every split over training", splits_over_compute(results, decoding)),
     }
     return tuple(
-        Figure(f"{name}-{index}", title, _CAPTIONS[name], _as_json(figure), figure.layout.height)
+        Figure(f"{name}-{index}", title, _CAPTIONS[name], as_json(figure), figure.layout.height)
         for index, (name, (title, figure)) in enumerate(drawn.items())
         if figure is not None
     )
@@ -181,7 +181,7 @@ def _range(numbers: Iterable[int]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
-def _as_json(figure: go.Figure) -> Markup:
+def as_json(figure: go.Figure) -> Markup:
     """Plotly's JSON without any character that could end the element it stands in."""
     text = figure.to_json(engine="json")
     for character in "<>&\u2028\u2029":

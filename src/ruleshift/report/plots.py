@@ -67,7 +67,8 @@ def headline_figure(
         return None
     decoding = decoding or decodings_in(results.rows)[0]
     view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding)
-    panels = [Panel(view, "id", "What is gained and what is lost"), Panel(view, "kl", "How far the model moved")]
+    how = f"{turns_label(view.turns)}, {decoding}"
+    panels = [Panel(view, "id", f"Against ID success ({how})"), Panel(view, "kl", f"Against distance moved ({how})")]
     return _planes(results, panels, ood)
 
 

@@ -32,6 +32,10 @@ class TaskProblem(Problem, Protocol):
         """A reply that earns full marks."""
         ...
 
+    def reply(self, answer: str, /) -> str:
+        """A reply in the right form that gives this answer (a formula, an action), as a person would type it."""
+        ...
+
     def guess(self, draw: int) -> str:
         """A reply in the right form with chance content; `draw` picks which."""
         ...

@@ -137,12 +137,13 @@ class PPO:
     def _fit_value(self, batch: Batch) -> dict[str, float]:
         """Full-batch steps of the value head on the states of this update; the model is not touched."""
         states, returns = torch.cat(batch.states).detach(), torch.cat(batch.returns)
-        loss = torch.zeros(())
+        metrics: dict[str, float] = {}
         for _ in range(self.config.value_steps):
             loss = value_loss(self.value(states), returns).mean()
             loss.backward()
             self._apply_gradients()
-        return {"value_loss": float(loss)} if self.config.value_steps else {}
+            metrics = {"value_loss": loss.item()}
+        return metrics
 
     def _apply_gradients(self) -> float:
         """Clip the model's gradient, step, and forget gradients. Returns the norm before clipping."""

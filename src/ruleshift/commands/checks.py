@@ -1,0 +1,87 @@
+"""Checks of what a user asked for, made before any long work begins."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ruleshift.errors import RuleshiftError
+
+if TYPE_CHECKING:
+    from ruleshift.tasks.protocol import Task
+    from ruleshift.training.config import PPOConfig, SFTConfig
+
+
+def at_least(option: str, value: float, least: float) -> None:
+    """Raise RuleshiftError for a number below `least`."""
+    if not value >= least:  # NaN, too
+        raise RuleshiftError(f"{option} must be at least {least}, not {value}")
+
+
+def above_zero(option: str, value: float) -> None:
+    """Raise RuleshiftError for a number that is not above zero, or not finite."""
+    if not 0 < value < float("inf"):
+        raise RuleshiftError(f"{option} must be a number above 0, not {value}")
+
+
+def check_split(task: "Task", split: str) -> None:
+    """Raise RuleshiftError, with the choices, for a split that the task does not have."""
+    if split not in task.splits():
+        raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
+
+
+def check_training(config: "SFTConfig | PPOConfig", task: "Task") -> None:
+    """Raise RuleshiftError for settings that no training can run with."""
+    check_split(task, config.split)
+    from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS
+
+    presets = [preset for preset in (*SFT_PRESETS.values(), *PPO_PRESETS.values()) if type(preset) is type(config)]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        option = "--" + field.name.replace("_", "-")
+        if field.type is int:
+            at_least(option, value, min(1, *(getattr(preset, field.name) for preset in presets)))
+        elif field.type is float and field.name.endswith(("learning_rate", "temperature", "max_grad_norm")):
+            above_zero(option, value)
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """Raise RuleshiftError if a file could not be written there."""
+    if path is None:
+        return
+    if path.exists() and not path.is_file():
+        raise RuleshiftError(f"{option} {path} is not a file: choose another name")
+    if not path.resolve().parent.is_dir():
+        raise RuleshiftError(f"{option} {path}: there is no folder {path.parent}; create it first")
+    _probe(option, path, path.resolve().parent)
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Create a folder if need be. Raise RuleshiftError if nothing can be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise RuleshiftError(f"{option} {path} cannot be a folder ({reason}): choose another path") from error
+    _probe(option, path, path)
+
+
+def _probe(option: str, path: Path, folder: Path) -> None:
+    probe = folder / f".tmp-probe-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RuleshiftError(f"cannot write {option} {path} ({error.strerror}): choose another folder") from error
+
+
+def command_line() -> str:
+    """The command as it was given, for the record."""
+    return "ruleshift " + shlex.join(sys.argv[1:])
+
+
+def printable(text: str) -> str:
+    """Text of a model made safe for a terminal: control characters other than newline and tab become visible marks."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)

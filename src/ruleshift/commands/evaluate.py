@@ -1,0 +1,148 @@
+"""`ruleshift eval`: what a policy solves, with intervals."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import tyro
+
+from ruleshift.commands.checks import at_least, check_file, check_split, command_line
+from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ruleshift.records import Episode
+    from ruleshift.results import Row
+    from ruleshift.tasks.protocol import Task
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Let a model answer the problems of a split, with the verifier's feedback between its turns, and count what it
+    solves: success within 1, 2 ... turns with Wilson 95% intervals, and of first replies validity (right form to the
+    letter) and recognition (the problem was read right). The same --seed gives every model the same problems.
+
+    Example: ruleshift eval gp-l --model bundled --split id --split rule-ood --json base.json
+    """
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    """Task id, such as gp-l."""
+    model: str = "bundled"
+    """Who answers: bundled, expert (always right), random (right form, chance content), a model folder, a hub id."""
+    split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Split to evaluate; give it again for several. Without it: rule-ood."""
+    n: int = 400
+    """Problems of each split."""
+    turns: int = 5
+    """Verification budget: most replies to a problem."""
+    json: Path | None = None
+    """File for the numbers, in the format of results.json (see `ruleshift report`)."""
+    episodes: Path | None = None
+    """Parquet file for the conversations."""
+    decoding: Decoding = "greedy"
+    """How replies are drawn."""
+    temperature: float = 1.0
+    """Sampling temperature."""
+    max_new_tokens: int | None = None
+    """Longest reply, in tokens; by default 48 in the terse style and 512 in the others."""
+    batch_size: int = 256
+    """Conversations held at once."""
+    style: AnyStyle = "auto"
+    """Wording of the prompts; auto is what the model reads best."""
+    seed: int = 1000
+    """Seed of the deals and of the draws."""
+
+    stopped: ClassVar[str] = "nothing was written; run the same command again"
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from ruleshift.evaluation.episodes import save_episodes
+        from ruleshift.results import save_results
+        from ruleshift.tasks import get_task
+
+        drawing = self._checked()
+        task = get_task(self.task)
+        splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
+        for split in splits:
+            check_split(task, split)
+        began = time.monotonic()
+        policy = open_policy(self.model, self.style, drawing)
+        episodes = self._answer(task, splits, policy)
+        rows = self._rows(task, episodes)
+        if self.episodes is not None:
+            save_episodes(self.episodes, [episode for split in splits for episode in episodes[split]])
+        if self.json is not None:
+            save_results(self.json, rows, self._meta(task, splits, policy, time.monotonic() - began))
+        Console().print(_table(f"{self.model} on {task.id}, {self.decoding}, {self.n} problems", rows))
+
+    def _checked(self) -> Drawing:
+        at_least("--n", self.n, 1)
+        at_least("--turns", self.turns, 1)
+        drawing = Drawing(self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed)
+        drawing.check()
+        check_file("--json", self.json)
+        check_file("--episodes", self.episodes)
+        return drawing
+
+    def _answer(self, task: "Task", splits: Sequence[str], policy: Policy) -> "dict[str, list[Episode]]":
+        from ruleshift.commands.bars import Bar
+        from ruleshift.evaluation.evaluate import evaluate
+
+        with Bar("eval", self.n * len(splits)) as bar:
+            return {
+                split: evaluate(policy.engine, task, split, self.n, self.turns, policy.style, self.seed, bar.advance)
+                for split in splits
+            }
+
+    def _rows(self, task: "Task", episodes: "Mapping[str, Sequence[Episode]]") -> "list[Row]":
+        """Rows of arm `base`: a model as it comes. How far it is from any start, and its compute, nobody measured."""
+        from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+
+        cells = tuple(cell_of(split, self.decoding, answered) for split, answered in episodes.items())
+        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), range(1, self.turns + 1))
+        return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
+
+    def _meta(self, task: "Task", splits: Sequence[str], policy: Policy, seconds: float) -> dict[str, object]:
+        from ruleshift.runs import environment
+
+        here = environment()
+        descriptions = task.splits()
+        return {
+            "title": f"{self.model} on {task.id}",
+            "command": command_line(),
+            "seeds": [0],
+            "commit": here["git_commit"],
+            "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            "duration_s": round(seconds, 1),
+            "versions": here["packages"],
+            "splits": {split: descriptions[split] for split in splits},
+            "model": self.model,
+            "style": policy.style,
+            "temperature": self.temperature if self.decoding == "sampled" else 0.0,
+            "problem_seed": self.seed,
+        }
+
+
+def _table(title: str, rows: "Sequence[Row]") -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD)
+    for heading in ("split", "metric"):
+        table.add_column(heading)
+    for heading in ("%", "95% interval"):
+        table.add_column(heading, justify="right")
+    previous = None
+    for row in rows:
+        if previous not in (None, row.split):
+            table.add_section()
+        metric = f"success within {row.turns}" if row.metric == "success" else f"{row.metric} of first reply"
+        interval = f"{100 * row.ci_low:.1f} to {100 * row.ci_high:.1f}"
+        table.add_row("" if previous == row.split else row.split, metric, f"{100 * row.value:.1f}", interval)
+        previous = row.split
+    return table

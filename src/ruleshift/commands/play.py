@@ -1,0 +1,125 @@
+"""`ruleshift play`: one problem, for a person or a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+
+import tyro
+
+from ruleshift.commands.checks import at_least, check_split, printable
+from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ruleshift.engines.text import TextEngine
+    from ruleshift.records import Episode, Message, Verdict
+    from ruleshift.tasks.protocol import Problem, TaskProblem
+
+
+@dataclass(frozen=True)
+class Play:
+    """See a problem, answer it, and read what the verifier says, until it is solved or the turns are spent.
+    Type a formula, or a whole reply in JSON; Ctrl-D ends. With --model, a model plays and you watch.
+
+    Example: ruleshift play gp-l --split rule-ood
+    """
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    """Task id, such as gp-l."""
+    split: str = "rule-ood"
+    """Split that the problem comes from."""
+    seed: int = 0
+    """Seed of the deals, and of a model's draws."""
+    index: int = 0
+    """Which problem of the split."""
+    model: str = "none"
+    """Who plays: none (you), bundled, expert, random, a model folder, or a hub id."""
+    turns: int = 5
+    """Verification budget: most replies."""
+    style: AnyStyle = "auto"
+    """Wording of the prompt; auto is full for people, and what a model reads best."""
+    decoding: Decoding = "sampled"
+    """How a model's replies are drawn."""
+    temperature: float = 1.0
+    """Sampling temperature."""
+
+    stopped: ClassVar[str] = "goodbye"
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from ruleshift.revision import revise
+        from ruleshift.tasks import get_task
+
+        at_least("--turns", self.turns, 1)
+        at_least("--index", self.index, 0)
+        drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
+        drawing.check()
+        task = get_task(self.task)
+        check_split(task, self.split)
+        console = Console(highlight=False)
+        if self.model == "none":
+            problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
+            _play_by_hand(console, problem, self.turns)
+            return
+        policy = open_policy(self.model, self.style, drawing)
+        problem = task.problem(self.split, self.seed, self.index, policy.style)
+        _show_episode(console, revise([problem], policy.engine, self.turns)[0])
+
+
+def _play_by_hand(console: "Console", problem: "TaskProblem", turns: int) -> None:
+    from ruleshift.revision import revise
+
+    try:
+        episode = revise([problem], _person(console, turns), turns)[0]
+    except EOFError:
+        console.print()
+    else:
+        if episode.solved:
+            return
+    console.print("A right answer:", problem.gold(), markup=False, soft_wrap=True)
+
+
+def _person(console: "Console", turns: int) -> "TextEngine":
+    """Somebody at the terminal. Raises EOFError when they leave."""
+    from ruleshift.engines.text import TextEngine
+
+    def answer(problem: "Problem", messages: "Sequence[Message]") -> str:
+        turn = 1 + sum(message.role == "assistant" for message in messages)
+        if turn == 1:
+            for message in messages:
+                _show(console, problem.id, message.content)
+        typed = ""
+        while not typed:
+            typed = console.input(f"turn {turn} of {turns}> ", markup=False).strip()
+        reply = typed if typed.startswith("{") else cast("TaskProblem", problem).reply(typed)
+        _show_verdict(console, problem.submit(reply, turn == turns))  # judged again, the same, by the loop
+        return reply
+
+    return TextEngine(answer)
+
+
+def _show_episode(console: "Console", episode: "Episode") -> None:
+    """A finished conversation, with the verdict of every reply."""
+    first = len(episode.messages) - 2 * len(episode.turns)
+    for message in episode.messages[:first]:
+        _show(console, episode.problem_id, message.content)
+    for number, turn in enumerate(episode.turns, 1):
+        _show(console, f"reply {number}", turn.completion.text)
+        _show_verdict(console, turn.verdict)
+    ending = "solved" if episode.solved else "not solved"
+    console.print(f"{ending}, {len(episode.turns)} turn(s), total reward {episode.total_reward:+g}", style="bold")
+
+
+def _show(console: "Console", title: str, text: str) -> None:
+    from rich.panel import Panel
+    from rich.text import Text
+
+    console.print(Panel(Text(printable(text)), title=Text(title), title_align="left"))
+
+
+def _show_verdict(console: "Console", verdict: "Verdict") -> None:
+    colour = "green" if verdict.solved else "red"
+    console.print(f"{verdict.outcome.replace('_', ' ')}, reward {verdict.reward:+g}", style=colour, markup=False)
+    console.print(printable(verdict.feedback), markup=False, soft_wrap=True)

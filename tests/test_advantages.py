@@ -1,0 +1,114 @@
+"""Turn-level GAE: hand values, identities, an independent recomputation, and a long episode with its control."""
+
+import pytest
+import torch
+
+from ruleshift.training.advantages import gae, normalise
+
+
+def table(*rows: list[float]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def ragged(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random rewards and values of five episodes with 1 to 5 turns; padding holds rubbish."""
+    generator = torch.Generator().manual_seed(seed)
+    rewards, values = torch.randn(2, 5, 5, dtype=torch.float64, generator=generator)
+    mask = (torch.arange(5) < torch.tensor([3, 1, 5, 2, 4])[:, None]).double()
+    return rewards, values, mask
+
+
+def by_definition(rewards: list[float], values: list[float], gamma: float, lam: float) -> list[float]:
+    """A_k = sum over l of (gamma lam)^l delta_{k+l}, term by term."""
+    after = [*values[1:], 0.0]
+    deltas = [r + gamma * v_next - v for r, v, v_next in zip(rewards, values, after, strict=True)]
+    return [sum((gamma * lam) ** (j - k) * deltas[j] for j in range(k, len(deltas))) for k in range(len(deltas))]
+
+
+def test_hand_values():
+    # gamma 0.5, lam 0.5. delta = (-1 + 0.5*4 - 2, -1 + 0.5*6 - 4, 5 - 6) = (-1, -2, -1)
+    # A_2 = -1, A_1 = -2 + 0.25*-1 = -2.25, A_0 = -1 + 0.25*-2.25 = -1.5625
+    advantages, returns = gae(table([-1, -1, 5]), table([2, 4, 6]), table([1, 1, 1]), gamma=0.5, lam=0.5)
+    assert advantages.tolist() == [[-1.5625, -2.25, -1.0]]
+    assert returns.tolist() == [[0.4375, 1.75, 5.0]]
+
+
+def test_lambda_one_gives_the_discounted_return_minus_the_value():
+    rewards, values, mask = ragged()
+    advantages, returns = gae(rewards, values, mask, gamma=0.9, lam=1.0)
+    for row, count in enumerate(mask.sum(1).int().tolist()):
+        for k in range(count):
+            discounted = sum(0.9 ** (j - k) * float(rewards[row, j]) for j in range(k, count))
+            assert float(returns[row, k]) == pytest.approx(discounted, abs=1e-12)
+            assert float(advantages[row, k]) == pytest.approx(discounted - float(values[row, k]), abs=1e-12)
+
+
+def test_lambda_zero_gives_the_one_step_error():
+    rewards, values, mask = ragged()
+    advantages, _ = gae(rewards, values, mask, gamma=0.9, lam=0.0)
+    after = torch.cat([(values * mask)[:, 1:], torch.zeros(5, 1, dtype=torch.float64)], dim=1)
+    torch.testing.assert_close(advantages, (rewards + 0.9 * after - values) * mask, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.95, 1.0])
+def test_without_a_future_only_the_reward_at_hand_counts(lam):
+    rewards, values, mask = ragged()
+    advantages, returns = gae(rewards, values, mask, gamma=0.0, lam=lam)
+    torch.testing.assert_close(advantages, (rewards - values) * mask, atol=1e-12, rtol=0)
+    torch.testing.assert_close(returns, rewards * mask, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(0.9, 0.95), (1.0, 1.0), (0.3, 0.7)])
+def test_agrees_with_the_definition_episode_by_episode(gamma, lam):
+    rewards, values, mask = ragged(seed=1)
+    advantages, returns = gae(rewards, values, mask, gamma, lam)
+    for row, count in enumerate(mask.sum(1).int().tolist()):
+        expected = by_definition(rewards[row, :count].tolist(), values[row, :count].tolist(), gamma, lam)
+        assert advantages[row, :count].tolist() == pytest.approx(expected, abs=1e-12)
+        assert advantages[row, count:].tolist() == returns[row, count:].tolist() == [0.0] * (5 - count)
+    torch.testing.assert_close(returns, (advantages + values) * mask, atol=1e-12, rtol=0)
+
+
+def test_padding_does_not_matter_and_turns_do():
+    rewards, values, mask = ragged()
+    before = gae(rewards, values, mask, 0.9, 0.95)
+    rubbish = torch.where(mask == 0, 1e6, 0.0).double()
+    wider = [torch.cat([t + rubbish, torch.full((5, 2), -7.0, dtype=torch.float64)], dim=1) for t in (rewards, values)]
+    after = gae(*wider, torch.cat([mask, torch.zeros(5, 2, dtype=torch.float64)], dim=1), 0.9, 0.95)
+    for a, b in zip(before, after, strict=True):
+        assert torch.equal(a, b[:, :5])
+    rewards[0, 2] += 1e-3  # the last real turn of the first episode
+    changed, _ = gae(rewards, values, mask, 0.9, 0.95)
+    assert (changed != before[0])[0].tolist() == [True, True, True, False, False]
+    assert torch.equal(changed[1:], before[0][1:])
+
+
+def fitted_value(turns: int, gamma: float) -> float:
+    """One value for all states but the end, fitted to the return of the first turn again and again; reward 1."""
+    value = 0.0
+    for _ in range(50):
+        values = torch.full((1, turns), value, dtype=torch.float64)
+        _, returns = gae(torch.ones_like(values), values, torch.ones_like(values), gamma, lam=0.9)
+        value = float(returns[0, 0])
+    return value
+
+
+def test_the_value_of_a_long_episode_approaches_the_geometric_sum():
+    assert fitted_value(turns=200, gamma=0.95) == pytest.approx(1 / (1 - 0.95), abs=1e-6)
+    # Control: an end that is near is not forgotten.
+    assert fitted_value(turns=5, gamma=0.95) < 6
+
+
+def test_normalise_gives_mean_zero_and_deviation_one_on_the_mask():
+    values, _, mask = ragged()
+    shifted = normalise(3 * values + 11 + 1e6 * (1 - mask), mask)
+    chosen = shifted[mask == 1]
+    assert float(chosen.mean()) == pytest.approx(0, abs=1e-9)
+    assert float(chosen.std(correction=0)) == pytest.approx(1, abs=1e-6)
+    assert torch.all(shifted[mask == 0] == 0)
+    torch.testing.assert_close(shifted, normalise(values, mask), atol=1e-6, rtol=0)  # shift and scale are gone
+    assert not torch.allclose(normalise(values, torch.ones_like(mask))[mask == 1], chosen, atol=1e-3)
+
+
+def test_normalise_of_equal_values_is_zero():
+    assert normalise(table([4.0, 4.0]), table([1, 1])).tolist() == [[0.0, 0.0]]

@@ -1,0 +1,152 @@
+"""The bundled backbone: its pretraining data, its shipped files, and the loading of any model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ruleshift.backbones.build import batch_of, learning_rate, loss_of, new_model, new_optimizer
+from ruleshift.backbones.config import BuildConfig
+from ruleshift.backbones.load import BUNDLED, load_backbone
+from ruleshift.backbones.pretraining import CLEAN, Student, conversation, random_formula
+from ruleshift.backbones.tokenizer import build_tokenizer
+from ruleshift.chat import Chat
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.evaluate import evaluate
+from ruleshift.tasks import get_task
+from ruleshift.tasks.generalpoints.deal import stream
+from ruleshift.tasks.generalpoints.expression import parse
+
+TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, clean_steps=4, careless_steps=2, batch=4, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def chat() -> Chat:
+    return Chat(build_tokenizer())
+
+
+def replies(chat: Chat, index: int, student: Student) -> list[str]:
+    sequence = conversation(chat, student, 0, index)
+    text, parts = [], []
+    for token, mask in zip(sequence.token_ids, sequence.reply_mask, strict=True):
+        if mask:
+            parts.append(token)
+        elif parts:
+            text.append(chat.decode(parts))
+            parts = []
+    return [*text, chat.decode(parts)]
+
+
+def test_clean_student_gives_one_right_answer(chat: Chat) -> None:
+    for index in range(50):
+        problem = get_task("gp-l").problem("pretrain", 0, index, "terse")
+        (reply,) = replies(chat, index, CLEAN)
+        verdict = problem.submit(reply, last=False)
+        assert verdict.solved
+        assert verdict.valid
+
+
+def test_careless_student_errs_as_often_as_told_and_stops_when_right(chat: Chat) -> None:
+    student = Student(error_rate=0.4)
+    first_wrong = 0
+    for index in range(300):
+        problem = get_task("gp-l").problem("pretrain", 0, index, "terse")
+        solved = [problem.submit(reply, last=False).solved for reply in replies(chat, index, student)]
+        assert not any(solved[:-1])
+        assert solved[-1] or len(solved) == student.turns
+        first_wrong += not solved[0]
+    # 300 draws at 0.4 (a few guesses happen to be right): four standard errors
+    assert 0.27 < first_wrong / 300 < 0.52
+
+
+def test_pretraining_text_round_trips_without_unknown_tokens(chat: Chat) -> None:
+    unknown = chat.tokenizer.unk_token_id
+    for index in range(200):
+        assert unknown not in conversation(chat, Student(error_rate=0.5), 1, index).token_ids
+
+
+def test_random_formula_uses_every_number_once() -> None:
+    for index in range(100):
+        rng = stream("test", index)
+        numbers = [rng.randint(1, 13) for _ in range(4)]
+        assert sorted(parse(random_formula(list(numbers), rng)).numbers) == sorted(numbers)
+
+
+def test_batches_are_a_function_of_the_step(chat: Chat) -> None:
+    assert batch_of(chat, TINY, 1) == batch_of(chat, TINY, 1)
+    assert batch_of(chat, TINY, 1) != batch_of(chat, TINY, 2)
+    assert all(sum(s.reply_mask) < len(s.token_ids) for s in batch_of(chat, TINY, 5))
+
+
+def test_learning_rate_warms_up_and_falls_to_two_percent() -> None:
+    config = BuildConfig()
+    rates = [learning_rate(config, step) for step in range(config.steps)]
+    assert rates[0] == pytest.approx(config.learning_rate / config.warmup)
+    assert max(rates) == pytest.approx(config.learning_rate)
+    assert rates[-1] == pytest.approx(0.02 * config.learning_rate, rel=0.01)
+
+
+def test_one_training_step_lowers_the_loss_on_its_batch() -> None:
+    model, chat = new_model(TINY)
+    optimizer = new_optimizer(TINY, model)
+    batch = batch_of(chat, TINY, 0)
+    first = loss_of(model, batch)
+    for _ in range(5):
+        optimizer.step()
+        optimizer.zero_grad()
+        last = loss_of(model, batch)
+    assert last < first - 0.1
+
+
+def test_loss_does_not_depend_on_how_the_batch_is_parted() -> None:
+    model, chat = new_model(TINY)
+    batch = batch_of(chat, TINY, 5)
+    assert loss_of(model, batch, max_tokens=10_000) == pytest.approx(loss_of(model, batch, max_tokens=1), abs=1e-5)
+
+
+def test_bundled_backbone_is_small_reads_rules_and_is_imperfect() -> None:
+    size = sum(path.stat().st_size for path in BUNDLED.parent.rglob("*") if path.is_file())
+    assert size < 12e6
+    bundled = load_backbone("bundled", device="cpu")
+    assert bundled.style == "terse"
+    engine = LocalEngine(bundled.model, bundled.chat, Sampling(0.0, 36))
+    for split in ("id-val", "val-shift-a"):
+        episodes = evaluate(engine, get_task("gp-l"), split, 60, 1, "terse", seed=3)
+        read = sum(bool(e.turns[0].verdict.read_right) for e in episodes) / len(episodes)
+        assert read > 0.95, f"{split}: the base must read a stated rule it has never seen"
+        assert 0.1 < sum(e.solved for e in episodes) / len(episodes) < 0.9
+
+
+def save_tiny(folder: Path) -> Path:
+    model, chat = new_model(TINY)
+    model.save_pretrained(folder)
+    chat.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_folder_loads_with_its_style(tmp_path: Path) -> None:
+    backbone = load_backbone(str(save_tiny(tmp_path / "model")), device="cpu")
+    assert backbone.style == "terse"
+    assert backbone.model.dtype == torch.float32
+    assert not backbone.model.training
+
+
+def test_missing_truncated_and_chatless_models_name_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(RuleshiftError, match=r"config\.json"):
+        load_backbone(str(tmp_path / "nowhere" / "at" / "all"))
+    folder = save_tiny(tmp_path / "truncated")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(RuleshiftError, match="whole"):
+        load_backbone(str(folder), device="cpu")
+    chatless = save_tiny(tmp_path / "chatless")
+    for template in chatless.glob("chat_template*"):
+        template.unlink()
+    settings = json.loads((chatless / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (chatless / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(RuleshiftError, match="chat template"):
+        load_backbone(str(chatless), device="cpu")

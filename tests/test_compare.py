@@ -1,0 +1,151 @@
+"""Which points of two arms are compared: at the end, and where they are level."""
+
+import pytest
+
+from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.studies.arms import log_spaced
+from ruleshift.studies.compare import closest_pair, compare, curves_of
+
+PROBLEMS = 20
+
+
+def cell(split: str, solved: int, decoding: str = "greedy", late: int = 0) -> Cell:
+    """`solved` problems are solved on the first turn, `late` more on the third."""
+    solved_at = (1,) * solved + (3,) * late + (0,) * (PROBLEMS - solved - late)
+    return Cell(split, decoding, solved_at, (True,) * PROBLEMS, (True,) * PROBLEMS)
+
+
+def point(arm: str, step: int, id_solved: int, ood_solved: int, kl: float, seed: int = 1, late: int = 0) -> Point:
+    cells = (cell("id", id_solved), cell("rule-ood", ood_solved, late=late))
+    return Point("gp-l", arm, seed, step, 1e9 * step, kl, cells)
+
+
+BASE = point("base", 0, id_solved=8, ood_solved=4, kl=0.0, seed=0)
+# SFT goes further in both ID success and KL: level with the end of RL in ID success at step 20, in KL at step 10.
+SFT = [
+    point("sft", 10, id_solved=9, ood_solved=4, kl=0.3),
+    point("sft", 20, id_solved=12, ood_solved=3, kl=0.6),
+    point("sft", 40, id_solved=16, ood_solved=1, kl=1.5),
+]
+RL = [
+    point("rl", 5, id_solved=9, ood_solved=5, kl=0.05),
+    point("rl", 9, id_solved=12, ood_solved=7, kl=0.25, late=2),
+]
+
+
+def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> dict:
+    return {c.title: c for c in compare(points, (1, 5)) if (c.split, c.turns) == (split, turns)}
+
+
+def test_closest_pair_starts_from_the_end_of_the_shorter_arm():
+    def kl(p: Point) -> float:
+        return p.kl_to_start
+
+    assert closest_pair(RL, SFT, kl) == (RL[-1], SFT[0])
+    assert closest_pair(SFT, RL, kl) == (SFT[0], RL[-1])
+    # Not the closest pair of all: 0.3 against 0.3 at the very start says nothing.
+    start = point("rl", 1, 8, 4, kl=0.3)
+    assert closest_pair([start, point("rl", 9, 8, 4, kl=1.4)], SFT, kl)[1] == SFT[2]
+
+
+def test_closest_pair_of_one_point_each():
+    assert closest_pair(RL[:1], SFT[:1], lambda p: p.kl_to_start) == (RL[0], SFT[0])
+
+
+def test_matched_on_id_success():
+    found = by_title([BASE, *SFT, *RL])["rl against sft at matched ID success"]
+    assert (found.arm, found.reference, found.point_arm, found.matched_on) == ("rl", "sft", "rl step 9", "id")
+    assert (found.matched_value, found.matched_reference_value) == (0.6, 0.6)
+    assert (found.value, found.reference_value) == (7 / 20, 3 / 20)
+    assert found.difference == pytest.approx(4 / 20)
+    assert found.ci_low < found.difference < found.ci_high
+
+
+def test_matched_on_kl():
+    found = by_title([BASE, *SFT, *RL])["rl against sft at matched KL to the start"]
+    assert (found.point_arm, found.matched_on) == ("rl step 9", "kl")
+    assert (found.matched_value, found.matched_reference_value) == (0.25, 0.3)
+    assert (found.value, found.reference_value) == (7 / 20, 4 / 20)
+
+
+def test_at_the_end():
+    found = by_title([BASE, *SFT, *RL])
+    assert set(found) == {
+        "sft at its end against base",
+        "rl at its end against base",
+        "rl against sft, both at their end",
+        "rl against sft at matched ID success",
+        "rl against sft at matched KL to the start",
+    }
+    sft, rl = found["sft at its end against base"], found["rl at its end against base"]
+    assert (sft.value, sft.reference_value, sft.difference) == (1 / 20, 4 / 20, pytest.approx(-3 / 20))
+    assert (rl.value, rl.reference_value, rl.difference) == (7 / 20, 4 / 20, pytest.approx(3 / 20))
+    both = found["rl against sft, both at their end"]
+    assert (both.value, both.reference_value, both.matched_on, both.matched_value) == (7 / 20, 1 / 20, None, None)
+
+
+def test_the_interval_is_that_of_paired_problems():
+    # Solved by base: problems 0-3; by SFT: problem 0. Differences: -1 three times, 0 otherwise.
+    found = by_title([BASE, *SFT])["sft at its end against base"]
+    mean, square = -3 / 20, 3 / 20
+    deviation = ((square - mean**2) * 20 / 19) ** 0.5
+    assert found.ci_low == pytest.approx(mean - 1.96 * deviation / 20**0.5, abs=1e-12)
+    assert found.ci_high == pytest.approx(mean + 1.96 * deviation / 20**0.5, abs=1e-12)
+
+
+def test_the_verification_budget_counts():
+    points = [BASE, *SFT, *RL]
+    one, five = (by_title(points, turns)["rl at its end against base"].value for turns in (1, 5))
+    assert (one, five) == (7 / 20, 9 / 20)
+
+
+def test_neither_order_nor_lonely_arms_matter():
+    points = [BASE, *SFT, *RL]
+    assert compare(points[::-1], (1,))[0].split == "id"
+    assert by_title(points[::-1]) == by_title(points)
+    assert set(by_title([BASE, *SFT])) == {"sft at its end against base"}
+
+
+def test_seeds_are_matched_one_by_one_and_averaged():
+    second = [
+        point("sft", 10, id_solved=10, ood_solved=2, kl=0.5, seed=2),
+        point("sft", 40, id_solved=18, ood_solved=0, kl=2.0, seed=2),
+        point("rl", 5, id_solved=9, ood_solved=5, kl=0.1, seed=2),
+        point("rl", 12, id_solved=17, ood_solved=9, kl=0.4, seed=2),
+    ]
+    found = by_title([BASE, *SFT, *RL, *second])["rl against sft at matched ID success"]
+    assert found.point_arm == "rl step 9/12"
+    assert found.value == pytest.approx((7 + 9) / 40)
+    assert found.reference_value == pytest.approx((3 + 0) / 40)  # step 20 of seed 1, step 40 of seed 2
+    assert found.matched_value == pytest.approx((12 + 17) / 40)
+    assert found.matched_reference_value == pytest.approx((12 + 18) / 40)
+
+
+def test_curves_are_by_arm_and_seed_in_the_order_of_steps():
+    curves = curves_of([SFT[2], RL[1], SFT[0], BASE, SFT[1], RL[0]])
+    assert curves == {"base": {0: [BASE]}, "sft": {1: SFT}, "rl": {1: RL}}
+
+
+@pytest.mark.parametrize(
+    ("last", "count", "first", "expected"),
+    [
+        (100, 3, 1, (1, 10, 100)),
+        (1000, 4, 1, (1, 10, 100, 1000)),
+        (16, 3, 4, (4, 8, 16)),
+        (5, 20, 1, (1, 2, 3, 4, 5)),  # no more than there are
+        (40, 1, 1, (40,)),
+        (1, 9, 1, (1,)),
+        (3, 4, 10, (3,)),
+    ],
+)
+def test_log_spaced(last, count, first, expected):
+    assert log_spaced(last, count, first) == expected
+
+
+def test_log_spaced_is_sorted_distinct_and_ends_at_the_last_step():
+    for last in (2, 7, 40, 333):
+        for count in (2, 5, 12):
+            steps = log_spaced(last, count)
+            assert list(steps) == sorted(set(steps))
+            assert (steps[0], steps[-1]) == (1, last)
+            assert len(steps) <= count

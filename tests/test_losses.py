@@ -1,0 +1,143 @@
+"""The losses of PPO against hand values, enumeration and plain policy gradients."""
+
+import math
+
+import pytest
+import torch
+
+from ruleshift.training.losses import (
+    chosen_logprobs,
+    clipped_objective,
+    entropy,
+    k3,
+    sequence_policy_loss,
+    token_policy_loss,
+    value_loss,
+)
+
+LOSSES = [token_policy_loss, sequence_policy_loss]
+TURN = torch.tensor([0, 0, 0, 1, 2, 2])  # three turns of 3, 1 and 2 tokens
+ADVANTAGES = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+
+
+def double(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "clipped"),
+    [
+        (1.0, 2.0, -2.0, 0),
+        (1.1, 2.0, -2.2, 0),
+        (1.5, 2.0, -2.4, 1),  # min(3, 1.2 * 2): no reward for going further up
+        (0.5, 2.0, -1.0, 0),  # min(1, 0.8 * 2): too low is pulled back
+        (1.0, -2.0, 2.0, 0),
+        (0.9, -2.0, 1.8, 0),
+        (0.5, -2.0, 1.6, 1),  # min(-1, 0.8 * -2): no reward for going further down
+        (1.5, -2.0, 3.0, 0),  # min(-3, 1.2 * -2): too high is pushed back
+    ],
+)
+def test_clipped_objective_on_both_sides(ratio, advantage, loss, clipped):
+    log_ratio = double(math.log(ratio)).requires_grad_()
+    value, decided = clipped_objective(log_ratio, double(advantage), clip=0.2)
+    assert value.item() == pytest.approx(loss, abs=1e-12)
+    assert decided.item() == clipped
+    value.sum().backward()
+    # d(-r A)/d log r = -r A where the clip does not decide, and 0 where it does.
+    assert log_ratio.grad.item() == pytest.approx(0.0 if clipped else -ratio * advantage, abs=1e-12)
+
+
+def test_losses_agree_for_turns_of_one_token():
+    new, old = double(-1.0, -2.0, -0.5), double(-1.2, -1.0, -0.5)
+    turn = torch.arange(3)
+    token, sequence = (loss(new, old, turn, ADVANTAGES, 0.2) for loss in LOSSES)
+    for a, b in zip(token, sequence, strict=True):
+        assert torch.equal(a, b)
+    assert token.clipped.tolist() == [1.0, 1.0, 0.0]  # ratios 1.22 up and 0.37 down, each where its advantage wants
+
+
+def test_losses_agree_per_turn_when_the_policy_has_not_moved():
+    old = -torch.arange(1.0, 7.0).double()
+    token = token_policy_loss(old, old, TURN, ADVANTAGES, 0.2)
+    sequence = sequence_policy_loss(old, old, TURN, ADVANTAGES, 0.2)
+    assert torch.equal(token.loss, -ADVANTAGES[TURN])
+    assert torch.equal(sequence.loss, -ADVANTAGES)
+    assert token.approx_kl.item() == sequence.approx_kl.item() == 0.0
+    moved = old + double(0, 0, 0.1, 0, 0, 0)  # control: then they differ
+    token, sequence = (loss(moved, old, TURN, ADVANTAGES, 0.2) for loss in LOSSES)
+    assert token.loss[:3].mean() != pytest.approx(sequence.loss[0].item(), abs=1e-3)
+
+
+def test_the_ratio_of_a_sequence_is_the_product_over_its_tokens():
+    old = -torch.arange(1.0, 7.0).double()
+    ratios = double(1.1, 1.2, 0.9, 0.7, 1.05, 1.3)
+    loss = sequence_policy_loss(old + ratios.log(), old, TURN, ADVANTAGES, clip=10.0).loss
+    expected = [-2.0 * 1.1 * 1.2 * 0.9, 1.0 * 0.7, -0.5 * 1.05 * 1.3]
+    assert loss.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_turns_of_tokens_may_come_in_any_order():
+    generator = torch.Generator().manual_seed(0)
+    new, old = torch.randn(2, 6, dtype=torch.float64, generator=generator)
+    order = torch.tensor([4, 0, 3, 5, 2, 1])
+    straight = sequence_policy_loss(new, old, TURN, ADVANTAGES, 0.2)
+    mixed = sequence_policy_loss(new[order], old[order], TURN[order], ADVANTAGES, 0.2)
+    torch.testing.assert_close(mixed.loss, straight.loss, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("objective", LOSSES)
+def test_the_first_gradient_is_the_policy_gradient(objective):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 5, dtype=torch.float64, generator=generator).requires_grad_()
+    tokens = torch.tensor([0, 3, 1, 4, 4, 2])
+    logprobs = chosen_logprobs(logits, tokens)
+    objective(logprobs, logprobs.detach(), TURN, ADVANTAGES, 0.2).loss.sum().backward()
+    # For a softmax, d log p(a) / d logits = onehot(a) - p.
+    onehot = torch.nn.functional.one_hot(tokens, 5).double()
+    expected = -ADVANTAGES[TURN, None] * (onehot - logits.detach().softmax(-1))
+    torch.testing.assert_close(logits.grad, expected, atol=1e-12, rtol=0)
+    assert not torch.allclose(logits.grad, -expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("objective", LOSSES)
+def test_approx_kl_is_the_mean_k3_and_carries_no_gradient(objective):
+    new = double(-1.0, -2.0, -0.5, -1.0, -1.0, -1.0).requires_grad_()
+    old = double(-1.5, -2.0, -0.5, -1.0, -1.0, -1.0)
+    kl = objective(new, old, TURN, ADVANTAGES, 0.2).approx_kl
+    assert kl.item() == pytest.approx((math.exp(0.5) - 1.5) / 6, abs=1e-12)
+    assert not kl.requires_grad
+
+
+def test_k3_is_never_negative_and_zero_only_when_equal():
+    log_ratio = torch.linspace(-5, 5, 101, dtype=torch.float64)
+    estimate = k3(log_ratio)
+    assert torch.all(estimate[log_ratio.abs() > 1e-9] > 1e-4)
+    assert k3(double(0.0)).item() == 0.0
+    assert k3(double(1.0, -1.0)).tolist() == pytest.approx([math.e - 2, 1 / math.e], abs=1e-12)
+
+
+def test_the_expectation_of_k3_is_the_exact_kl():
+    generator = torch.Generator().manual_seed(0)
+    q, p = torch.randn(2, 5, dtype=torch.float64, generator=generator).log_softmax(-1)
+    expectation = (q.exp() * k3(p - q)).sum().item()
+    exact = (q.exp() * (q - p)).sum().item()
+    other_way = (p.exp() * (p - q)).sum().item()
+    assert expectation == pytest.approx(exact, abs=1e-12)
+    assert abs(expectation - other_way) > 0.01
+
+
+def test_value_loss_is_half_the_squared_error():
+    assert value_loss(double(1.0, 2.0), double(4.0, 2.0)).tolist() == [4.5, 0.0]
+
+
+def test_entropy():
+    assert entropy(torch.full((2, 7), 3.0)).tolist() == pytest.approx([math.log(7)] * 2, abs=1e-6)
+    half = double(0.0, 0.0, -1e9, -1e9)[None]
+    assert entropy(half).tolist() == pytest.approx([math.log(2)], abs=1e-12)
+    assert entropy(double(0.0, -1e9)[None]).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_chosen_logprobs():
+    logits = double(math.log(1), math.log(2), math.log(5)).repeat(3, 1) + double(0, 4, -9)[:, None]
+    logprobs = chosen_logprobs(logits, torch.tensor([2, 0, 1]))
+    assert logprobs.tolist() == pytest.approx([math.log(5 / 8), math.log(1 / 8), math.log(2 / 8)], abs=1e-12)

@@ -1,0 +1,353 @@
+"""The report: the numbers it is given, in tables, figures and one offline page that hostile text cannot break."""
+
+import base64
+import hashlib
+import io
+import json
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import plotly.graph_objects as go
+import pytest
+from rich.console import Console
+
+import synthetic
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Message, Verdict
+from ruleshift.report.conversations import conversation
+from ruleshift.report.page import as_json, render_report, write_report
+from ruleshift.report.palette import arm_styles
+from ruleshift.report.pictures import headline_picture, save_picture
+from ruleshift.report.plots import headline_figure, ood_against_id, ood_against_kl, splits_over_compute
+from ruleshift.report.points import View, arms_in, curve, end, splits_in
+from ruleshift.report.tables import comparison_tables, headline, headline_table, signed
+from ruleshift.results import Results
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></div></details>"
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes, and the text of every script, as a browser would read them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[str | None, str]] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type"), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = (kind, text + data)
+        else:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_report(synthetic.results(), synthetic.comparisons(), synthetic.episodes())
+
+
+def terminal(table: object) -> str:
+    output = io.StringIO()
+    Console(width=80, file=output).print(table)
+    return output.getvalue()
+
+
+# ---------------------------------------------------------------- points and tables
+
+
+def test_arms_and_splits_come_in_a_fixed_order() -> None:
+    rows = synthetic.results(arms=("rl", "sft-lr3e-4", "sft")).rows
+    other = replace(rows[0], arm="dft", split="all-12")
+    assert arms_in([other, *rows]) == ["base", "sft", "sft-lr3e-4", "rl", "dft"]
+    assert splits_in([other, *rows]) == ["id", "rule-ood", "heldout", "fake", "all-12"]
+
+
+def test_points_are_means_over_seeds_that_all_went_there() -> None:
+    values = {1: 0.2, 2: 0.3, 3: 0.4}
+    rows = [synthetic.row("rl", step, "id", seed, value=values[seed]) for seed in values for step in (10, 20)]
+    view = View(5, "greedy")
+    points = curve(rows[:-1], view, "rl", "id")  # seed 3 lacks step 20
+    assert [point.steps for point in points] == [(10, 10, 10)]
+    assert points[0].value == pytest.approx(0.3)
+    assert points[0].by_seed == (0.2, 0.3, 0.4)
+    assert points[0].low == pytest.approx(sum(row.ci_low for row in rows[::2]) / 3)
+    last = end(rows[:-1], view, "rl", "id")
+    assert last is not None
+    assert (sorted(last.steps), last.step_label) == ([10, 20, 20], "steps 10 to 20")
+    assert end(rows, view, "sft", "id") is None
+
+
+def test_headline_holds_every_number() -> None:
+    results = synthetic.results(seeds=(1,))
+    record = headline(results, synthetic.comparisons(), "sampled")
+    assert [line.arm for line in record.arms] == ["base", "sft", "rl"]
+    assert (record.splits, record.turns) == (("id", "rule-ood", "heldout", "fake"), (1, 5))
+    for line in record.arms:
+        for (split, turns), cell in line.cells.items():
+            row = next(
+                row
+                for row in results.rows
+                if (row.arm, row.split, row.turns, row.decoding) == (line.arm, split, turns, "sampled")
+                and row.step == (0 if line.arm == "base" else 80)
+            )
+            assert cell.value == f"{100 * row.value:.1f}"
+            assert cell.interval == f"[{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]"
+    sft = record.arms[1].cells["rule-ood", 5]
+    assert (sft.change, sft.change_interval, sft.clear) == ("-10.0", "[-13.0, -7.0]", True)
+    assert record.arms[2].cells["fake", 1].clear is False  # -1.0 [-4.0, +2.0]
+
+
+def test_headline_without_comparisons_claims_no_interval() -> None:
+    results = synthetic.results(seeds=(1,))
+    cells = {line.arm: line.cells["id", 5] for line in headline(results, [], "greedy").arms}
+    difference = float(cells["sft"].value) - float(cells["base"].value)
+    assert float(cells["sft"].change) == pytest.approx(difference, abs=0.11)
+    assert (cells["sft"].change_interval, cells["sft"].clear) == ("", False)
+    assert cells["base"].change == ""
+
+
+def test_no_negative_zero() -> None:
+    assert signed(-0.0001) == "+0.0"
+    assert signed(-0.001) == "-0.1"
+
+
+def test_terminal_tables_fit_and_hold_the_numbers() -> None:
+    results, comparisons = synthetic.results(), synthetic.comparisons()
+    text = terminal(headline_table(results, comparisons, "greedy"))
+    for line in headline(results, comparisons, "greedy").arms:
+        for cell in line.cells.values():
+            assert cell.value in text
+            assert cell.interval.replace(", ", ",") in text
+            assert cell.change in text
+    assert "…" not in text
+    texts = [terminal(table) for table in comparison_tables(comparisons, "greedy")]
+    assert len(texts) == 3
+    assert "At matched ID success" in texts[1]
+    assert "sft step 40  10.1  rl  21.4  -11.3 [-14.0,-8.6]    66.1/65.8" in texts[1]
+    assert "0.34/0.35" in texts[2]
+    assert not any("…" in text for text in texts)
+
+
+def test_markup_in_names_is_text() -> None:
+    arm = "sft-[bold]x[/bold]"
+    rows = [replace(row, arm=arm) if row.arm == "sft" else row for row in synthetic.results().rows]
+    assert arm in terminal(headline_table(Results(tuple(rows), {}), [], "greedy"))
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_paths_begin_at_the_start_model_and_hold_the_means() -> None:
+    results = synthetic.results()
+    figure = ood_against_id(results, "greedy")
+    assert figure is not None
+    path = next(trace for trace in figure.data if trace.name == "sft" and trace.showlegend)
+    view = View(1, "greedy")
+    across, up = (curve(results.rows, view, "sft", split) for split in ("id", "rule-ood"))
+    base = [end(results.rows, view, "base", split) for split in ("id", "rule-ood")]
+    assert path.x == pytest.approx([100 * point.value for point in (base[0], *across) if point])
+    assert path.y == pytest.approx([100 * point.value for point in (base[1], *up) if point])
+    assert len(path.x) == 1 + synthetic.STEPS
+
+
+def test_every_arm_is_named_once_and_keeps_its_colour() -> None:
+    arms = ("sft", "sft-lr3e-4", "rl", "rl-lr1e-4")
+    results = synthetic.results(arms=arms)
+    colours = {arm: style.colour for arm, style in arm_styles(("base", *arms)).items()}
+    assert len(set(colours.values())) == len(colours)
+    for figure in (ood_against_id(results, "greedy"), splits_over_compute(results, "greedy")):
+        assert figure is not None
+        named = {trace.name: trace.line.color for trace in figure.data if trace.showlegend and trace.mode != "markers"}
+        assert named == {arm: colours[arm] for arm in arms}
+        names = [trace.name for trace in figure.data if trace.showlegend]
+        assert len(names) == len(set(names))
+
+
+def test_every_split_and_budget_has_its_panel() -> None:
+    figure = splits_over_compute(synthetic.results(), "greedy")
+    assert figure is not None
+    assert {trace.xaxis for trace in figure.data} == {"x", *(f"x{index}" for index in range(2, 9))}
+    assert "training compute (10¹⁵ FLOP)" in figure.to_json(engine="json").encode().decode("unicode_escape")
+
+
+def test_figures_do_without_what_was_not_measured() -> None:
+    rows = [replace(row, kl_to_start=None, train_flops=None) for row in synthetic.results().rows]
+    results = Results(tuple(rows), {})
+    assert ood_against_kl(results, "greedy") is None
+    assert ood_against_id(results, "greedy") is not None
+    curves = splits_over_compute(results, "greedy")
+    assert curves is not None
+    assert "optimiser steps" in curves.to_json()
+    assert ood_against_id(results, "beam") is None
+    assert headline_figure(Results((), {})) is None
+    assert headline_figure(results) is not None
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_holds_the_numbers(page: str) -> None:
+    text = Elements(page).text
+    results = synthetic.results()
+    for decoding in ("greedy", "sampled"):
+        for line in headline(results, synthetic.comparisons(), decoding).arms:
+            for cell in line.cells.values():
+                assert cell.value in text
+                assert cell.interval in text
+                assert cell.change.replace("-", "−") in text
+    for number in ("−11.3", "[−14.0, −8.6]", "66.1 vs 65.8", "0.34 vs 0.35"):
+        assert number in text
+    for fact in (
+        "ruleshift study headline --seeds 1 2 3",
+        "0123456789abcdef",
+        "9.0 minutes",
+        "torch 2.13.0",
+        "1, 2, 3",
+    ):
+        assert fact in text
+    assert "sft ends at" in text.replace("\n", " ")
+    assert "How to read this" in text
+
+
+def test_the_page_loads_nothing(page: str) -> None:
+    elements = Elements(page)
+    loading = [attributes for _, attributes in elements.found if {"src", "href", "srcset", "data"} & attributes.keys()]
+    assert loading == []
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in elements.found}
+    without_plotly = page.replace(max(elements.scripts, key=lambda script: len(script[1]))[1], "")
+    assert len(without_plotly) < 1_000_000
+    assert not any(word in without_plotly for word in ("http://", "https://", "@import", "url("))
+
+
+def test_only_known_scripts_may_run(page: str) -> None:
+    elements = Elements(page)
+    policy = next(a["content"] or "" for _, a in elements.found if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    running = [text for kind, text in elements.scripts if kind is None]
+    assert len(running) == 2
+    for script in running:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+
+
+def test_figures_in_the_page_are_json(page: str) -> None:
+    elements = Elements(page)
+    figures = [json.loads(text) for kind, text in elements.scripts if kind == "application/json"]
+    assert len(figures) == 6  # three for each decoding
+    assert all(figure["data"] for figure in figures)
+    assert sum("data-source" in attributes for _, attributes in elements.found) == 6
+
+
+def test_hostile_text_stays_text() -> None:
+    assert [tag for tag, _ in Elements(HOSTILE).found] == ["script", "img"]  # the control: a browser would obey
+    verdict = Verdict(HOSTILE, -1.0, False, HOSTILE, found=HOSTILE)
+    episodes = {HOSTILE: [synthetic.episode(HOSTILE, [(HOSTILE, verdict)])]}
+    rows = [replace(row, arm="sft-" + HOSTILE) if row.arm == "sft" else row for row in synthetic.results().rows]
+    rows = [replace(row, split=HOSTILE) if row.split == "fake" else row for row in rows]
+    meta = dict.fromkeys(synthetic.META, HOSTILE) | {"kl_unit": HOSTILE}
+    comparisons = [replace(item, title=HOSTILE, point_arm=HOSTILE) for item in synthetic.comparisons()]
+    page = render_report(Results(tuple(rows), meta), comparisons, episodes)
+    elements = Elements(page)
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "img" not in {tag for tag, _ in elements.found}
+    assert not any("onerror" in attributes for _, attributes in elements.found)
+    assert len([kind for kind, _ in elements.scripts if kind is None]) == 2
+    assert not any(text.strip().startswith("alert") for _, text in elements.scripts)
+
+
+def test_figures_cannot_end_their_element() -> None:
+    class Raw:  # a figure whose JSON is not made safe by Plotly
+        def to_json(self, engine: str) -> str:
+            return json.dumps({"name": HOSTILE + "</script>&\u2028"}, ensure_ascii=False)
+
+    text = as_json(Raw())  # type: ignore[arg-type]
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"name": HOSTILE + "</script>&\u2028"}
+
+
+def test_write_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    surrogate = synthetic.episode("gp-l/id/1/1", [("lone \ud800 surrogate", Verdict("solved", 5.0, True, "Correct."))])
+    write_report(path, synthetic.results(seeds=(1,)), [], {"rl": [surrogate]})
+    assert "lone ? surrogate" in path.read_text(encoding="utf-8")
+
+
+def test_a_page_needs_rows_of_one_task() -> None:
+    with pytest.raises(RuleshiftError, match="run the study first"):
+        render_report(Results((), {}), [], {})
+    rows = synthetic.results().rows
+    with pytest.raises(RuleshiftError, match="gp-l, virl-l"):
+        render_report(Results((*rows, replace(rows[0], task="virl-l")), {}), [], {})
+
+
+def test_a_page_of_a_study_that_has_only_begun() -> None:
+    rows = tuple(row for row in synthetic.results().rows if row.arm == "base")
+    text = Elements(render_report(Results(rows, {}), [], {})).text
+    assert "nothing yet" in text
+    assert "Conversations" not in text
+
+
+def test_conversations_carry_their_verdicts() -> None:
+    episode = synthetic.episodes()["base"][0]
+    shown = conversation(episode)
+    assert [bubble.who for bubble in shown.bubbles] == ["task", *["model", "verifier"] * 3]
+    assert [chip.text for chip in shown.chips] == ["wrong value -1", "illegal -3", "solved +5"]
+    assert [chip.tone for chip in shown.chips] == ["fair", "bad", "good"]
+    assert [bubble.chip for bubble in shown.bubbles if bubble.chip] == list(shown.chips)
+    assert shown.summary == "solved in 3 turns, total reward +1"
+    examples = (Message("user", "An example."), Message("assistant", "24"), *episode.messages)
+    assert conversation(replace(episode, messages=examples)).bubbles[1].chip is None
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_pictures_name_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuleshiftError, match=r"end its name in \.png"):
+        save_picture(go.Figure(), tmp_path / "figure.bmp")
+    with pytest.raises(RuleshiftError, match="no trained arm"):
+        headline_picture(Results((), {}), tmp_path / "figure.png")
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(RuleshiftError, match=r'pip install "ruleshift\[docs\]"'):
+        save_picture(go.Figure(), tmp_path / "figure.png")
+
+
+def test_pictures_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    class ChromeNotFoundError(Exception):
+        pass
+
+    def draw(figure: go.Figure, opts: dict[str, object], kopts: dict[str, object]) -> bytes:
+        if asked:
+            raise ChromeNotFoundError
+        asked.update(opts, panels=len(list(figure.select_xaxes())), **kopts)
+        return b"picture"
+
+    kaleido, errors = ModuleType("kaleido"), ModuleType("kaleido.errors")
+    kaleido.calc_fig_sync, errors.ChromeNotFoundError = draw, ChromeNotFoundError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kaleido", kaleido)
+    monkeypatch.setitem(sys.modules, "kaleido.errors", errors)
+    headline_picture(synthetic.results(), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes() == b"picture"
+    assert asked == {"format": "png", "width": 1400, "height": 560, "scale": 1, "panels": 2, "mathjax": False}
+    with pytest.raises(RuleshiftError, match="Chrome or Chromium"):
+        headline_picture(synthetic.results(), tmp_path / "figure.png")
