@@ -13,11 +13,13 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     Qwen2Config,
 )
 from transformers.models.auto import AutoModelForCausalLM
 
+from helpers import one_thread
 from ruleshift.backbones.tokenizer import RANKS, build_tokenizer
 from ruleshift.chat import Chat, episode_sequence
 from ruleshift.engines import local
@@ -62,23 +64,16 @@ FAMILIES = {
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Threads cost more than they bring on tensors this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
-def tiny_model(config=LLAMA) -> PreTrainedModel:
-    torch.manual_seed(7)
-    config = replace_ids(config)
-    return AutoModelForCausalLM.from_config(config).eval()
-
-
-def replace_ids(config):
-    kind = type(config)
+def tiny_model(config: PreTrainedConfig = LLAMA) -> PreTrainedModel:
     ids = {"bos_token_id": None, "eos_token_id": TOKENIZER.eos_token_id, "pad_token_id": TOKENIZER.pad_token_id}
-    return kind(**{**config.to_dict(), **ids})
+    config = type(config)(**{**config.to_dict(), **ids})
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return AutoModelForCausalLM.from_config(config).eval()
 
 
 def tiny_chat(ends: int = 12) -> Chat:
@@ -186,9 +181,18 @@ def test_neither_batch_size_nor_order_changes_a_conversation():
 def test_forking_changes_nothing(monkeypatch):
     forks: list[int] = []
     merges: list[int] = []
-    fork, merge = Window.fork, Window.merge
-    monkeypatch.setattr(Window, "fork", lambda self, rows: (forks.append(len(rows)), fork(self, rows))[1])
-    monkeypatch.setattr(Window, "merge", lambda self, part, rows: (merges.append(len(rows)), merge(self, part, rows))[1])
+
+    class Watched(Window):
+        def fork(self, rows):
+            forks.append(len(rows))
+            part = super().fork(rows)
+            return Watched(part.cache, part.valid)
+
+        def merge(self, part, rows):
+            merges.append(len(rows))
+            super().merge(part, rows)
+
+    monkeypatch.setattr(local, "Window", Watched)
     model, chat, problems = tiny_model(), tiny_chat(ends=30), puzzles(16)
     forked = revise(problems, LocalEngine(model, chat, RANDOM), turns=3)
     assert max(forks) >= 4  # forks
@@ -274,9 +278,9 @@ def test_outgrowing_the_context_is_an_error_that_names_the_remedy():
     model.train()
     fits = LocalEngine(model, chat, Sampling(max_new_tokens=24 - 13 + 1))  # the last token is never read
     assert len(reply_ids(revise([Puzzle("a", 11)], fits, turns=1)[0])[0]) == 12
-    with pytest.raises(RuleshiftError, match="24 tokens.*--max-new-tokens"):
+    with pytest.raises(RuleshiftError, match=r"24 tokens.*--max-new-tokens"):
         revise([Puzzle("a", 11)], LocalEngine(model, chat, Sampling(max_new_tokens=13)), turns=1)
-    with pytest.raises(RuleshiftError, match="24 tokens.*--turns"):
+    with pytest.raises(RuleshiftError, match=r"24 tokens.*--turns"):
         revise([Puzzle("a", 11)], LocalEngine(model, chat, Sampling(max_new_tokens=9)), turns=3)
     assert model.training
     assert model.config._attn_implementation == "sdpa"
@@ -339,9 +343,14 @@ def test_decode_attention_reads_neither_masked_keys_nor_masked_values():
 
 def test_fast_decoding_is_taken_back_even_after_an_error():
     model = tiny_model()
-    with pytest.raises(KeyError), fast_decoding(model):
-        assert model.config._attn_implementation == NAME
-        raise KeyError
+
+    def fail() -> None:
+        with fast_decoding(model):
+            assert model.config._attn_implementation == NAME
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert model.config._attn_implementation == "sdpa"
 
 
@@ -369,7 +378,7 @@ def test_streams_never_change():
 def test_draws_are_uniform_and_inside_the_interval():
     keys = np.array([stream_key(1, f"problem-{i}") for i in range(2000)], dtype=np.uint64)
     draws = np.stack([uniforms(keys, turn, token) for turn in range(3) for token in range(10)])  # (30, 2000)
-    assert 0 < draws.min()
+    assert draws.min() > 0
     assert draws.max() < 1
     assert draws.mean() == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / draws.size))
     assert draws.var() == pytest.approx(1 / 12, abs=4 * np.sqrt(1 / 180 / draws.size))

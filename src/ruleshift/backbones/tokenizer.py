@@ -20,7 +20,8 @@ _PATTERN = (
 )
 _TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}{{ message.content }}<end>{% else %}<user>{{ message.content }}<bot>{% endif %}"
+    "{% if message.role == 'assistant' %}{{ message.content }}<end>"
+    "{% else %}<user>{{ message.content }}<bot>{% endif %}"
     "{% endfor %}"
 )
 

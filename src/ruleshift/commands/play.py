@@ -90,6 +90,7 @@ def _person(console: "Console", turns: int) -> "TextEngine":
         if turn == 1:
             for message in messages:
                 _show(console, problem.id, message.content)
+            console.print("Type an answer, or a whole reply in JSON; Ctrl-D ends.", style="dim")
         typed = ""
         while not typed:
             typed = console.input(f"turn {turn} of {turns}> ", markup=False).strip()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
@@ -35,10 +35,10 @@ class Headline:
     """Training seeds of each arm."""
     n: int = 400
     """Problems of each split, the same for every arm."""
-    points: int = 5
+    points: int = 4
     """Evaluations along each training."""
-    matched_rates: bool = True
-    """Also train each arm at the other's learning rate, where they differ."""
+    matched_rates: Literal["none", "sft", "both"] = "sft"
+    """Also train SFT at the learning rate of PPO (sft), and PPO at that of SFT (both), where they differ."""
     init_steps: int = 0
     """Steps of SFT that the start model gets before both arms."""
     workers: int | None = None

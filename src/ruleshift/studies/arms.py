@@ -123,7 +123,7 @@ def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: 
         if all((folder / "points" / f"{step:06d}.json").is_file() for step in arm.points):
             report(arm.name, 1, 1)
             return
-        start = load_backbone(model, device="cpu" if threads == 1 else "auto")
+        start = load_backbone(model)
         meter = Meter(measurement, arm, start, folder)
         if arm.training is None:
             meter.measure(start.model, 0, TokenCount())
@@ -167,7 +167,8 @@ def load_points(root: Path, arm: Arm) -> list[Point]:
 
 
 def with_learning_rate(arm: Arm, learning_rate: float) -> Arm:
-    """A variant of an arm, named after its learning rate."""
+    """A variant of an arm, named after its learning rate and evaluated at its end only."""
     assert arm.training is not None
     training = replace(arm.training, learning_rate=learning_rate)
-    return replace(arm, name=f"{arm.name}-lr{learning_rate:.0e}".replace("e-0", "e-"), training=training)
+    name = f"{arm.name}-lr{learning_rate:.0e}".replace("e-0", "e-")
+    return replace(arm, name=name, training=training, points=arm.points[-1:])

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -32,15 +33,21 @@ from ruleshift.tasks import get_task
 from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.sft import train_sft
 
+MatchedRates = Literal["none", "sft", "both"]
+
 
 @dataclass(frozen=True)
 class HeadlineConfig:
-    """What the study trains and measures. `init_steps` is the length of a short SFT before both arms."""
+    """What the study trains and measures.
+
+    `matched_rates` adds SFT at the learning rate of PPO, and for "both" also PPO at that of SFT, evaluated at their
+    ends. `init_steps` is the length of a short SFT before both arms.
+    """
 
     model: str = "bundled"
     seeds: int = 1
-    points: int = 5
-    matched_rates: bool = True
+    points: int = 4
+    matched_rates: MatchedRates = "sft"
     init_steps: int = 0
     sft: SFTConfig = SFTConfig()
     ppo: PPOConfig = PPOConfig()
@@ -55,9 +62,11 @@ def headline_arms(config: HeadlineConfig) -> list[Arm]:
         first = config.ppo.value_only + 1
         rl = Arm("rl", seed, replace(config.ppo, seed=seed), log_spaced(config.ppo.updates, config.points, first))
         arms += [rl, sft]
-        if config.matched_rates and config.sft.learning_rate != config.ppo.learning_rate:
-            arms.append(with_learning_rate(sft, config.ppo.learning_rate))
-            arms.append(with_learning_rate(rl, config.sft.learning_rate))
+        if config.sft.learning_rate != config.ppo.learning_rate:
+            if config.matched_rates != "none":
+                arms.append(with_learning_rate(sft, config.ppo.learning_rate))
+            if config.matched_rates == "both":
+                arms.append(with_learning_rate(rl, config.sft.learning_rate))
     return sorted(arms, key=lambda arm: not isinstance(arm.training, PPOConfig))
 
 

@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import queue
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
@@ -15,11 +17,11 @@ from ruleshift.studies.arms import Arm, Measurement, run_arm
 
 
 def run_arms(arms: Sequence[Arm], model: str, measurement: Measurement, root: Path, workers: int | None = None) -> None:
-    """Run every arm, `workers` at a time (one per core by default), longest first as given.
+    """Run every arm, `workers` at a time (by default one per core, or one in all on a GPU), in the order given.
 
     The first error stops the study once the arms under way have been told; all work done so far stays on disk.
     """
-    workers = min(len(arms), workers or os.cpu_count() or 1)
+    workers = min(len(arms), workers or (1 if torch.cuda.is_available() else os.cpu_count()) or 1)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, _progress() as progress:
         news = manager.Queue()
@@ -37,7 +39,8 @@ def run_arms(arms: Sequence[Arm], model: str, measurement: Measurement, root: Pa
 
 
 def _work(arm: Arm, model: str, measurement: Measurement, root: Path, news: "queue.Queue[tuple]") -> None:
-    """In a worker process."""
+    """In a worker process. Ctrl-C is for the parent, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from ruleshift.quiet import quiet_libraries
 

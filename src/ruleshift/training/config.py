@@ -8,7 +8,7 @@ from typing import Literal
 class SFTConfig:
     """SFT on expert data. The defaults are the preset `tiny`."""
 
-    steps: int = 300
+    steps: int = 150
     """Optimiser steps."""
     examples: int = 20_000
     """Distinct expert conversations; steps beyond them start another epoch."""
@@ -18,7 +18,7 @@ class SFTConfig:
     """Conversations in one pass; gradients accumulate up to `batch`."""
     learning_rate: float = 1e-4
     """Peak learning rate (AdamW)."""
-    schedule: str = "constant_with_warmup"
+    schedule: str = "cosine"
     """Learning rate schedule, a name of transformers.SchedulerType."""
     warmup_share: float = 0.03
     """Share of the steps spent on linear warm-up."""
@@ -37,7 +37,7 @@ class SFTConfig:
 SFT_PRESETS: dict[str, SFTConfig] = {
     "tiny": SFTConfig(),
     "paper": SFTConfig(
-        steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, schedule="cosine", save_every=50
+        steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50
     ),
 }
 
@@ -46,9 +46,9 @@ SFT_PRESETS: dict[str, SFTConfig] = {
 class PPOConfig:
     """Multi-turn PPO. The defaults are the preset `tiny`."""
 
-    updates: int = 40
+    updates: int = 30
     """Updates; each collects `episodes` and learns from them."""
-    episodes: int = 192
+    episodes: int = 128
     """Episodes collected for an update."""
     turns: int = 5
     """Verification budget of an episode."""
@@ -65,19 +65,19 @@ class PPOConfig:
     the model untouched. 0 trains head and model together, as the official code does."""
     adam_epsilon: float = 1e-8
     """Epsilon of Adam."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
     """Learning rate after warm-up."""
-    final_rate: float = 0.0
+    final_rate: float = 0.1
     """Share of the peak learning rate at the end of the schedule."""
-    warmup: int = 2
+    warmup: int = 5
     """Updates of linear warm-up."""
     value_only: int = 1
     """First updates that train the value head alone."""
-    epochs: int = 2
+    epochs: int = 1
     """Passes over the episodes of an update."""
-    minibatches: int = 2
+    minibatches: int = 4
     """Optimiser steps per pass; each sees about the same number of tokens."""
-    max_tokens: int = 12_000
+    max_tokens: int = 3_000
     """Most padded tokens in one forward and backward pass; gradients accumulate over as many as it takes."""
     clip: float = 0.2
     """Clip range of the probability ratio."""
@@ -87,7 +87,7 @@ class PPOConfig:
     """Discount per turn."""
     lam: float = 0.95
     """GAE lambda per turn."""
-    kl_coef: float = 0.05
+    kl_coef: float = 0.2
     """Weight of the KL to the start model."""
     kl_in: Literal["loss", "reward"] = "loss"
     """Where the KL enters: as k3 in the loss, or as log-ratio in the reward of each turn."""

@@ -1,0 +1,409 @@
+"""Multi-turn PPO: wiring against numbers worked out by hand, a task that must be learnt, and kill -9."""
+
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Completion, Episode, Turn, Verdict
+from ruleshift.runs import RunFolder
+from ruleshift.training.config import PPO_PRESETS, PPOConfig
+from ruleshift.training.flops import TokenCount, count_parameters
+from ruleshift.training.losses import k3
+from ruleshift.training.ppo import PPO, Batch, episode_metrics, rate_scale, train_ppo
+
+SMALL = PPOConfig(
+    updates=5,
+    episodes=8,
+    turns=3,
+    max_new_tokens=6,
+    learning_rate=1e-2,
+    value_learning_rate=1e-2,
+    value_steps=3,
+    warmup=0,
+    value_only=0,
+    epochs=2,
+    minibatches=2,
+    kl_coef=0.0,
+    normalise_advantages=False,
+    target_kl=None,
+    save_every=1,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+def new_ppo(config: PPOConfig = SMALL, drift: float = 0.0) -> PPO:
+    """PPO on a tiny model; `drift` moves the model away from its start, which stays the reference."""
+    ppo = PPO(tiny_model(layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in ppo.model.parameters():
+            parameter += drift * torch.randn(parameter.shape, generator=generator)
+    return ppo
+
+
+def batch_of(ppo: PPO) -> Batch:
+    return ppo.estimate(ppo.collect())[0]
+
+
+def start_logprobs(ppo: PPO, batch: Batch) -> list[torch.Tensor]:
+    """Of every trajectory, log-probs of its reply tokens under the start model, one conversation at a time."""
+    rows = []
+    for trajectory in batch.trajectories:
+        with torch.no_grad():
+            table = ppo.reference(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
+        rows.append(torch.stack([table[p - 1, trajectory.ids[p]] for p in trajectory.positions]))
+    return rows
+
+
+# Estimates
+
+
+def test_kl_in_the_reward_lowers_it_by_the_log_ratio_of_the_reply():
+    config = replace(SMALL, kl_in="reward", kl_coef=0.1, gamma=0.0)  # without a future, returns are rewards
+    ppo = new_ppo(config, drift=0.1)
+    batch = batch_of(ppo)
+    sizes = []
+    for trajectory, ref, returns in zip(batch.trajectories, start_logprobs(ppo, batch), batch.returns, strict=True):
+        for k, reward in enumerate(trajectory.rewards):
+            of_turn = [i for i, turn in enumerate(trajectory.turn) if turn == k]
+            log_ratio = sum(trajectory.old_logprobs[i] - float(ref[i]) for i in of_turn)
+            assert float(returns[k]) == pytest.approx(reward - 0.1 * log_ratio, abs=1e-4)
+            sizes.append(abs(log_ratio))
+    assert max(sizes) > 1  # the model has moved, or nothing was tested
+
+
+def test_kl_in_the_loss_leaves_rewards_alone():
+    batch = batch_of(new_ppo(replace(SMALL, kl_in="loss", kl_coef=0.1, gamma=0.0), drift=0.1))
+    assert [r.tolist() for r in batch.returns] == [list(t.rewards) for t in batch.trajectories]
+
+
+def without_advantages(batch: Batch) -> Batch:
+    return replace(batch, advantages=[torch.zeros_like(a) for a in batch.advantages])
+
+
+def test_kl_in_the_loss_is_the_mean_k3_and_pulls_the_model_back():
+    config = replace(SMALL, kl_coef=1.0, learning_rate=1e-3, epochs=1, minibatches=1)
+    ppo = new_ppo(config, drift=0.1)
+    batch = batch_of(ppo)
+    old = torch.tensor([p for t in batch.trajectories for p in t.old_logprobs])
+    by_hand = float(k3(torch.cat(start_logprobs(ppo, batch)) - old).mean())
+    first = ppo.learn(without_advantages(batch))
+    assert first["policy_loss"] == 0.0
+    assert first["kl_to_start"] == pytest.approx(by_hand, rel=1e-3)
+    assert ppo.learn(without_advantages(batch))["kl_to_start"] < 0.99 * first["kl_to_start"]
+    # Control: in the reward, it is no part of the loss, and nothing moves.
+    ppo = new_ppo(replace(config, kl_in="reward"), drift=0.1)
+    before = weights_of(ppo.model)
+    ppo.learn(without_advantages(batch_of(ppo)))
+    assert same_weights(ppo.model, before)
+
+
+@pytest.mark.parametrize("ratio", ["token", "sequence"])
+def test_the_first_policy_loss_is_minus_the_mean_advantage(ratio):
+    ppo = new_ppo(replace(SMALL, ratio=ratio, epochs=1, minibatches=1, max_tokens=60))
+    batch = batch_of(ppo)
+    per_token = [float(a[k]) for t, a in zip(batch.trajectories, batch.advantages, strict=True) for k in t.turn]
+    per_turn = torch.cat(batch.advantages).tolist()
+    units = per_token if ratio == "token" else per_turn
+    metrics = ppo.learn(batch)
+    assert metrics["policy_loss"] == pytest.approx(-sum(units) / len(units), abs=1e-4)
+    assert metrics["approx_kl"] == pytest.approx(0, abs=1e-8)
+    assert metrics["clipped"] == 0.0
+    assert sum(per_token) / len(per_token) != pytest.approx(sum(per_turn) / len(per_turn), abs=1e-3)
+
+
+def test_advantages_are_normalised_over_all_turns_on_request():
+    raw, scaled = (torch.cat(batch_of(new_ppo(replace(SMALL, normalise_advantages=n))).advantages) for n in (0, 1))
+    assert float(scaled.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(scaled.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(scaled, (raw - raw.mean()) / raw.std(correction=0), atol=1e-5, rtol=0)
+
+
+def test_tokens_are_counted_by_what_was_processed():
+    ppo = new_ppo()
+    batch = batch_of(ppo)
+    every = sum(len(t.ids) for t in batch.trajectories)
+    assert ppo.tokens == TokenCount(trained=0, forward=3 * every)  # sampled, valued, read by the reference
+    ppo.learn(batch)
+    assert ppo.tokens == TokenCount(trained=2 * every, forward=3 * every)  # two epochs
+    parameters = count_parameters(ppo.model)
+    assert parameters == sum(p.numel() for p in ppo.model.parameters()) > 10_000
+    assert ppo.tokens.flops(parameters) == 6 * parameters * 2 * every + 2 * parameters * 3 * every
+
+
+def test_no_problem_is_dealt_twice():
+    ppo = new_ppo()
+    first = {episode.problem_id for episode in ppo.collect()}
+    ppo.done = 1
+    second = {episode.problem_id for episode in ppo.collect()}
+    assert first == {f"echo/train/0/{i}" for i in range(8)}
+    assert second == {f"echo/train/0/{i}" for i in range(8, 16)}
+
+
+# Learning
+
+
+@pytest.mark.parametrize("changes", [{}, {"ratio": "sequence", "value_steps": 0, "value_learning_rate": 1e-3}])
+def test_micro_batches_do_not_change_the_step(changes):
+    after = []
+    for max_tokens in (40, 100_000):
+        config = replace(SMALL, max_tokens=max_tokens, kl_coef=0.1, entropy_coef=0.01, adam_epsilon=1e-3, **changes)
+        ppo = new_ppo(config, drift=0.05)
+        metrics = ppo.learn(batch_of(ppo))
+        after.append((torch.cat([p.detach().flatten() for p in ppo.model.parameters()]), metrics))
+    (small, metrics_small), (large, metrics_large) = after
+    torch.testing.assert_close(small, large, atol=2e-5, rtol=0)
+    assert metrics_small == pytest.approx(metrics_large, abs=1e-4, rel=1e-3)
+    start = torch.cat([p.detach().flatten() for p in new_ppo(drift=0.05).model.parameters()])
+    assert float((small - start).abs().max()) > 1e-3  # control: it was a step
+
+
+def test_an_update_ends_early_once_the_policy_has_moved_too_far():
+    def steps(target_kl: float | None) -> tuple[float, int]:
+        ppo = new_ppo(replace(SMALL, target_kl=target_kl, minibatches=1, epochs=4))
+        batch = batch_of(ppo)
+        stopped = ppo.learn(batch)["early_stop"]
+        return stopped, ppo.tokens.trained // sum(len(t.ids) for t in batch.trajectories)
+
+    assert steps(None) == (0.0, 4)
+    assert steps(1e9) == (0.0, 4)
+    assert steps(1e-4) == (1.0, 2)  # the first step is taken where the policy is still the one that sampled
+
+
+def value_error(ppo: PPO, batch: Batch) -> float:
+    with torch.no_grad():
+        return float(((ppo.value(torch.cat(batch.states)) - torch.cat(batch.returns)) ** 2).mean()) / 2
+
+
+def test_value_only_updates_fit_the_head_and_leave_the_model_alone():
+    ppo = new_ppo(replace(SMALL, value_only=1, value_steps=40))
+    model, head = weights_of(ppo.model), weights_of(ppo.value)
+    batch = batch_of(ppo)
+    error = value_error(ppo, batch)
+    metrics = ppo.learn(batch)
+    assert value_error(ppo, batch) < 0.5 * error
+    assert metrics.keys() == {"value_loss"}
+    assert same_weights(ppo.model, model)
+    assert not same_weights(ppo.value, head)
+    assert ppo.tokens.trained == 0
+    ppo.done = 1  # control: the next update trains the model too
+    assert "policy_loss" in ppo.learn(batch)
+    assert not same_weights(ppo.model, model)
+
+
+def test_the_value_loss_reaches_the_model_only_when_they_learn_together():
+    for value_steps, touched in ((3, False), (0, True)):
+        ppo = new_ppo(replace(SMALL, value_steps=value_steps))
+        batch, model, head = without_advantages(batch_of(ppo)), weights_of(ppo.model), weights_of(ppo.value)
+        assert ppo.learn(batch)["value_loss"] > 0
+        assert same_weights(ppo.model, model) != touched
+        assert not same_weights(ppo.value, head)
+
+
+def test_the_start_model_stays_as_it_was():
+    ppo = new_ppo()
+    before = weights_of(ppo.reference)
+    ppo.update()
+    assert same_weights(ppo.reference, before)
+    assert not same_weights(ppo.model, before)
+
+
+LEARN = replace(
+    SMALL,
+    updates=28,
+    episodes=96,
+    turns=2,
+    max_new_tokens=1,
+    value_steps=10,
+    value_only=1,
+    schedule="linear",
+    final_rate=0.1,
+    normalise_advantages=True,
+    max_grad_norm=1.0,
+)
+
+
+def successes(config: PPOConfig, updates: int) -> list[float]:
+    ppo = PPO(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config)
+    return [ppo.update()["success_first"] for _ in range(updates)]
+
+
+def test_ppo_learns_to_repeat_the_rank_it_is_shown():
+    history = successes(LEARN, LEARN.updates)
+    assert sum(history[:3]) / 3 < 0.05  # chance is one token in about 140
+    assert sum(history[-5:]) / 5 > 0.9
+
+
+def test_without_a_learning_rate_it_does_not_learn():
+    assert max(successes(replace(LEARN, learning_rate=0.0), 6)) < 0.1
+
+
+# Settings
+
+
+def test_a_value_only_update_needs_a_head_that_learns_by_itself():
+    with pytest.raises(RuleshiftError, match="--value-steps"):
+        new_ppo(replace(SMALL, value_only=1, value_steps=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"schedule": "constant", "warmup": 4}, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ({"schedule": "linear", "warmup": 0}, [1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        ({"schedule": "linear", "warmup": 4, "final_rate": 0.2}, [0.25, 0.5, 0.75, 1.0, 1.0, 0.8, 0.6, 0.4]),
+        ({"schedule": "cosine", "warmup": 0}, [0.5 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]),
+        ({"schedule": "cosine", "warmup": 4, "final_rate": 0.5}, [0.25, 0.5, 0.75, 1.0, 1.0, 0.926777, 0.75, 0.573223]),
+    ],
+)
+def test_rate_scale(changes, expected):
+    config = replace(SMALL, updates=8, **changes)
+    assert [rate_scale(config, k) for k in range(8)] == pytest.approx(expected, abs=1e-6)
+    assert rate_scale(config, 8) == pytest.approx(1.0 if config.schedule == "constant" else config.final_rate)
+
+
+def test_the_learning_rates_follow_the_schedule():
+    ppo = new_ppo(replace(SMALL, updates=4, schedule="linear", learning_rate=1e-2, value_learning_rate=1e-3))
+    rates = []
+    for _ in range(2):
+        ppo.update()
+        rates.append([group["lr"] for group in ppo.optimizer.param_groups])
+    assert rates == [pytest.approx([1e-2, 1e-3]), pytest.approx([0.75e-2, 0.75e-3])]
+
+
+def test_the_paper_preset_holds_the_official_values():
+    paper = PPO_PRESETS["paper"]
+    assert (paper.learning_rate, paper.value_learning_rate) == (1e-6, 1e-6)
+    assert (paper.clip, paper.epochs, paper.ratio) == (0.1, 4, "sequence")
+    assert (paper.gamma, paper.lam) == (0.9, 0.95)
+    assert (paper.max_grad_norm, paper.adam_epsilon) == (0.01, 1e-7)
+    assert (paper.temperature, paper.turns) == (0.2, 5)
+    assert (paper.value_coef, paper.entropy_coef, paper.kl_coef) == (0.5, 0.0, 0.0)
+    assert (paper.value_steps, paper.value_only, paper.normalise_advantages, paper.target_kl) == (0, 0, False, None)
+    assert PPO_PRESETS["tiny"] == PPOConfig()
+
+
+def test_episode_metrics():
+    def episode(*solved: bool) -> Episode:
+        turns = [
+            Turn((1,), Completion("", (1,) * (k + 1), (0.0,) * (k + 1)), Verdict("", 5.0 if s else -1.0, s, ""))
+            for k, s in enumerate(solved)
+        ]
+        return Episode("p", tuple(turns), ())
+
+    episodes = [episode(True), episode(False, True), episode(False, False, False), episode(True)]
+    expected = {"success_first": 2 / 4, "success": 3 / 4, "reward": (5 + 4 - 3 + 5) / 4, "turns": 7 / 4}
+    assert episode_metrics(episodes) == {**expected, "reply_tokens": (1 + 3 + 6 + 1) / 4}
+
+
+# Resuming
+
+
+def train(
+    path: str | Path, config: PPOConfig = SMALL, progress: Callable[[int, dict[str, float]], object] | None = None
+) -> None:
+    """Run or continue the run at `path`."""
+    with one_thread(), RunFolder.open(path, config) as run:
+        train_ppo(new_ppo(config), run, progress=progress)
+
+
+def train_until_killed(path: str) -> None:
+    """Report every update, and never come to the last one."""
+
+    def report(done: int, metrics: dict[str, float]) -> None:
+        print(done, flush=True)
+        if done == SMALL.updates - 1:
+            time.sleep(600)
+
+    train(path, progress=report)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "unbroken"
+    train(path)
+    return path
+
+
+def results(run: Path) -> tuple[bytes, bytes]:
+    """Metrics and final weights, to the byte."""
+    last = RunFolder(run).latest_checkpoint()
+    assert last is not None
+    assert last.step == SMALL.updates
+    return (run / "metrics.jsonl").read_bytes(), (last.path / "policy.safetensors").read_bytes()
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_numbers(unbroken, tmp_path):
+    run = tmp_path / "killed"
+    command = [sys.executable, "-c", "import sys, test_ppo; test_ppo.train_until_killed(sys.argv[1])", str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        started = time.monotonic()
+        assert process.stdout.readline() == "2\n"
+        delay = random.uniform(0, 2 * (time.monotonic() - started))
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    made = len(RunFolder(run).read_metrics())
+    assert 2 <= made < SMALL.updates, f"killed {delay:.3f} s after update 2"
+    train(run)
+    assert results(run) == results(unbroken), f"killed {delay:.3f} s after update 2, with {made} lines of metrics"
+
+
+def test_updates_after_the_last_checkpoint_are_made_again(unbroken, tmp_path):
+    class StopHereError(Exception):
+        pass
+
+    def stop(done: int, metrics: dict[str, float]) -> None:
+        if done == 3:
+            raise StopHereError
+
+    config, run = replace(SMALL, save_every=2), tmp_path / "run"
+    with pytest.raises(StopHereError):
+        train(run, config, stop)
+    assert [line["step"] for line in RunFolder(run).read_metrics()] == [1, 2, 3]
+    again: list[int] = []
+    train(run, config, lambda done, metrics: again.append(done))
+    assert again == [3, 4, 5]
+    assert results(run) == results(unbroken)
+
+
+def test_resuming_needs_the_moments_of_the_optimiser(unbroken, tmp_path):
+    """The control of the two tests above: what a checkpoint holds matters to the last bit."""
+    ppo, other = new_ppo(), new_ppo()
+    ppo.update()
+    ppo.save(tmp_path)
+    other.load(tmp_path, 1)
+    other.optimizer.state.clear()
+    assert ppo.update() == other.update()  # one update is drawn from the weights alone...
+    assert not same_weights(ppo.model, weights_of(other.model))  # ...and the steps are not
+
+
+def test_a_finished_run_is_left_alone_and_evaluated_where_asked(tmp_path):
+    config = replace(SMALL, updates=3, save_every=2)
+    seen: list[tuple[int, int, int]] = []
+    with RunFolder.open(tmp_path, config) as run:
+        train_ppo(new_ppo(config), run, (1, 3), lambda done, p: seen.append((done, p.done, p.tokens.trained)))
+        before = run.metrics_path.read_bytes()
+        train_ppo(new_ppo(config), run, (1, 3), lambda done, p: seen.append((0, 0, 0)))
+    assert [done for done, _, _ in seen] == [done for _, done, _ in seen] == [1, 3]
+    assert 0 < seen[0][2] < seen[1][2]
+    assert run.metrics_path.read_bytes() == before
+    assert [checkpoint.step for checkpoint in run.checkpoints()] == [2, 3]
