@@ -16,6 +16,8 @@ speed this machine reaches on that work alone:
     traffic     every step of every conversation reads the keys and values of its tokens so far, at the rate at which
                 this machine copies (bytes read plus bytes written) an array as large as the cache of one layer
 Attention arithmetic, norms, sampling, text, verifier and Python are left out: the floor cannot be reached.
+
+A last table times the attention of one layer alone, in the engine's way and in PyTorch's.
 """
 
 import argparse
@@ -24,15 +26,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ruleshift.backbones.build import new_model
 from ruleshift.backbones.config import BuildConfig
 from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.chat import Chat
+from ruleshift.engines.attention import decode_attention
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Engine, Reply, Sampling
 from ruleshift.errors import RuleshiftError
@@ -154,24 +159,30 @@ def floor_of(episodes: Sequence[Episode], model: PreTrainedModel, batch: int) ->
 
 
 def _weights(matrices: Sequence[nn.Module]) -> int:
-    return sum(matrix.weight.numel() for matrix in matrices)  # type: ignore[union-attr,operator]
+    return sum(matrix.weight.numel() for matrix in matrices)
+
+
+def _head_shape(model: PreTrainedModel) -> tuple[int, int, int]:
+    """Heads, key-value heads, and their width."""
+    config = model.config.get_text_config().to_dict()
+    heads = config["num_attention_heads"]
+    width = config.get("head_dim") or config["hidden_size"] // heads
+    return heads, config.get("num_key_value_heads") or heads, width
 
 
 def _bytes_per_token(model: PreTrainedModel) -> int:
     """Keys and values of one token in all layers."""
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    _, key_heads, width = _head_shape(model)
+    return 2 * model.config.get_text_config().num_hidden_layers * key_heads * width * model.dtype.itemsize
 
 
 def flop_rate(matrices: Sequence[nn.Module], rows: int) -> float:
     """FLOP/s of these matrices, one after the other, on `rows` rows."""
-    inputs = {m.weight.shape[1]: torch.randn(rows, m.weight.shape[1], dtype=m.weight.dtype) for m in matrices}  # type: ignore[union-attr,index]
+    inputs = {m.weight.shape[1]: torch.randn(rows, m.weight.shape[1], dtype=m.weight.dtype) for m in matrices}
 
     def multiply() -> None:
         for matrix in matrices:
-            nn.functional.linear(inputs[matrix.weight.shape[1]], matrix.weight)  # type: ignore[union-attr,index,arg-type]
+            nn.functional.linear(inputs[matrix.weight.shape[1]], matrix.weight)
 
     with torch.inference_mode():
         return median_rate(multiply, 2.0 * rows * _weights(matrices), repeats=51)
@@ -182,6 +193,25 @@ def copy_rate(size: int) -> float:
     source = torch.rand(max(1024, size // 4))
     target = torch.empty_like(source)
     return median_rate(lambda: target.copy_(source), 2.0 * 4 * len(source), repeats=51)
+
+
+# ---------------------------------------------------------------- attention of one step
+
+
+def attention_times(model: PreTrainedModel, batch: int, length: int = 64) -> dict[str, float]:
+    """Microseconds of one layer's attention for one new token a row, with a mask: the engine's way and PyTorch's."""
+    heads, key_heads, width = _head_shape(model)
+    module = SimpleNamespace(num_key_value_groups=heads // key_heads, is_causal=True)
+    query = torch.randn(batch, heads, 1, width)
+    key, value = torch.randn(2, batch, key_heads, length, width)
+    mask = torch.zeros(batch, 1, 1, length)
+    mask[:, :, :, ::7] = torch.finfo(mask.dtype).min
+    kernels = {"ours": decode_attention, "PyTorch's": sdpa_attention_forward}
+    with torch.inference_mode():
+        return {
+            name: 1e6 / median_rate(lambda f=f: f(module, query, key, value, mask, scaling=width**-0.5), 1, repeats=101)
+            for name, f in kernels.items()
+        }
 
 
 # ---------------------------------------------------------------- the comparison
@@ -270,7 +300,9 @@ def main() -> None:
     header = ("conversation", *(f"{column} ({unit})" for column, unit in zip(columns, units, strict=True)))
     title = f"{arguments.model}, batch {arguments.batch}, {arguments.threads} threads"
     print_table(title, header, [[name, *row.values()] for name, row in results.items()])
-    print_json("engine", vars(arguments), results)
+    attention = attention_times(backbone.model, arguments.batch)
+    print_table("Attention of one layer in one step, microseconds", ("", *attention), [["median", *attention.values()]])
+    print_json("engine", vars(arguments), {**results, "attention_us": attention})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
 from engine import load
@@ -56,7 +56,7 @@ class Grouped:
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
         problem = self.task.problem(split, seed, index // self.group, style)
-        return replace(problem, id=f"{problem.id}/{index % self.group}")  # type: ignore[type-var]
+        return replace(problem, id=f"{problem.id}/{index % self.group}")
 
 
 @dataclass
@@ -176,6 +176,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = grpo(backbone, task, Path(folder), arguments)
         turns = TakingTurns(ppo(backbone, task, arguments), EPOCHS * MINIBATCHES)
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(turns)
         trainer.train()
     rates = {name: [arguments.episodes / took for took in times[1:]] for name, times in turns.times.items()}

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the headline table of README.md from docs/results/headline (the numbers of a published run).
 
-    python scripts/update_readme.py            write it
-    python scripts/update_readme.py --check    exit with 1 if README.md shows anything else
+python scripts/update_readme.py            write it
+python scripts/update_readme.py --check    exit with 1 if README.md shows anything else
 """
 
 import sys
@@ -30,8 +30,8 @@ def headline(results: Results, comparisons: list[Comparison]) -> str:
         "its 95% interval over hands. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the shifted "
         "rule, the verifier scores the training rule; higher means memorised. Learning rates of `sft` and `rl` chosen "
         "on validation hands of the training rule; suffixed arms use another one.",
-        f"`{meta['command']}`, commit {str(meta['commit'])[:10]}, {meta['time']}, {meta['duration_s'] / 60:.0f} minutes "
-        "on two CPU cores.",
+        f"`{meta['command']}`, commit {str(meta['commit'])[:10]}, {meta['time']}, "
+        f"{meta['duration_s'] / 60:.0f} minutes on two CPU cores.",
     ]
     return "\n".join(parts)
 
@@ -55,9 +55,7 @@ def order(arm: str) -> tuple[int, str]:
     return ("base", "sft", "rl").index(arm.split("-")[0]), arm
 
 
-def against_base(
-    comparisons: list[Comparison], arm: str, split: str, turns: int, decoding: str
-) -> Comparison | None:
+def against_base(comparisons: list[Comparison], arm: str, split: str, turns: int, decoding: str) -> Comparison | None:
     wanted = (arm, "base", split, turns, decoding)
     return next((c for c in comparisons if (c.arm, c.reference, c.split, c.turns, c.decoding) == wanted), None)
 

@@ -1,10 +1,10 @@
 """Conversations as tokens: literal ids and masks, other chat templates, and nothing tokenised twice."""
 
 import pytest
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.chat import Chat, encode_dialogue, episode_sequence
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling

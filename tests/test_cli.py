@@ -17,6 +17,7 @@ from ruleshift.cli import main
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
 from ruleshift.results import load_results
+from ruleshift.training.config import SFT_PRESETS
 
 TINY_RL = ("--updates", "2", "--episodes", "8", "--turns", "2", "--max-new-tokens", "6", "--save-every", "1")
 TINY_SFT = ("--steps", "2", "--examples", "16", "--batch", "8", "--save-every", "1")
@@ -97,10 +98,11 @@ def test_help_teaches_the_order(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_shows_the_values_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    for preset, rate in (("tiny", "0.0001"), ("paper", "1e-06")):
+    assert SFT_PRESETS["tiny"].examples != SFT_PRESETS["paper"].examples
+    for preset in SFT_PRESETS:
         with pytest.raises(SystemExit):
             main(["sft", "gp-l", f"--preset={preset}", "--help"])
-        assert f"(default: {rate})" in capsys.readouterr().out
+        assert f"(default: {SFT_PRESETS[preset].examples})" in capsys.readouterr().out
 
 
 def test_malformed_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,8 +247,9 @@ def test_rl_again_does_nothing(rl_run: Path, model: Path, monkeypatch: pytest.Mo
 
 
 def test_rl_refuses_another_configuration(rl_run: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refusal(capsys, "rl", "gp-l", "--model", model, "--out", rl_run, *TINY_RL, "--clip", "0.5")
-    assert "training.clip: 0.2 there, 0.5 now" in line
+    line = refusal(capsys, "rl", "gp-l", "--model", model, "--out", rl_run, *TINY_RL, "--gamma", "0.123")
+    assert "training.gamma" in line
+    assert "0.123 now" in line
 
 
 def test_rl_resumes_with_the_same_numbers(
@@ -372,7 +375,7 @@ TINY_STUDY += " --ppo.turns 2 --ppo.max-new-tokens 5 --ppo.value-only 0"
 
 @pytest.mark.usefixtures("in_process")
 def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = f"--model {model} --points 1 --no-matched-rates --out {tmp_path} {TINY_STUDY}"
+    options = f"--model {model} --points 1 --matched-rates none --out {tmp_path} {TINY_STUDY}"
     assert main(["study", "headline", *options.split()]) == 0
     arms = {row.arm for row in load_results(tmp_path / "results.json").rows}
     assert arms == {"base", "sft", "rl"}
@@ -437,6 +440,7 @@ def test_defaults_of_the_studies_are_those_of_the_library() -> None:
         ("sft gp-l --out TMP/run --schedule magic", "choose from linear"),
         ("sft gp-l --out TMP/run --batch 10 --micro-batch 4", "not a multiple"),
         ("study headline --out TMP/s --seeds 0", "--seeds must be at least 1"),
+        ("study headline --out TMP/s --sft.steps 0", "--sft.steps must be at least 1"),
         ("study headline --out TMP/s --workers 0", "--workers must be at least 1"),
         ("study headline --out TMP/s --model TMP/nothing", "no model at"),
         ("study sweep --out TMP/s --grid 0", "--grid must be a number above 0"),

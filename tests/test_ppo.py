@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 
+from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
@@ -30,10 +30,13 @@ SMALL = PPOConfig(
     learning_rate=1e-2,
     value_learning_rate=1e-2,
     value_steps=3,
+    schedule="constant",
+    final_rate=0.0,
     warmup=0,
     value_only=0,
     epochs=2,
     minibatches=2,
+    max_tokens=12_000,
     kl_coef=0.0,
     normalise_advantages=False,
     target_kl=None,
@@ -385,15 +388,19 @@ def test_updates_after_the_last_checkpoint_are_made_again(unbroken, tmp_path):
     assert results(run) == results(unbroken)
 
 
-def test_resuming_needs_the_moments_of_the_optimiser(unbroken, tmp_path):
-    """The control of the two tests above: what a checkpoint holds matters to the last bit."""
-    ppo, other = new_ppo(), new_ppo()
+def test_a_checkpoint_holds_the_moments_of_the_optimiser(tmp_path):
+    ppo, loaded, without = new_ppo(), new_ppo(), new_ppo()
     ppo.update()
     ppo.save(tmp_path)
-    other.load(tmp_path, 1)
-    other.optimizer.state.clear()
-    assert ppo.update() == other.update()  # one update is drawn from the weights alone...
-    assert not same_weights(ppo.model, weights_of(other.model))  # ...and the steps are not
+    loaded.load(tmp_path, 1)
+    without.load(tmp_path, 1)
+    without.optimizer.state.clear()
+    expected = ppo.update()
+    assert loaded.update() == expected
+    assert same_weights(loaded.model, weights_of(ppo.model))
+    # Control: without the moments the same episodes are collected, and the steps are others.
+    assert without.update()["reward"] == expected["reward"]
+    assert not same_weights(without.model, weights_of(ppo.model))
 
 
 def test_a_finished_run_is_left_alone_and_evaluated_where_asked(tmp_path):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import EchoProblem, EchoTask, one_thread, tiny_chat, tiny_model
 
+from helpers import EchoProblem, EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.records import Completion, Episode, Turn, Verdict
@@ -69,13 +69,16 @@ class Fixed:
 
 
 def test_a_trajectory_by_hand():
-    assert BY_HAND == Trajectory(
-        ids=(7, 8, 9, 1, 2, 5, 6, 3),
-        positions=(3, 4, 7),
-        turn=(0, 0, 1),
-        old_logprobs=(-0.5, -0.25, -0.125),
-        states=(2, 6),
-        rewards=(-1.0, -2.0),
+    assert (
+        Trajectory(
+            ids=(7, 8, 9, 1, 2, 5, 6, 3),
+            positions=(3, 4, 7),
+            turn=(0, 0, 1),
+            old_logprobs=(-0.5, -0.25, -0.125),
+            states=(2, 6),
+            rewards=(-1.0, -2.0),
+        )
+        == BY_HAND
     )
 
 
@@ -150,3 +153,16 @@ def test_evaluate_tokens_answers_in_the_order_asked():
             assert len(x) in (len(trajectory.positions), len(trajectory.states))
             assert not x.requires_grad
             torch.testing.assert_close(x, y, atol=1e-5, rtol=0)
+
+
+def test_evaluate_tokens_knows_no_dropout():
+    model, trajectories, _ = sampled(count=4)
+    expected, _ = evaluate_tokens(model, trajectories, max_tokens=10**6)
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    model.train()
+    dropped = forward(model, trajectories).logprobs
+    found, _ = evaluate_tokens(model, trajectories, max_tokens=10**6)
+    torch.testing.assert_close(torch.cat(found), torch.cat(expected), atol=1e-5, rtol=0)
+    assert model.training
+    assert (dropped - torch.cat(expected)).abs().max() > 0.1  # control: training knows it

@@ -55,8 +55,8 @@ def _build(config: BuildConfig, run: "RunFolder", final: Path) -> None:
     import torch
 
     from ruleshift.backbones.build import new_model, new_optimizer, pretrain
+    from ruleshift.backbones.save import save_model
     from ruleshift.commands.bars import Bar
-    from ruleshift.commands.models import save_model
     from ruleshift.training.checkpoints import load_state, save_state
 
     model, chat = new_model(config)

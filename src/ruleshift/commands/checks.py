@@ -32,19 +32,32 @@ def check_split(task: "Task", split: str) -> None:
         raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
 
 
-def check_training(config: "SFTConfig | PPOConfig", task: "Task") -> None:
-    """Raise RuleshiftError for settings that no training can run with."""
-    check_split(task, config.split)
-    from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS
+def check_training(config: "SFTConfig | PPOConfig", task: "Task", prefix: str = "--") -> None:
+    """Raise RuleshiftError for settings that no training can run with. `prefix` begins the names of their options."""
+    from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, SFTConfig
 
+    check_split(task, config.split)
     presets = [preset for preset in (*SFT_PRESETS.values(), *PPO_PRESETS.values()) if type(preset) is type(config)]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        option = "--" + field.name.replace("_", "-")
-        if field.type is int:
+        option = prefix + field.name.replace("_", "-")
+        if field.type is int:  # 0 is a value for those that a preset sets to 0
             at_least(option, value, min(1, *(getattr(preset, field.name) for preset in presets)))
         elif field.type is float and field.name.endswith(("learning_rate", "temperature", "max_grad_norm")):
             above_zero(option, value)
+    if isinstance(config, SFTConfig):
+        _check_sft(config, prefix)
+
+
+def _check_sft(config: "SFTConfig", prefix: str) -> None:
+    from transformers import SchedulerType
+
+    schedules = [str(schedule.value) for schedule in SchedulerType]
+    if config.schedule not in schedules:
+        raise RuleshiftError(f"unknown {prefix}schedule {config.schedule!r}; choose from {', '.join(schedules)}")
+    micro_batch = min(config.micro_batch, config.batch)
+    if config.batch % micro_batch:
+        raise RuleshiftError(f"{prefix}batch {config.batch} is not a multiple of {prefix}micro-batch {micro_batch}")
 
 
 def check_file(option: str, path: Path | None) -> None:

@@ -61,7 +61,7 @@ class Headline:
             init_steps=self.init_steps,
             sft=self.sft,
             ppo=self.ppo,
-            measurement=replace(Measurement(), n=self.n),
+            measurement=replace(Measurement(), n=self.n, max_new_tokens=self.ppo.max_new_tokens),
         )
 
     def run(self) -> None:
@@ -106,7 +106,7 @@ class Sweep:
         """The settings of the study."""
         from ruleshift.studies.sweep import SweepConfig
 
-        measurement = replace(SweepConfig().measurement, n=self.n)
+        measurement = replace(SweepConfig().measurement, n=self.n, max_new_tokens=self.ppo.max_new_tokens)
         return SweepConfig(self.model, self.grid, self.seed, self.sft, self.ppo, measurement)
 
     def run(self) -> None:
@@ -147,8 +147,8 @@ def _prepare(study: Headline | Sweep) -> None:
     at_least("--n", study.n, 1)
     if study.workers is not None:
         at_least("--workers", study.workers, 1)
-    for config in (study.sft, study.ppo):
-        check_training(config, get_task("gp-l"))
+    check_training(study.sft, get_task("gp-l"), "--sft.")
+    check_training(study.ppo, get_task("gp-l"), "--ppo.")
     check_folder("--out", study.out)
 
     from ruleshift.backbones.load import load_backbone

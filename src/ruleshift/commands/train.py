@@ -1,14 +1,13 @@
 """`ruleshift sft` and `ruleshift rl`: one training run in a folder of its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
 from ruleshift.commands.checks import check_folder, check_training
-from ruleshift.errors import RuleshiftError
 from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, PPOConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -46,14 +45,12 @@ class Sft:
     stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
-        config = _sft_config(self.training)
-
         def train(start: "Backbone", task: "Task", run: "RunFolder", follow: Follow) -> None:
             from ruleshift.training.sft import train_sft
 
-            train_sft(start.model, start.chat, task, start.style, config, run, progress=follow)
+            train_sft(start.model, start.chat, task, start.style, self.training, run, progress=follow)
 
-        _train(self, "sft", config, config.steps, train)
+        _train(self, "sft", self.training, self.training.steps, train)
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,8 @@ def _train(
     check_trackers(command.tracker)
 
     from ruleshift.backbones.load import load_backbone
+    from ruleshift.backbones.save import save_model
     from ruleshift.commands.bars import Bar
-    from ruleshift.commands.models import save_model
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
 
@@ -134,16 +131,3 @@ def _follower(bar: "Bar", trackers: "Trackers") -> Follow:
         trackers.log(step, metrics)
 
     return follow
-
-
-def _sft_config(config: SFTConfig) -> SFTConfig:
-    """The settings with micro-batches that make up a batch, and a schedule that there is."""
-    from transformers import SchedulerType
-
-    schedules = [str(schedule.value) for schedule in SchedulerType]
-    if config.schedule not in schedules:
-        raise RuleshiftError(f"unknown --schedule {config.schedule!r}; choose from {', '.join(schedules)}")
-    micro = min(config.micro_batch, config.batch)
-    if micro > 0 and config.batch % micro:
-        raise RuleshiftError(f"--batch {config.batch} is not a multiple of --micro-batch {micro}")
-    return replace(config, micro_batch=micro)

@@ -1,7 +1,8 @@
 """Attention for decoding on a CPU: one query per row against a long cache.
 
-PyTorch's CPU kernel for a single masked query is bound by its own overhead, and grouped-query models would need
-their keys and values repeated. Two batched matrix products over the key-value heads read the cache once.
+PyTorch's CPU kernel for a single masked query is bound by its own overhead, and some versions of transformers repeat
+the keys and values of grouped-query models for it. Two batched matrix products over the key-value heads read the cache
+once.
 """
 
 from collections.abc import Iterator

@@ -17,9 +17,10 @@ from typing import Literal
 from rich.console import Console
 
 from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.save import save_model
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.evaluation.episodes import load_episodes
-from ruleshift.evaluation.evaluate import Point, rows_of
+from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report.page import write_report
@@ -91,15 +92,12 @@ def run_headline(config: HeadlineConfig, out: Path, workers: int | None = None) 
 def _initialised(config: HeadlineConfig, out: Path) -> str:
     """The start model after a short SFT, trained once into `out/init`."""
     folder = out / "init"
-    if not (folder / "model" / "config.json").is_file():
+    if not (folder / "model").is_dir():
         start = load_backbone(config.model)
         settings = replace(config.sft, steps=config.init_steps, seed=10_000)
         with RunFolder.open(folder, settings) as run:
             train_sft(start.model, start.chat, get_task(config.measurement.task), start.style, settings, run)
-            partial = folder / "model.partial"
-            start.model.save_pretrained(partial)
-            start.chat.tokenizer.save_pretrained(partial)
-            partial.rename(folder / "model")
+            save_model(start.model, start.chat.tokenizer, folder / "model")
     return str(folder / "model")
 
 
@@ -133,8 +131,3 @@ def _print(console: Console, results: Results, comparisons: list[Comparison], me
     matched = [c for c in comparisons if c.matched_on is not None and c.split != "fake"]
     for table in comparison_tables(matched, measurement.decodings[-1]):
         console.print(table)
-
-
-def points_of(arms: Iterable[Arm], root: Path) -> list[Point]:
-    """Every point on disk of these arms."""
-    return [point for arm in arms for point in load_points(root, arm)]

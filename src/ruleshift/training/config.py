@@ -36,9 +36,7 @@ class SFTConfig:
 
 SFT_PRESETS: dict[str, SFTConfig] = {
     "tiny": SFTConfig(),
-    "paper": SFTConfig(
-        steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50
-    ),
+    "paper": SFTConfig(steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50),
 }
 
 

@@ -5,11 +5,19 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
+from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message
 from ruleshift.runs import RunFolder
 from ruleshift.tasks.protocol import Style, Task
@@ -82,11 +90,14 @@ def train_sft(
     evaluate(steps made, tokens so far) is called after the steps listed in `at` (and may be called again for a step
     when a killed run resumes before it). Checkpoints are those of transformers' Trainer.
     """
+    micro_batch = min(config.micro_batch, config.batch)
+    if config.batch % micro_batch:
+        raise RuleshiftError(f"--batch {config.batch} is not a multiple of --micro-batch {micro_batch}: change either")
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
-        per_device_train_batch_size=config.micro_batch,
-        gradient_accumulation_steps=max(1, config.batch // config.micro_batch),
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=config.batch // micro_batch,
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.schedule,
         warmup_steps=int(config.warmup_share * config.steps),
@@ -103,7 +114,7 @@ def train_sft(
         disable_tqdm=True,
         use_cpu=model.device.type == "cpu",
         bf16=model.dtype == torch.bfloat16,
-        gradient_checkpointing=False,
+        gradient_checkpointing=None,  # off; False would have newer versions say that the name is deprecated
         dataloader_pin_memory=False,
     )
     last = _latest(run.checkpoints_path)
@@ -115,6 +126,7 @@ def train_sft(
         processing_class=chat.tokenizer,
         callbacks=[_Steps(run, at, evaluate, progress)],
     )
+    trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     model.eval()
 

@@ -89,7 +89,12 @@ def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tens
 def evaluate_tokens(
     model: PreTrainedModel, trajectories: Sequence[Trajectory], max_tokens: int
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient."""
+    """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
+
+    Without dropout, in the middle of training too.
+    """
+    was_training = model.training
+    model.eval()
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     for group in pack([len(t.ids) for t in trajectories], max_tokens):
@@ -98,4 +103,5 @@ def evaluate_tokens(
         state_parts = result.states.split([len(trajectories[i].states) for i in group])
         for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):
             logprobs[i], states[i] = tokens, hidden
+    model.train(was_training)
     return logprobs, states

@@ -7,8 +7,7 @@ Any sum but 0 is the reward. With a sum of 0:
 
     +5  the value, in floating point, equals the target
     +1  the text cannot be evaluated and is a strict prefix of a listed solution
-     0  the text is a listed solution whose floating-point value misses the target, such as 8/(3-8/3)
-    -1  everything else
+    -1  everything else, true solutions that floating point misses among them, such as 8/(3-8/3)
 
 Listed solutions have no parentheses, one pair around two or more neighbouring numbers but not all, or two pairs
 around the first two and the next two numbers; they never nest.
@@ -84,11 +83,11 @@ def _judge_value(tokens: list[str], target: int) -> OfficialJudgement:
         return OfficialJudgement("wrong_value", -1.0, reason="a number starts with a zero")
     value = _float_value(tokens)
     if value is None:
-        prefix = _is_listed([*tokens, ")"], target)
+        prefix = _closes_to_listed(tokens, target)
         return OfficialJudgement("prefix", 1.0) if prefix else OfficialJudgement("wrong_value", -1.0)
     if value == target:
         return OfficialJudgement("solved", 5.0, value)
-    return OfficialJudgement("wrong_value", 0.0 if _is_listed(tokens, target) else -1.0, value)
+    return OfficialJudgement("wrong_value", -1.0, value)
 
 
 def _ascii_digits(text: str) -> str:
@@ -148,12 +147,13 @@ def _float_value(tokens: list[str]) -> float | None:
         return None
 
 
-def _is_listed(tokens: list[str], target: int) -> bool:
-    """Whether tokens that use every card once are a listed solution.
+def _closes_to_listed(tokens: list[str], target: int) -> bool:
+    """Whether tokens that use every card once are a strict prefix of a listed solution.
 
     Once all cards are used only closing parentheses can follow, and listed solutions never nest: so the one solution
     that a text can be a strict prefix of is the text with one parenthesis closed.
     """
+    tokens = [*tokens, ")"]
     count = sum(token.isdigit() for token in tokens)
     if len(tokens) > 2 * count + 3 or any(token.isdigit() and token != str(int(token)) for token in tokens):
         return False
