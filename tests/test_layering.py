@@ -11,7 +11,7 @@ import ruleshift
 PACKAGE = Path(ruleshift.__file__).parent
 CORE = ("records", "errors", "files", "chat", "revision", "tasks", "engines", "backbones", "training", "evaluation")
 CORE += ("runs", "results")
-EDGES = ("ruleshift.studies", "ruleshift.report", "ruleshift.integrations", "ruleshift.cli")
+EDGES = ("ruleshift.studies", "ruleshift.report", "ruleshift.integrations", "ruleshift.commands", "ruleshift.cli")
 FORBIDDEN = {f"ruleshift.{name}": EDGES for name in CORE}
 FORBIDDEN["ruleshift.tasks"] = (*EDGES, "ruleshift.engines", "ruleshift.training", "torch", "transformers")
 UNSAFE = {"eval", "exec", "torch.load"} | {f"pickle.{name}" for name in ("load", "loads", "Unpickler")}

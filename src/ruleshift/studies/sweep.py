@@ -19,7 +19,7 @@ from ruleshift.studies.pool import run_arms
 from ruleshift.training.config import PPOConfig, SFTConfig
 
 GRID = (3e-5, 1e-4, 3e-4, 1e-3)
-CRITERION = ("id-val", 5, "sampled")
+CRITERION = ("id-val", 1, "sampled")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def run_sweep(config: SweepConfig, out: Path, workers: int | None = None) -> Non
         }
         for name, point in ends.items()
     ]
-    criterion = "the smallest rate within one standard error of the best success on id-val, 5 turns, sampled"
+    criterion = "the smallest rate within one standard error of the best success on id-val, 1 turn, sampled"
     record = {"criterion": criterion, "n": m.n, "chosen": chosen, "rows": rows}
     write_atomically(out / "sweep.json", json.dumps(record, indent=1) + "\n")
     table = Table(title=f"learning-rate sweep; chosen: {criterion}")

@@ -8,13 +8,13 @@ from typing import Literal
 class SFTConfig:
     """SFT on expert data. The defaults are the preset `tiny`."""
 
-    steps: int = 150
+    steps: int = 400
     """Optimiser steps."""
     examples: int = 20_000
     """Distinct expert conversations; steps beyond them start another epoch."""
-    batch: int = 128
+    batch: int = 64
     """Conversations an optimiser step."""
-    micro_batch: int = 128
+    micro_batch: int = 64
     """Conversations in one pass; gradients accumulate up to `batch`."""
     learning_rate: float = 1e-4
     """Peak learning rate (AdamW)."""
@@ -30,7 +30,7 @@ class SFTConfig:
     """Split that the examples come from."""
     seed: int = 0
     """Seed of deals and shuffling."""
-    save_every: int = 50
+    save_every: int = 100
     """Steps between checkpoints."""
 
 
