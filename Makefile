@@ -2,9 +2,7 @@
 # make test    install into .venv and run the tests
 # make check   formatting, lint, types and tests
 #
-# Needs python3 (3.11 or newer) with venv, and make. On Linux, pip's default torch is the CUDA build, which is large;
-# for the CPU build, at the same version:
-#     make study PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# Needs python3 (3.11 or newer) with venv, and make.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -80,7 +80,7 @@ class Chat:
         return text
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def encode_dialogue(chat: Chat, messages: Sequence[Message]) -> Sequences:

@@ -21,22 +21,21 @@ def new_model(config: BuildConfig) -> tuple[PreTrainedModel, Chat]:
     """An untrained backbone with its tokenizer; initial weights are a function of the seed."""
     tokenizer = build_tokenizer()
     torch.manual_seed(config.seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=config.width,
-            intermediate_size=config.feedforward,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.key_value_heads,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            ruleshift_style="terse",
-        )
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.width,
+        intermediate_size=config.feedforward,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.key_value_heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
+    shape.ruleshift_style = "terse"  # which prompts it reads, for `load_backbone`
+    model = LlamaForCausalLM(shape)
     return model, Chat(tokenizer, "the bundled backbone")
 
 

@@ -47,7 +47,8 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
             "whole, and save or download it again if not"
         ) from error
     style = cast(Style, config.to_dict().get("ruleshift_style", "full"))
-    return Backbone(name, model.to(place).eval(), Chat(tokenizer, repr(name)), style)
+    model.to(place)  # type: ignore[arg-type]
+    return Backbone(name, model.eval(), Chat(tokenizer, repr(name)), style)
 
 
 def _looks_like_path(name: str) -> bool:

@@ -39,6 +39,8 @@ class GrowingLayer(DynamicLayer):
 
     def fork(self, rows: torch.Tensor) -> "GrowingLayer":
         """A copy that holds these rows only."""
+        assert self.keys is not None
+        assert self.values is not None
         part = GrowingLayer()
         part.lazy_initialization(self.keys, self.values)
         part.keys, part.values = part._key_buffer, part._value_buffer = self.keys[rows], self.values[rows]
@@ -47,6 +49,8 @@ class GrowingLayer(DynamicLayer):
 
     def merge(self, part: "GrowingLayer", rows: torch.Tensor) -> None:
         """Take over the columns that a fork has gained; other rows get zeros there."""
+        assert part.keys is not None
+        assert part.values is not None
         first, end = self.columns, part.columns
         self._key_buffer = _with_capacity(self._key_buffer, end, first)
         self._value_buffer = _with_capacity(self._value_buffer, end, first)

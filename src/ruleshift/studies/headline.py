@@ -94,7 +94,7 @@ def _initialised(config: HeadlineConfig, out: Path) -> str:
     folder = out / "init"
     if not (folder / "model").is_dir():
         start = load_backbone(config.model)
-        settings = replace(config.sft, steps=config.init_steps, seed=10_000)
+        settings = SFTConfig(steps=config.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         with RunFolder.open(folder, settings) as run:
             train_sft(start.model, start.chat, get_task(config.measurement.task), start.style, settings, run)
             save_model(start.model, start.chat.tokenizer, folder / "model")

@@ -48,9 +48,14 @@ class TaskProblem(Problem, Protocol):
 class Task(Protocol):
     """A family of problems. The class docstring is its data sheet."""
 
-    id: str
-    version: str
-    default_turns: int
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def default_turns(self) -> int: ...
 
     def splits(self) -> Mapping[str, str]:
         """Split names with a one-line description each."""

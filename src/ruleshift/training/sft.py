@@ -61,8 +61,8 @@ class _Steps(TrainerCallback):
         **kwargs: object,
     ) -> None:
         if logs and "loss" in logs:
-            kept = {key: logs[key] for key in ("loss", "grad_norm", "learning_rate") if key in logs}
-            record = {**kept, "tokens": int(state.num_input_tokens_seen)}
+            kept: dict[str, float] = {key: logs[key] for key in ("loss", "grad_norm", "learning_rate") if key in logs}
+            record: dict[str, float] = {**kept, "tokens": int(state.num_input_tokens_seen)}
             self.run.append_metrics({"step": state.global_step, **record})
             if self.progress is not None:
                 self.progress(state.global_step, record)
@@ -114,7 +114,7 @@ def train_sft(
         disable_tqdm=True,
         use_cpu=model.device.type == "cpu",
         bf16=model.dtype == torch.bfloat16,
-        gradient_checkpointing=None,  # off; False would have newer versions say that the name is deprecated
+        gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
         dataloader_pin_memory=False,
     )
     last = _latest(run.checkpoints_path)
