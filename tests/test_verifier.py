@@ -315,6 +315,7 @@ def test_the_modes_differ() -> None:
         ("3+3+8+8", "official", "it equals 22, not 24"),
         ("(3+3+8+8", "official", "cannot be evaluated: a parenthesis is left open"),
         ("08/(3-8/3)", "official", "cannot be evaluated: a number starts with a zero"),
+        ("08+8+3+3", "official", "cannot be evaluated: a number starts with a zero"),
         ("8/(3-8/3", "official", "cannot be read: a parenthesis is left open"),
         ("8/(3-3)*8", "official", "but it divides by zero"),
         ("8 * 3", "official", "and no spaces"),

@@ -16,7 +16,7 @@ class SFTConfig:
     """Conversations an optimiser step."""
     micro_batch: int = 64
     """Conversations in one pass; gradients accumulate up to `batch`."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     """Peak learning rate (AdamW)."""
     schedule: str = "cosine"
     """Learning rate schedule, a name of transformers.SchedulerType."""
