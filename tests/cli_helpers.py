@@ -11,7 +11,6 @@ from ruleshift.cli import main
 def save_tiny_model(folder: Path) -> Path:
     """A random model of one layer, which reads the terse style, in Hugging Face format."""
     from helpers import tiny_chat, tiny_model
-
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()

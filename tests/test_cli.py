@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_helpers import refusal, save_tiny_model
 
 import ruleshift
+from cli_helpers import refusal, save_tiny_model
 from ruleshift.cli import main
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_helpers import metrics, refusal, save_tiny_model
 
 import ruleshift
+from cli_helpers import metrics, refusal, save_tiny_model
 from ruleshift.cli import main
 from ruleshift.results import load_results
 
