@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
@@ -31,6 +31,8 @@ class Report:
     """Also draw the headline figure to this picture (.png, .svg, .pdf); needs kaleido and Chrome."""
     ood: str = "rule-ood"
     """Split that stands for out of distribution."""
+    decoding: Literal["sampled", "greedy"] = "sampled"
+    """Decoding that the picture shows; the page shows both."""
 
     stopped: ClassVar[str] = "run the same command again"
 
@@ -55,7 +57,7 @@ class Report:
         if self.png is not None:
             from ruleshift.report.pictures import headline_picture
 
-            headline_picture(results, self.png, self.ood)
+            headline_picture(results, self.png, self.ood, self.decoding)
             print(f"picture: {self.png}")
 
 

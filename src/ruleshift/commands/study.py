@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from ruleshift.commands.checks import above_zero, at_least, check_folder, check_training
+from ruleshift.commands.checks import above_zero, at_least, check_folder, check_split, check_training
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks import get_task
 from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, PPOConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Headline:
     """Start model: bundled, a model folder, or a hub id."""
     seeds: int = 1
     """Training seeds of each arm."""
+    splits: tuple[str, ...] = ("id", "rule-ood", "heldout", "fake")
+    """Splits to evaluate on; `id` must be among them."""
     n: int = 400
     """Problems of each split, the same for every arm."""
     points: int = 4
@@ -61,13 +64,17 @@ class Headline:
             init_steps=self.init_steps,
             sft=self.sft,
             ppo=self.ppo,
-            measurement=replace(Measurement(), n=self.n, max_new_tokens=self.ppo.max_new_tokens),
+            measurement=replace(Measurement(), splits=self.splits, n=self.n, max_new_tokens=self.ppo.max_new_tokens),
         )
 
     def run(self) -> None:
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
+        for split in self.splits:
+            check_split(get_task("gp-l"), split)
+        if "id" not in self.splits:
+            raise RuleshiftError("--splits must hold id, on which arms are matched")
         _prepare(self)
 
         from ruleshift.studies.headline import run_headline
@@ -142,8 +149,6 @@ class Study:
 
 def _prepare(study: Headline | Sweep) -> None:
     """Find out before the long work begins what would stop it."""
-    from ruleshift.tasks import get_task
-
     at_least("--n", study.n, 1)
     if study.workers is not None:
         at_least("--workers", study.workers, 1)

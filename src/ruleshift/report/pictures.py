@@ -13,9 +13,11 @@ from ruleshift.results import Results
 FORMATS = (".png", ".svg", ".pdf", ".jpg", ".webp")
 
 
-def headline_picture(results: Results, path: str | os.PathLike[str], ood: str = "rule-ood") -> None:
+def headline_picture(
+    results: Results, path: str | os.PathLike[str], ood: str = "rule-ood", decoding: str | None = None
+) -> None:
     """OOD against ID success and against KL, side by side, as a picture 1400 pixels wide and 560 high."""
-    figure = headline_figure(results, ood=ood)
+    figure = headline_figure(results, decoding=decoding, ood=ood)
     if figure is None:
         raise RuleshiftError(f"no picture for {os.fspath(path)}: the results hold no trained arm on {ood} and id.")
     save_picture(figure, path, width=1400, height=560)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from transformers import PreTrainedModel
 
 from ruleshift.backbones.load import Backbone, load_backbone
+from ruleshift.backbones.save import save_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.episodes import save_episodes
@@ -84,24 +86,24 @@ class Meter:
         logprobs, _ = evaluate_tokens(start.model, replies, 12_000)
         return replies, logprobs
 
-    def kl_to_start(self, model: torch.nn.Module) -> float:
+    def kl_to_start(self, model: PreTrainedModel) -> float:
         """Forward KL(start || model) per reply in nats, on the training rule: mean over replies y of the start model
         of log start(y) - log model(y). Source: "RL's Razor" (arXiv 2509.04259), section 4."""
-        logprobs, _ = evaluate_tokens(model, self.start_replies, 12_000)  # type: ignore[arg-type]
+        logprobs, _ = evaluate_tokens(model, self.start_replies, 12_000)
         ratios = [float((a - b).sum()) for a, b in zip(self.start_logprobs, logprobs, strict=True)]
         return sum(ratios) / len(ratios)
 
     def path(self, step: int) -> Path:
         return self.folder / "points" / f"{step:06d}.json"
 
-    def measure(self, model: torch.nn.Module, step: int, tokens: TokenCount) -> None:
+    def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Evaluate and save the point of this step, and a few conversations of each split for readers."""
         m = self.measurement
         cells: list[Cell] = []
         sample: list[Episode] = []
         for decoding in m.decodings:
             sampling = Sampling(0.0 if decoding == "greedy" else 1.0, m.max_new_tokens, m.seed)
-            engine = LocalEngine(model, self.chat, sampling)  # type: ignore[arg-type]
+            engine = LocalEngine(model, self.chat, sampling)
             for split in m.splits:
                 episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed)
                 cells.append(cell_of(split, decoding, episodes))
@@ -109,9 +111,17 @@ class Meter:
                     sample += episodes[:2]
         flops = tokens.flops(count_parameters(model))
         where = (m.task, self.arm.name, self.arm.seed, step)
+        self._keep_model(model, step)
         self.path(step).parent.mkdir(parents=True, exist_ok=True)
         save_point(self.path(step), Point(*where, flops, self.kl_to_start(model), tuple(cells)))
         save_episodes(self.folder / "episodes.parquet", sample)
+
+    def _keep_model(self, model: PreTrainedModel, step: int) -> None:
+        """The model of every point of a trained arm stays in `models/step-...`, in Hugging Face format."""
+        folder = self.folder / "models" / f"step-{step:06d}"
+        if self.arm.training is not None and not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            save_model(model, self.chat.tokenizer, folder)
 
 
 def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: Report, threads: int = 1) -> None:
