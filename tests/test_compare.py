@@ -4,7 +4,7 @@ import pytest
 
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.studies.arms import log_spaced
-from ruleshift.studies.compare import closest_pair, compare, curves_of
+from ruleshift.studies.compare import Place, compare, curves_of, level
 
 PROBLEMS = 20
 
@@ -37,26 +37,42 @@ def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> di
     return {c.title: c for c in compare(points, (1, 5)) if (c.split, c.turns) == (split, turns)}
 
 
-def test_closest_pair_starts_from_the_end_of_the_shorter_arm():
-    def kl(p: Point) -> float:
-        return p.kl_to_start
-
-    assert closest_pair(RL, SFT, kl) == (RL[-1], SFT[0])
-    assert closest_pair(SFT, RL, kl) == (SFT[0], RL[-1])
-    # Not the closest pair of all: 0.3 against 0.3 at the very start says nothing.
-    start = point("rl", 1, 8, 4, kl=0.3)
-    assert closest_pair([start, point("rl", 9, 8, 4, kl=1.4)], SFT, kl)[1] == SFT[2]
+def kl(p: Point) -> float:
+    return p.kl_to_start
 
 
-def test_closest_pair_of_one_point_each():
-    assert closest_pair(RL[:1], SFT[:1], lambda p: p.kl_to_start) == (RL[0], SFT[0])
+def test_level_is_as_far_along_as_both_get():
+    rl, sft = level([BASE, *RL], [BASE, *SFT], kl)
+    assert (rl.second, rl.share) == (RL[-1], 1.0)  # RL goes to 0.25 and no further
+    assert (sft.first, sft.second) == (BASE, SFT[0])
+    assert sft.share == pytest.approx(0.25 / 0.3)
+    assert sft.step == pytest.approx(10 * 0.25 / 0.3)
+    assert sft.value(kl) == pytest.approx(0.25)
+    assert level([BASE, *SFT], [BASE, *RL], kl) == (sft, rl)
+
+
+def test_outcomes_between_two_points_are_interpolated_problem_by_problem():
+    outcomes = Place(RL[0], RL[1], 0.25).outcomes("rule-ood", 1, "greedy")
+    assert outcomes == [1.0] * 5 + [0.25] * 2 + [0.0] * 13
+
+
+def test_a_curve_is_followed_to_where_it_first_gets():
+    peak = [BASE, point("sft", 5, 14, 4, kl=0.9), point("sft", 9, 10, 4, kl=0.4), point("sft", 20, 18, 4, kl=1.2)]
+    _, there = level([BASE, point("rl", 9, 9, 4, kl=0.5)], peak, kl)
+    assert (there.first, there.second) == (peak[0], peak[1])
+
+
+def test_curves_that_never_leave_the_start_are_level_there():
+    still = [BASE, point("rl", 9, 8, 4, kl=0.0)]
+    assert level(still, [BASE, *SFT], kl) == (Place(BASE, BASE), Place(BASE, BASE))
 
 
 def test_matched_on_id_success():
     found = by_title([BASE, *SFT, *RL])["rl against sft at matched ID success"]
     assert (found.arm, found.reference, found.point_arm, found.matched_on) == ("rl", "sft", "rl step 9", "id")
     assert (found.matched_value, found.matched_reference_value) == (0.6, 0.6)
-    assert (found.value, found.reference_value) == (7 / 20, 3 / 20)
+    assert found.value == pytest.approx(7 / 20)
+    assert found.reference_value == pytest.approx(3 / 20)
     assert found.difference == pytest.approx(4 / 20)
     assert found.ci_low < found.difference < found.ci_high
 
@@ -64,8 +80,10 @@ def test_matched_on_id_success():
 def test_matched_on_kl():
     found = by_title([BASE, *SFT, *RL])["rl against sft at matched KL to the start"]
     assert (found.point_arm, found.matched_on) == ("rl step 9", "kl")
-    assert (found.matched_value, found.matched_reference_value) == (0.25, 0.3)
-    assert (found.value, found.reference_value) == (7 / 20, 4 / 20)
+    assert found.matched_value == pytest.approx(0.25)
+    assert found.matched_reference_value == pytest.approx(0.25)
+    assert found.value == pytest.approx(7 / 20)
+    assert found.reference_value == pytest.approx(4 / 20)  # 4 at the base, 4 at step 10
 
 
 def test_at_the_end():
@@ -114,11 +132,11 @@ def test_seeds_are_matched_one_by_one_and_averaged():
         point("rl", 12, id_solved=17, ood_solved=9, kl=0.4, seed=2),
     ]
     found = by_title([BASE, *SFT, *RL, *second])["rl against sft at matched ID success"]
-    assert found.point_arm == "rl step 9/12"
+    assert found.point_arm == "rl step 9 to 12"
     assert found.value == pytest.approx((7 + 9) / 40)
-    assert found.reference_value == pytest.approx((3 + 0) / 40)  # step 20 of seed 1, step 40 of seed 2
+    assert found.reference_value == pytest.approx((3 + 0.25) / 40)  # step 20 of seed 1; 7/8 from step 10 to 40 of seed 2
     assert found.matched_value == pytest.approx((12 + 17) / 40)
-    assert found.matched_reference_value == pytest.approx((12 + 18) / 40)
+    assert found.matched_reference_value == pytest.approx((12 + 17) / 40)
 
 
 def test_curves_are_by_arm_and_seed_in_the_order_of_steps():

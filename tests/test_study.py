@@ -55,8 +55,8 @@ def test_headline_writes_everything_and_goes_on_where_it_was(
     assert {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")} == metrics
     assert json.loads((tmp_path / "results.json").read_text())["rows"] == json.loads(before)["rows"]
 
+    other = HeadlineConfig(model=model, points=2, init_steps=1, sft=SFT, ppo=PPO, measurement=Measurement(n=6))
     with pytest.raises(RuleshiftError, match="seed0"):
-        other = HeadlineConfig(model=model, points=2, init_steps=1, sft=SFT, ppo=PPO, measurement=Measurement(n=6))
         run_headline(other, tmp_path, workers=1)
 
 

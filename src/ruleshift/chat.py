@@ -6,6 +6,7 @@ lead from the end of that reply to the start of the next one (feedback). No piec
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -37,6 +38,7 @@ class Chat:
                 "(the file of an instruction-tuned sibling of the model will do)"
             )
         self.tokenizer = tokenizer
+        self._feedback_ids = lru_cache(maxsize=10_000)(self._render_feedback)  # feedback repeats itself
         after_reply = self._render([Message("user", "x"), Message("assistant", _MARK)], generate=False)
         if after_reply.count(_MARK) != 1:
             raise RuleshiftError(f"the chat template of {name} does not print assistant messages as they are")
@@ -61,9 +63,12 @@ class Chat:
 
         ended: whether the reply already holds its end-of-turn token.
         """
-        dialogue = [Message("user", "x"), Message("assistant", _MARK), Message("user", feedback)]
-        ids = self._ids(self._render(dialogue, generate=True).split(_MARK, 1)[1])
+        ids = self._feedback_ids(feedback)
         return ids[1:] if ended and ids[:1] == (self._end_id,) else ids
+
+    def _render_feedback(self, feedback: str) -> tuple[int, ...]:
+        dialogue = [Message("user", "x"), Message("assistant", _MARK), Message("user", feedback)]
+        return self._ids(self._render(dialogue, generate=True).split(_MARK, 1)[1])
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """Ids of a given reply (an expert's), closed by the end-of-turn token."""

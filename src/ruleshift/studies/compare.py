@@ -1,12 +1,15 @@
 """From points to comparisons: at the end of training, at matched ID success, at matched KL to the start."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.evaluation.statistics import clustered_difference
 
 Curve = Sequence[Point]
+Key = Callable[[Point], float]
 Curves = dict[str, dict[int, Curve]]  # arm -> seed -> points by step
 
 
@@ -18,6 +21,46 @@ def curves_of(points: Iterable[Point]) -> Curves:
     return curves  # type: ignore[return-value]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place on an arm's curve: `share` of the way from one evaluated point to the next (the same point at an end)."""
+
+    first: Point
+    second: Point
+    share: float = 0.0
+
+    def outcomes(self, split: str, turns: int, decoding: str) -> list[float]:
+        """Per problem: solved within `turns`, interpolated linearly between the two points."""
+        a = self.first.cell(split, decoding).success(turns)
+        b = self.second.cell(split, decoding).success(turns)
+        return [(1 - self.share) * x + self.share * y for x, y in zip(a, b, strict=True)]
+
+    def value(self, key: Key) -> float:
+        return (1 - self.share) * key(self.first) + self.share * key(self.second)
+
+    @property
+    def step(self) -> float:
+        return (1 - self.share) * self.first.step + self.share * self.second.step
+
+
+def level(a: Curve, b: Curve, key: Key) -> tuple[Place, Place]:
+    """Where two curves are level in `key`, as far along as both get: at the highest value that both reach.
+
+    Each curve is followed from its start to where it first reaches that value, interpolated between its points.
+    """
+    reach = min(max(map(key, a)), max(map(key, b)))
+    return _first_reaching(a, reach, key), _first_reaching(b, reach, key)
+
+
+def _first_reaching(curve: Curve, wanted: float, key: Key) -> Place:
+    index = next(i for i, point in enumerate(curve) if key(point) >= wanted)
+    second = curve[index]
+    if index == 0:
+        return Place(second, second)
+    first = curve[index - 1]
+    return Place(first, second, (wanted - key(first)) / (key(second) - key(first)))
+
+
 def compare(points: Iterable[Point], turns: Sequence[int]) -> list[Comparison]:
     """Every comparison of the headline: trained arms with the base, PPO with SFT at the end and at matched points."""
     curves = curves_of(points)
@@ -27,80 +70,68 @@ def compare(points: Iterable[Point], turns: Sequence[int]) -> list[Comparison]:
         for budget in turns:
             what = (cell.split, budget, cell.decoding)
             for arm in (name for name in curves if name != "base"):
-                ends = [curve[-1] for curve in curves[arm].values()]
-                result.append(_difference(f"{arm} at its end against base", what, ends, [base]))
+                ends = [_end(curve) for curve in curves[arm].values()]
+                result.append(_difference(f"{arm} at its end against base", what, ends, [Place(base, base)]))
             if "rl" in curves and "sft" in curves:
-                result += _head_to_head(curves, what)
+                result += _head_to_head(curves, base, what)
     return result
 
 
-def _head_to_head(curves: Curves, what: tuple[str, int, str]) -> list[Comparison]:
-    """PPO at its end against SFT: at its end, and where SFT is level with it in ID success, or in KL."""
+def _head_to_head(curves: Curves, base: Point, what: tuple[str, int, str]) -> list[Comparison]:
+    """PPO against SFT: both at their ends, and where they are level in ID success, or in KL."""
     seeds = sorted(set(curves["rl"]) & set(curves["sft"]))
-    ends = [curves["rl"][seed][-1] for seed in seeds]
-    result = [_difference("rl against sft, both at their end", what, ends, [curves["sft"][s][-1] for s in seeds])]
+    ends = [[_end(curves[arm][seed]) for seed in seeds] for arm in ("rl", "sft")]
+    result = [_difference("rl against sft, both at their end", what, *ends)]
     _, budget, decoding = what
-    keys: dict[MatchedOn, Callable[[Point], float]] = {
+    keys: dict[MatchedOn, Key] = {
         "id": lambda point: point.success("id", budget, decoding),
         "kl": lambda point: point.kl_to_start,
     }
     for matched_on, key in keys.items():
-        pairs = [closest_pair(curves["rl"][seed], curves["sft"][seed], key) for seed in seeds]
+        pairs = [level([base, *curves["rl"][seed]], [base, *curves["sft"][seed]], key) for seed in seeds]
         name = {"id": "ID success", "kl": "KL to the start"}[matched_on]
         rl, sft = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         result.append(_difference(f"rl against sft at matched {name}", what, rl, sft, matched_on, key))
     return result
 
 
-def closest_pair(a: Curve, b: Curve, key: Callable[[Point], float]) -> tuple[Point, Point]:
-    """The latest point of the arm that goes less far in `key`, with the point of the other that is closest to it.
-
-    Matching at the end of the shorter arm keeps as much training as both have in common; the first points of both
-    arms match trivially and say nothing.
-    """
-    reach_a, reach_b = max(map(key, a)), max(map(key, b))
-    if reach_a <= reach_b:
-        end = max(a, key=key)
-        return end, min(b, key=lambda point: abs(key(point) - key(end)))
-    end = max(b, key=key)
-    return min(a, key=lambda point: abs(key(point) - key(end))), end
+def _end(curve: Curve) -> Place:
+    return Place(curve[-1], curve[-1])
 
 
 def _difference(
     title: str,
     what: tuple[str, int, str],
-    arm: Sequence[Point],
-    reference: Sequence[Point],
+    arm: Sequence[Place],
+    reference: Sequence[Place],
     matched_on: MatchedOn | None = None,
-    key: Callable[[Point], float] | None = None,
+    key: Key | None = None,
 ) -> Comparison:
     split, turns, decoding = what
-    a = [point.cell(split, decoding).success(turns) for point in arm]
-    b = [point.cell(split, decoding).success(turns) for point in reference]
+    a = [place.outcomes(*what) for place in arm]
+    b = [place.outcomes(*what) for place in reference]
     change = clustered_difference(a, b)
     return Comparison(
         title=title,
         split=split,
         turns=turns,
         decoding=decoding,
-        arm=arm[0].arm,
-        reference=reference[0].arm,
+        arm=arm[0].second.arm,
+        reference=reference[0].second.arm,
         point_arm=_label(arm),
-        value=_mean([point.success(split, turns, decoding) for point in arm]),
-        reference_value=_mean([point.success(split, turns, decoding) for point in reference]),
+        value=fmean(map(fmean, a)),
+        reference_value=fmean(map(fmean, b)),
         difference=change.mean,
         ci_low=change.low,
         ci_high=change.high,
         matched_on=matched_on,
-        matched_value=_mean([key(point) for point in arm]) if key else None,
-        matched_reference_value=_mean([key(point) for point in reference]) if key else None,
+        matched_value=fmean(place.value(key) for place in arm) if key else None,
+        matched_reference_value=fmean(place.value(key) for place in reference) if key else None,
     )
 
 
-def _label(points: Sequence[Point]) -> str:
-    steps = sorted({point.step for point in points})
-    return f"{points[0].arm} step {'/'.join(map(str, steps))}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _label(places: Sequence[Place]) -> str:
+    """The arm with its steps (those of all seeds, rounded where they lie between points)."""
+    steps = sorted({round(place.step) for place in places})
+    span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    return f"{places[0].second.arm} step {span}"
