@@ -134,7 +134,7 @@ def test_seeds_are_matched_one_by_one_and_averaged():
     found = by_title([BASE, *SFT, *RL, *second])["rl against sft at matched ID success"]
     assert found.point_arm == "rl step 9 to 12"
     assert found.value == pytest.approx((7 + 9) / 40)
-    assert found.reference_value == pytest.approx((3 + 0.25) / 40)  # step 20 of seed 1; 7/8 from step 10 to 40 of seed 2
+    assert found.reference_value == pytest.approx((3 + 0.25) / 40)  # step 20; 7/8 of the way from 10 to 40
     assert found.matched_value == pytest.approx((12 + 17) / 40)
     assert found.matched_reference_value == pytest.approx((12 + 17) / 40)
 

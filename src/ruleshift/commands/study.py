@@ -9,7 +9,6 @@ import tyro
 
 from ruleshift.commands.checks import above_zero, at_least, check_folder, check_split, check_training
 from ruleshift.errors import RuleshiftError
-from ruleshift.tasks import get_task
 from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, PPOConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -68,9 +67,12 @@ class Headline:
         )
 
     def run(self) -> None:
+        
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
+        from ruleshift.tasks import get_task
+
         for split in self.splits:
             check_split(get_task("gp-l"), split)
         if "id" not in self.splits:
@@ -149,6 +151,10 @@ class Study:
 
 def _prepare(study: Headline | Sweep) -> None:
     """Find out before the long work begins what would stop it."""
+    from ruleshift.tasks import get_task
+
+    from ruleshift.tasks import get_task
+
     at_least("--n", study.n, 1)
     if study.workers is not None:
         at_least("--workers", study.workers, 1)
