@@ -67,7 +67,7 @@ class Headline:
         )
 
     def run(self) -> None:
-        
+
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
@@ -151,8 +151,6 @@ class Study:
 
 def _prepare(study: Headline | Sweep) -> None:
     """Find out before the long work begins what would stop it."""
-    from ruleshift.tasks import get_task
-
     from ruleshift.tasks import get_task
 
     at_least("--n", study.n, 1)

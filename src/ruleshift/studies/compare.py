@@ -80,8 +80,8 @@ def compare(points: Iterable[Point], turns: Sequence[int]) -> list[Comparison]:
 def _head_to_head(curves: Curves, base: Point, what: tuple[str, int, str]) -> list[Comparison]:
     """PPO against SFT: both at their ends, and where they are level in ID success, or in KL."""
     seeds = sorted(set(curves["rl"]) & set(curves["sft"]))
-    ends = [[_end(curves[arm][seed]) for seed in seeds] for arm in ("rl", "sft")]
-    result = [_difference("rl against sft, both at their end", what, *ends)]
+    rl_ends, sft_ends = ([_end(curves[arm][seed]) for seed in seeds] for arm in ("rl", "sft"))
+    result = [_difference("rl against sft, both at their end", what, rl_ends, sft_ends)]
     _, budget, decoding = what
     keys: dict[MatchedOn, Key] = {
         "id": lambda point: point.success("id", budget, decoding),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from ruleshift.chat import Chat
@@ -22,7 +23,7 @@ from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
 from ruleshift.revision import revise
-from ruleshift.runs import RunFolder
+from ruleshift.runs import RunFolder, read_tensors
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.advantages import gae, normalise
 from ruleshift.training.batching import pack, pad, split_evenly
@@ -206,13 +207,13 @@ class PPO:
         self.model.save_pretrained(folder / "model")
         self.chat.tokenizer.save_pretrained(folder / "model")
         save_state(folder, {"policy": self.model, "value": self.value}, self.optimizer)
-        (folder / "tokens.txt").write_text(f"{self.tokens.trained} {self.tokens.forward}\n")
+        save_file({"tokens": torch.tensor([self.tokens.trained, self.tokens.forward])}, folder / "tokens.safetensors")
 
     def load(self, folder: Path, done: int) -> None:
         """Go on from what `save` wrote after `done` updates."""
         load_state(folder, {"policy": self.model, "value": self.value}, self.optimizer)
-        trained, forward_only = (folder / "tokens.txt").read_text().split()
-        self.tokens, self.done = TokenCount(int(trained), int(forward_only)), done
+        self.tokens = TokenCount(*read_tensors(folder / "tokens.safetensors")["tokens"].tolist())
+        self.done = done
 
 
 def rate_scale(config: PPOConfig, update: int) -> float:
