@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
@@ -59,6 +60,8 @@ def _follow(
             folder, done, total = news.get(timeout=0.5)
             progress.start_task(bars[folder])
             progress.update(bars[folder], completed=done, total=total)
+            if progress.disable and (4 * done // total) > (4 * (done - 1) // total):  # no terminal: a line per quarter
+                progress.console.print(f"{folder}: {done} of {total}")
         except queue.Empty:
             pass
         for future in [f for f in waiting if f.done()]:
@@ -72,6 +75,8 @@ def _follow(
 
 
 def _progress() -> Progress:
+    """Bars on a terminal, nothing elsewhere; on stderr."""
+    console = Console(stderr=True, highlight=False)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -79,4 +84,6 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         Remaining(),
+        console=console,
+        disable=not console.is_terminal,
     )
