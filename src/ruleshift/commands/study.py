@@ -44,7 +44,7 @@ class Headline:
     init_steps: int = 0
     """Steps of SFT that the start model gets before both arms."""
     workers: int | None = None
-    """Arms that run side by side; by default one for each core."""
+    """Arms that run side by side; by default one more than there are cores."""
     sft: SFTConfig = SFT_PRESETS["tiny"]
     ppo: PPOConfig = PPO_PRESETS["tiny"]
 
@@ -105,7 +105,7 @@ class Sweep:
     n: int = 400
     """Problems of each split."""
     workers: int | None = None
-    """Arms that run side by side; by default one for each core."""
+    """Arms that run side by side; by default one more than there are cores."""
     sft: SFTConfig = SFT_PRESETS["tiny"]
     ppo: PPOConfig = PPO_PRESETS["tiny"]
 

@@ -18,11 +18,13 @@ from ruleshift.studies.arms import Arm, Measurement, run_arm
 
 
 def run_arms(arms: Sequence[Arm], model: str, measurement: Measurement, root: Path, workers: int | None = None) -> None:
-    """Run every arm, `workers` at a time (by default one per core, or one in all on a GPU), in the order given.
+    """Run every arm, `workers` at a time, in the order given.
+
+    By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU.
 
     The first error stops the study once the arms under way have been told; all work done so far stays on disk.
     """
-    workers = min(len(arms), workers or (1 if torch.cuda.is_available() else os.cpu_count()) or 1)
+    workers = min(len(arms), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, _progress() as progress:
         news = manager.Queue()
