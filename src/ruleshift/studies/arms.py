@@ -180,5 +180,6 @@ def with_learning_rate(arm: Arm, learning_rate: float) -> Arm:
     """A variant of an arm, named after its learning rate and evaluated at its end only."""
     assert arm.training is not None
     training = replace(arm.training, learning_rate=learning_rate)
-    name = f"{arm.name}-lr{learning_rate:.0e}".replace("e-0", "e-")
+    mantissa, exponent = f"{learning_rate:.2e}".split("e")
+    name = f"{arm.name}-lr{float(mantissa):g}e{int(exponent)}"
     return replace(arm, name=name, training=training, points=arm.points[-1:])

@@ -1,5 +1,6 @@
 """Supervised fine-tuning on expert replies, with TRL's SFTTrainer; the loss is on reply tokens only."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -132,6 +133,14 @@ def train_sft(
 
 
 def _latest(folder: Path) -> Path | None:
-    """The last whole checkpoint that the Trainer left (its state file is written last)."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    """The last whole checkpoint that the Trainer left: its state file is written last."""
+    found = [path for path in folder.glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
     return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
