@@ -6,7 +6,6 @@ from statistics import fmean
 
 import pytest
 
-from ruleshift.evaluation.comparison import nearest_point, same_point
 from ruleshift.evaluation.statistics import (
     clustered_difference,
     paired_difference,
@@ -16,7 +15,6 @@ from ruleshift.evaluation.statistics import (
     student_t_quantile,
     wilson_interval,
 )
-from synthetic import row
 
 Z = 1.96
 
@@ -184,24 +182,3 @@ def test_pass_at_k_rejects_impossible_counts(n: int, c: int, k: int) -> None:
 
 
 # ---------------------------------------------------------------- matched points
-
-
-def test_nearest_point_on_a_curve() -> None:
-    curve = [row("sft", step, "id", value=value) for step, value in ((30, 0.7), (10, 0.5), (20, 0.6), (40, 0.6))]
-    assert nearest_point(curve, 0.68, lambda point: point.value).step == 30
-    assert nearest_point(curve, 0.61, lambda point: point.value).step == 20  # of two equal ones the earlier
-    assert nearest_point(curve, 0.0, lambda point: point.value).step == 10
-
-
-def test_nearest_point_leaves_out_what_was_not_measured() -> None:
-    curve = [row("sft", 10, "id", kl_to_start=None), row("sft", 20, "id", kl_to_start=0.9)]
-    assert nearest_point(curve, 0.0, lambda point: point.kl_to_start).step == 20
-    with pytest.raises(ValueError, match="no point"):
-        nearest_point(curve[:1], 0.0, lambda point: point.kl_to_start)
-
-
-def test_same_point_on_another_split() -> None:
-    rows = [row(arm, step, split) for arm in ("sft", "rl") for step in (10, 20) for split in ("id", "rule-ood")]
-    found = same_point(rows, row("rl", 20, "id"), "rule-ood")
-    assert found == row("rl", 20, "rule-ood")
-    assert same_point(rows, row("rl", 20, "id", turns=1), "rule-ood") is None

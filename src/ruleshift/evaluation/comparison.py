@@ -6,13 +6,11 @@ and where they are equally far (KL) from the start model.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.results import Row
 
 MatchedOn = Literal["id", "kl", "flops", "lr"]
 
@@ -41,28 +39,6 @@ class Comparison:
     matched_on: MatchedOn | None = None
     matched_value: float | None = None
     matched_reference_value: float | None = None
-
-
-def nearest_point(points: Sequence[Row], attribute_value: float, key: Callable[[Row], float | None]) -> Row:
-    """The point of a curve whose `key` is closest to `attribute_value`; of equally close ones the earliest.
-
-    For matched ID success, `points` are an arm's rows on `id` and the key their value; for matched KL the key is
-    `kl_to_start`. Points whose key is None are left out. Raises ValueError if none remains.
-    """
-    known = [(value, point) for point in points if (value := key(point)) is not None]
-    if not known:
-        raise ValueError("no point of the curve has a value to match")
-    return min(known, key=lambda item: (abs(item[0] - attribute_value), item[1].step))[1]
-
-
-def same_point(rows: Iterable[Row], point: Row, split: str) -> Row | None:
-    """The row that was measured with the same model in the same way as `point`, on another split. None if none was."""
-    wanted = _place(replace(point, split=split))
-    return next((row for row in rows if _place(row) == wanted), None)
-
-
-def _place(row: Row) -> tuple[str, str, int, int, str, str, int, str]:
-    return row.task, row.arm, row.seed, row.step, row.split, row.metric, row.turns, row.decoding
 
 
 def load_comparisons(path: Path) -> list[Comparison]:
