@@ -46,7 +46,9 @@ class Verdict:
     `outcome` is a short machine-readable name, `feedback` the text appended to the conversation,
     `valid` says whether the reply follows the requested format to the letter, and `read_right` whether the
     model stated what it was shown correctly (numbers of the cards; None where a task does not ask).
-    `found` is what the verifier computed (the value of a formula, say), as text for display.
+    `found` is what the verifier computed (the value of a formula, say), as text for display. `advanced` says that the
+    problem goes on with a next step (the next position of a route), which has a verification budget of its own;
+    `feedback` then shows that step.
     """
 
     outcome: str
@@ -56,6 +58,7 @@ class Verdict:
     valid: bool = True
     read_right: bool | None = None
     found: str | None = None
+    advanced: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.records import Message
 from ruleshift.tasks import get_task
-from ruleshift.tasks.generalpoints.deal import stream
 from ruleshift.tasks.generalpoints.solver import Node, join, number_node
 from ruleshift.tasks.generalpoints.task import GeneralPointsProblem
+from ruleshift.tasks.streams import stream
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, Rule, Split, is_heldout
 from ruleshift.tasks.generalpoints.solver import solvable
+from ruleshift.tasks.streams import stream
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,6 @@ class Deal:
     def numbers(self, rule: Rule) -> tuple[int, ...]:
         """What the cards count under a rule, in the order dealt."""
         return tuple(rule.value(card.rank) for card in self.cards)
-
-
-def stream(*parts: object) -> random.Random:
-    """A random stream of its own for these parts (the same on every machine and Python version)."""
-    return random.Random("/".join(map(str, parts)))
 
 
 def deal(split: str, seed: int, index: int) -> Deal:

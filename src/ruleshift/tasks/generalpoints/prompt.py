@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ruleshift.tasks.generalpoints.deal import Deal, stream
+from ruleshift.tasks.generalpoints.deal import Deal
 from ruleshift.tasks.generalpoints.rules import Rule
 from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.replies import MAX_REPLY, last_match, plain_quotes, strict_fields, tolerant_field
+from ruleshift.tasks.streams import stream
 
 if TYPE_CHECKING:
     from ruleshift.tasks.generalpoints.verifier import Judgement
 
-MAX_REPLY = 100_000
 _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 # ---------------------------------------------------------------- prompts
@@ -172,15 +173,8 @@ def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, styl
     return json.dumps(fields, separators=separators)
 
 
-# Tolerant reading: the last field of each name, quoted in any way, inside any amount of other text. A quoted name wins
-# over a bare one, which may be prose. All runs are bounded and possessive, so that reading is linear in the length.
-_IS = r"""\s{0,20}+[:=]\*{0,2}+\s{0,20}+"""
-_VALUE = r"""(?:"(?P<double>[^"\n]{0,400}+)"|'(?P<single>[^'\n]{0,400}+)'|["']?+(?P<bare>[^"'\n},]{1,400}+))"""
-_FORMULA = re.compile(r"""["'`]formula["'`]""" + _IS + _VALUE, re.IGNORECASE)
-_BARE_FORMULA = re.compile(r"""formula["'`*]{0,3}+""" + _IS + _VALUE, re.IGNORECASE)
-_NUMBERS = re.compile(r"""numbers?["'`*]{0,3}+""" + _IS + r"\[([^\[\]]{0,200}+)\]", re.IGNORECASE)
+_NUMBERS = re.compile(r"""numbers?["'`*]{0,3}+\s{0,20}+[:=]\*{0,2}+\s{0,20}+\[([^\[\]]{0,200}+)\]""", re.IGNORECASE)
 _INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
-_CURLY_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
 
 
 def read_reply(text: str) -> Reply:
@@ -190,39 +184,16 @@ def read_reply(text: str) -> Reply:
     fields = _strict(text)
     if fields is not None:
         return Reply(fields["formula"], tuple(fields["number"]), True)
-    text = text.translate(_CURLY_QUOTES)
-    found = _last(_FORMULA, text) or _last(_BARE_FORMULA, text)
-    lists = _last(_NUMBERS, text)
+    text = plain_quotes(text)
+    lists = last_match(_NUMBERS, text)
     numbers = tuple(int(run) for run in _INTEGER.findall(lists[1])) if lists else None
-    return Reply(_formula_text(found) if found else None, numbers, False)
-
-
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    match = None
-    for match in pattern.finditer(text):  # noqa: B007
-        pass
-    return match
-
-
-def _formula_text(found: re.Match[str]) -> str:
-    """The value of a matched field, JSON escapes resolved where they can be."""
-    if found["double"] is None:
-        return (found["single"] or found["bare"] or "").strip(" \t\r`$")
-    try:
-        return str(json.loads(f'"{found["double"]}"')).strip()
-    except ValueError:
-        return found["double"].strip()
+    return Reply(tolerant_field(text, "formula"), numbers, False)
 
 
 def _strict(text: str) -> dict | None:
     """The fields of a reply in exactly the requested form, else None."""
-    if len(text) > 4_000 or text.count("[") > 10 or text.count("{") > 1:
-        return None
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(fields, dict) or set(fields) != {"cards", "number", "formula"}:
+    fields = strict_fields(text, ("cards", "number", "formula"))
+    if fields is None:
         return None
     cards, numbers, formula = fields["cards"], fields["number"], fields["formula"]
     right = isinstance(formula, str) and isinstance(cards, list) and isinstance(numbers, list)

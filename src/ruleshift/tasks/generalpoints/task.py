@@ -7,11 +7,12 @@ from functools import cached_property
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message, Verdict
 from ruleshift.tasks.generalpoints import prompt
-from ruleshift.tasks.generalpoints.deal import Deal, deal, stream
+from ruleshift.tasks.generalpoints.deal import Deal, deal
 from ruleshift.tasks.generalpoints.rules import SPLITS
 from ruleshift.tasks.generalpoints.solver import solve
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, Judgement, judge
 from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.streams import stream
 
 
 @dataclass(frozen=True)
