@@ -61,18 +61,17 @@ class GenerateEngine:
     batch_size: int
 
     def open(self, problems: Sequence[Problem]) -> "GenerateSession":
-        return GenerateSession(self, [self.chat.encode_prompt(problem.context()) for problem in problems])
+        session = GenerateSession(self)
+        session.append((), (), problems)
+        return session
 
 
 @dataclass
 class GenerateSession:
     engine: GenerateEngine
-    appended: list[tuple[int, ...]]
-    conversations: list[tuple[int, ...]] = field(init=False)
-    completions: list[Completion] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.conversations = list(self.appended)
+    appended: list[tuple[int, ...]] = field(default_factory=list)
+    conversations: list[tuple[int, ...]] = field(default_factory=list)
+    completions: list[Completion] = field(default_factory=list)
 
     def generate(self) -> list[Reply]:
         chat, sampling = self.engine.chat, self.engine.sampling
@@ -103,13 +102,15 @@ class GenerateSession:
         ids = ids[: ends[0] + 1] if ends else ids
         return Completion(self.engine.chat.decode(ids), tuple(ids), (), "stop" if ends else "length")
 
-    def append(self, keep: Sequence[int], feedback: Sequence[str]) -> None:
-        self.appended = [
-            self.engine.chat.encode_feedback(text, ended=self.completions[row].stop_reason == "stop")
+    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+        chat = self.engine.chat
+        fed = [
+            chat.encode_feedback(text, ended=self.completions[row].stop_reason == "stop")
             for row, text in zip(keep, feedback, strict=True)
         ]
-        pairs = zip(keep, self.appended, strict=True)
-        self.conversations = [self.conversations[row] + ids for row, ids in pairs]
+        prompts = [chat.encode_prompt(problem.context()) for problem in joining]
+        self.conversations = [self.conversations[row] + ids for row, ids in zip(keep, fed, strict=True)] + prompts
+        self.appended = fed + prompts
 
 
 # ---------------------------------------------------------------- the floor

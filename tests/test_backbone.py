@@ -17,8 +17,8 @@ from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import evaluate
 from ruleshift.tasks import get_task
-from ruleshift.tasks.streams import stream
 from ruleshift.tasks.generalpoints.expression import parse
+from ruleshift.tasks.streams import stream
 
 TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, clean_steps=4, careless_steps=2, batch=4, warmup=2)
 

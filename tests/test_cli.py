@@ -55,11 +55,11 @@ def test_help_teaches_the_order(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_shows_the_values_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    assert SFT_PRESETS["tiny"].examples != SFT_PRESETS["paper"].examples
-    for preset in SFT_PRESETS:
+    assert SFT_PRESETS["gp-l"]["tiny"].examples != SFT_PRESETS["gp-l"]["paper"].examples
+    for preset in SFT_PRESETS["gp-l"]:
         with pytest.raises(SystemExit):
             main(["sft", "gp-l", f"--preset={preset}", "--help"])
-        assert f"(default: {SFT_PRESETS[preset].examples})" in capsys.readouterr().out
+        assert f"(default: {SFT_PRESETS["gp-l"][preset].examples})" in capsys.readouterr().out
 
 
 def test_malformed_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +214,7 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("sft gp-l --out TMP/run --schedule magic", "choose from linear"),
         ("sft gp-l --out TMP/run --batch 10 --micro-batch 4", "not a multiple"),
         ("study headline --out TMP/s --seeds 0", "--seeds must be at least 1"),
-        ("study headline --out TMP/s --sft.steps 0", "--sft.steps must be at least 1"),
+        ("study headline --out TMP/s --gp.sft.steps 0", "--gp.sft.steps must be at least 1"),
         ("study headline --out TMP/s --workers 0", "--workers must be at least 1"),
         ("study headline --out TMP/s --model TMP/nothing", "no model at"),
         ("study sweep --out TMP/s --grid 0", "--grid must be a number above 0"),

@@ -160,27 +160,31 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arms one after the other in this process, which has the libraries loaded."""
     from ruleshift.studies import headline, sweep
     from ruleshift.studies.arms import run_arm
+    from ruleshift.studies.pool import Job
 
-    def run_arms(arms: list, model: str, measurement: object, root: Path, workers: int | None = None) -> None:
-        for arm in arms:
-            run_arm(arm, model, measurement, root, lambda *news: None)  # type: ignore[arg-type]
+    def run_jobs(jobs: list[Job], workers: int | None = None) -> None:
+        for job in jobs:
+            run_arm(job.arm, job.model, job.measurement, job.root, lambda *news: None)
 
-    monkeypatch.setattr(headline, "run_arms", run_arms)
-    monkeypatch.setattr(sweep, "run_arms", run_arms)
+    monkeypatch.setattr(headline, "run_jobs", run_jobs)
+    monkeypatch.setattr(sweep, "run_jobs", run_jobs)
 
 
-TINY_STUDY = "--n 2 --sft.steps 1 --sft.examples 8 --sft.batch 8 --sft.micro-batch 8 --ppo.updates 1 --ppo.episodes 4"
-TINY_STUDY += " --ppo.turns 2 --ppo.max-new-tokens 5 --ppo.value-only 0"
+_SFT = "--T.sft.steps 1 --T.sft.examples 8 --T.sft.batch 8 --T.sft.micro-batch 8"
+_PPO = "--T.ppo.updates 1 --T.ppo.episodes 4 --T.ppo.turns 2 --T.ppo.max-new-tokens 5 --T.ppo.value-only 0"
+TINY_STUDY = " ".join(["--n 2", *(f"{_SFT} {_PPO}".replace("--T.", f"--{task}.") for task in ("gp", "virl"))])
 
 
 @pytest.mark.usefixtures("in_process")
 def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = f"--model {model} --points 1 --matched-rates none --out {tmp_path} {TINY_STUDY}"
     assert main(["study", "headline", *options.split()]) == 0
-    arms = {row.arm for row in load_results(tmp_path / "results.json").rows}
-    assert arms == {"base", "sft", "rl"}
-    page = (tmp_path / "report.html").read_text()
-    assert main(["report", str(tmp_path), "--out", str(tmp_path / "again.html")]) == 0
+    for task in ("gp-l", "virl-l"):
+        rows = load_results(tmp_path / task / "results.json").rows
+        assert {row.arm for row in rows} == {"base", "sft", "rl"}
+        assert {row.task for row in rows} == {task}
+    page = (tmp_path / "gp-l" / "report.html").read_text()
+    assert main(["report", str(tmp_path / "gp-l"), "--out", str(tmp_path / "again.html")]) == 0
     again = (tmp_path / "again.html").read_text()
     assert "rl against sft" in again
     assert [f"{arm}</" in page for arm in ("base", "sft", "rl")] == [
@@ -189,8 +193,9 @@ def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.usefixtures("in_process")
-def test_study_sweep(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = f"--model {model} --grid 1e-3 --out {tmp_path} {TINY_STUDY}"
+@pytest.mark.parametrize("task", ["gp-l", "virl-l"])
+def test_study_sweep(task: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = f"--task {task} --model {model} --grid 1e-3 --out {tmp_path} {TINY_STUDY}"
     assert main(["study", "sweep", *options.split()]) == 0
     assert json.loads((tmp_path / "sweep.json").read_text())["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
 
@@ -200,7 +205,11 @@ def test_defaults_of_the_studies_are_those_of_the_library() -> None:
     from ruleshift.studies.headline import HeadlineConfig
     from ruleshift.studies.sweep import SweepConfig
 
-    assert Headline(Path("x")).config() == HeadlineConfig()
+    from ruleshift.studies.arms import MEASUREMENTS
+
+    gp, virl = Headline(Path("x")).configs()
+    assert gp == HeadlineConfig()
+    assert virl.measurement == MEASUREMENTS["virl-l"]
     assert Sweep(Path("x")).config() == SweepConfig()
 
 

@@ -11,8 +11,8 @@ PROBLEMS = 20
 
 def cell(split: str, solved: int, decoding: str = "greedy", late: int = 0) -> Cell:
     """`solved` problems are solved on the first turn, `late` more on the third."""
-    solved_at = (1,) * solved + (3,) * late + (0,) * (PROBLEMS - solved - late)
-    return Cell(split, decoding, solved_at, (True,) * PROBLEMS, (True,) * PROBLEMS)
+    tries = ((1,),) * solved + ((3,),) * late + ((-5,),) * (PROBLEMS - solved - late)
+    return Cell(split, decoding, tries, (1,) * PROBLEMS, (1,) * PROBLEMS)
 
 
 def point(arm: str, step: int, id_solved: int, ood_solved: int, kl: float, seed: int = 1, late: int = 0) -> Point:

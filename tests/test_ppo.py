@@ -291,7 +291,7 @@ def test_the_learning_rates_follow_the_schedule():
 
 
 def test_the_paper_preset_holds_the_official_values():
-    paper = PPO_PRESETS["paper"]
+    paper = PPO_PRESETS["gp-l"]["paper"]
     assert (paper.learning_rate, paper.value_learning_rate) == (1e-6, 1e-6)
     assert (paper.clip, paper.epochs, paper.ratio) == (0.1, 4, "sequence")
     assert (paper.gamma, paper.lam) == (0.9, 0.95)
@@ -299,7 +299,7 @@ def test_the_paper_preset_holds_the_official_values():
     assert (paper.temperature, paper.turns) == (0.2, 5)
     assert (paper.value_coef, paper.entropy_coef, paper.kl_coef) == (0.5, 0.0, 0.0)
     assert (paper.value_steps, paper.value_only, paper.normalise_advantages, paper.target_kl) == (0, 0, False, None)
-    assert PPO_PRESETS["tiny"] == PPOConfig()
+    assert PPO_PRESETS["gp-l"]["tiny"] == PPOConfig()
 
 
 def test_episode_metrics():

@@ -11,7 +11,7 @@ from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Reply, Sampling
 from ruleshift.engines.text import TextEngine, expert, random_guesser
-from ruleshift.records import Completion, Message, Verdict
+from ruleshift.records import Completion, Episode, Message, Verdict
 from ruleshift.revision import revise
 from ruleshift.tasks import TASKS, get_task
 
@@ -105,35 +105,40 @@ def test_no_problems_no_episodes():
     assert revise([], TextEngine(count), turns=3) == []
 
 
-def test_progress_counts_episodes_as_batches_finish():
+def test_progress_counts_episodes_as_they_end():
     seen: list[int] = []
     revise(countdowns(*[1] * 8), TextEngine(count, batch_size=3), turns=2, progress=seen.append)
     assert seen == [3, 3, 2]
 
 
+class Recorder:
+    """An engine that answers with the problem's id and keeps what its session is asked."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.calls: list[tuple[list[int], list[str], list[str]]] = []
+        self.live: list[str] = []
+
+    def open(self, problems):
+        self.append((), (), problems)
+        return self
+
+    def generate(self):
+        return [Reply((1, 2), Completion(name, (3,), (-0.5,))) for name in self.live]
+
+    def append(self, keep, feedback, joining=()):
+        names = [problem.id for problem in joining]
+        self.calls.append((list(keep), list(feedback), names))
+        self.live = [self.live[row] for row in keep] + names
+
+
 def test_engines_are_asked_to_keep_the_unsolved_only():
     """An engine's session sees positions among the live conversations, with the feedback of each."""
-    calls: list[tuple[list[int], list[str]]] = []
-
-    class Session:
-        def __init__(self, problems):
-            self.live = [problem.id for problem in problems]
-
-        def generate(self):
-            return [Reply((1, 2), Completion(name, (3,), (-0.5,))) for name in self.live]
-
-        def append(self, keep, feedback):
-            calls.append((list(keep), list(feedback)))
-            self.live = [self.live[row] for row in keep]
-
-    class Engine:
-        batch_size = 10
-
-        def open(self, problems):
-            return Session(problems)
-
-    episodes = revise(countdowns(0, 1, 2, 0, 2), Engine(), turns=3)
-    assert calls == [([0, 2, 3, 4], ["feedback 1"] * 4), ([0, 2], ["feedback 2"] * 2)]
+    engine = Recorder(10)
+    episodes = revise(countdowns(0, 1, 2, 0, 2), engine, turns=3)
+    names = ["p0", "p1", "p2", "p3", "p4"]
+    assert engine.calls[0] == ([], [], names)
+    assert engine.calls[1:] == [([0, 2, 3, 4], ["feedback 1"] * 4, []), ([0, 2], ["feedback 2"] * 2, [])]
     assert [[turn.completion.text for turn in e.turns] for e in episodes] == [
         ["p0"] * 3,
         ["p1"],
@@ -145,28 +150,111 @@ def test_engines_are_asked_to_keep_the_unsolved_only():
     assert episodes[2].token_ids == (1, 2, 3, 1, 2, 3)
 
 
+# ---------------------------------------------------------------- batches that are refilled
+
+
+def test_waiting_problems_take_the_places_of_ended_ones():
+    engine = Recorder(3)
+    seen: list[int] = []
+    episodes = revise(countdowns(2, 1, 3, 2, 1, 1), engine, turns=4, progress=seen.append)
+    assert [len(episode.turns) for episode in episodes] == [2, 1, 3, 2, 1, 1]
+    assert [episode.problem_id for episode in episodes] == ["p0", "p1", "p2", "p3", "p4", "p5"]
+    assert engine.calls == [
+        ([], [], ["p0", "p1", "p2"]),
+        ([0, 2], ["feedback 1"] * 2, ["p3"]),
+        ([1, 2], ["feedback 2", "feedback 1"], ["p4"]),
+        ([], [], ["p5"]),
+    ]
+    assert seen == [1, 1, 3, 1]
+
+
+def test_problems_join_when_enough_places_are_free():
+    engine = Recorder(16)
+    episodes = revise(countdowns(1, *[3] * 14, 2, *[1] * 5), engine, turns=3)
+    assert [(len(keep), len(joining)) for keep, _, joining in engine.calls] == [(0, 16), (15, 0), (14, 2), (0, 3)]
+    assert len(episodes) == 21
+
+
+# ---------------------------------------------------------------- problems of several steps
+
+
+@dataclass
+class Walk:
+    """Right replies lead from step to step; `script` says of each reply whether it is right."""
+
+    id: str
+    steps: int
+    script: str
+    asked: list[bool] = field(default_factory=list)
+
+    def context(self) -> Sequence[Message]:
+        return [Message("user", "walk")]
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        right = self.script[len(self.asked)] == "+"
+        self.asked.append(last)
+        done = self.script[: len(self.asked)].count("+") == self.steps
+        return Verdict("", 1.0 if right else -1.0, done, f"after {len(self.asked)}", advanced=right and not done)
+
+
+def test_each_step_has_a_budget_of_its_own():
+    problem = Walk("w", 3, "--+-+--+")
+    episode = revise([problem], TextEngine(count), turns=3)[0]
+    assert episode.solved
+    assert problem.asked == [False, False, True, False, False, False, False, True]
+
+
+def test_a_walk_ends_where_a_budget_is_spent():
+    problem = Walk("w", 3, "-+--+")
+    episode = revise([problem], TextEngine(count), turns=2)[0]
+    assert not episode.solved
+    assert problem.asked == [False, True, False, True]
+    assert episode.total_reward == -2
+    assert episode.messages[-1] == Message("user", "after 4")
+
+
+def test_a_budget_of_one_try_a_step():
+    problems = [Walk("right", 3, "+++"), Walk("wrong", 3, "+-")]
+    episodes = revise(problems, TextEngine(count), turns=1)
+    assert [len(episode.turns) for episode in episodes] == [3, 2]
+    assert [problem.asked for problem in problems] == [[True] * 3, [True] * 2]
+
+
+def test_walks_of_all_lengths_in_batches_of_all_sizes():
+    scripts = ["+--", "-+--", "--", "+-++", "+--", "-+-+-+", "+++", "-+--"]
+    alone = [revise([Walk("w", 3, script)], TextEngine(count), turns=2)[0] for script in scripts]
+    for batch_size in (1, 2, 3, 8):
+        episodes = revise([Walk("w", 3, script) for script in scripts], TextEngine(count, batch_size), turns=2)
+        assert episodes == alone
+
+
 # ---------------------------------------------------------------- experts, guessers, models
 
 
 @pytest.mark.parametrize("task_id", TASKS)
-def test_an_expert_solves_everything_in_one_turn(task_id):
+def test_an_expert_never_errs(task_id):
     task = get_task(task_id)
     for split in task.splits():
         episodes = revise([task.problem(split, 5, index) for index in range(4)], expert(), turns=5)
-        assert all(episode.solved and len(episode.turns) == 1 for episode in episodes)
+        assert all(episode.solved for episode in episodes)
+        assert all(turn.verdict.advanced for episode in episodes for turn in episode.turns[:-1])
 
 
 @pytest.mark.parametrize("task_id", TASKS)
 def test_a_random_guesser_mostly_fails_and_varies_its_replies(task_id):
-    problems = [get_task(task_id).problem("id", 5, index) for index in range(60)]
-    episodes = revise(problems, random_guesser(seed=1), turns=4)
+    def guessed(seed: int) -> list[Episode]:
+        problems = [get_task(task_id).problem("id", 5, index) for index in range(60)]
+        return revise(problems, random_guesser(seed), turns=4)
+
+    episodes = guessed(1)
     assert sum(episode.solved for episode in episodes) < 20
     failed = [episode for episode in episodes if not episode.solved]
-    assert {len(episode.turns) for episode in failed} == {4}
-    assert all(len({turn.completion.text for turn in episode.turns}) > 1 for episode in failed)
-    again = revise(problems, random_guesser(seed=1), turns=4)
-    assert again == episodes
-    assert revise(problems, random_guesser(seed=2), turns=4) != episodes
+    for episode in failed:  # four tries at the last step
+        assert [turn.verdict.advanced for turn in episode.turns[-4:]] == [False] * 4
+        assert len(episode.turns) == 4 or any(turn.verdict.advanced for turn in episode.turns[-8:-4])
+    assert sum(len({turn.completion.text for turn in episode.turns}) > 1 for episode in failed) > len(failed) / 2
+    assert guessed(1) == episodes
+    assert guessed(2) != episodes
 
 
 def test_ten_turns_of_a_model():

@@ -147,7 +147,7 @@ def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
 
 
 def test_presets():
-    paper = SFT_PRESETS["paper"]
+    paper = SFT_PRESETS["gp-l"]["paper"]
     assert (paper.learning_rate, paper.schedule, paper.batch) == (1e-6, "cosine", 128)
-    assert SFT_PRESETS["tiny"] == SFTConfig()
-    assert all(preset.batch % preset.micro_batch == 0 for preset in SFT_PRESETS.values())
+    assert SFT_PRESETS["gp-l"]["tiny"] == SFTConfig()
+    assert all(preset.batch % preset.micro_batch == 0 for presets in SFT_PRESETS.values() for preset in presets.values())

@@ -19,7 +19,7 @@ from ruleshift.training.config import PPOConfig, SFTConfig
 
 SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
 PPO = PPOConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
-MEASUREMENT = Measurement(n=5, turns=(1, 2), max_new_tokens=6, kl_replies=4)
+MEASUREMENT = Measurement(n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_headline_writes_everything_and_goes_on_where_it_was(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = HeadlineConfig(model=model, points=2, init_steps=1, sft=SFT, ppo=PPO, measurement=MEASUREMENT)
-    run_headline(config, tmp_path, workers=1)
+    run_headline([config], tmp_path, workers=1)
     assert "report" in capsys.readouterr().out
-    results = load_results(tmp_path / "results.json")
+    results = load_results(tmp_path / "gp-l" / "results.json")
     assert {row.arm for row in results.rows} == {"base", "sft", "rl", "sft-lr1e-4"}
     cells = {(row.split, row.turns, row.decoding) for row in results.rows if row.metric == "success"}
     assert len(cells) == 4 * 2 * 2
@@ -44,20 +44,20 @@ def test_headline_writes_everything_and_goes_on_where_it_was(
     trained = [row for row in results.rows if row.arm == "rl" and row.step == 2]
     assert trained
     assert all(row.train_flops and row.kl_to_start is not None for row in trained)
-    titles = {comparison.matched_on for comparison in load_comparisons(tmp_path / "comparisons.json")}
+    titles = {comparison.matched_on for comparison in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
     assert titles == {None, "id", "kl"}
-    assert "plotly" in (tmp_path / "report.html").read_text()
+    assert "plotly" in (tmp_path / "gp-l" / "report.html").read_text()
 
     # Again: the arms are all there, so nothing is trained; a lost point is measured anew with the same outcome.
     metrics = {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")}
-    before = (tmp_path / "results.json").read_text()
-    run_headline(config, tmp_path, workers=1)
+    before = (tmp_path / "gp-l" / "results.json").read_text()
+    run_headline([config], tmp_path, workers=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")} == metrics
-    assert json.loads((tmp_path / "results.json").read_text())["rows"] == json.loads(before)["rows"]
+    assert json.loads((tmp_path / "gp-l" / "results.json").read_text())["rows"] == json.loads(before)["rows"]
 
     other = HeadlineConfig(model=model, points=2, init_steps=1, sft=SFT, ppo=PPO, measurement=Measurement(n=6))
     with pytest.raises(RuleshiftError, match="seed0"):
-        run_headline(other, tmp_path, workers=1)
+        run_headline([other], tmp_path, workers=1)
 
 
 def test_matched_rates_and_seeds_decide_the_arms() -> None:
@@ -69,7 +69,7 @@ def test_matched_rates_and_seeds_decide_the_arms() -> None:
 
 def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     measurement = Measurement(
-        splits=("id-val",), n=5, turns=(1, 2), decodings=("sampled",), max_new_tokens=6, kl_replies=4
+        splits=("id-val",), n=5, turns=(1, 2), decodings=("sampled",), max_new_tokens=6, kl_problems=4
     )
     config = SweepConfig(model=model, grid=(1e-3,), sft=SFT, ppo=PPO, measurement=measurement)
     run_sweep(config, tmp_path, workers=1)
@@ -84,7 +84,7 @@ def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.Capt
 
 def point(name: str, solved: int, n: int = 400) -> Point:
     split, turns, decoding = CRITERION
-    cell = Cell(split, decoding, (turns,) * solved + (0,) * (n - solved), (True,) * n, (True,) * n)
+    cell = Cell(split, decoding, ((turns,),) * solved + ((-turns,),) * (n - solved), (1,) * n, (1,) * n)
     return Point("gp-l", name, 0, 1, 0.0, 0.0, (cell,))
 
 

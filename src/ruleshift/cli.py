@@ -12,6 +12,7 @@ import tyro
 from tyro import MISSING_NONPROP
 
 from ruleshift.commands.backbone import Backbone
+from ruleshift.commands.check_virl import CheckVirl
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
 from ruleshift.commands.play import Play
@@ -85,13 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> Command:
     """The verb with its options. The list of verbs shows a line about each; the help of a verb tells all."""
+    if list(arguments[:2]) == ["data", "check-virl"]:  # beside the tasks that `data` takes
+        return tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=arguments[2:])
     listing = not arguments or arguments[0].startswith("-")
-    preset = _preset(arguments)
+    preset, task = _preset(arguments), _task(arguments)
     verbs: dict[str, tuple[type, object]] = {
         "play": (Play, MISSING_NONPROP),
         "data": (Data, MISSING_NONPROP),
-        "sft": (Sft, Sft(tyro.MISSING, tyro.MISSING, training=SFT_PRESETS[preset])),
-        "rl": (Rl, Rl(tyro.MISSING, tyro.MISSING, training=PPO_PRESETS[preset])),
+        "sft": (Sft, Sft(tyro.MISSING, tyro.MISSING, training=SFT_PRESETS[task][preset])),
+        "rl": (Rl, Rl(tyro.MISSING, tyro.MISSING, training=PPO_PRESETS[task][preset])),
         "eval": (Eval, MISSING_NONPROP),
         "study": (Study, MISSING_NONPROP),
         "report": (Report, MISSING_NONPROP),
@@ -109,8 +112,13 @@ def parse(arguments: Sequence[str]) -> Command:
 def _preset(arguments: Sequence[str]) -> str:
     """The preset that is asked for, whose values are the defaults of other options. Tyro complains of unknown ones."""
     words = " ".join(arguments).replace("=", " ").split()
-    named = [value for option, value in itertools.pairwise(words) if option == "--preset" and value in PPO_PRESETS]
+    named = [value for option, value in itertools.pairwise(words) if option == "--preset" and value in ("tiny", "paper")]
     return named[-1] if named else "tiny"
+
+
+def _task(arguments: Sequence[str]) -> str:
+    """The task that is asked for, of which the presets depend; any task if there is none of that name."""
+    return next((word for word in arguments[1:] if word in PPO_PRESETS), "gp-l")
 
 
 def _fail(message: str) -> int:

@@ -48,7 +48,8 @@ class Verdict:
     model stated what it was shown correctly (numbers of the cards; None where a task does not ask).
     `found` is what the verifier computed (the value of a formula, say), as text for display. `advanced` says that the
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
-    `feedback` then shows that step.
+    `feedback` then shows that step. `ended` says that no
+    further reply is wanted, as when it is solved.
     """
 
     outcome: str
@@ -59,6 +60,7 @@ class Verdict:
     read_right: bool | None = None
     found: str | None = None
     advanced: bool = False
+    ended: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,19 @@
 
 Context, generate, submit, append feedback, until solved or the verification budget is spent; batched over problems.
 Source: Chu et al. (arXiv 2501.17161), section 3: v_in(t) = concat(v_in(0), [v_out(k), v_ver(k)] for k < t).
+
+A problem may have several steps (the positions of a route). A verdict that says `advanced` leads to the next step,
+whose budget is full again.
 """
 
 from collections.abc import Callable, Sequence
 
-from ruleshift.engines.protocol import Engine
+from ruleshift.engines.protocol import Engine, Reply
 from ruleshift.records import Episode, Message, Turn
 from ruleshift.tasks.protocol import Problem
+
+# Waiting problems join once this share of the batch is free: reading the prompts of a few rows is slow.
+JOIN_SHARE = 1 / 8
 
 
 def revise(
@@ -17,38 +23,50 @@ def revise(
     turns: int,
     progress: Callable[[int], object] | None = None,
 ) -> list[Episode]:
-    """One finished episode per problem, in order.
+    """One finished episode per problem, in order. At most `engine.batch_size` conversations are live at once.
 
-    turns: the verification budget, at least 1. progress: called with the number of episodes each batch finished.
+    turns: the verification budget of each step, at least 1. progress: called with the number of episodes that ended
+    since the last call.
     """
     if turns < 1:
         raise ValueError(f"the verification budget must be at least one turn, not {turns}")
-    episodes: list[Episode] = []
-    for first in range(0, len(problems), engine.batch_size):
-        batch = problems[first : first + engine.batch_size]
-        episodes += _revise_batch(batch, engine, turns)
-        if progress is not None:
-            progress(len(batch))
-    return episodes
+    conversations = [_Conversation(problem) for problem in problems]
+    live, waiting = conversations[: engine.batch_size], conversations[engine.batch_size :]
+    session = engine.open([conversation.problem for conversation in live])
+    while live:
+        for conversation, reply in zip(live, session.generate(), strict=True):
+            conversation.take(reply, turns)
+        keep = [row for row, conversation in enumerate(live) if not conversation.ended]
+        kept = [live[row] for row in keep]
+        if progress is not None and len(kept) < len(live):
+            progress(len(live) - len(kept))
+        free = engine.batch_size - len(kept)
+        joining = waiting[:free] if free >= JOIN_SHARE * engine.batch_size else []
+        waiting = waiting[len(joining) :]
+        live = kept + joining
+        if live:
+            session.append(keep, [c.messages[-1].content for c in kept], [c.problem for c in joining])
+    return [conversation.episode() for conversation in conversations]
 
 
-def _revise_batch(problems: Sequence[Problem], engine: Engine, turns: int) -> list[Episode]:
-    session = engine.open(problems)
-    history: list[list[Turn]] = [[] for _ in problems]
-    messages = [list(problem.context()) for problem in problems]
-    live = list(range(len(problems)))
-    for turn in range(turns):
-        last = turn == turns - 1
-        for index, reply in zip(live, session.generate(), strict=True):
-            verdict = problems[index].submit(reply.completion.text, last)
-            history[index].append(Turn(reply.appended_ids, reply.completion, verdict))
-            messages[index] += [Message("assistant", reply.completion.text), Message("user", verdict.feedback)]
-        keep = [row for row, index in enumerate(live) if not history[index][-1].verdict.solved]
-        if last or not keep:
-            break
-        live = [live[row] for row in keep]
-        session.append(keep, [history[index][-1].verdict.feedback for index in live])
-    return [
-        Episode(problem.id, tuple(turns_of), tuple(said))
-        for problem, turns_of, said in zip(problems, history, messages, strict=True)
-    ]
+class _Conversation:
+    """A problem, what was said about it so far, and the tries that its current step has taken."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.turns: list[Turn] = []
+        self.messages = list(problem.context())
+        self.tries = 0
+        self.ended = False
+
+    def take(self, reply: Reply, budget: int) -> None:
+        """Submit a reply, with a budget of so many tries for each step."""
+        text = reply.completion.text
+        verdict = self.problem.submit(text, self.tries == budget - 1)
+        self.turns.append(Turn(reply.appended_ids, reply.completion, verdict))
+        self.messages += [Message("assistant", text), Message("user", verdict.feedback)]
+        self.tries = 0 if verdict.advanced else self.tries + 1
+        self.ended = verdict.solved or verdict.ended or self.tries == budget
+
+    def episode(self) -> Episode:
+        return Episode(self.problem.id, tuple(self.turns), tuple(self.messages))

@@ -5,13 +5,12 @@ Deterministic (a function of the configuration), resumable after a kill, about h
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from ruleshift.backbones.config import BuildConfig
-from ruleshift.backbones.pretraining import CLEAN, Student, conversation
+from ruleshift.backbones.pretraining import conversation, echo
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.chat import Chat, Sequences
 from ruleshift.training.batching import pack, pad
@@ -48,29 +47,27 @@ def learning_rate(config: BuildConfig, step: int) -> float:
 
 
 def batch_of(chat: Chat, config: BuildConfig, step: int) -> list[Sequences]:
-    """The conversations of one step: consecutive entries of the phase's pool."""
-    clean = step < config.clean_steps
-    pool = config.clean_pool if clean else config.careless_pool
-    first = (step if clean else step - config.clean_steps) * config.batch
-    student = CLEAN if clean else Student(config.error_rate)
-    return [_pooled(chat, student, config.seed, (first + i) % pool) for i in range(config.batch)]
-
-
-@lru_cache(maxsize=256_000)
-def _pooled(chat: Chat, student: Student, seed: int, index: int) -> Sequences:
-    return conversation(chat, student, seed, index)
+    """The conversations of one step, none of which any other step sees."""
+    indices = range(step * config.batch, (step + 1) * config.batch)
+    if step < config.echo_steps:
+        return [echo.conversation(chat, config.seed, index) for index in indices]
+    careless = step >= config.echo_steps + config.clean_steps
+    return [conversation(chat, careless, config.walk_share, config.seed, index) for index in indices]
 
 
 def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], max_tokens: int = 12_000) -> float:
-    """Accumulate gradients of the mean cross-entropy over reply tokens; returns it in nats per token."""
+    """Accumulate gradients of the mean cross-entropy over reply tokens, each weighted by its mask; returns it in nats
+    per token."""
     total = sum(sum(sequence.reply_mask) for sequence in batch)
     loss_sum = 0.0
     for group in pack([len(sequence.token_ids) for sequence in batch], max_tokens):
         ids = pad([batch[i].token_ids for i in group], 0, torch.long).to(model.device)  # (B, T)
-        mask = pad([batch[i].reply_mask for i in group], 0, torch.long).to(model.device)  # (B, T)
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]  # (B, T-1, V)
-        targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum") / total
+        weights = pad([batch[i].reply_mask for i in group], 0, torch.float32).to(model.device)[:, 1:]  # (B, T-1)
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]  # (B, T-1, H)
+        learned = weights > 0
+        logits = model.get_output_embeddings()(hidden[learned])
+        losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][learned], reduction="none")
+        loss = (losses * weights[learned]).sum() / total
         loss.backward()
         loss_sum += loss.item()
     return loss_sum

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class BuildConfig:
     """Shape and pretraining of the bundled text backbone.
 
-    The first phase (`clean_steps`) shows right answers only, the second (`careless_steps`) the careless student.
-    Each phase passes over a pool of its own distinct conversations, `batch` at a step.
+    The first phase (`echo_steps`) teaches to copy, the second (`clean_steps`) shows right answers only, the third
+    (`careless_steps`) careless ones. Every conversation is shown once, `batch` at a step; in the second and third phase
+    `walk_share` of them are walks, the others card problems.
     """
 
     width: int = 128
@@ -16,13 +17,12 @@ class BuildConfig:
     heads: int = 4
     key_value_heads: int = 1
     feedforward: int = 384
+    echo_steps: int = 300
     clean_steps: int = 1000
     careless_steps: int = 600
     batch: int = 128
-    clean_pool: int = 128_000
-    careless_pool: int = 64_000
-    error_rate: float = 0.4
-    learning_rate: float = 1.5e-3
+    walk_share: float = 0.25
+    learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -30,4 +30,4 @@ class BuildConfig:
 
     @property
     def steps(self) -> int:
-        return self.clean_steps + self.careless_steps
+        return self.echo_steps + self.clean_steps + self.careless_steps

@@ -36,7 +36,7 @@ class Backbone:
     def run(self) -> None:
         for option in fields(self.config):
             if option.type is int:
-                least = 0 if option.name in ("clean_steps", "careless_steps", "warmup", "seed") else 1
+                least = 0 if option.name in ("echo_steps", "clean_steps", "careless_steps", "warmup", "seed") else 1
                 at_least("--" + option.name.replace("_", "-"), getattr(self.config, option.name), least)
         check_folder("--out", self.out)
 

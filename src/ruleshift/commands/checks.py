@@ -37,7 +37,12 @@ def check_training(config: "SFTConfig | PPOConfig", task: "Task", prefix: str = 
     from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, SFTConfig
 
     check_split(task, config.split)
-    presets = [preset for preset in (*SFT_PRESETS.values(), *PPO_PRESETS.values()) if type(preset) is type(config)]
+    presets = [
+        preset
+        for by_name in (*SFT_PRESETS.values(), *PPO_PRESETS.values())
+        for preset in by_name.values()
+        if type(preset) is type(config)
+    ]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         option = prefix + field.name.replace("_", "-")

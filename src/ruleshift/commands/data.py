@@ -23,6 +23,8 @@ class Data:
     Columns: `messages` (role and content, as TRL and most trainers take them), `id`, `split`, and `facts`
     (what was dealt, which rule, every solution) as JSON text.
 
+    `ruleshift data check-virl DIR` looks instead at a download of the paper's V-IRL data.
+
     Example: ruleshift data gp-l --split train --n 5000 --out train.parquet
     """
 
@@ -69,9 +71,11 @@ def data_rows(task: "Task", split: str, seed: int, n: int, style: "Style") -> It
 
 
 def _row(problem: "TaskProblem", split: str) -> dict[str, object]:
-    messages = [{"role": message.role, "content": message.content} for message in problem.context()]
-    messages.append({"role": "assistant", "content": problem.gold()})
-    return {"id": problem.id, "split": split, "messages": messages, "facts": json.dumps(dict(problem.describe()))}
+    from ruleshift.engines.text import expert_messages
+
+    facts = json.dumps(dict(problem.describe()))
+    messages = [{"role": message.role, "content": message.content} for message in expert_messages(problem)]
+    return {"id": problem.id, "split": split, "messages": messages, "facts": facts}
 
 
 def _as_jsonl(rows: list[dict[str, object]]) -> str:

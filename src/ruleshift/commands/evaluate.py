@@ -36,8 +36,8 @@ class Eval:
     """Split to evaluate; give it again for several. Without it: rule-ood."""
     n: int = 400
     """Problems of each split."""
-    turns: int = 5
-    """Verification budget: most replies to a problem."""
+    turns: int | None = None
+    """Verification budget: most replies to a problem, or to each step of one; by default the task's (5, or 2)."""
     json: Path | None = None
     """File for the numbers, in the format of results.json (see `ruleshift report`)."""
     episodes: Path | None = None
@@ -81,7 +81,8 @@ class Eval:
 
     def _checked(self) -> Drawing:
         at_least("--n", self.n, 1)
-        at_least("--turns", self.turns, 1)
+        if self.turns is not None:
+            at_least("--turns", self.turns, 1)
         drawing = Drawing(self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed)
         drawing.check()
         check_file("--json", self.json)
@@ -92,9 +93,10 @@ class Eval:
         from ruleshift.commands.bars import Bar
         from ruleshift.evaluation.evaluate import evaluate
 
+        turns = self.turns or task.default_turns
         with Bar("eval", self.n * len(splits)) as bar:
             return {
-                split: evaluate(policy.engine, task, split, self.n, self.turns, policy.style, self.seed, bar.advance)
+                split: evaluate(policy.engine, task, split, self.n, turns, policy.style, self.seed, bar.advance)
                 for split in splits
             }
 
@@ -103,7 +105,7 @@ class Eval:
         from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
 
         cells = tuple(cell_of(split, self.decoding, answered) for split, answered in episodes.items())
-        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), range(1, self.turns + 1))
+        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), range(1, (self.turns or task.default_turns) + 1))
         return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
 
     def _meta(self, task: "Task", splits: Sequence[str], policy: Policy, seconds: float) -> dict[str, object]:
@@ -132,6 +134,8 @@ def _table(title: str, rows: "Sequence[Row]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from ruleshift.report.tables import number
+
     table = Table(title=Text(title), box=box.SIMPLE_HEAD)
     for heading in ("split", "metric"):
         table.add_column(heading)
@@ -141,8 +145,9 @@ def _table(title: str, rows: "Sequence[Row]") -> "Table":
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        metric = f"success within {row.turns}" if row.metric == "success" else f"{row.metric} of first reply"
-        interval = f"{100 * row.ci_low:.1f} to {100 * row.ci_high:.1f}"
-        table.add_row("" if previous == row.split else row.split, metric, f"{100 * row.value:.1f}", interval)
+        of_first = row.metric in ("validity", "recognition")
+        metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
+        value, low, high = (number(x, row.metric) for x in (row.value, row.ci_low, row.ci_high))
+        table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}")
         previous = row.split
     return table

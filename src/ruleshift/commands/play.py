@@ -35,8 +35,8 @@ class Play:
     """Which problem of the split."""
     model: str = "none"
     """Who plays: none (you), bundled, expert, random, a model folder, or a hub id."""
-    turns: int = 5
-    """Verification budget: most replies."""
+    turns: int | None = None
+    """Verification budget: most replies, to each step of a problem that has several; by default the task's."""
     style: AnyStyle = "auto"
     """Wording of the prompt; auto is full for people, and what a model reads best."""
     decoding: Decoding = "sampled"
@@ -52,27 +52,29 @@ class Play:
         from ruleshift.revision import revise
         from ruleshift.tasks import get_task
 
-        at_least("--turns", self.turns, 1)
+        if self.turns is not None:
+            at_least("--turns", self.turns, 1)
         at_least("--index", self.index, 0)
         drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
         drawing.check()
         task = get_task(self.task)
         check_split(task, self.split)
+        turns = self.turns or task.default_turns
         console = Console(highlight=False)
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
-            _play_by_hand(console, problem, self.turns)
+            _play_by_hand(console, problem, turns)
             return
         policy = open_policy(self.model, self.style, drawing)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
-        _show_episode(console, revise([problem], policy.engine, self.turns)[0])
+        _show_episode(console, revise([problem], policy.engine, turns)[0])
 
 
 def _play_by_hand(console: "Console", problem: "TaskProblem", turns: int) -> None:
     from ruleshift.revision import revise
 
     try:
-        episode = revise([problem], _person(console, turns), turns)[0]
+        episode = revise([cast("TaskProblem", _Shown(problem, console))], _person(console), turns)[0]
     except EOFError:
         console.print()
     else:
@@ -81,7 +83,30 @@ def _play_by_hand(console: "Console", problem: "TaskProblem", turns: int) -> Non
     console.print("A right answer:", problem.gold(), markup=False, soft_wrap=True)
 
 
-def _person(console: "Console", turns: int) -> "TextEngine":
+@dataclass(frozen=True)
+class _Shown:
+    """A problem whose verdicts are shown as they are given."""
+
+    problem: "TaskProblem"
+    console: "Console"
+
+    @property
+    def id(self) -> str:
+        return self.problem.id
+
+    def context(self) -> "Sequence[Message]":
+        return self.problem.context()
+
+    def submit(self, reply: str, last: bool) -> "Verdict":
+        verdict = self.problem.submit(reply, last)
+        _show_verdict(self.console, verdict)
+        return verdict
+
+    def reply(self, answer: str) -> str:
+        return self.problem.reply(answer)
+
+
+def _person(console: "Console") -> "TextEngine":
     """Somebody at the terminal. Raises EOFError when they leave."""
     from ruleshift.engines.text import TextEngine
 
@@ -93,10 +118,8 @@ def _person(console: "Console", turns: int) -> "TextEngine":
             console.print("Type an answer, or a whole reply in JSON; Ctrl-D ends.", style="dim")
         typed = ""
         while not typed:
-            typed = console.input(f"turn {turn} of {turns}> ", markup=False).strip()
-        reply = typed if typed.startswith("{") else cast("TaskProblem", problem).reply(typed)
-        _show_verdict(console, problem.submit(reply, turn == turns))  # judged again, the same, by the loop
-        return reply
+            typed = console.input(f"reply {turn}> ", markup=False).strip()
+        return typed if typed.startswith("{") else cast("TaskProblem", problem).reply(typed)
 
     return TextEngine(answer)
 
@@ -110,7 +133,9 @@ def _show_episode(console: "Console", episode: "Episode") -> None:
         _show(console, f"reply {number}", turn.completion.text)
         _show_verdict(console, turn.verdict)
     ending = "solved" if episode.solved else "not solved"
-    console.print(f"{ending}, {len(episode.turns)} turn(s), total reward {episode.total_reward:+g}", style="bold")
+    count = len(episode.turns)
+    replies = f"{count} {'reply' if count == 1 else 'replies'}"
+    console.print(f"{ending}, {replies}, total reward {episode.total_reward:+g}", style="bold")
 
 
 def _show(console: "Console", title: str, text: str) -> None:
@@ -121,6 +146,6 @@ def _show(console: "Console", title: str, text: str) -> None:
 
 
 def _show_verdict(console: "Console", verdict: "Verdict") -> None:
-    colour = "green" if verdict.solved else "red"
+    colour = "green" if verdict.solved or verdict.reward > 0 else "red"
     console.print(f"{verdict.outcome.replace('_', ' ')}, reward {verdict.reward:+g}", style=colour, markup=False)
     console.print(printable(verdict.feedback), markup=False, soft_wrap=True)

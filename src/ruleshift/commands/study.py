@@ -1,6 +1,6 @@
 """`ruleshift study`: the experiments, one command each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -18,25 +18,42 @@ if TYPE_CHECKING:
 RESUMES = "finished points and checkpoints are kept; run the same command again to go on from there"
 
 
+TaskId = Literal["gp-l", "virl-l"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How both arms are trained on one task."""
+
+    sft: SFTConfig
+    ppo: PPOConfig
+
+
+GP = Recipe(SFT_PRESETS["gp-l"]["tiny"], PPO_PRESETS["gp-l"]["tiny"])
+VIRL = Recipe(SFT_PRESETS["virl-l"]["tiny"], PPO_PRESETS["virl-l"]["tiny"])
+
+
 @dataclass(frozen=True)
 class Headline:
     """Does post-training teach the rule, or the answers? SFT and multi-turn PPO from one start model, trained on one
-    rule and evaluated all along on that rule and on shifted ones. Writes results.json and report.html, prints the
-    table. A killed study goes on where it was when the command is given again.
+    rule and evaluated all along on that rule and on shifted ones, for each task. Writes results.json and report.html
+    into a folder per task, prints the tables. A killed study goes on where it was when the command is given again.
 
     Example: ruleshift study headline --out runs/headline --seeds 3
     """
 
     out: Path
     """Folder of the study; made if need be."""
+    tasks: tuple[TaskId, ...] = ("gp-l", "virl-l")
+    """Tasks to study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     seeds: int = 1
     """Training seeds of each arm."""
-    splits: tuple[str, ...] = ("id", "rule-ood", "heldout", "fake")
-    """Splits to evaluate on; `id` must be among them."""
-    n: int = 400
-    """Problems of each split, the same for every arm."""
+    splits: tuple[str, ...] = ()
+    """Splits to evaluate on; `id` must be among them. By default id, rule-ood, fake, and heldout or city-ood."""
+    n: int | None = None
+    """Problems of each split, the same for every arm; by default 400 hands, 200 routes."""
     points: int = 4
     """Evaluations along each training."""
     matched_rates: Literal["none", "sft", "both"] = "sft"
@@ -45,44 +62,56 @@ class Headline:
     """Steps of SFT that the start model gets before both arms."""
     workers: int | None = None
     """Arms that run side by side; by default one more than there are cores."""
-    sft: SFTConfig = SFT_PRESETS["tiny"]
-    ppo: PPOConfig = PPO_PRESETS["tiny"]
+    gp: Recipe = GP
+    virl: Recipe = VIRL
 
     stopped: ClassVar[str] = RESUMES
 
-    def config(self) -> "HeadlineConfig":
-        """The settings of the study."""
-        from ruleshift.studies.arms import Measurement
+    def configs(self) -> "list[HeadlineConfig]":
+        """The settings of the study, task by task."""
+        return [self._config(task) for task in dict.fromkeys(self.tasks)]
+
+    def _config(self, task: str) -> "HeadlineConfig":
+        from ruleshift.studies.arms import MEASUREMENTS
         from ruleshift.studies.headline import HeadlineConfig
 
+        recipe, usual = _recipe(self, task), MEASUREMENTS[task]
+        measurement = replace(
+            usual,
+            splits=self.splits or usual.splits,
+            n=self.n or usual.n,
+            max_new_tokens=recipe.ppo.max_new_tokens,
+        )
         return HeadlineConfig(
             model=self.model,
             seeds=self.seeds,
             points=self.points,
             matched_rates=self.matched_rates,
             init_steps=self.init_steps,
-            sft=self.sft,
-            ppo=self.ppo,
-            measurement=replace(Measurement(), splits=self.splits, n=self.n, max_new_tokens=self.ppo.max_new_tokens),
+            sft=recipe.sft,
+            ppo=recipe.ppo,
+            measurement=measurement,
         )
 
     def run(self) -> None:
-
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
+        if not self.tasks:
+            raise RuleshiftError("--tasks needs at least one task")
         from ruleshift.tasks import get_task
 
-        for split in self.splits:
-            check_split(get_task("gp-l"), split)
-        if "id" not in self.splits:
+        for task in self.tasks:
+            for split in self.splits:
+                check_split(get_task(task), split)
+        if self.splits and "id" not in self.splits:
             raise RuleshiftError("--splits must hold id, on which arms are matched")
-        _prepare(self)
+        _prepare(self, self.tasks)
 
         from ruleshift.studies.headline import run_headline
 
-        config = self.config()
-        _supervised(lambda: run_headline(config, self.out, self.workers))
+        configs = self.configs()
+        _supervised(lambda: run_headline(configs, self.out, self.workers))
 
 
 @dataclass(frozen=True)
@@ -91,44 +120,59 @@ class Sweep:
     rule alone. Writes sweep.json, prints the table. A killed sweep goes on where it was when the command is given
     again.
 
-    Example: ruleshift study sweep --out runs/sweep --grid 1e-4 3e-4 1e-3
+    Example: ruleshift study sweep --task virl-l --out runs/sweep --grid 1e-4 3e-4 1e-3
     """
 
     out: Path
     """Folder of the study; made if need be."""
+    task: TaskId = "gp-l"
+    """Task to study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     grid: tuple[float, ...] = (3e-5, 1e-4, 3e-4, 1e-3)
     """Learning rates to try."""
     seed: int = 100
     """Training seed."""
-    n: int = 400
-    """Problems of each split."""
+    n: int | None = None
+    """Problems of each split; by default 400 hands, 200 routes."""
     workers: int | None = None
     """Arms that run side by side; by default one more than there are cores."""
-    sft: SFTConfig = SFT_PRESETS["tiny"]
-    ppo: PPOConfig = PPO_PRESETS["tiny"]
+    gp: Recipe = GP
+    virl: Recipe = VIRL
 
     stopped: ClassVar[str] = RESUMES
 
     def config(self) -> "SweepConfig":
         """The settings of the study."""
-        from ruleshift.studies.sweep import SweepConfig
+        from ruleshift.studies.arms import MEASUREMENTS
+        from ruleshift.studies.sweep import SPLITS, SweepConfig
 
-        measurement = replace(SweepConfig().measurement, n=self.n, max_new_tokens=self.ppo.max_new_tokens)
-        return SweepConfig(self.model, self.grid, self.seed, self.sft, self.ppo, measurement)
+        recipe, usual = _recipe(self, self.task), MEASUREMENTS[self.task]
+        measurement = replace(
+            usual,
+            splits=SPLITS,
+            decodings=("sampled",),
+            n=self.n or usual.n,
+            seed=2_000,
+            max_new_tokens=recipe.ppo.max_new_tokens,
+        )
+        return SweepConfig(self.model, self.grid, self.seed, recipe.sft, recipe.ppo, measurement)
 
     def run(self) -> None:
         if not self.grid:
             raise RuleshiftError("--grid needs at least one learning rate")
         for rate in self.grid:
             above_zero("--grid", rate)
-        _prepare(self)
+        _prepare(self, (self.task,))
 
         from ruleshift.studies.sweep import run_sweep
 
         config = self.config()
         _supervised(lambda: run_sweep(config, self.out, self.workers))
+
+
+def _recipe(study: Headline | Sweep, task: str) -> Recipe:
+    return study.gp if task == "gp-l" else study.virl
 
 
 @dataclass(frozen=True)
@@ -149,15 +193,18 @@ class Study:
         self.which.run()
 
 
-def _prepare(study: Headline | Sweep) -> None:
+def _prepare(study: Headline | Sweep, tasks: Sequence[str]) -> None:
     """Find out before the long work begins what would stop it."""
     from ruleshift.tasks import get_task
 
-    at_least("--n", study.n, 1)
+    if study.n is not None:
+        at_least("--n", study.n, 1)
     if study.workers is not None:
         at_least("--workers", study.workers, 1)
-    check_training(study.sft, get_task("gp-l"), "--sft.")
-    check_training(study.ppo, get_task("gp-l"), "--ppo.")
+    for task in tasks:
+        recipe, prefix = _recipe(study, task), f"--{task.split('-')[0]}."
+        check_training(recipe.sft, get_task(task), prefix + "sft.")
+        check_training(recipe.ppo, get_task(task), prefix + "ppo.")
     check_folder("--out", study.out)
 
     from ruleshift.backbones.load import load_backbone

@@ -31,16 +31,16 @@ class Sft:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id, such as gp-l."""
+    """Task id: gp-l or virl-l."""
     out: Path
     """Run folder; made if need be."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     preset: Literal["tiny", "paper"] = "tiny"
-    """Values of the options below: tiny for the bundled model, paper as in arXiv 2501.17161."""
+    """Values of the options below for this task: tiny for the bundled model, paper as in arXiv 2501.17161."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
-    training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFT_PRESETS["tiny"]
+    training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFT_PRESETS["gp-l"]["tiny"]
 
     stopped: ClassVar[str] = RESUMES
 
@@ -64,16 +64,16 @@ class Rl:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id, such as gp-l."""
+    """Task id: gp-l or virl-l."""
     out: Path
     """Run folder; made if need be."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     preset: Literal["tiny", "paper"] = "tiny"
-    """Values of the options below: tiny for the bundled model, paper as in arXiv 2501.17161."""
+    """Values of the options below for this task: tiny for the bundled model, paper as in arXiv 2501.17161."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
-    training: Annotated[PPOConfig, tyro.conf.arg(name="")] = PPO_PRESETS["tiny"]
+    training: Annotated[PPOConfig, tyro.conf.arg(name="")] = PPO_PRESETS["gp-l"]["tiny"]
 
     stopped: ClassVar[str] = RESUMES
 

@@ -60,6 +60,15 @@ class GrowingLayer(DynamicLayer):
         self.columns = end
         self.keys, self.values = self._key_buffer[:, :, :end], self._value_buffer[:, :, :end]
 
+    def join(self, other: "GrowingLayer") -> None:
+        """Add the rows of another after the own ones; the narrower of the two gets zeros."""
+        self._key_buffer = _stacked(self._key_buffer[:, :, : self.columns], other._key_buffer[:, :, : other.columns])
+        self._value_buffer = _stacked(
+            self._value_buffer[:, :, : self.columns], other._value_buffer[:, :, : other.columns]
+        )
+        self.columns = max(self.columns, other.columns)
+        self.keys, self.values = self._key_buffer, self._value_buffer
+
     def select(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
         """Keep `rows` (B') and, of each, `columns` (B', L') in this order."""
         width = columns.shape[1]
@@ -79,6 +88,15 @@ def _with_capacity(buffer: torch.Tensor, needed: int, used: int) -> torch.Tensor
     return grown
 
 
+def _stacked(upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """The rows of both, (B + B', heads, max(L, L'), head_dim), with zeros in the columns that one lacks."""
+    rows, width = len(upper) + len(lower), max(upper.shape[2], lower.shape[2])
+    both = upper.new_zeros((rows, upper.shape[1], width, upper.shape[3]))
+    both[: len(upper), :, : upper.shape[2]] = upper
+    both[len(upper) :, :, : lower.shape[2]] = lower
+    return both
+
+
 class GrowingCache(Cache):
     """One GrowingLayer per decoder layer."""
 
@@ -93,6 +111,10 @@ class GrowingCache(Cache):
     def merge(self, part: "GrowingCache", rows: torch.Tensor) -> None:
         for layer, other in zip(self.layers, part.layers, strict=True):
             layer.merge(other, rows)
+
+    def join(self, other: "GrowingCache") -> None:
+        for layer, lower in zip(self.layers, other.layers, strict=True):
+            layer.join(lower)
 
     def select(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
         for layer in self.layers:

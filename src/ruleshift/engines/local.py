@@ -6,7 +6,6 @@ Positions count real tokens only, so a conversation gives the same numbers in an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,12 +13,14 @@ from transformers import PreTrainedModel
 
 from ruleshift.chat import Chat
 from ruleshift.engines.attention import fast_decoding
-from ruleshift.engines.cache import GrowingCache
 from ruleshift.engines.protocol import Reply, Sampling
 from ruleshift.engines.streams import stream_key, uniforms
+from ruleshift.engines.window import Window
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, StopReason
 from ruleshift.tasks.protocol import Problem
+
+READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
 
 
 class LocalEngine:
@@ -32,33 +33,6 @@ class LocalEngine:
         return LocalSession(self, problems)
 
 
-@dataclass
-class Window:
-    """The cache of some conversations, and which of its columns are real tokens of each: `valid` (B, L)."""
-
-    cache: GrowingCache
-    valid: torch.Tensor
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Keep these rows only, and squeeze out columns that none of them uses."""
-        valid = self.valid[rows]
-        columns = valid.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(valid.sum(1).max())]
-        self.cache.select(rows, columns)
-        self.valid = valid.gather(1, columns)
-
-    def fork(self, rows: torch.Tensor) -> "Window":
-        return Window(self.cache.fork(rows), self.valid[rows])
-
-    def merge(self, part: "Window", rows: torch.Tensor) -> None:
-        """Take over what a fork of these rows has read since."""
-        first = self.valid.shape[1]
-        gained = part.valid[:, first:]
-        new = torch.zeros(len(self.valid), gained.shape[1], dtype=torch.bool, device=gained.device)
-        new[rows] = gained
-        self.cache.merge(part.cache, rows)
-        self.valid = torch.cat([self.valid, new], dim=1)
-
-
 class LocalSession:
     """Live conversations of a LocalEngine. Rows of all tensors are the live conversations, in order."""
 
@@ -66,15 +40,14 @@ class LocalSession:
         self.engine, self.model, self.chat = engine, engine.model, engine.chat
         self.device = self.model.device
         self.context_limit = _context_limit(self.model)
-        self.window = Window(
-            GrowingCache(self.model.config.get_text_config().num_hidden_layers),
-            torch.zeros(len(problems), 0, dtype=torch.bool, device=self.device),
-        )
-        self.keys = np.array([stream_key(engine.sampling.seed, problem.id) for problem in problems], dtype=np.uint64)
-        self.turn = 0
-        self.appended = [self.chat.encode_prompt(problem.context()) for problem in problems]
-        self.unread: list[tuple[int, ...]] = list(self.appended)  # ids not yet in the cache
+        self.window = self._empty_window(0)  # without the conversations of `prompts`
+        self.keys = np.zeros(0, dtype=np.uint64)  # (B,)
+        self.turns = np.zeros(0, dtype=np.uint64)  # replies so far, (B,)
+        self.appended: list[tuple[int, ...]] = []
+        self.unread: list[tuple[int, ...]] = []  # ids not yet in the window
+        self.prompts: list[tuple[int, ...]] = []  # of conversations that start now
         self.completions: list[Completion] = []
+        self.append((), (), problems)
 
     @torch.inference_mode()
     def generate(self) -> list[Reply]:
@@ -82,29 +55,52 @@ class LocalSession:
         self.model.eval()
         try:
             with fast_decoding(self.model):
-                tokens, logprobs = self._decode(self._read(self.unread))
+                tokens, logprobs = self._decode(self._read_new())
         finally:
             self.model.train(was_training)
         self.completions = []
         for ids, drawn_at in zip(tokens, logprobs, strict=True):
             stop: StopReason = "stop" if ids[-1] in self.chat.end_ids else "length"
             self.completions.append(Completion(self.chat.decode(ids), tuple(ids), tuple(drawn_at), stop))
-        self.turn += 1
+        self.turns += np.uint64(1)
         return [Reply(ids, completion) for ids, completion in zip(self.appended, self.completions, strict=True)]
 
     @torch.inference_mode()
-    def append(self, keep: Sequence[int], feedback: Sequence[str]) -> None:
-        kept = [self.completions[row] for row in keep]
-        self.appended = [
+    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+        rows = list(keep)
+        kept = [self.completions[row] for row in rows]
+        appended = [
             self.chat.encode_feedback(text, ended=completion.stop_reason == "stop")
             for text, completion in zip(feedback, kept, strict=True)
         ]
         # The last sampled token was never fed to the model.
-        self.unread = [completion.token_ids[-1:] + ids for completion, ids in zip(kept, self.appended, strict=True)]
-        self.window.keep(torch.tensor(list(keep), device=self.device))
-        self.keys = self.keys[list(keep)]
+        self.unread = [completion.token_ids[-1:] + ids for completion, ids in zip(kept, appended, strict=True)]
+        self.prompts = [self.chat.encode_prompt(problem.context()) for problem in joining]
+        self.appended = appended + self.prompts
+        if rows:
+            self.window.keep(torch.tensor(rows, device=self.device))
+        else:
+            self.window = self._empty_window(0)
+        keys = [stream_key(self.engine.sampling.seed, problem.id) for problem in joining]
+        self.keys = np.concatenate([self.keys[rows], np.array(keys, dtype=np.uint64)])
+        self.turns = np.concatenate([self.turns[rows], np.zeros(len(joining), dtype=np.uint64)])
 
-    def _read(self, pieces: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _empty_window(self, rows: int) -> Window:
+        return Window.empty(self.model.config.get_text_config().num_hidden_layers, rows, self.device)
+
+    def _read_new(self) -> torch.Tensor:
+        """Read what is new in every conversation; returns the logits after it, (B, V).
+
+        Prompts are read in a window of their own, which then joins the others.
+        """
+        logits = [self._read(self.window, self.unread)] if self.unread else []
+        if self.prompts:
+            window = self._empty_window(len(self.prompts))
+            logits.append(self._read(window, self.prompts))
+            self.window.join(window)
+        return torch.cat(logits)
+
+    def _read(self, window: Window, pieces: Sequence[Sequence[int]]) -> torch.Tensor:
         """Feed ids to the model, padded on the left; returns the logits after the last one, (B, V)."""
         width = max(map(len, pieces))
         ids = torch.full((len(pieces), width), self.chat.pad_id)
@@ -112,7 +108,9 @@ class LocalSession:
         for row, piece in enumerate(pieces):
             ids[row, width - len(piece) :] = torch.tensor(piece)
             new[row, width - len(piece) :] = True
-        return self._forward(self.window, ids.to(self.device), new.to(self.device))
+        some = max(1, READ_AT_ONCE // (len(pieces) * (window.valid.shape[1] + width)))
+        parts = zip(ids.to(self.device).split(some, dim=1), new.to(self.device).split(some, dim=1), strict=True)
+        return [self._forward(window, *part) for part in parts][-1]
 
     def _forward(self, window: Window, ids: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         """One pass over new columns: ids (B, T), `new` (B, T) marks real tokens. Returns last logits (B, V)."""
@@ -179,7 +177,8 @@ class LocalSession:
         if temperature == 0:
             return logits.argmax(dim=-1)
         cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)  # (B, V)
-        draws = torch.from_numpy(uniforms(self.keys[rows.cpu().numpy()], self.turn, step)).to(self.device)
+        index = rows.cpu().numpy()
+        draws = torch.from_numpy(uniforms(self.keys[index], self.turns[index], step)).to(self.device)
         found = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None])[:, 0]
         return found.clamp(max=logits.shape[1] - 1)
 

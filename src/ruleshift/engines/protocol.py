@@ -32,8 +32,11 @@ class Session(Protocol):
         """The next reply of every live conversation, in order."""
         ...
 
-    def append(self, keep: Sequence[int], feedback: Sequence[str]) -> None:
-        """Keep the live conversations at these positions only, and append a feedback message to each of them."""
+    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+        """Keep the live conversations at these positions only, and append a feedback message to each of them.
+
+        Conversations about the problems `joining` start after them.
+        """
         ...
 
 

@@ -24,8 +24,9 @@ class TextEngine:
 class TextSession:
     def __init__(self, answer: Answer, problems: Sequence[Problem]) -> None:
         self.answer = answer
-        self.problems = list(problems)
-        self.messages = [list(problem.context()) for problem in problems]
+        self.problems: list[Problem] = []
+        self.messages: list[list[Message]] = []
+        self.append((), (), problems)
 
     def generate(self) -> list[Reply]:
         replies = []
@@ -35,16 +36,29 @@ class TextSession:
             replies.append(Reply((), Completion(text)))
         return replies
 
-    def append(self, keep: Sequence[int], feedback: Sequence[str]) -> None:
-        self.problems = [self.problems[row] for row in keep]
-        self.messages = [self.messages[row] for row in keep]
-        for messages, text in zip(self.messages, feedback, strict=True):
+    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+        kept = [self.messages[row] for row in keep]
+        for messages, text in zip(kept, feedback, strict=True):
             messages.append(Message("user", text))
+        self.problems = [self.problems[row] for row in keep] + list(joining)
+        self.messages = kept + [list(problem.context()) for problem in joining]
 
 
 def expert() -> TextEngine:
     """Always gives the gold reply: the ceiling of every split."""
     return TextEngine(lambda problem, messages: cast(TaskProblem, problem).gold())
+
+
+def expert_messages(problem: TaskProblem) -> list[Message]:
+    """The conversation of an expert who gives the gold reply at every step, up to the last reply."""
+    messages = list(problem.context())
+    while True:
+        reply = problem.gold()
+        verdict = problem.submit(reply, last=False)
+        messages.append(Message("assistant", reply))
+        if not verdict.advanced:
+            return messages
+        messages.append(Message("user", verdict.feedback))
 
 
 def random_guesser(seed: int = 0) -> TextEngine:

@@ -17,9 +17,10 @@ MatchedOn = Literal["id", "kl", "flops", "lr"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """`arm` against `reference` on one split, as a difference of shares (value - reference_value) with its interval.
+    """`arm` against `reference` on one split: a difference of shares (value - reference_value) with its interval.
 
-    `title` names the table it belongs to. `point_arm` names the evaluated point of the arm in words ("sft step 120").
+    The shares are those of `metric`. `title` names the table it belongs to. `point_arm` names the evaluated point of
+    the arm in words ("sft step 120").
     `matched_on` says what the two points have in common, None at the end of training; `matched_value` and
     `matched_reference_value` are what each has of it (both near equal where the match is good).
     """
@@ -39,6 +40,7 @@ class Comparison:
     matched_on: MatchedOn | None = None
     matched_value: float | None = None
     matched_reference_value: float | None = None
+    metric: str = "success"
 
 
 def load_comparisons(path: Path) -> list[Comparison]:

@@ -1,37 +1,72 @@
 """Evaluating a policy: episodes on a split, boiled down to what every later number is computed from."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 from ruleshift.engines.protocol import Engine
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.statistics import wilson_interval
+from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval
 from ruleshift.files import write_atomically
-from ruleshift.records import Episode
+from ruleshift.records import Episode, Verdict
 from ruleshift.results import Row
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task
+
+METRICS = ("success", "step_accuracy", "first_try_accuracy", "steps_passed", "validity", "recognition")
 
 
 @dataclass(frozen=True)
 class Cell:
     """Outcomes of one model on one split with one decoding, problem by problem.
 
-    `solved_at` holds the turn (from 1) that solved each problem, 0 where none did; `valid` and `read_right` say of
-    each first reply whether its form was right to the letter and whether the cards were read right.
+    `tries` holds for each problem the replies that each of its steps took, in order, negative where none of them was
+    right: a card problem is one step, a route has one for each position that was reached. `valid` and `read_right`
+    count the steps whose first reply was right in form to the letter, and that was read right.
     """
 
     split: str
     decoding: str
-    solved_at: tuple[int, ...]
-    valid: tuple[bool, ...]
-    read_right: tuple[bool, ...]
+    tries: tuple[tuple[int, ...], ...]
+    valid: tuple[int, ...]
+    read_right: tuple[int, ...]
 
-    def success(self, turns: int) -> list[bool]:
-        """Per problem: solved within `turns` replies."""
-        return [0 < at <= turns for at in self.solved_at]
+    @property
+    def has_steps(self) -> bool:
+        """Whether any problem has more than one step."""
+        return any(len(steps) > 1 for steps in self.tries)
+
+    def outcomes(self, metric: str, turns: int) -> list[float]:
+        """One number per problem, whose mean is the metric under a verification budget of `turns` for each step.
+
+        success: every step is solved. step_accuracy: the share of right replies, retries counted, as in the paper.
+        first_try_accuracy: the share of steps whose first reply is right. Both pool the steps of all problems (see
+        `pooled_share`). steps_passed: how many steps are solved before one fails. validity, recognition: the shares of
+        first replies, whatever the budget.
+        """
+        if metric == "success":
+            return [float(all(0 < t <= turns for t in steps)) for steps in self.tries]
+        counts = [len(steps) for steps in self.tries]
+        if metric == "validity":
+            return pooled_share(self.valid, counts)
+        if metric == "recognition":
+            return pooled_share(self.read_right, counts)
+        reached = [_reached(steps, turns) for steps in self.tries]
+        passed = [sum(0 < t <= turns for t in steps) for steps in reached]
+        if metric == "steps_passed":
+            return [float(count) for count in passed]
+        if metric == "first_try_accuracy":
+            return pooled_share([sum(t == 1 for t in steps) for steps in reached], [len(steps) for steps in reached])
+        assert metric == "step_accuracy", metric
+        return pooled_share(passed, [sum(min(abs(t), turns) for t in steps) for steps in reached])
+
+
+def _reached(steps: Sequence[int], turns: int) -> Sequence[int]:
+    """The steps that a budget of `turns` lets one reach: up to the first that needs more."""
+    end = next((i for i, t in enumerate(steps, 1) if t > turns), len(steps))
+    return steps[:end]
 
 
 @dataclass(frozen=True)
@@ -49,9 +84,8 @@ class Point:
     def cell(self, split: str, decoding: str) -> Cell:
         return next(cell for cell in self.cells if (cell.split, cell.decoding) == (split, decoding))
 
-    def success(self, split: str, turns: int, decoding: str) -> float:
-        outcomes = self.cell(split, decoding).success(turns)
-        return sum(outcomes) / len(outcomes)
+    def value(self, metric: str, split: str, turns: int, decoding: str) -> float:
+        return fmean(self.cell(split, decoding).outcomes(metric, turns))
 
 
 def evaluate(
@@ -71,26 +105,44 @@ def evaluate(
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
     """The outcomes of episodes."""
-    solved_at = tuple(
-        next((k for k, turn in enumerate(episode.turns, 1) if turn.verdict.solved), 0) for episode in episodes
-    )
-    first = [episode.turns[0].verdict for episode in episodes]
-    return Cell(
-        split, decoding, solved_at, tuple(v.valid for v in first), tuple(v.read_right is not False for v in first)
-    )
+    tries, valid, read_right = [], [], []
+    for episode in episodes:
+        steps = list(_steps(episode))
+        tries.append(tuple(len(step) if _is_right(step[-1]) else -len(step) for step in steps))
+        valid.append(sum(step[0].valid for step in steps))
+        read_right.append(sum(step[0].read_right is not False for step in steps))
+    return Cell(split, decoding, tuple(tries), tuple(valid), tuple(read_right))
+
+
+def _steps(episode: Episode) -> Iterator[list[Verdict]]:
+    """The verdicts of an episode, step by step."""
+    step: list[Verdict] = []
+    for turn in episode.turns:
+        step.append(turn.verdict)
+        if turn.verdict.advanced:
+            yield step
+            step = []
+    if step:
+        yield step
+
+
+def _is_right(verdict: Verdict) -> bool:
+    """Whether the reply that closed a step was right: one that leads on after the last try is not rewarded."""
+    return verdict.solved or ((verdict.advanced or verdict.ended) and verdict.reward > 0)
 
 
 def rows_of(point: Point, turns: Sequence[int]) -> list[Row]:
-    """Result rows of a point: success within each of `turns`, and first-reply `validity` and `recognition`."""
+    """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
+    and `validity` and `recognition` of first replies."""
     rows = []
     for cell in point.cells:
-        measured = [("success", budget, cell.success(budget)) for budget in turns]
-        measured += [("validity", 1, list(cell.valid)), ("recognition", 1, list(cell.read_right))]
-        for metric, budget, outcomes in measured:
-            hits, n = sum(outcomes), len(outcomes)
-            low, high = wilson_interval(hits, n)
+        per_budget = METRICS[:4] if cell.has_steps and len(cell.tries) > 1 else METRICS[:1]
+        measured = [(metric, budget) for budget in turns for metric in per_budget]
+        for metric, budget in [*measured, ("validity", 1), ("recognition", 1)]:
+            values = cell.outcomes(metric, budget)
+            low, high = mean_interval(values) if metric == "steps_passed" else share_interval(values)
             where = (point.task, point.arm, point.seed, point.step, cell.split, metric, budget, cell.decoding)
-            rows.append(Row(*where, hits / n, n, low, high, point.kl_to_start, point.train_flops))
+            rows.append(Row(*where, fmean(values), len(values), low, high, point.kl_to_start, point.train_flops))
     return rows
 
 
@@ -103,7 +155,7 @@ def load_point(path: Path) -> Point:
     try:
         fields = json.loads(path.read_text())
         cells = [
-            Cell(c["split"], c["decoding"], *(tuple(c[k]) for k in ("solved_at", "valid", "read_right")))
+            Cell(c["split"], c["decoding"], tuple(map(tuple, c["tries"])), tuple(c["valid"]), tuple(c["read_right"]))
             for c in fields.pop("cells")
         ]
         return Point(**fields, cells=tuple(cells))

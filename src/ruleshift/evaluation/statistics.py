@@ -19,13 +19,13 @@ class Difference(NamedTuple):
     n: int
 
 
-def wilson_interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     """The Wilson score interval of a proportion p = successes / n.
 
         (p + z^2 / 2n  +-  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
 
     These are the proportions q that are not rejected by |p - q| <= z sqrt(q (1 - q) / n). It stays within [0, 1]
-    and has a width at p = 0 and p = 1. Without any trial (n = 0) it is [0, 1].
+    and has a width at p = 0 and p = 1. Without any trial (n = 0) it is [0, 1]. Counts may be fractions.
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
     """
     if not 0 <= successes <= n:
@@ -39,6 +39,12 @@ def wilson_interval(successes: int, n: int, z: float = 1.96) -> tuple[float, flo
     low = 0.0 if successes == 0 else (centre - half) / scale
     high = 1.0 if successes == n else (centre + half) / scale
     return low, high
+
+
+def mean_interval(values: Sequence[float], z: float = 1.96) -> tuple[float, float]:
+    """The normal interval of a mean: mean(x) +- z sd(x) / sqrt(P), values (P,). A single value has no interval."""
+    half = z * stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return fmean(values) - half, fmean(values) + half
 
 
 def paired_difference(a: Sequence[bool | float], b: Sequence[bool | float], z: float = 1.96) -> Difference:
@@ -73,6 +79,39 @@ def clustered_difference(
     Source: cluster means, as in arXiv 2411.00640, section 2.
     """
     return paired_difference(_mean_over_seeds(a_seeds), _mean_over_seeds(b_seeds), z)
+
+
+def pooled_share(hits: Sequence[float], counts: Sequence[int]) -> list[float]:
+    """A share that is pooled over problems of unequal size, as one number per problem.
+
+        R = sum h / sum c        x_p = R + (h_p - R c_p) / mean(c)
+
+    hits, counts (P,): right ones and all of problem p. The x_p have the mean R, and their spread is that of R to first
+    order, so that means and paired differences of them have honest intervals: the attempts of one route are not
+    independent. Where all counts are 1, x = h. Without any count, all are 0.
+    Source: linearisation of the ratio estimator, Cochran, Sampling Techniques (3rd ed., 1977), section 6.3.
+    """
+    total = sum(counts)
+    if total == 0:
+        return [0.0] * len(counts)
+    share, size = sum(hits) / total, total / len(counts)
+    return [share + (h - share * c) / size for h, c in zip(hits, counts, strict=True)]
+
+
+def share_interval(values: Sequence[float], z: float = 1.96) -> tuple[float, float]:
+    """The Wilson interval of a mean share with one value per problem, as `pooled_share` gives them.
+
+        n = p (1 - p) P (P - 1) / sum (x_p - p)^2
+
+    is the number of independent trials that would be as uncertain (P itself for outcomes 0 and 1, but for P - 1), and
+    P where the values do not differ.
+    Source: effective sample sizes, Kish, Survey sampling (1965), section 8.2.
+    """
+    p, count = fmean(values), len(values)
+    spread = sum((x - p) ** 2 for x in values)
+    plain = all(x in (0, 1) for x in values)
+    n = count if plain or spread == 0 else p * (1 - p) * count * (count - 1) / spread
+    return wilson_interval(p * n, n, z)
 
 
 def seed_interval(values: Sequence[float], level: float = 0.95) -> Difference:

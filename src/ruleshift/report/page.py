@@ -22,7 +22,7 @@ from ruleshift.records import Episode
 from ruleshift.report import tables
 from ruleshift.report.conversations import conversation
 from ruleshift.report.palette import FONT, arm_styles
-from ruleshift.report.plots import OOD, ood_against_id, ood_against_kl, splits_over_compute, turns_label
+from ruleshift.report.plots import OOD, metric_of, ood_against_id, ood_against_kl, splits_over_compute, turns_label
 from ruleshift.report.points import arms_in, decodings_in, family, splits_in
 from ruleshift.results import Results
 
@@ -123,8 +123,9 @@ def _only_task(results: Results) -> str:
 
 
 def _section(results: Results, comparisons: Sequence[Comparison], decoding: str, ood: str) -> Section:
-    headline = tables.headline(results, comparisons, decoding)
-    metrics = sorted({row.metric for row in results.rows if row.decoding == decoding} - {"success"})
+    main = metric_of(results)
+    headline = tables.headline(results, comparisons, decoding, main)
+    metrics = sorted({row.metric for row in results.rows if row.decoding == decoding} - {main})
     turns = max(headline.turns, default=1)
     trained = [line for line in headline.arms if line.arm != tables.BASE and (ood, turns) in line.cells]
     chosen = [line for line in trained if family(line.arm) == line.arm] or trained
@@ -133,8 +134,8 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
         turns=turns,
         findings=tuple(Finding(line.arm, line.cells[ood, turns], line.cells.get(("id", turns))) for line in chosen),
         headline=headline,
-        others=tuple(tables.headline(results, (), decoding, metric) for metric in metrics),
-        comparisons=tuple(tables.comparison_records(comparisons, decoding)),
+        others=tuple(tables.headline(results, comparisons, decoding, metric) for metric in metrics),
+        comparisons=tuple(tables.comparison_records([c for c in comparisons if c.metric == main], decoding)),
         figures=_figures(results, decoding, ood),
     )
 

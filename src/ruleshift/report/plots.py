@@ -1,5 +1,7 @@
 """Figures: OOD success against ID success, against KL to the start model, and every split over training compute.
 
+What is said of success holds for any share that the study measures by (`meta["metric"]`).
+
 Each arm is a path that begins at the start model. Points are means over seeds; thin lines are single seeds; error
 bars (at the ends of paths) and bands are 95% intervals over problems.
 """
@@ -46,7 +48,8 @@ class Spot:
 def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """OOD success against ID success, a panel per number of turns. None where there is nothing to show."""
     panels = [
-        Panel(View(turns, decoding), "id", turns_label(turns)) for turns in turns_in(_measured(results, decoding))
+        Panel(View(turns, decoding, metric_of(results)), "id", turns_label(turns))
+        for turns in turns_in(_measured(results, decoding))
     ]
     return _planes(results, panels, ood)
 
@@ -54,7 +57,8 @@ def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure
 def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """OOD success against KL to the start model, a panel per number of turns. None where no KL was measured."""
     panels = [
-        Panel(View(turns, decoding), "kl", turns_label(turns)) for turns in turns_in(_measured(results, decoding))
+        Panel(View(turns, decoding, metric_of(results)), "kl", turns_label(turns))
+        for turns in turns_in(_measured(results, decoding))
     ]
     return _planes(results, panels, ood)
 
@@ -66,9 +70,9 @@ def headline_figure(
     if not results.rows:
         return None
     decoding = decoding or decodings_in(results.rows)[0]
-    view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding)
+    view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
-    panels = [Panel(view, "id", f"Against ID success ({how})"), Panel(view, "kl", f"Against distance moved ({how})")]
+    panels = [Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"), Panel(view, "kl", f"Against distance moved ({how})")]
     return _planes(results, panels, ood)
 
 
@@ -94,7 +98,7 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
     )
     for i, turns in enumerate(budgets, start=1):
         for j, split in enumerate(splits, start=1):
-            view = View(turns, decoding)
+            view = View(turns, decoding, metric_of(results))
             start = end(rows, view, BASE, split)
             for arm in _drawing_order(arms, styles):
                 points = with_start(curve(rows, view, arm, split), start)
@@ -104,7 +108,7 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
                         figure.add_trace(trace, row=i, col=j)
             if start:
                 figure.add_hline(100 * start.value, line=_DOTTED, layer="below", row=i, col=j)
-        figure.update_yaxes(title_text=f"success in {turns_label(turns)} (%)", row=i, col=1)
+        figure.update_yaxes(title_text=f"{in_words(metric_of(results))} in {turns_label(turns)} (%)", row=i, col=1)
     compute = "training compute (FLOP)" if exponent == 0 else f"training compute ({_power(exponent)} FLOP)"
     figure.update_xaxes(axis(rangemode="tozero", nticks=4))
     figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
@@ -113,7 +117,16 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
 
 
 def _measured(results: Results, decoding: str) -> list[Row]:
-    return [row for row in results.rows if row.metric == "success" and row.decoding == decoding]
+    return [row for row in results.rows if row.metric == metric_of(results) and row.decoding == decoding]
+
+
+def metric_of(results: Results) -> str:
+    """What the study is mainly measured by."""
+    return str(results.meta.get("metric", "success"))
+
+
+def in_words(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def kl_title(results: Results) -> str:
@@ -152,14 +165,14 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str) -> go.Figure | 
             figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
         figure.update_xaxes(axis(**_across_axis(results, panel, by_arm)), col=column)
     figure.update_yaxes(axis())
-    figure.update_yaxes(title_text=f"OOD success, {ood} split (%)", col=1)
+    figure.update_yaxes(title_text=f"OOD {in_words(metric_of(results))}, {ood} split (%)", col=1)
     return _finish(figure, arms, height=460)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
     """Title and range: KL from a little below zero, so that the start model is seen whole."""
     if panel.across == "id":
-        return {"title_text": f"ID success, {ID} split (%)"}
+        return {"title_text": f"ID {in_words(panel.view.metric)}, {ID} split (%)"}
     furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
     return {"title_text": kl_title(results), "range": [-0.03 * furthest, 1.1 * furthest]}
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from ruleshift.results import Row
 
 ARM_ORDER = ("base", "sft", "rl")
-SPLIT_ORDER = ("id", "rule-ood", "visual-ood", "heldout", "fake")
+SPLIT_ORDER = ("id", "rule-ood", "visual-ood", "heldout", "city-ood", "fake")
 DECODING_ORDER = ("greedy", "sampled")
 
 

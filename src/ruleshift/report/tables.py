@@ -15,8 +15,8 @@ from ruleshift.report.points import Point, View, arms_in, end, splits_in, turns_
 from ruleshift.results import Results
 
 BASE = "base"
-SHARES = ("success", "step_accuracy", "validity", "recognition")
-MATCHED_LABELS = {"id": "ID success (%)", "kl": "KL to start", "flops": "training FLOP", "lr": "learning rate"}
+SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition")
+MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLOP", "lr": "learning rate"}
 
 # ---------------------------------------------------------------- records
 
@@ -86,7 +86,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
     against_base = {
         (item.arm, item.split, item.turns): item
         for item in comparisons
-        if _is_in_headline(item) and item.decoding == decoding and metric == "success"
+        if _is_in_headline(item) and item.decoding == decoding and item.metric == metric
     }
     arms = []
     for arm in arms_in(rows):

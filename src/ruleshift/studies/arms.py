@@ -43,8 +43,17 @@ class Measurement:
     decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")
     seed: int = 1_000
     max_new_tokens: int = 36
-    kl_replies: int = 256
-    """First replies sampled from the start model, on `id-val`, that the KL is estimated from."""
+    kl_problems: int = 256
+    """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""
+
+
+# What a study of each task measures.
+MEASUREMENTS = {
+    "gp-l": Measurement(),
+    "virl-l": Measurement(
+        "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Meter:
     def _sample_start(self, start: Backbone) -> tuple[list[Trajectory], list[torch.Tensor]]:
         sampling = Sampling(1.0, self.measurement.max_new_tokens, seed=7)
         engine = LocalEngine(start.model, start.chat, sampling)
-        episodes = evaluate(engine, self.task, "id-val", self.measurement.kl_replies, 1, self.style, seed=7)
+        episodes = evaluate(engine, self.task, "id-val", self.measurement.kl_problems, 1, self.style, seed=7)
         replies = [Trajectory.of(episode) for episode in episodes]
         logprobs, _ = evaluate_tokens(start.model, replies, 12_000)
         return replies, logprobs
@@ -90,8 +99,8 @@ class Meter:
         """Forward KL(start || model) per reply in nats, on the training rule: mean over replies y of the start model
         of log start(y) - log model(y). Source: "RL's Razor" (arXiv 2509.04259), section 4."""
         logprobs, _ = evaluate_tokens(model, self.start_replies, 12_000)
-        ratios = [float((a - b).sum()) for a, b in zip(self.start_logprobs, logprobs, strict=True)]
-        return sum(ratios) / len(ratios)
+        total = sum(float((a - b).sum()) for a, b in zip(self.start_logprobs, logprobs, strict=True))
+        return total / sum(len(trajectory.rewards) for trajectory in self.start_replies)
 
     def path(self, step: int) -> Path:
         return self.folder / "points" / f"{step:06d}.json"

@@ -1,5 +1,6 @@
 """From points to comparisons: at the end of training, at matched ID success, at matched KL to the start."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -10,6 +11,7 @@ from ruleshift.evaluation.statistics import clustered_difference
 
 Curve = Sequence[Point]
 Key = Callable[[Point], float]
+What = tuple[str, str, int, str]  # metric, split, turns, decoding
 Curves = dict[str, dict[int, Curve]]  # arm -> seed -> points by step
 
 
@@ -29,10 +31,10 @@ class Place:
     second: Point
     share: float = 0.0
 
-    def outcomes(self, split: str, turns: int, decoding: str) -> list[float]:
-        """Per problem: solved within `turns`, interpolated linearly between the two points."""
-        a = self.first.cell(split, decoding).success(turns)
-        b = self.second.cell(split, decoding).success(turns)
+    def outcomes(self, metric: str, split: str, turns: int, decoding: str) -> list[float]:
+        """Per problem: its part of the metric (see `Cell.outcomes`), interpolated linearly between the two points."""
+        a = self.first.cell(split, decoding).outcomes(metric, turns)
+        b = self.second.cell(split, decoding).outcomes(metric, turns)
         return [(1 - self.share) * x + self.share * y for x, y in zip(a, b, strict=True)]
 
     def value(self, key: Key) -> float:
@@ -61,14 +63,19 @@ def _first_reaching(curve: Curve, wanted: float, key: Key) -> Place:
     return Place(first, second, (wanted - key(first)) / (key(second) - key(first)))
 
 
-def compare(points: Iterable[Point], turns: Sequence[int]) -> list[Comparison]:
-    """Every comparison of the headline: trained arms with the base, PPO with SFT at the end and at matched points."""
+def compare(points: Iterable[Point], turns: Sequence[int], metrics: Sequence[str] = ("success",)) -> list[Comparison]:
+    """Every comparison of the headline: trained arms with the base, PPO with SFT at the end and at matched points.
+
+    Raises ValueError where the base was not evaluated.
+    """
     curves = curves_of(points)
+    if "base" not in curves:
+        raise ValueError("there is no arm `base` to compare with")
     base = next(iter(curves["base"].values()))[0]
     result: list[Comparison] = []
-    for cell in base.cells:
-        for budget in turns:
-            what = (cell.split, budget, cell.decoding)
+    for metric in metrics:
+        for cell, budget in itertools.product(base.cells, turns):
+            what = (metric, cell.split, budget, cell.decoding)
             for arm in (name for name in curves if name != "base"):
                 ends = [_end(curve) for curve in curves[arm].values()]
                 result.append(_difference(f"{arm} at its end against base", what, ends, [Place(base, base)]))
@@ -77,19 +84,19 @@ def compare(points: Iterable[Point], turns: Sequence[int]) -> list[Comparison]:
     return result
 
 
-def _head_to_head(curves: Curves, base: Point, what: tuple[str, int, str]) -> list[Comparison]:
+def _head_to_head(curves: Curves, base: Point, what: What) -> list[Comparison]:
     """PPO against SFT: both at their ends, and where they are level in ID success, or in KL."""
     seeds = sorted(set(curves["rl"]) & set(curves["sft"]))
     rl_ends, sft_ends = ([_end(curves[arm][seed]) for seed in seeds] for arm in ("rl", "sft"))
     result = [_difference("rl against sft, both at their end", what, rl_ends, sft_ends)]
-    _, budget, decoding = what
+    metric, _, budget, decoding = what
     keys: dict[MatchedOn, Key] = {
-        "id": lambda point: point.success("id", budget, decoding),
+        "id": lambda point: point.value(metric, "id", budget, decoding),
         "kl": lambda point: point.kl_to_start,
     }
     for matched_on, key in keys.items():
         pairs = [level([base, *curves["rl"][seed]], [base, *curves["sft"][seed]], key) for seed in seeds]
-        name = {"id": "ID success", "kl": "KL to the start"}[matched_on]
+        name = {"id": "ID " + metric.replace("_", " "), "kl": "KL to the start"}[matched_on]
         rl, sft = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         result.append(_difference(f"rl against sft at matched {name}", what, rl, sft, matched_on, key))
     return result
@@ -101,13 +108,13 @@ def _end(curve: Curve) -> Place:
 
 def _difference(
     title: str,
-    what: tuple[str, int, str],
+    what: What,
     arm: Sequence[Place],
     reference: Sequence[Place],
     matched_on: MatchedOn | None = None,
     key: Key | None = None,
 ) -> Comparison:
-    split, turns, decoding = what
+    metric, split, turns, decoding = what
     a = [place.outcomes(*what) for place in arm]
     b = [place.outcomes(*what) for place in reference]
     change = clustered_difference(a, b)
@@ -127,6 +134,7 @@ def _difference(
         matched_on=matched_on,
         matched_value=fmean(place.value(key) for place in arm) if key else None,
         matched_reference_value=fmean(place.value(key) for place in reference) if key else None,
+        metric=metric,
     )
 
 

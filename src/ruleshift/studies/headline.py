@@ -1,7 +1,7 @@
 """The headline comparison: does post-training teach the rule, or the answers?
 
-From one start model, SFT and multi-turn PPO see the training rule only; both are evaluated densely on the training
-rule and on shifted ones. The learning rates of both arms were chosen by success on `id-val` alone (study `sweep`);
+For each task, from one start model, SFT and multi-turn PPO see the training rule only; both are evaluated densely on
+the training rule and on shifted ones. The learning rates of both arms were chosen on `id-val` alone (study `sweep`);
 arms that share the other's learning rate stand beside them.
 """
 
@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,17 +29,19 @@ from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.studies.arms import Arm, Measurement, load_points, log_spaced, with_learning_rate
 from ruleshift.studies.compare import compare
-from ruleshift.studies.pool import run_arms
+from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Task
 from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.sft import train_sft
 
 MatchedRates = Literal["none", "sft", "both"]
+TITLES = {"gp-l": "GeneralPoints in text", "virl-l": "V-IRL in text"}
 
 
 @dataclass(frozen=True)
 class HeadlineConfig:
-    """What the study trains and measures.
+    """What the study trains and measures on one task.
 
     `matched_rates` adds SFT at the learning rate of PPO, and for "both" also PPO at that of SFT, evaluated at their
     ends. `init_steps` is the length of a short SFT before both arms.
@@ -54,9 +56,13 @@ class HeadlineConfig:
     ppo: PPOConfig = PPOConfig()
     measurement: Measurement = Measurement()
 
+    @property
+    def task(self) -> str:
+        return self.measurement.task
+
 
 def headline_arms(config: HeadlineConfig) -> list[Arm]:
-    """All training runs, longest first."""
+    """All training runs."""
     arms = [Arm("base", 0, None, (0,))]
     for seed in range(config.seeds):
         sft = Arm("sft", seed, replace(config.sft, seed=seed), log_spaced(config.sft.steps, config.points, 3))
@@ -68,20 +74,39 @@ def headline_arms(config: HeadlineConfig) -> list[Arm]:
                 arms.append(with_learning_rate(sft, config.ppo.learning_rate))
             if config.matched_rates == "both":
                 arms.append(with_learning_rate(rl, config.sft.learning_rate))
-    return sorted(arms, key=lambda arm: not isinstance(arm.training, PPOConfig))
+    return arms
 
 
-def run_headline(config: HeadlineConfig, out: Path, workers: int | None = None) -> None:
-    """Run (or go on with) the study in `out`; writes results.json and report.html there and prints the table."""
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """What arms are compared by: the task's metric first, and success."""
+    return tuple(dict.fromkeys((task.metric, "success")))
+
+
+def run_headline(configs: Sequence[HeadlineConfig], out: Path, workers: int | None = None) -> None:
+    """Run (or go on with) the study of some tasks, each in a folder of `out` that is named after it.
+
+    Writes results.json, comparisons.json and report.html there, and prints the tables.
+    """
     began = time.monotonic()
-    console = Console()
+    jobs = [job for config in configs for job in _jobs(config, out / config.task)]
+    run_jobs(sorted(jobs, key=lambda job: not isinstance(job.arm.training, PPOConfig)), workers)  # the longest first
+    for config in configs:
+        _conclude(config, out / config.task, time.monotonic() - began)
+
+
+def _jobs(config: HeadlineConfig, out: Path) -> list[Job]:
     model = _initialised(config, out) if config.init_steps else config.model
+    return [Job(arm, model, config.measurement, out / "arms") for arm in headline_arms(config)]
+
+
+def _conclude(config: HeadlineConfig, out: Path, seconds: float) -> None:
+    """From the points of a task's arms to its numbers, tables and report."""
+    console = Console()
     arms = headline_arms(config)
-    run_arms(arms, model, config.measurement, out / "arms", workers)
     points = [point for arm in arms for point in load_points(out / "arms", arm)]
-    comparisons = compare(points, config.measurement.turns)
+    comparisons = compare(points, config.measurement.turns, metrics_of(get_task(config.task)))
     rows = [row for point in points for row in rows_of(point, config.measurement.turns)]
-    results = Results(tuple(rows), _meta(config, time.monotonic() - began))
+    results = Results(tuple(rows), _meta(config, seconds))
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", json.dumps([asdict(c) for c in comparisons], indent=1) + "\n")
     write_report(out / "report.html", results, comparisons, _conversations(arms, out))
@@ -112,7 +137,8 @@ def _meta(config: HeadlineConfig, seconds: float) -> dict[str, object]:
     here = environment()
     splits = get_task(config.measurement.task).splits()
     return {
-        "title": "Does post-training teach the rule, or the answers? GeneralPoints in text",
+        "title": f"Does post-training teach the rule, or the answers? {TITLES.get(config.task, config.task)}",
+        "metric": get_task(config.task).metric,
         "command": "ruleshift " + shlex.join(sys.argv[1:]),
         "seeds": list(range(config.seeds)),
         "commit": here["git_commit"],
@@ -126,8 +152,9 @@ def _meta(config: HeadlineConfig, seconds: float) -> dict[str, object]:
 
 
 def _print(console: Console, results: Results, comparisons: list[Comparison], measurement: Measurement) -> None:
+    metric = get_task(measurement.task).metric
     for decoding in measurement.decodings:
-        console.print(headline_table(results, comparisons, decoding))
-    matched = [c for c in comparisons if c.matched_on is not None and c.split != "fake"]
+        console.print(headline_table(results, comparisons, decoding, metric))
+    matched = [c for c in comparisons if c.matched_on is not None and c.split != "fake" and c.metric == metric]
     for table in comparison_tables(matched, measurement.decodings[-1]):
         console.print(table)

@@ -6,6 +6,7 @@ import queue
 import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,21 +18,35 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.studies.arms import Arm, Measurement, run_arm
 
 
-def run_arms(arms: Sequence[Arm], model: str, measurement: Measurement, root: Path, workers: int | None = None) -> None:
-    """Run every arm, `workers` at a time, in the order given.
+@dataclass(frozen=True)
+class Job:
+    """An arm to run from a start model in `root`, measured as the measurement says."""
+
+    arm: Arm
+    model: str
+    measurement: Measurement
+    root: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.measurement.task} {self.arm.folder}"
+
+
+def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
+    """Run every job, `workers` at a time, in the order given.
 
     By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU.
 
     The first error stops the study once the arms under way have been told; all work done so far stays on disk.
     """
-    workers = min(len(arms), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
+    workers = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, _progress() as progress:
         news = manager.Queue()
-        bars = {arm.folder: progress.add_task(arm.folder, total=None, start=False) for arm in arms}
+        bars = {job.name: progress.add_task(job.name, total=None, start=False) for job in jobs}
         pool = ProcessPoolExecutor(workers, mp_context=context)
         try:
-            futures = {pool.submit(_work, arm, model, measurement, root, news): arm.folder for arm in arms}
+            futures = {pool.submit(_work, job, news): job.name for job in jobs}
             _follow(futures, news, progress, bars)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -41,15 +56,15 @@ def run_arms(arms: Sequence[Arm], model: str, measurement: Measurement, root: Pa
         pool.shutdown()
 
 
-def _work(arm: Arm, model: str, measurement: Measurement, root: Path, news: "queue.Queue[tuple]") -> None:
+def _work(job: Job, news: "queue.Queue[tuple]") -> None:
     """In a worker process. Ctrl-C is for the parent, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()
-    news.put((arm.folder, 0, 1))
-    run_arm(arm, model, measurement, root, lambda name, done, total: news.put((arm.folder, done, total)))
+    news.put((job.name, 0, 1))
+    run_arm(job.arm, job.model, job.measurement, job.root, lambda _, done, total: news.put((job.name, done, total)))
 
 
 def _follow(
@@ -59,21 +74,21 @@ def _follow(
     waiting = dict(futures)
     while waiting:
         try:
-            folder, done, total = news.get(timeout=0.5)
-            progress.start_task(bars[folder])
-            progress.update(bars[folder], completed=done, total=total)
+            name, done, total = news.get(timeout=0.5)
+            progress.start_task(bars[name])
+            progress.update(bars[name], completed=done, total=total)
             if progress.disable and (4 * done // total) > (4 * (done - 1) // total):  # no terminal: a line per quarter
-                progress.console.print(f"{folder}: {done} of {total}")
+                progress.console.print(f"{name}: {done} of {total}")
         except queue.Empty:
             pass
         for future in [f for f in waiting if f.done()]:
-            folder = waiting.pop(future)
+            name = waiting.pop(future)
             error = future.exception()
             if isinstance(error, RuleshiftError):
-                raise RuleshiftError(f"arm {folder}: {error}") from error
+                raise RuleshiftError(f"arm {name}: {error}") from error
             if error is not None:
                 raise error
-            progress.update(bars[folder], completed=1, total=1)
+            progress.update(bars[name], completed=1, total=1)
 
 
 def _progress() -> Progress:

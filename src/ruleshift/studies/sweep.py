@@ -1,4 +1,4 @@
-"""The learning-rate sweep: both arms, one grid, chosen by success on `id-val` alone.
+"""The learning-rate sweep: both arms, one grid, chosen by the task's metric on `id-val` alone.
 
 Validation shifts are measured too, for the record: `choose` never looks at them. No test split is touched.
 """
@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean, pstdev
 
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +16,15 @@ from rich.table import Table
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.files import write_atomically
 from ruleshift.studies.arms import Arm, Measurement, load_points, with_learning_rate
-from ruleshift.studies.pool import run_arms
+from ruleshift.studies.pool import Job, run_jobs
+from ruleshift.tasks import get_task
 from ruleshift.training.config import PPOConfig, SFTConfig
 
 GRID = (3e-5, 1e-4, 3e-4, 1e-3)
-CRITERION = ("id-val", 1, "sampled")
+CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
+
+
+SPLITS = ("id-val", "val-shift-a", "val-shift-b")
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,7 @@ class SweepConfig:
     seed: int = 100
     sft: SFTConfig = SFTConfig()
     ppo: PPOConfig = PPOConfig()
-    measurement: Measurement = Measurement(
-        splits=("id-val", "val-shift-a", "val-shift-b"), decodings=("sampled",), seed=2_000
-    )
+    measurement: Measurement = Measurement(splits=SPLITS, decodings=("sampled",), seed=2_000)
 
 
 def sweep_arms(config: SweepConfig) -> list[Arm]:
@@ -45,44 +48,42 @@ def sweep_arms(config: SweepConfig) -> list[Arm]:
 
 
 def choose(points: Sequence[Point]) -> Point:
-    """The first of `points`, given in rising order of learning rate, whose ID-validation success is within one standard
-    error of the best: where validation cannot tell rates apart, the smallest step.
+    """The first of `points`, given in rising order of learning rate, whose metric on ID validation is within one
+    standard error of the best: where validation cannot tell rates apart, the smallest step.
 
     Source: the one-standard-error rule of Breiman et al., "Classification and Regression Trees" (1984), section 3.4.3.
     """
-    best = max(_success(point) for point in points)
-    error = math.sqrt(best * (1 - best) / len(points[0].cells[0].solved_at))
-    return next(point for point in points if _success(point) >= best - error)
-
-
-def _success(point: Point) -> float:
     split, turns, decoding = CRITERION
-    return point.success(split, turns, decoding)
+    metric = get_task(points[0].task).metric
+    outcomes = [point.cell(split, decoding).outcomes(metric, turns) for point in points]
+    best = max(outcomes, key=fmean)
+    error = pstdev(best) / math.sqrt(len(best))
+    return next(point for point, values in zip(points, outcomes, strict=True) if fmean(values) >= fmean(best) - error)
 
 
 def run_sweep(config: SweepConfig, out: Path, workers: int | None = None) -> None:
     """Run (or go on with) the sweep in `out`; writes sweep.json there and prints the table."""
     arms = sweep_arms(config)
-    run_arms(arms, config.model, config.measurement, out / "arms", workers)
+    run_jobs([Job(arm, config.model, config.measurement, out / "arms") for arm in arms], workers)
     ends = {arm.name: load_points(out / "arms", arm)[-1] for arm in arms}
     chosen = {
         method: choose([point for name, point in ends.items() if name.startswith(f"{method}-lr")]).arm
         for method in ("sft", "rl")
     }
-    m = config.measurement
+    m, metric = config.measurement, get_task(config.measurement.task).metric
     rows = [
         {
             "arm": name,
             "chosen": name in chosen.values(),
             "kl_to_start": point.kl_to_start,
-            **{f"{s}@{k}": point.success(s, k, "sampled") for s in m.splits for k in m.turns},
+            **{f"{s}@{k}": point.value(metric, s, k, "sampled") for s in m.splits for k in m.turns},
         }
         for name, point in ends.items()
     ]
-    criterion = "the smallest rate within one standard error of the best success on id-val, 1 turn, sampled"
-    record = {"criterion": criterion, "n": m.n, "chosen": chosen, "rows": rows}
+    criterion = f"the smallest rate within one standard error of the best {metric} on id-val, 1 turn, sampled"
+    record = {"task": m.task, "metric": metric, "criterion": criterion, "n": m.n, "chosen": chosen, "rows": rows}
     write_atomically(out / "sweep.json", json.dumps(record, indent=1) + "\n")
-    table = Table(title=f"learning-rate sweep; chosen: {criterion}")
+    table = Table(title=f"learning-rate sweep of {m.task}; chosen: {criterion}")
     for heading in ("arm", "chosen", "KL", *(f"{s} @{k}" for s in m.splits for k in m.turns)):
         table.add_column(heading, justify="right")
     for row in rows:

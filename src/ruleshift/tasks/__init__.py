@@ -3,8 +3,9 @@
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.generalpoints.task import GeneralPoints
 from ruleshift.tasks.protocol import Task
+from ruleshift.tasks.virl.task import Virl
 
-TASKS: dict[str, Task] = {"gp-l": GeneralPoints()}
+TASKS: dict[str, Task] = {"gp-l": GeneralPoints(), "virl-l": Virl()}
 
 
 def get_task(task_id: str) -> Task:

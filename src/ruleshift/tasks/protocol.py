@@ -21,7 +21,8 @@ class Problem(Protocol):
         ...
 
     def submit(self, reply: str, last: bool) -> Verdict:
-        """Judge a reply. `last` says that the verification budget is spent with it. Never raises on any text."""
+        """Judge a reply. `last` says that the verification budget (of this step) is spent with it. Never raises on any
+        text. A problem with several steps is at the next one after a verdict that says `advanced`."""
         ...
 
 
@@ -29,7 +30,7 @@ class TaskProblem(Problem, Protocol):
     """A problem of a built-in task also knows an expert's answer."""
 
     def gold(self) -> str:
-        """A reply that earns full marks."""
+        """A reply that earns full marks (at the step where the problem is)."""
         ...
 
     def reply(self, answer: str, /) -> str:
@@ -56,6 +57,11 @@ class Task(Protocol):
 
     @property
     def default_turns(self) -> int: ...
+
+    @property
+    def metric(self) -> str:
+        """What the task is mainly measured by: `success`, or `step_accuracy` where a problem has many steps."""
+        ...
 
     def splits(self) -> Mapping[str, str]:
         """Split names with a one-line description each."""

@@ -1,12 +1,12 @@
 """Settings of the two post-training stages, with their presets. No heavy imports, so that `--help` is quick."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """SFT on expert data. The defaults are the preset `tiny`."""
+    """SFT on expert data. The defaults are the preset `tiny` of gp-l."""
 
     steps: int = 400
     """Optimiser steps."""
@@ -34,22 +34,28 @@ class SFTConfig:
     """Steps between checkpoints."""
 
 
-SFT_PRESETS: dict[str, SFTConfig] = {
+_GP_SFT = {
     "tiny": SFTConfig(),
     "paper": SFTConfig(steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50),
 }
+_VIRL_SFT = {
+    "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=32, learning_rate=1e-3),
+    "paper": SFTConfig(steps=25, examples=1_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=5),
+}
+# By task, then by name of the preset.
+SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {"gp-l": _GP_SFT, "virl-l": _VIRL_SFT}
 
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Multi-turn PPO. The defaults are the preset `tiny`."""
+    """Multi-turn PPO. The defaults are the preset `tiny` of gp-l."""
 
     updates: int = 30
     """Updates; each collects `episodes` and learns from them."""
     episodes: int = 128
     """Episodes collected for an update."""
     turns: int = 5
-    """Verification budget of an episode."""
+    """Verification budget: most replies to a card problem, or at a position of a route."""
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int = 36
@@ -107,30 +113,34 @@ class PPOConfig:
     """Updates between checkpoints."""
 
 
-PPO_PRESETS: dict[str, PPOConfig] = {
-    "tiny": PPOConfig(),
-    "paper": PPOConfig(
-        updates=20,
-        episodes=512,  # about 256 turns a process, 8 processes, 4 turns an episode
-        temperature=0.2,
-        max_new_tokens=512,
-        learning_rate=1e-6,
-        value_learning_rate=1e-6,
-        adam_epsilon=1e-7,
-        schedule="cosine",
-        final_rate=1e-3,
-        warmup=0,
-        value_only=0,
-        epochs=4,
-        minibatches=16,  # 2,048 turns at 128 turns an optimiser step
-        max_tokens=2_048,
-        clip=0.1,
-        ratio="sequence",
-        kl_coef=0.0,
-        value_steps=0,
-        normalise_advantages=False,
-        max_grad_norm=0.01,
-        target_kl=None,
-        save_every=1,
-    ),
+_PAPER = PPOConfig(
+    updates=20,
+    episodes=512,  # about 256 turns a process, 8 processes, 4 turns an episode
+    temperature=0.2,
+    max_new_tokens=512,
+    learning_rate=1e-6,
+    value_learning_rate=1e-6,
+    adam_epsilon=1e-7,
+    schedule="cosine",
+    final_rate=1e-3,
+    warmup=0,
+    value_only=0,
+    epochs=4,
+    minibatches=16,  # 2,048 turns at 128 turns an optimiser step
+    max_tokens=2_048,
+    clip=0.1,
+    ratio="sequence",
+    kl_coef=0.0,
+    value_steps=0,
+    normalise_advantages=False,
+    max_grad_norm=0.01,
+    target_kl=None,
+    save_every=1,
+)
+_GP_PPO = {"tiny": PPOConfig(), "paper": _PAPER}
+_VIRL_PPO = {
+    "tiny": PPOConfig(updates=20, episodes=96, turns=2, max_new_tokens=24, value_only=2),
+    "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
+# By task, then by name of the preset.
+PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {"gp-l": _GP_PPO, "virl-l": _VIRL_PPO}

@@ -18,8 +18,8 @@ from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
+from ruleshift.engines.text import expert_messages
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message
 from ruleshift.runs import RunFolder
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.config import SFTConfig
@@ -27,9 +27,8 @@ from ruleshift.training.flops import TokenCount
 
 
 def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
-    """One problem with its gold reply, as token ids with the mask of the reply."""
-    problem = task.problem(split, seed, index, style)
-    return encode_dialogue(chat, [*problem.context(), Message("assistant", problem.gold())])
+    """One problem with its gold replies, as token ids with the mask of the replies."""
+    return encode_dialogue(chat, expert_messages(task.problem(split, seed, index, style)))
 
 
 def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> Dataset:

@@ -93,6 +93,7 @@ class GeneralPoints:
     id: str = "gp-l"
     version: str = "1.0"
     default_turns: int = 5
+    metric: str = "success"
     compat: str = "fixed"
 
     def splits(self) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ clockwise from north, in [0, 360).
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 METRES_PER_DEGREE = 111_320.0  # of latitude
@@ -66,7 +67,7 @@ class StreetGraph:
     def length(self, street: int) -> float:
         """Metres along the street."""
         points = self.line(street)
-        return sum(math.dist(p, q) for p, q in zip(points, points[1:], strict=False))
+        return sum(math.dist(p, q) for p, q in pairwise(points))
 
     def geocode(self, at: XY) -> tuple[float, float]:
         """(latitude, longitude) in degrees of a point, on a plane that touches the globe at the origin."""

@@ -1,4 +1,4 @@
-"""The pretraining mixture of the bundled text backbone: conversations of a careless student.
+"""GeneralPoints in the pretraining mixture: conversations of a careless student.
 
 Every deal comes from the split `pretrain`: J, Q, K count something new each time, never a rule of a training,
 validation or test split, and never a held-out multiset. In the first phase each conversation is one right answer.
@@ -34,6 +34,7 @@ class Student:
 
 
 CLEAN = Student(error_rate=0.0, turns=1)
+CARELESS = Student(error_rate=0.4)
 
 
 def conversation(chat: Chat, student: Student, seed: int, index: int) -> Sequences:

@@ -1,0 +1,19 @@
+"""The pretraining mixture of the bundled text backbone: cards and walks under rules drawn for each conversation.
+
+Pure functions of (seed, index). No rule of a training, validation or test split occurs in it.
+"""
+
+from ruleshift.backbones.pretraining import cards, walks
+from ruleshift.chat import Chat, Sequences
+
+
+def conversation(chat: Chat, careless: bool, walk_share: float, seed: int, index: int) -> Sequences:
+    """The conversation at `index` of a phase, as token ids with the mask of its replies.
+
+    careless: whether errors are made (and learned). A walk where the index falls into `walk_share` of all, a card
+    problem otherwise.
+    """
+    before, after = int(index * walk_share), int((index + 1) * walk_share)
+    if after > before:
+        return walks.conversation(chat, walks.CARELESS if careless else walks.CLEAN, seed, before)
+    return cards.conversation(chat, cards.CARELESS if careless else cards.CLEAN, seed, index - before)

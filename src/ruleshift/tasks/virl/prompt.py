@@ -1,0 +1,232 @@
+"""V-IRL in words: prompts, observations, feedback, and replies.
+
+Three styles: `full` for language models, `terse` for small ones, `varied` (paraphrases drawn per problem). The history
+of observations and actions is the conversation itself: after every right action the verifier shows what is seen next.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.streams import stream
+from ruleshift.tasks.virl.rail import RailPoint
+from ruleshift.tasks.virl.route import Sight
+from ruleshift.tasks.virl.rules import ActionSpace, Kind, Rule, Told
+from ruleshift.tasks.virl.verifier import FIELDS
+
+
+@dataclass(frozen=True)
+class Itinerary:
+    """What a prompt is written from: the rule, the points of the route, and which words the instruction uses."""
+
+    rule: Rule
+    points: tuple[RailPoint, ...]
+    told: Told = "both"
+    compat: str = "fixed"
+
+    def turn(self, point: RailPoint, kind: Kind) -> str:
+        """The word for the turn at a point where the route turns."""
+        assert point.next_heading is not None
+        return self.rule.space(kind).word(point.heading, point.next_heading, self.compat)
+
+    def action(self, point: RailPoint, kind: Kind) -> str:
+        """The expert's action at a point."""
+        if point.kind == "destination":
+            return "stop()"
+        return "forward()" if point.next_heading is None else f"turn_direction({self.turn(point, kind)})"
+
+    @property
+    def turns(self) -> tuple[RailPoint, ...]:
+        """The points where the route turns: its start and its intersections."""
+        return tuple(point for point in self.points if point.next_heading is not None)
+
+    @property
+    def facing(self) -> str:
+        """The absolute word for the heading at the start."""
+        heading = self.points[0].heading
+        return self.rule.absolute.word(heading, heading, self.compat)
+
+
+def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
+    """The first user message: what to do, the words for turns, the way, the form of replies, and the first sight."""
+    if style == "terse":
+        return _terse_prompt(itinerary, problem_id)
+    rng = stream("virl-varied", problem_id) if style == "varied" else None
+    words = ", ".join(itinerary.rule.space(itinerary.rule.stated).words)
+    way = [f"{number}. {line}" for number, line in enumerate(_way(itinerary), 1)]
+    return "\n".join(
+        [
+            _one_of(_OPENINGS, rng),
+            "",
+            "Way:",
+            *way,
+            "",
+            _one_of(_ACTIONS, rng),
+            "- forward(): walk on to the next point",
+            f"- turn_direction(x): turn; x is one of: {words}",
+            "- stop(): you have reached the destination",
+            "",
+            _one_of(_REPLIES, rng),
+            *_fields(rng),
+            "",
+            f"You start out facing {itinerary.facing}.",
+            f"Observation: {observation(itinerary.points[0], style)}",
+        ]
+    )
+
+
+_OPENINGS = (
+    "You walk through a city along the way described below. At every point you are told what you see, and you choose "
+    "the next action.",
+    "Follow the described way on foot. You get one observation at a time and answer with one action.",
+    "You are a pedestrian with directions to a place. After each observation, decide what to do next.",
+    "Guide a walker through town: read the directions, look at what is in sight, and name the next action.",
+)
+_ACTIONS = ("Actions:", "You can do one of these at a time:", "The possible actions are:")
+_REPLIES = (
+    "Reply with a single JSON object and no other text. Its fields, all strings:",
+    "Every answer is one JSON object, nothing around it, with these string fields:",
+    "Answer in JSON only, an object with these text fields:",
+)
+_FIELD_LINES = (
+    f'- "{FIELDS[0]}": what you see now',
+    f'- "{FIELDS[1]}": the step of the way that you are at',
+    f'- "{FIELDS[2]}": your action',
+)
+
+
+def _one_of(lines: Sequence[str], rng: random.Random | None) -> str:
+    return lines[0] if rng is None else rng.choice(lines)
+
+
+def _fields(rng: random.Random | None) -> list[str]:
+    lines = list(_FIELD_LINES)
+    if rng is not None:
+        rng.shuffle(lines)
+    return lines
+
+
+def _way(itinerary: Itinerary) -> list[str]:
+    """The instruction, a line for each turn and each stretch."""
+    lines = []
+    for point in itinerary.turns:
+        lines.append(_turn_line(itinerary, point))
+        end = _end_of_leg(itinerary, point)
+        if end.kind == "destination":
+            lines.append(f"Go on to your destination{_where(end.sight)}.")
+        else:
+            lines.append(f"Go on to the next intersection{_where(end.sight)}.")
+    return lines
+
+
+def _where(sight: Sight | None) -> str:
+    return "" if sight is None else f", where {sight}"
+
+
+def _turn_line(itinerary: Itinerary, point: RailPoint) -> str:
+    absolute, relative = itinerary.turn(point, "absolute"), itinerary.turn(point, "relative")
+    if itinerary.told == "both":
+        return f"Turn {relative}, so that you face {absolute}."
+    return f"Turn {relative}." if itinerary.rule.stated == "absolute" else f"Turn so that you face {absolute}."
+
+
+def _end_of_leg(itinerary: Itinerary, turn: RailPoint) -> RailPoint:
+    """The intersection or destination that the leg after a turn leads to."""
+    leg = turn.line // 2
+    return next(p for p in itinerary.points if p.leg == leg and p.kind in ("intersection", "destination"))
+
+
+# ---------------------------------------------------------------- terse
+
+
+def _terse_prompt(itinerary: Itinerary, problem_id: str) -> str:
+    words = [f"facing {itinerary.facing} space", *_listed(itinerary, problem_id)]
+    for point in itinerary.turns:
+        absolute, relative = itinerary.turn(point, "absolute"), itinerary.turn(point, "relative")
+        told = {"both": (relative, absolute), "other": (relative if itinerary.rule.stated == "absolute" else absolute,)}
+        end = _end_of_leg(itinerary, point)
+        words += [
+            "turn",
+            *told[itinerary.told],
+            "to" if end.kind == "destination" else "until",
+            _terse_sight(end.sight),
+        ]
+    return " ".join([*words, observation(itinerary.points[0], "terse")])
+
+
+def _listed(itinerary: Itinerary, problem_id: str) -> list[str]:
+    """The words of the stated space, in any order: those that the route needs, and others up to the number listed, so
+    that the length of the list does not tell one space from another."""
+    rule, rng = itinerary.rule, stream("virl-list", problem_id)
+    space: ActionSpace = rule.space(rule.stated)
+    needed = list(dict.fromkeys(itinerary.turn(point, rule.stated) for point in itinerary.turns))
+    others = [word for word in space.words if word not in needed]
+    rng.shuffle(others)
+    listed = needed + others[: max(0, space.listed - len(needed))]
+    rng.shuffle(listed)
+    return listed
+
+
+def _terse_sight(sight: Sight | None) -> str:
+    return "none" if sight is None else f"{sight.name} {sight.side}"
+
+
+# ---------------------------------------------------------------- along the way
+
+
+def observation(point: RailPoint, style: Style) -> str:
+    """What is seen at a point, in words."""
+    if style == "terse":
+        return f"see {_stated(point, style)}"
+    return _stated(point, style)
+
+
+def _stated(point: RailPoint, style: Style) -> str:
+    """The observation as a reply states it."""
+    if style == "terse":
+        return _terse_sight(point.sight) + (" cross" if point.intersection else "")
+    seen = f"{point.sight}." if point.sight is not None else "No landmarks nearby."
+    return f"{seen} You observe an intersection." if point.intersection else seen
+
+
+_FEEDBACK = {
+    "right": "Right.",
+    "wrong_action": "The observation is taken up well, but this action is not right here. Try again.",
+    "wrong_observation": "Look again whether you are at an intersection: the action is not right here. Try again.",
+    "unreadable": 'No action was found. Reply with one JSON object that holds "current observation", "current '
+    'instruction" and "action".',
+}
+_TERSE_FEEDBACK = {"wrong_action": "wrong", "wrong_observation": "misread", "unreadable": "unreadable"}
+
+
+def feedback(outcome: str, style: Style, ahead: RailPoint | None = None) -> str:
+    """What the verifier says: of a wrong reply, what was wrong with it, never the right action; then what is seen
+    `ahead`, at the next point, where the walk goes on."""
+    if ahead is not None:
+        led = outcome != "right"
+        if style == "terse":
+            return f"{'led ' if led else ''}{observation(ahead, style)}"
+        return f"{'You are led on.' if led else 'Right.'} Observation: {observation(ahead, style)}"
+    if outcome == "right":
+        return "right" if style == "terse" else "Right: you have arrived."
+    return _TERSE_FEEDBACK[outcome] if style == "terse" else _FEEDBACK[outcome]
+
+
+def write_reply(itinerary: Itinerary, point: RailPoint, action: str, style: Style) -> str:
+    """A reply in the requested form that reads the observation right and gives this action; without spaces between
+    fields in the terse style."""
+    separators = (",", ":") if style == "terse" else (", ", ": ")
+    said = (_stated(point, style), _current_step(itinerary, point, style), action)
+    return json.dumps(dict(zip(FIELDS, said, strict=True)), separators=separators)
+
+
+def _current_step(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
+    if style == "terse":
+        if point.next_heading is None:
+            return "stop" if point.kind == "destination" else "forward"
+        absolute, relative = itinerary.turn(point, "absolute"), itinerary.turn(point, "relative")
+        told = {"both": f"{relative} {absolute}", "absolute": relative, "relative": absolute}
+        return "turn " + told["both" if itinerary.told == "both" else itinerary.rule.stated]
+    return _way(itinerary)[point.line]

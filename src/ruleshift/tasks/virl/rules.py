@@ -1,0 +1,157 @@
+"""V-IRL rules and splits, as data.
+
+An action space says how a turn is named: by where it leads (absolute) or by how far it turns (relative). A rule pairs
+two of them, since the instruction can name every turn in both, and says which one the prompt lists and which one the
+verifier wants. A split says which rule holds, in which cities, over how many legs.
+"""
+
+import random
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ruleshift.tasks.virl.compass import ABSOLUTE, RELATIVE, SIXTEEN, compass_name, relative_name
+
+Kind = Literal["absolute", "relative"]
+Told = Literal["both", "other"]
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """Names of turns. An absolute space divides the circle evenly, its first word centred on north; a relative one has
+    a word for each of RELATIVE, in that order. The prompt of the terse style lists `listed` words, the others all."""
+
+    kind: Kind
+    words: tuple[str, ...]
+    listed: int = 4
+
+    def word(self, heading: float, next_heading: float, compat: str = "fixed") -> str:
+        """What a turn from `heading` to `next_heading` (degrees clockwise from north) is called."""
+        if self.kind == "absolute":
+            return compass_name(next_heading, self.words)
+        return self.words[RELATIVE.index(relative_name(heading, next_heading, compat))]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The two ways to name a turn, the one the prompt lists (`stated`), and the one the verifier wants (`scored`)."""
+
+    absolute: ActionSpace
+    relative: ActionSpace
+    stated: Kind
+    scored: Kind
+
+    def space(self, kind: Kind) -> ActionSpace:
+        return self.absolute if kind == "absolute" else self.relative
+
+
+COMPASS = ActionSpace("absolute", ABSOLUTE)
+TURNS = ActionSpace("relative", RELATIVE)
+_COMPASS_16 = ActionSpace("absolute", SIXTEEN, listed=16)
+_DEGREES = ActionSpace("absolute", tuple(f"{degrees} degrees" for degrees in range(0, 360, 10)), listed=36)
+
+# Words without a meaning of their own, out of which pretraining makes action spaces, with some that have one.
+_INVENTED = """bol cim dax dov fep gor hix jul kep kov lem lux mar mip nar nol opu pex pim quo rab sut tev ulo vax wex
+    yad zim"""
+_CLOCK = tuple(f"{hour} o'clock" for hour in range(1, 13))
+POOL = (*SIXTEEN, *RELATIVE, *_INVENTED.split(), *_CLOCK, *_DEGREES.words)
+
+
+def drawn_spaces(rng: random.Random) -> tuple[ActionSpace, ActionSpace]:
+    """An absolute and a relative space with words of their own from POOL, as pretraining uses them.
+
+    Neither consists of the words of the training rule or of the shifted one: at most half of a space's words are
+    names of a compass or of turns.
+    """
+    while True:
+        words = rng.sample(POOL, 12)
+        absolute, relative = tuple(words[:8]), tuple(words[8:])
+        if len(set(absolute) & _TESTED) <= 4 and len(set(relative) & _TESTED) <= 2:
+            return ActionSpace("absolute", absolute), ActionSpace("relative", relative)
+
+
+_TESTED = frozenset(SIXTEEN + RELATIVE)
+_VALIDATION = {
+    "val-shift-a": (COMPASS, ActionSpace("relative", ("gor", "lem", "vax", "pim"))),
+    "val-shift-b": (
+        ActionSpace("absolute", ("dov", "hix", "ulo", "mar", "bol", "kep", "yad", "sut")),
+        ActionSpace("relative", ("9 o'clock", "3 o'clock", "11 o'clock", "1 o'clock")),
+    ),
+}
+
+TRAIN_CITY = "new-york"
+TEST_CITIES = (
+    "lagos",
+    "new-delhi",
+    "hong-kong",
+    "melbourne",
+    "milan",
+    "london",
+    "new-york-soho",
+    "san-francisco",
+    "buenos-aires",
+)
+VALIDATION_CITIES = ("port-alder", "saint-vine")
+PRETRAINING_CITIES = tuple(f"pretrain-{k}" for k in range(24))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which routes and rules belong to a split.
+
+    `spaces` are pairs of an absolute and a relative space, one of which is drawn for each route (None: drawn from
+    POOL). `told`: whether the instruction names turns in both spaces or only in the one that is not listed. `size` is
+    the number of routes, after which they repeat (None: no end).
+    """
+
+    description: str
+    stated: tuple[Kind, ...] = ("absolute",)
+    scored: Kind | None = None
+    spaces: tuple[tuple[ActionSpace, ActionSpace], ...] | None = ((COMPASS, TURNS),)
+    told: Told = "both"
+    cities: tuple[str, ...] = field(default=(TRAIN_CITY,), repr=False)
+    legs: tuple[int, int] = (3, 4)
+    size: int | None = None
+
+    def rule(self, rng: random.Random) -> Rule:
+        """The rule of one route."""
+        absolute, relative = drawn_spaces(rng) if self.spaces is None else rng.choice(self.spaces)
+        stated = rng.choice(self.stated)
+        return Rule(absolute, relative, stated, self.scored or stated)
+
+
+_SHIFT: tuple[Kind, ...] = ("relative",)
+SPLITS: dict[str, Split] = {
+    "train": Split("training routes: absolute directions, New York", size=1_000),
+    "id-val": Split("validation routes of the training rule"),
+    "id": Split("test routes of the training rule: absolute directions, training city"),
+    "rule-ood": Split("relative directions: left, right, slightly left, slightly right", _SHIFT),
+    "city-ood": Split("absolute directions, nine other cities", cities=TEST_CITIES),
+    "both-ood": Split("relative directions, nine other cities", _SHIFT, cities=TEST_CITIES),
+    "mini": Split("absolute directions, 18 routes, two in each of nine other cities", cities=TEST_CITIES, size=18),
+    "long": Split("absolute directions, eight legs or more", legs=(8, 10)),
+    "big-actions": Split(
+        "a larger action space: 16 compass points, or headings in steps of 10 degrees",
+        spaces=((_COMPASS_16, TURNS), (_DEGREES, TURNS)),
+    ),
+    "fake": Split(
+        "the prompt lists relative directions and the verifier wants absolute ones: measures memorisation",
+        _SHIFT,
+        scored="absolute",
+    ),
+    "one-worded": Split(
+        "relative directions, and an instruction in absolute ones only, so that copying cannot solve it",
+        _SHIFT,
+        told="other",
+    ),
+    "val-shift-a": Split("validation shift: invented relative words", _SHIFT, spaces=(_VALIDATION["val-shift-a"],)),
+    "val-shift-b": Split(
+        "validation shift: clock positions beside invented absolute words", _SHIFT, spaces=(_VALIDATION["val-shift-b"],)
+    ),
+    "city-val": Split("absolute directions, validation cities", cities=VALIDATION_CITIES),
+    "pretrain": Split(
+        "pretraining routes: both spaces made of words drawn for each route, cities of their own",
+        ("absolute", "relative"),
+        spaces=None,
+        cities=PRETRAINING_CITIES,
+    ),
+}

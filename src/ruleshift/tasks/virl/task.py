@@ -1,0 +1,161 @@
+"""V-IRL in text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Message, Verdict
+from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.streams import stream
+from ruleshift.tasks.virl import prompt, verifier
+from ruleshift.tasks.virl.prompt import Itinerary
+from ruleshift.tasks.virl.rail import RailPoint, build_rail
+from ruleshift.tasks.virl.route import Route
+from ruleshift.tasks.virl.rules import SPLITS, Split
+
+DROP_RATE = 0.5  # of the points between the ends of a leg
+
+
+@dataclass
+class VirlProblem:
+    """One walk. It moves on as right actions are submitted, so it serves one conversation. See `Virl`."""
+
+    id: str
+    route: Route
+    itinerary: Itinerary
+    style: Style
+    go_on: bool = False
+    position: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+
+    @property
+    def point(self) -> RailPoint:
+        """Where the walker is."""
+        return self.itinerary.points[self.position]
+
+    def context(self) -> tuple[Message, ...]:
+        return (Message("user", prompt.prompt(self.itinerary, self.style, self.id)),)
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        read = verifier.read_reply(reply)
+        here, compat = self.point, self.itinerary.compat
+        outcome = verifier.judge(read, self.action, here.intersection, compat)
+        if compat == "official" and last:  # the try after the budget never counts there
+            outcome = "wrong_action"
+        right, at_end = outcome == "right", here.kind == "destination"
+        moves = not at_end and (right or (last and self.go_on))
+        reward = verifier.REWARDS[outcome] + (verifier.BUDGET_SPENT if last and not right else 0.0)
+        if compat == "official" and last:
+            reward = verifier.BUDGET_SPENT
+        if last and not right:
+            self.failed += 1
+        if moves:
+            self.position += 1
+        read_right = verifier.states_intersection(read.observation) == here.intersection and verifier.states_sight(
+            read.observation, None if here.sight is None else here.sight.name
+        )
+        return Verdict(
+            outcome,
+            reward,
+            solved=right and at_end and not self.failed,
+            feedback=prompt.feedback(outcome, self.style, self.point if moves else None),
+            valid=read.valid,
+            read_right=read_right,
+            found=read.action,
+            advanced=moves,
+            ended=right and at_end,
+        )
+
+    @property
+    def action(self) -> str:
+        """The right action here."""
+        return self.itinerary.action(self.point, self.itinerary.rule.scored)
+
+    def gold(self) -> str:
+        return self.reply(self.action)
+
+    def reply(self, action: str) -> str:
+        """A reply that reads the observation right and gives this action (a bare word is taken as a turn)."""
+        call = action if "(" in action or action in ("", None) else _as_call(action)
+        return prompt.write_reply(self.itinerary, self.point, call, self.style)
+
+    def guess(self, draw: int) -> str:
+        rule, rng = self.itinerary.rule, stream("virl-guess", draw)
+        word = rng.choice(rule.space(rule.stated).words)
+        return self.reply(rng.choice(["forward()", "stop()", f"turn_direction({word})"]))
+
+    def describe(self) -> Mapping[str, object]:
+        rule, points = self.itinerary.rule, self.itinerary.points
+        return {
+            "city": self.route.city,
+            "route": self.route.id,
+            "legs": self.route.legs,
+            "stated": list(rule.space(rule.stated).words),
+            "scored": rule.scored,
+            "actions": [self.itinerary.action(point, rule.scored) for point in points],
+        }
+
+
+def _as_call(word: str) -> str:
+    return f"{word}()" if word in ("forward", "stop") else f"turn_direction({word})"
+
+
+@dataclass(frozen=True)
+class Virl:
+    """V-IRL in text, `virl-l`.
+
+    Description: follow a described way through a city to a destination, one action at a time. The prompt lists the
+        words for turns. Training names where a turn leads (north, northeast ...), the shifted test how far it turns
+        (left, right, slightly left, slightly right); the instruction gives both.
+    Observation: the way, the words and the first sight in one user message; after every reply the verifier's feedback,
+        which after a right action is what is seen at the next point: a landmark with its side, an intersection.
+    Action: one reply, a JSON object with `current observation`, `current instruction` and `action`, which is
+        `forward()`, `turn_direction(x)` or `stop()`. Wrong actions are not executed.
+    Start: a route of 3 or 4 legs (2 or 3 intersections) in a procedural city; on every leg up to five points between
+        its ends, each left out with probability 0.5. Every route is a function of (city, seed, index).
+    Rewards (`compat="fixed"`): +1 right action; -1 wrong one; -1.5 wrong one with an intersection seen or missed
+        wrongly; a further -1 when the verification budget of the position is spent. `compat="official"`: those of the
+        official code, whose last try never counts (so that its budget of 2 is one of 3 here).
+    End: the destination is reached, or the budget of a position (2 tries by default) is spent; with `go_on`, the
+        walker is led to the next point instead.
+    Splits: `ruleshift.tasks.virl.rules.SPLITS`.
+    Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
+        "V-IRL" (arXiv 2402.03310).
+    Versions: 1.0 first release.
+    """
+
+    id: str = "virl-l"
+    version: str = "1.0"
+    compat: str = "fixed"
+    go_on: bool = False
+    metric: str = "step_accuracy"
+
+    @property
+    def default_turns(self) -> int:
+        return 2 if self.compat == "fixed" else 3
+
+    def splits(self) -> Mapping[str, str]:
+        return {name: split.description for name, split in SPLITS.items()}
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlProblem:
+        if split not in SPLITS:
+            raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
+        spec = SPLITS[split]
+        name = f"{self.id}/{split}/{seed}/{index}"
+        return self.problem_on(_route(spec, split, seed, index), spec, name, style)
+
+    def problem_on(self, route: Route, spec: Split, name: str, style: Style = "full") -> VirlProblem:
+        """A problem on a route of any source (official data, a real map), under the rule of a split."""
+        points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", name).getrandbits(32)))
+        itinerary = Itinerary(spec.rule(stream("virl-rule", name)), points, spec.told, self.compat)
+        return VirlProblem(name, route, itinerary, style, self.go_on)
+
+
+def _route(spec: Split, split: str, seed: int, index: int) -> Route:
+    """The route at `index` of a split: cities take turns."""
+    from ruleshift.tasks.virl.world.routes import procedural_route
+
+    if spec.size is not None:
+        seed, index = 0, index % spec.size
+    city = spec.cities[index % len(spec.cities)]
+    return procedural_route(city, f"{split}/{seed}", index // len(spec.cities), spec.legs)

@@ -1,0 +1,172 @@
+"""Invented cities: a pure function of a seed and a city's name."""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from ruleshift.tasks.streams import stream
+from ruleshift.tasks.virl.world.geometry import XY, turned
+from ruleshift.tasks.virl.world.graph import Street, StreetGraph
+from ruleshift.tasks.virl.world.names import STREET_KINDS, STREETS
+from ruleshift.tasks.virl.world.places import furnish
+from ruleshift.tasks.virl.world.plan import Plan
+from ruleshift.tasks.virl.world.styles import Style, style_of
+
+Lattice = dict[tuple[int, int], int]  # (column, row) -> corner
+
+
+@lru_cache(maxsize=64)
+def procedural(seed: int, city: str) -> StreetGraph:
+    """The city of that name (see `styles`) in the world of that seed."""
+    style = style_of(city)
+    rng = stream("virl-city", seed, city)
+    plan = Plan()
+    lattice = _draw_corners(plan, style, rng)
+    _draw_grid(plan, lattice, _lay_parks(plan, lattice, style, rng))
+    for piece in list(plan.pieces):
+        if rng.random() < style.missing:
+            del plan.pieces[piece]
+    for number, step in enumerate(style.diagonals):
+        _draw_diagonal(plan, lattice, style, step, f"diagonal {number}", rng)
+    _draw_dead_ends(plan, style, rng)
+    nodes, streets = _finish(plan, rng)
+    bare = StreetGraph(city, style.origin, nodes, streets, ())
+    return replace(bare, places=furnish(bare, plan.parks, style, rng))
+
+
+def _draw_corners(plan: Plan, style: Style, rng: random.Random) -> Lattice:
+    """The corners of a grid that is bent, turned and jittered."""
+    xs = _lines(style.columns, style.block[0], style.spread, rng)
+    ys = _lines(style.rows, style.block[1], style.spread, rng)
+    bend = _bending(style, xs[-1], ys[-1], rng)
+    lattice = {}
+    for column, x in enumerate(xs):
+        for row, y in enumerate(ys):
+            at = bend((x, y))
+            away, way = style.jitter * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
+            lattice[column, row] = plan.add((at[0] + away * math.cos(way), at[1] + away * math.sin(way)))
+    return lattice
+
+
+def _lines(count: int, size: float, spread: float, rng: random.Random) -> list[float]:
+    """Positions of parallel lines, the first at 0."""
+    positions = [0.0]
+    for _ in range(count - 1):
+        positions.append(positions[-1] + size * rng.uniform(1 - spread, 1 + spread))
+    return positions
+
+
+def _bending(style: Style, width: float, height: float, rng: random.Random) -> Callable[[XY], XY]:
+    """Where a point of the straight grid comes to lie; its middle becomes (0, 0).
+
+    Columns and rows swing like sines; then the columns are bent into arcs, all around one point; then all is turned.
+    """
+    slope = math.tan(math.radians(style.sway))
+    waves = [2 * math.pi / (length * rng.uniform(0.6, 1.0)) for length in (height, width)]
+    phases = [rng.uniform(0, 2 * math.pi) for _ in waves]
+    radius = height / math.radians(style.bow or 1e-6)
+
+    def bend(at: XY) -> XY:
+        x = at[0] - width / 2 + slope / waves[0] * math.sin(waves[0] * at[1] + phases[0])
+        y = at[1] - height / 2 + slope / waves[1] * math.sin(waves[1] * at[0] + phases[1])
+        x, y = radius - (radius - x) * math.cos(y / radius), (radius - x) * math.sin(y / radius)
+        return turned((x, y), style.rotation)
+
+    return bend
+
+
+def _lay_parks(plan: Plan, lattice: Lattice, style: Style, rng: random.Random) -> set[frozenset[int]]:
+    """Parks of one to four blocks, no two on the same block; answers the pieces of street that they swallow."""
+    blocks = (style.columns - 1) * (style.rows - 1)
+    taken: set[tuple[int, int]] = set()
+    swallowed = set()
+    for _ in range(round(style.parks * blocks)):
+        wide, high = rng.randint(1, 2), rng.randint(1, 2)
+        left, low = rng.randrange(style.columns - wide), rng.randrange(style.rows - high)
+        ground = {(left + i, low + j) for i in range(wide) for j in range(high)}
+        if ground & taken:
+            continue
+        taken |= ground
+        around = [(left + i, low) for i in range(wide)] + [(left + wide, low + j) for j in range(high)]
+        around += [(left + i, low + high) for i in range(wide, 0, -1)] + [(left, low + j) for j in range(high, 0, -1)]
+        plan.parks.append([plan.points[lattice[corner]] for corner in around])
+        for i in range(1, wide):
+            swallowed |= {frozenset((lattice[left + i, low + j], lattice[left + i, low + j + 1])) for j in range(high)}
+        for j in range(1, high):
+            swallowed |= {frozenset((lattice[left + i, low + j], lattice[left + i + 1, low + j])) for i in range(wide)}
+    return swallowed
+
+
+def _draw_grid(plan: Plan, lattice: Lattice, swallowed: set[frozenset[int]]) -> None:
+    for (column, row), corner in lattice.items():
+        for label, place in ((f"row {row}", (column + 1, row)), (f"column {column}", (column, row + 1))):
+            there = lattice.get(place)
+            if there is not None and frozenset((corner, there)) not in swallowed:
+                plan.connect(corner, there, label)
+
+
+def _draw_diagonal(
+    plan: Plan, lattice: Lattice, style: Style, step: tuple[int, int], label: str, rng: random.Random
+) -> None:
+    """Through a corner in the inner half of the city, in steps of so many columns and rows, from edge to edge."""
+    here = (
+        rng.randint(style.columns // 4, style.columns * 3 // 4),
+        rng.randint(style.rows // 4, style.rows * 3 // 4),
+    )
+    while (here[0] - step[0], here[1] - step[1]) in lattice:
+        here = here[0] - step[0], here[1] - step[1]
+    while (there := (here[0] + step[0], here[1] + step[1])) in lattice:
+        plan.draw_diagonal(lattice[here], lattice[there], label)
+        here = there
+
+
+def _draw_dead_ends(plan: Plan, style: Style, rng: random.Random) -> None:
+    blocks = (style.columns - 1) * (style.rows - 1)
+    for number in range(round(style.dead_ends * blocks)):
+        piece = rng.choice(list(plan.pieces))
+        length = rng.uniform(0.35, 0.6) * min(style.block)
+        plan.draw_dead_end(piece, rng.uniform(0.3, 0.7), length, rng.random() < 0.5, f"dead end {number}")
+
+
+def _finish(plan: Plan, rng: random.Random) -> tuple[tuple[XY, ...], tuple[Street, ...]]:
+    """What hangs together with most of the city, with indices from 0 and names for the labels."""
+    kept = _largest_component(plan)
+    index = {corner: position for position, corner in enumerate(kept)}
+    pieces = sorted((piece, label) for piece, label in plan.pieces.items() if piece[0] in index)
+    names = _street_names(list(dict.fromkeys(label for _, label in pieces)), rng)
+    streets = tuple(Street(index[a], index[b], names[label]) for (a, b), label in pieces)
+    return tuple(plan.points[corner] for corner in kept), streets
+
+
+def _largest_component(plan: Plan) -> list[int]:
+    neighbours: dict[int, list[int]] = {}
+    for a, b in plan.pieces:
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    best: set[int] = set()
+    seen: set[int] = set()
+    for first in neighbours:
+        if first in seen:
+            continue
+        found, waiting = {first}, [first]
+        while waiting:
+            fresh = [there for there in neighbours[waiting.pop()] if there not in found]
+            found.update(fresh)
+            waiting += fresh
+        seen |= found
+        best = max(best, found, key=len)
+    return sorted(best)
+
+
+def _street_names(labels: list[str], rng: random.Random) -> dict[str, str]:
+    """Every word is used once before one is used again, then with another kind of street."""
+    words, kinds = list(STREETS), list(STREET_KINDS)
+    rng.shuffle(words)
+    rng.shuffle(kinds)
+    names = {}
+    for number, label in enumerate(labels):
+        lap, position = divmod(number, len(words))
+        names[label] = f"{words[position]} {kinds[(position + lap) % len(kinds)]}"
+    return names

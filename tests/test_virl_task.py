@@ -1,0 +1,316 @@
+"""V-IRL in text: prompts, walks, verdicts, splits."""
+
+import dataclasses
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ruleshift.backbones.tokenizer import build_tokenizer
+from ruleshift.engines.text import TextEngine, expert, expert_messages
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.evaluate import cell_of, evaluate
+from ruleshift.records import Verdict
+from ruleshift.revision import revise
+from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.streams import stream
+from ruleshift.tasks.virl.compass import ABSOLUTE, RELATIVE, SIXTEEN
+from ruleshift.tasks.virl.rules import COMPASS, POOL, SPLITS, TURNS, ActionSpace, drawn_spaces
+from ruleshift.tasks.virl.task import Virl, VirlProblem
+from ruleshift.tasks.virl.verifier import canonical_action, judge, read_reply, states_intersection
+
+STYLES: tuple[Style, ...] = ("full", "terse", "varied")
+TASK = Virl()
+
+
+def walk_to(problem: VirlProblem, kind: str) -> VirlProblem:
+    """The same problem, walked on to the first point of this kind."""
+    while problem.point.kind != kind:
+        assert problem.submit(problem.gold(), last=False).advanced
+    return problem
+
+
+def a_walk(split: str = "id", index: int = 0, style: Style = "full", task: Virl = TASK) -> VirlProblem:
+    return task.problem(split, 3, index, style)
+
+
+# ---------------------------------------------------------------- walks and rewards
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("style", STYLES)
+def test_the_expert_walks_every_split_with_full_reward(split: str, style: Style) -> None:
+    for episode in evaluate(expert(), TASK, split, 6, 2, style, seed=4):
+        assert episode.solved
+        assert {turn.verdict.reward for turn in episode.turns} == {1.0}
+        assert all(turn.verdict.valid and turn.verdict.read_right for turn in episode.turns)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_problems_are_a_pure_function_of_their_arguments(split: str) -> None:
+    first, again = (expert_messages(TASK.problem(split, 1, 5, "varied")) for _ in range(2))
+    assert first == again
+    assert [m.content for m in TASK.problem(split, 1, 6).context()] != [m.content for m in first[:1]]
+
+
+def test_rewards_along_a_route() -> None:
+    problem = walk_to(a_walk(), "intersection")
+    position = problem.position
+    wrong = problem.submit(problem.reply("forward()"), last=False)
+    assert (wrong.outcome, wrong.reward, wrong.advanced, wrong.solved) == ("wrong_action", -1.0, False, False)
+    unseen = problem.reply("forward()").replace(" You observe an intersection.", "")
+    assert problem.submit(unseen, last=False).reward == -1.5
+    assert problem.submit("no idea", last=False).outcome == "unreadable"
+    assert problem.submit(problem.reply("forward()"), last=True).reward == -2.0
+    assert problem.position == position  # wrong actions are not executed
+    right = problem.submit(problem.gold(), last=True)
+    assert (right.outcome, right.reward, right.advanced) == ("right", 1.0, True)
+    assert problem.position == position + 1
+    problem = walk_to(problem, "destination")
+    assert problem.submit(problem.reply("forward()"), last=False).reward == -1.0
+    end = problem.submit(problem.gold(), last=False)
+    assert (end.reward, end.ended, end.advanced) == (1.0, True, False)
+
+
+def test_a_right_action_counts_whatever_the_observation() -> None:
+    problem = walk_to(a_walk(), "intersection")
+    verdict = problem.submit(problem.gold().replace(" You observe an intersection.", ""), last=False)
+    assert (verdict.reward, verdict.read_right) == (1.0, False)
+
+
+def test_the_official_verifier_blames_the_observation_and_wastes_the_last_try() -> None:
+    problem = walk_to(a_walk(task=Virl(compat="official")), "intersection")
+    assert problem.submit(problem.reply("forward()"), last=False).outcome == "wrong_observation"
+    verdict = problem.submit(problem.gold(), last=True)
+    assert (verdict.advanced, verdict.reward) == (False, -1.0)
+    assert (Virl(compat="official").default_turns, Virl().default_turns) == (3, 2)
+
+
+def errs_at(*steps: int, times: int) -> TextEngine:
+    """Walks right, but for the first tries at some steps of the route."""
+    tries: dict[tuple[str, int], int] = {}
+
+    def answer(problem: VirlProblem, messages: object) -> str:
+        place = problem.id, problem.position
+        tries[place] = tries.get(place, 0) + 1
+        return problem.reply("bogus") if problem.position in steps and tries[place] <= times else problem.gold()
+
+    return TextEngine(answer)  # type: ignore[arg-type]
+
+
+def test_the_budget_is_that_of_a_position() -> None:
+    once = revise([a_walk()], errs_at(0, 2, 5, times=1), 2)[0]
+    assert once.solved
+    twice = revise([a_walk()], errs_at(2, times=2), 2)[0]
+    assert not twice.solved
+    assert [turn.verdict.reward for turn in twice.turns] == [1.0, 1.0, -1.0, -2.0]
+    assert revise([a_walk()], errs_at(2, times=2), 3)[0].solved
+
+
+def test_a_walker_who_is_led_on_reaches_the_end_but_has_failed() -> None:
+    problem = a_walk(task=Virl(go_on=True))
+    episode = revise([problem], errs_at(1, 3, times=2), 2)[0]
+    assert problem.point.kind == "destination"
+    assert not episode.solved
+    cell = cell_of("id", "greedy", [episode])
+    steps = len(problem.itinerary.points)
+    assert cell.tries == ((1, -2, 1, -2, *(1,) * (steps - 4)),)
+    assert cell.outcomes("step_accuracy", 2) == pytest.approx([(steps - 2) / (steps + 2)])
+    assert cell.outcomes("success", 2) == [0.0]
+
+
+def test_what_is_measured_of_a_walk() -> None:
+    episodes = revise([a_walk(index=0), a_walk(index=1)], errs_at(2, times=1), 2)
+    cell = cell_of("id", "greedy", episodes)
+    steps = [len(steps) for steps in cell.tries]
+    assert cell.outcomes("success", 2) == [1.0, 1.0]
+    assert cell.outcomes("success", 1) == [0.0, 0.0]
+    assert sum(cell.outcomes("step_accuracy", 2)) / 2 == pytest.approx(sum(steps) / (sum(steps) + 2))
+    assert cell.outcomes("step_accuracy", 1) == pytest.approx([2 / 3, 2 / 3])  # the walk ends at its first error
+    assert cell.outcomes("steps_passed", 1) == [2.0, 2.0]
+    assert sum(cell.outcomes("first_try_accuracy", 2)) / 2 == pytest.approx((sum(steps) - 2) / sum(steps))
+
+
+# ---------------------------------------------------------------- rules
+
+
+def test_words_of_the_action_spaces() -> None:
+    assert [COMPASS.word(0, heading) for heading in (0, 44, 91, 200, 337)] == [
+        "north",
+        "northeast",
+        "east",
+        "south",
+        "northwest",
+    ]
+    sixteen = ActionSpace("absolute", SIXTEEN)
+    assert (sixteen.word(0, 22.5), sixteen.word(90, 350)) == ("north-northeast", "north")
+    assert [TURNS.word(350, heading) for heading in (80, 260, 10, 340)] == [
+        "right",
+        "left",
+        "slightly right",
+        "slightly left",
+    ]
+    assert TURNS.word(350, 80, "official") == "left"
+
+
+@given(st.integers(0, 10_000))
+def test_pretraining_never_uses_the_words_of_a_test(index: int) -> None:
+    absolute, relative = drawn_spaces(stream("test", index))
+    assert len(set(absolute.words + relative.words)) == 12
+    assert set(absolute.words + relative.words) <= set(POOL)
+    for space in (absolute, relative):
+        tested = set(space.words) & set(SIXTEEN + RELATIVE)
+        assert len(tested) <= len(space.words) // 2
+
+
+def test_the_prompt_lists_one_space_and_the_verifier_of_fake_wants_the_other() -> None:
+    shifted, fake = (a_walk(split) for split in ("rule-ood", "fake"))
+    for problem in (shifted, fake):
+        assert f"x is one of: {', '.join(RELATIVE)}" in problem.context()[0].content
+    assert any(f"({word})" in shifted.gold() for word in RELATIVE)
+    assert any(f"({word})" in fake.gold() for word in ABSOLUTE)
+    turn = fake.itinerary.action(fake.point, "relative")
+    assert fake.submit(fake.reply(turn), last=False).reward == -1.0
+
+
+def test_one_worded_instructions_do_not_hold_the_words_that_are_wanted() -> None:
+    for index in range(20):
+        problem = a_walk("one-worded", index)
+        way = problem.context()[0].content.split("Actions:")[0]
+        for point in problem.itinerary.turns:
+            word = problem.itinerary.turn(point, "relative")
+            assert f"Turn {word}," not in way
+            assert f"Turn {word}." not in way
+
+
+def test_terse_lists_are_of_equal_length_and_hold_what_is_needed() -> None:
+    for split in ("id", "rule-ood", "fake", "val-shift-a", "city-ood"):
+        for index in range(30):
+            problem = TASK.problem(split, 0, index, "terse")
+            rule, text = problem.itinerary.rule, problem.context()[0].content
+            listed = text.split(" space ")[1].split(" turn ")[0]
+            words = [word for word in sorted(rule.space(rule.stated).words, key=len, reverse=True)]
+            found = []
+            for word in words:
+                if f" {word} " in f" {listed} ":
+                    found.append(word)
+                    listed = f" {listed} ".replace(f" {word} ", " ").strip()
+            needed = {problem.itinerary.turn(point, rule.stated) for point in problem.itinerary.turns}
+            assert needed <= set(found)
+            assert len(found) == max(4, len(needed)), (split, text)
+
+
+def test_the_split_sizes() -> None:
+    routes = {TASK.problem("mini", 0, index).route.id for index in range(40)}
+    assert len(routes) == 18
+    cities = [TASK.problem("mini", 7, index).route.city for index in range(18)]
+    assert sorted(set(cities)) == sorted(SPLITS["mini"].cities)
+    assert all(cities.count(city) == 2 for city in cities)
+    assert TASK.problem("train", 0, 1).route == TASK.problem("train", 5, 1_001).route
+    assert all(TASK.problem("long", 0, index).route.legs >= 8 for index in range(10))
+
+
+def test_training_and_test_routes_differ() -> None:
+    def way(split: str, index: int) -> tuple:
+        route = TASK.problem(split, 0, index).route
+        return route.start, tuple(milestone.at for milestone in route.milestones)
+
+    trained = {way("train", index) for index in range(400)}
+    assert len(trained) > 390
+    assert not trained & {way("id", index) for index in range(200)}
+
+
+def test_unknown_splits_are_refused_with_the_choices() -> None:
+    with pytest.raises(RuleshiftError, match="rule-ood"):
+        TASK.problem("rule-odd", 0, 0)
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_terse_text_is_in_the_vocabulary_of_the_bundled_model() -> None:
+    tokenizer = build_tokenizer()
+    for split in SPLITS:
+        for index in range(10):
+            for message in expert_messages(TASK.problem(split, 0, index, "terse")):
+                ids = tokenizer(message.content, add_special_tokens=False)["input_ids"]
+                assert tokenizer.unk_token_id not in ids, message.content
+                if message.role == "assistant":
+                    read = read_reply(tokenizer.decode(ids))
+                    assert read.valid
+                    assert read.action == read_reply(message.content).action
+
+
+def test_feedback_never_tells_the_answer() -> None:
+    for style in STYLES:
+        problem = walk_to(a_walk("rule-ood", style=style), "intersection")
+        word = problem.itinerary.turn(problem.point, "relative")
+        verdicts = [problem.submit(text, last) for text in (problem.reply("forward()"), "?") for last in (False, True)]
+        assert all(word not in verdict.feedback.split("Observation")[0] for verdict in verdicts)
+        assert all(verdict.feedback for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        ('```json\n{"current observation": "x", "action": "turn_direction(left)"}\n```', "turn_direction(left)"),
+        ("{'action': 'forward()'}", "forward()"),
+        ("action: stop()", "stop()"),
+        ('{"action": "Turn_Direction( Slightly_Left )"}', "turn_direction(slightly left)"),
+        ('{"action": "turn_direction(\'north-east\')"}', "turn_direction(north east)"),
+        ('{"action": "turn_direction()"}', None),
+        ('{"action": "forward(3)"}', None),
+        ('{"action": "jump()"}', None),
+        ("forward", None),
+        ("", None),
+    ],
+)
+def test_actions_are_read_out_of_any_text(text: str, action: str | None) -> None:
+    assert read_reply(text).action == action
+
+
+def test_only_the_requested_form_is_valid() -> None:
+    fields = {"current observation": "a", "current instruction": "b", "action": "stop()"}
+    assert read_reply(json.dumps(fields)).valid
+    assert not read_reply(json.dumps({**fields, "more": "c"})).valid
+    assert not read_reply(json.dumps({**fields, "action": 3})).valid
+    assert not read_reply("Sure! " + json.dumps(fields)).valid
+
+
+def test_an_intersection_is_stated_in_words_of_either_style() -> None:
+    assert states_intersection("Fern Deli is on your left. You observe an intersection.")
+    assert states_intersection("Fern Deli left cross")
+    assert states_intersection("FernDelileftcross")
+    assert not states_intersection("Kings Cross is on your left.")
+    assert not states_intersection("No landmarks nearby.")
+
+
+@pytest.mark.parametrize(
+    "text", ["{" * 100_000, '"action":' * 11_000, "turn_direction(" * 6_600, "“" * 100_000, "a" * 10**6]
+)
+def test_any_reply_is_judged_soon(text: str) -> None:
+    problem = a_walk()
+    began = time.perf_counter()
+    verdict = problem.submit(text, last=False)
+    assert time.perf_counter() - began < 0.5
+    assert isinstance(verdict, Verdict)
+    assert not verdict.advanced
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=200))
+def test_no_text_raises(text: str) -> None:
+    reply = read_reply(text)
+    assert judge(reply, "forward()", False) in ("right", "wrong_action", "wrong_observation", "unreadable")
+    canonical_action(text)
+
+
+def test_a_problem_describes_itself() -> None:
+    problem = get_task("virl-l").problem("rule-ood", 0, 0)
+    facts = json.loads(json.dumps(dict(problem.describe())))
+    assert facts["stated"] == list(RELATIVE)
+    assert facts["actions"][-1] == "stop()"
+    assert dataclasses.asdict(TASK)["metric"] == "step_accuracy"
