@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 venv: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tests/maps.txt
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) is not installed. On Debian or Ubuntu: apt install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -26,6 +26,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing ruleshift and what it needs into .venv (once; some minutes, most of them torch) ..."
 	@$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
+	@$(BIN)/pip download --quiet --no-deps --only-binary :all: --platform manylinux2014_x86_64 --python-version 3.11 \
+	  --dest .venv/maps -r tests/maps.txt
 	@touch $@
 
 study: venv

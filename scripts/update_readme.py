@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Write the headline table of README.md from docs/results/headline (the numbers of a published run).
+"""Write the headline tables of README.md from docs/results/headline (the numbers of a published run).
 
-python scripts/update_readme.py            write it
+python scripts/update_readme.py            write them
 python scripts/update_readme.py --check    exit with 1 if README.md shows anything else
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -13,40 +14,74 @@ from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.results import Results, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- headline -->", "<!-- /headline -->"
-COLUMNS = (("id", 1), ("id", 5), ("rule-ood", 1), ("rule-ood", 5), ("heldout", 5), ("fake", 1))
-HEADINGS = {"id": "training rule", "rule-ood": "shifted rule", "heldout": "unseen numbers", "fake": "fake"}
+PUBLISHED = ROOT / "docs" / "results" / "headline"
 
 
-def headline(results: Results, comparisons: list[Comparison]) -> str:
-    """The block between the markers."""
+@dataclass(frozen=True)
+class Column:
+    metric: str
+    split: str
+    turns: int
+    heading: str
+
+
+COLUMNS = {
+    "gp-l": (
+        Column("success", "id", 1, "training rule, 1 turn"),
+        Column("success", "id", 5, "training rule, 5 turns"),
+        Column("success", "rule-ood", 1, "shifted rule, 1 turn"),
+        Column("success", "rule-ood", 5, "shifted rule, 5 turns"),
+        Column("success", "heldout", 5, "unseen numbers, 5 turns"),
+        Column("success", "fake", 1, "fake, 1 turn"),
+    ),
+    "virl-l": (
+        Column("step_accuracy", "id", 2, "training rule, steps"),
+        Column("success", "id", 2, "training rule, routes"),
+        Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
+        Column("success", "rule-ood", 2, "shifted rule, routes"),
+        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
+        Column("step_accuracy", "fake", 1, "fake, steps"),
+    ),
+}
+NOTES = {
+    "gp-l": "Success in %; {n} hands a cell. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the "
+    "shifted rule, the verifier scores the training rule; higher means memorised.",
+    "virl-l": "Right steps (retries counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted "
+    "rule*: left and right in place of compass names. *fake*: the prompt lists the shifted words, the verifier wants "
+    "those of training, 1 try; higher means memorised.",
+}
+
+
+def block(task: str) -> str:
+    """What stands between the markers of a task."""
+    folder = PUBLISHED / task
+    results, comparisons = load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json")
     meta = results.meta
     parts = [
-        "![Shifted success against success on the training rule, and against distance moved](docs/headline.png)",
+        f"![Score under the shifted rule against the training rule, and distance moved](docs/headline-{task}.png)",
         "",
-        *(line for decoding in ("sampled", "greedy") for line in [*table(results, comparisons, decoding), ""]),
-        f"Success in %, at the end of training, mean over seeds {', '.join(map(str, meta['seeds']))}; "
-        f"{results.rows[0].n} hands a cell, the same for every arm; in brackets the paired difference to the base with "
-        "its 95% interval over hands. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the shifted "
-        "rule, the verifier scores the training rule; higher means memorised. Learning rates of `sft` and `rl` chosen "
-        "on validation hands of the training rule; suffixed arms use another one.",
+        *(line for decoding in ("sampled", "greedy") for line in [*table(task, results, comparisons, decoding), ""]),
+        NOTES[task].format(n=results.rows[0].n)
+        + f" At the end of training, mean over seeds {', '.join(map(str, meta['seeds']))}, the same problems for every "
+        "arm; in brackets the paired difference to the base with its 95% interval over problems.",
         f"`{meta['command']}`, commit {str(meta['commit'])[:10]}, {meta['time']}, "
-        f"{meta['duration_s'] / 60:.0f} minutes on two CPU cores.",
+        f"{meta['duration_s'] / 60:.0f} minutes for both tasks on two CPU cores.",
     ]
     return "\n".join(parts)
 
 
-def table(results: Results, comparisons: list[Comparison], decoding: str) -> list[str]:
+def table(task: str, results: Results, comparisons: list[Comparison], decoding: str) -> list[str]:
     """A markdown table: a line per arm, a column per split and number of turns."""
-    rows = [row for row in results.rows if row.decoding == decoding and row.metric == "success"]
-    heads = [f"{HEADINGS[split]}, {turns} turn{'s' * (turns > 1)}" for split, turns in COLUMNS]
-    lines = [f"| {decoding} | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
-    for arm in dict.fromkeys(row.arm for row in sorted(rows, key=lambda row: order(row.arm))):
+    rows = [row for row in results.rows if row.decoding == decoding]
+    heads = " | ".join(column.heading for column in COLUMNS[task])
+    lines = [f"| {decoding} | {heads} |", "|---|" + "---:|" * len(COLUMNS[task])]
+    for arm in sorted({row.arm for row in rows}, key=order):
         cells = []
-        for split, turns in COLUMNS:
-            mine = [row for row in rows if (row.arm, row.split, row.turns) == (arm, split, turns)]
+        for column in COLUMNS[task]:
+            what = (arm, column.metric, column.split, column.turns)
+            mine = [row for row in rows if (row.arm, row.metric, row.split, row.turns) == what]
             ends = [max((r for r in mine if r.seed == seed), key=lambda r: r.step) for seed in {r.seed for r in mine}]
-            cells.append(cell(fmean(row.value for row in ends), against_base(comparisons, arm, split, turns, decoding)))
+            cells.append(cell(fmean(row.value for row in ends), against_base(comparisons, arm, column, decoding)))
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return lines
 
@@ -55,9 +90,10 @@ def order(arm: str) -> tuple[int, str]:
     return ("base", "sft", "rl").index(arm.split("-")[0]), arm
 
 
-def against_base(comparisons: list[Comparison], arm: str, split: str, turns: int, decoding: str) -> Comparison | None:
-    wanted = (arm, "base", split, turns, decoding)
-    return next((c for c in comparisons if (c.arm, c.reference, c.split, c.turns, c.decoding) == wanted), None)
+def against_base(comparisons: list[Comparison], arm: str, column: Column, decoding: str) -> Comparison | None:
+    wanted = (arm, "base", column.metric, column.split, column.turns, decoding)
+    found = (c for c in comparisons if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding) == wanted)
+    return next(found, None)
 
 
 def cell(value: float, change: Comparison | None) -> str:
@@ -68,12 +104,12 @@ def cell(value: float, change: Comparison | None) -> str:
 
 
 def main() -> int:
-    folder = ROOT / "docs" / "results" / "headline"
-    block = headline(load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json"))
     readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    wanted = f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+    text = wanted = readme.read_text(encoding="utf-8")
+    for task in COLUMNS:
+        begin, end = f"<!-- headline {task} -->", f"<!-- /headline {task} -->"
+        before, rest = wanted.split(begin)
+        wanted = f"{before}{begin}\n{block(task)}\n{end}{rest.split(end)[1]}"
     if "--check" in sys.argv[1:]:
         return int(text != wanted)
     readme.write_text(wanted, encoding="utf-8")

@@ -9,7 +9,9 @@ import torch
 from ruleshift.backbones.build import batch_of, learning_rate, loss_of, new_model, new_optimizer
 from ruleshift.backbones.config import BuildConfig
 from ruleshift.backbones.load import BUNDLED, load_backbone
-from ruleshift.backbones.pretraining import CLEAN, Student, conversation, random_formula
+from ruleshift.backbones.pretraining import conversation as mixed
+from ruleshift.backbones.pretraining import echo, walks
+from ruleshift.backbones.pretraining.cards import CLEAN, Student, conversation, random_formula
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
@@ -20,7 +22,8 @@ from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.expression import parse
 from ruleshift.tasks.streams import stream
 
-TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, clean_steps=4, careless_steps=2, batch=4, warmup=2)
+_STEPS = {"echo_steps": 2, "clean_steps": 4, "careless_steps": 2, "warmup": 2}
+TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, batch=4, **_STEPS)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,73 @@ def test_random_formula_uses_every_number_once() -> None:
 def test_batches_are_a_function_of_the_step(chat: Chat) -> None:
     assert batch_of(chat, TINY, 1) == batch_of(chat, TINY, 1)
     assert batch_of(chat, TINY, 1) != batch_of(chat, TINY, 2)
-    assert all(sum(s.reply_mask) < len(s.token_ids) for s in batch_of(chat, TINY, 5))
+    seen = [sequence for step in range(TINY.steps) for sequence in batch_of(chat, TINY, step)]
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_quarter_of_a_mixed_batch_are_walks(chat: Chat) -> None:
+    facing = chat.tokenizer.convert_tokens_to_ids("facing")
+    batch = batch_of(chat, BuildConfig(), 500)
+    assert sum(sequence.token_ids[1] == facing for sequence in batch) == 32
+
+
+def test_echoes_are_copies_and_lookups(chat: Chat) -> None:
+    user, bot, end = chat.tokenizer.convert_tokens_to_ids(["<user>", "<bot>", "<end>"])
+    for index in range(50):
+        sequence = echo.conversation(chat, 0, index)
+        ids = list(sequence.token_ids)
+        words = ids[1 : ids.index(bot)]
+        assert ids[: 2 * len(words) + 3] == [user, *words, bot, *words, end]
+        (first, second) = (ids[2 * len(words) + 3 :][i : i + 5] for i in (0, 5))
+        for lookup in (first, second):
+            place = [i for i, word in enumerate(words[:-1]) if (word, words[i + 1]) == (lookup[1], lookup[3])]
+            assert place
+        assert sum(sequence.reply_mask) == len(words) + 1 + 2 * 2
+
+
+def walk_of(chat: Chat, index: int, walker: walks.Walker) -> list[str]:
+    """The replies of a walk."""
+    sequence = walks.conversation(chat, walker, 0, index)
+    replies, reply = [], []
+    for token, weight in zip(sequence.token_ids, sequence.reply_mask, strict=True):
+        if weight:
+            reply.append(token)
+        elif reply:
+            replies.append(chat.decode(reply))
+            reply = []
+    return [*replies, chat.decode(reply)]
+
+
+def test_a_clean_walker_never_errs_and_a_careless_one_does_as_often_as_told(chat: Chat) -> None:
+    wrong, turns = 0, 0
+    for index in range(60):
+        for walker in (walks.CLEAN, walks.CARELESS):
+            problem = get_task("virl-l").problem("pretrain", 0, index, "terse")
+            verdicts, at_turn = [], []
+            for reply in walk_of(chat, index, walker):
+                at_turn.append(problem.point.next_heading is not None)
+                verdicts.append(problem.submit(reply, last=False))
+            assert verdicts[-1].solved
+            if walker == walks.CLEAN:
+                assert all(verdict.reward == 1 for verdict in verdicts)
+            firsts = [k for k, turn in enumerate(at_turn) if turn and (k == 0 or verdicts[k - 1].advanced)]
+            if walker == walks.CARELESS:
+                turns += len(firsts)
+                wrong += sum(verdicts[k].reward < 0 for k in firsts)
+    assert 0.2 < wrong / turns < 0.4
+
+
+def test_the_words_of_turns_weigh_more(chat: Chat) -> None:
+    sequence = walks.conversation(chat, walks.CLEAN, 0, 1)
+    call = chat.tokenizer.convert_tokens_to_ids("turn_direction(")
+    pairs = list(zip(sequence.token_ids, sequence.token_ids[1:], sequence.reply_mask[1:], strict=False))
+    assert {weight for token, _, weight in pairs if token == call} == {walks.ARGUMENT_WEIGHT}
+    assert {weight for token, _, weight in pairs if token != call} == {0, 1}
+
+
+def test_mixed_conversations_share_no_index(chat: Chat) -> None:
+    conversations = {mixed(chat, True, 0.25, 0, index) for index in range(200)}
+    assert len(conversations) == 200
 
 
 def test_learning_rate_warms_up_and_falls_to_two_percent() -> None:

@@ -59,7 +59,8 @@ def test_help_shows_the_values_of_a_preset(capsys: pytest.CaptureFixture[str]) -
     for preset in SFT_PRESETS["gp-l"]:
         with pytest.raises(SystemExit):
             main(["sft", "gp-l", f"--preset={preset}", "--help"])
-        assert f"(default: {SFT_PRESETS["gp-l"][preset].examples})" in capsys.readouterr().out
+        examples = SFT_PRESETS["gp-l"][preset].examples
+        assert f"(default: {examples})" in capsys.readouterr().out
 
 
 def test_malformed_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +118,7 @@ def test_play_spends_the_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_watch_a_policy_play(who: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play", "gp-l", "--model", who, "--turns", "2"]) == 0
     out = capsys.readouterr().out
-    assert ("\nsolved, 1 turn(s), total reward +5" in out) == (who == "expert")
+    assert ("\nsolved, 1 reply, total reward +5" in out) == (who == "expert")
 
 
 def test_watch_a_model_play(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,10 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import ruleshift
 from cli_helpers import metrics, refusal, save_tiny_model
 from ruleshift.cli import main
 from ruleshift.results import load_results
+from ruleshift.runs import RunFolder
 
 TINY_RL = ("--updates", "2", "--episodes", "8", "--turns", "2", "--max-new-tokens", "6", "--save-every", "1")
 TINY_SFT = ("--steps", "2", "--examples", "16", "--batch", "8", "--save-every", "1")
@@ -200,12 +205,45 @@ def test_study_sweep(task: str, model: Path, tmp_path: Path, capsys: pytest.Capt
     assert json.loads((tmp_path / "sweep.json").read_text())["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
 
 
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_ends_a_study_with_its_workers_and_it_goes_on_later(model: Path, tmp_path: Path) -> None:
+    options = f"--tasks gp-l --model {model} --points 1 --matched-rates none --workers 2 --out {tmp_path} {TINY_STUDY}"
+    command = [sys.executable, "-m", "ruleshift", "study", "headline", *options.split(), "--gp.ppo.updates", "100000"]
+    study = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert study.stderr is not None
+    seen = []
+    while not (tmp_path / "gp-l" / "arms" / "rl-seed0" / "metrics.jsonl").exists():
+        assert study.poll() is None, study.stderr.read()
+        time.sleep(0.1)
+        seen.append(1)
+        assert len(seen) < 1_200
+    os.killpg(study.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    _, errors = study.communicate(timeout=60)
+    assert study.returncode == 130
+    assert "stopped: finished points and checkpoints are kept" in errors
+    assert "Traceback" not in errors
+    for _ in range(100):  # the workers end, too
+        if not _group_lives(study.pid):
+            break
+        time.sleep(0.1)
+    assert not _group_lives(study.pid)
+    arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
+    with RunFolder.open(arm, json.loads((arm / "config.json").read_text())["config"]):  # nobody holds it
+        pass
+
+
 def test_defaults_of_the_studies_are_those_of_the_library() -> None:
     from ruleshift.commands.study import Headline, Sweep
+    from ruleshift.studies.arms import MEASUREMENTS
     from ruleshift.studies.headline import HeadlineConfig
     from ruleshift.studies.sweep import SweepConfig
-
-    from ruleshift.studies.arms import MEASUREMENTS
 
     gp, virl = Headline(Path("x")).configs()
     assert gp == HeadlineConfig()

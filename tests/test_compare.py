@@ -52,7 +52,7 @@ def test_level_is_as_far_along_as_both_get():
 
 
 def test_outcomes_between_two_points_are_interpolated_problem_by_problem():
-    outcomes = Place(RL[0], RL[1], 0.25).outcomes("rule-ood", 1, "greedy")
+    outcomes = Place(RL[0], RL[1], 0.25).outcomes("success", "rule-ood", 1, "greedy")
     assert outcomes == [1.0] * 5 + [0.25] * 2 + [0.0] * 13
 
 

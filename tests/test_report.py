@@ -139,7 +139,7 @@ def test_terminal_tables_fit_and_hold_the_numbers() -> None:
     texts = [terminal(table) for table in comparison_tables(comparisons, "greedy")]
     assert len(texts) == 3
     assert "At matched ID success" in texts[1]
-    assert "sft step 40  10.1  rl  21.4  -11.3 [-14.0,-8.6]    66.1/65.8" in texts[1]
+    assert "sft step 40  10.1  rl  21.4  -11.3 [-14.0,-8.6]  66.1/65.8" in texts[1]
     assert "0.34/0.35" in texts[2]
     assert not any("…" in text for text in texts)
 

@@ -150,4 +150,6 @@ def test_presets():
     paper = SFT_PRESETS["gp-l"]["paper"]
     assert (paper.learning_rate, paper.schedule, paper.batch) == (1e-6, "cosine", 128)
     assert SFT_PRESETS["gp-l"]["tiny"] == SFTConfig()
-    assert all(preset.batch % preset.micro_batch == 0 for presets in SFT_PRESETS.values() for preset in presets.values())
+    assert all(
+        preset.batch % preset.micro_batch == 0 for presets in SFT_PRESETS.values() for preset in presets.values()
+    )

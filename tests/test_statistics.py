@@ -2,15 +2,19 @@
 
 import itertools
 import math
+import random
 from statistics import fmean
 
 import pytest
 
 from ruleshift.evaluation.statistics import (
     clustered_difference,
+    mean_interval,
     paired_difference,
     pass_at_k,
+    pooled_share,
     seed_interval,
+    share_interval,
     student_t_cdf,
     student_t_quantile,
     wilson_interval,
@@ -182,3 +186,29 @@ def test_pass_at_k_rejects_impossible_counts(n: int, c: int, k: int) -> None:
 
 
 # ---------------------------------------------------------------- matched points
+
+
+def test_pooled_share_has_the_pooled_mean_and_is_the_outcome_itself_for_single_counts() -> None:
+    assert pooled_share([1.0, 0.0, 1.0], [1, 1, 1]) == [1.0, 0.0, 1.0]
+    values = pooled_share([3.0, 1.0], [4, 2])
+    assert fmean(values) == pytest.approx(4 / 6)
+    # by hand: R = 2/3, mean count 3; 2/3 + (3 - 8/3) / 3 and 2/3 + (1 - 4/3) / 3
+    assert values == pytest.approx([2 / 3 + 1 / 9, 2 / 3 - 1 / 9])
+    assert pooled_share([0.0], [0]) == [0.0]
+
+
+def test_share_interval_is_wilson_for_outcomes_and_widens_with_clusters() -> None:
+    outcomes = [1.0] * 30 + [0.0] * 10
+    assert share_interval(outcomes) == pytest.approx(wilson_interval(30, 40))
+    # ten attempts a problem: all alike within a problem tell no more than one, independent ones tell ten times as much
+    alike = share_interval(pooled_share([10.0] * 30 + [0.0] * 10, [10] * 40))
+    assert alike == pytest.approx(wilson_interval(30, 40), abs=0.01)
+    rng = random.Random(0)
+    hits = [float(sum(rng.random() < 0.75 for _ in range(10))) for _ in range(40)]
+    low, high = share_interval(pooled_share(hits, [10] * 40))
+    assert (high - low) < 0.6 * (alike[1] - alike[0])
+
+
+def test_mean_interval() -> None:
+    assert mean_interval([1.0, 3.0]) == pytest.approx((2 - 1.96, 2 + 1.96))
+    assert mean_interval([2.0, 2.0]) == (2.0, 2.0)

@@ -192,7 +192,7 @@ def test_terse_lists_are_of_equal_length_and_hold_what_is_needed() -> None:
             problem = TASK.problem(split, 0, index, "terse")
             rule, text = problem.itinerary.rule, problem.context()[0].content
             listed = text.split(" space ")[1].split(" turn ")[0]
-            words = [word for word in sorted(rule.space(rule.stated).words, key=len, reverse=True)]
+            words = sorted(rule.space(rule.stated).words, key=len, reverse=True)
             found = []
             for word in words:
                 if f" {word} " in f" {listed} ":

@@ -29,13 +29,15 @@ class Data:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id, such as gp-l."""
+    """Task id: gp-l or virl-l."""
     out: Path
     """File to write."""
     format: Format | None = None
     """File format; by default parquet for a name that ends so, and jsonl for any other."""
     split: str = "train"
     """Split that the problems come from."""
+    routes: Path | None = None
+    """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
     n: int = 1000
     """How many."""
     seed: int = 0
@@ -47,11 +49,11 @@ class Data:
 
     def run(self) -> None:
         from ruleshift.commands.bars import Bar
+        from ruleshift.commands.opening import open_task
         from ruleshift.files import write_atomically
-        from ruleshift.tasks import get_task
 
         at_least("--n", self.n, 1)
-        task = get_task(self.task)
+        task = open_task(self.task, self.routes)
         check_split(task, self.split)
         check_file("--out", self.out)
         form = self.format or ("parquet" if self.out.suffix == ".parquet" else "jsonl")

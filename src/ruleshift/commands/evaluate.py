@@ -29,11 +29,13 @@ class Eval:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id, such as gp-l."""
+    """Task id: gp-l or virl-l."""
     model: str = "bundled"
     """Who answers: bundled, expert (always right), random (right form, chance content), a model folder, a hub id."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood."""
+    routes: Path | None = None
+    """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
     n: int = 400
     """Problems of each split."""
     turns: int | None = None
@@ -60,12 +62,12 @@ class Eval:
     def run(self) -> None:
         from rich.console import Console
 
+        from ruleshift.commands.opening import open_task
         from ruleshift.evaluation.episodes import save_episodes
         from ruleshift.results import save_results
-        from ruleshift.tasks import get_task
 
         drawing = self._checked()
-        task = get_task(self.task)
+        task = open_task(self.task, self.routes)
         splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
         for split in splits:
             check_split(task, split)

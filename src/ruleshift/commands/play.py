@@ -1,13 +1,15 @@
 """`ruleshift play`: one problem, for a person or a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import tyro
 
-from ruleshift.commands.checks import at_least, check_split, printable
+from ruleshift.commands.checks import at_least, check_file, check_split, printable
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
+from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,15 +28,19 @@ class Play:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id, such as gp-l."""
+    """Task id: gp-l or virl-l."""
     split: str = "rule-ood"
     """Split that the problem comes from."""
     seed: int = 0
     """Seed of the deals, and of a model's draws."""
     index: int = 0
     """Which problem of the split."""
+    routes: Path | None = None
+    """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
     model: str = "none"
     """Who plays: none (you), bundled, expert, random, a model folder, or a hub id."""
+    map: Path | None = None
+    """virl-l only: file to draw the route on its map into, as a picture (SVG)."""
     turns: int | None = None
     """Verification budget: most replies, to each step of a problem that has several; by default the task's."""
     style: AnyStyle = "auto"
@@ -49,32 +55,55 @@ class Play:
     def run(self) -> None:
         from rich.console import Console
 
+        from ruleshift.commands.opening import open_task
         from ruleshift.revision import revise
-        from ruleshift.tasks import get_task
 
         if self.turns is not None:
             at_least("--turns", self.turns, 1)
         at_least("--index", self.index, 0)
         drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
         drawing.check()
-        task = get_task(self.task)
+        task = open_task(self.task, self.routes)
         check_split(task, self.split)
+        check_file("--map", self.map)
         turns = self.turns or task.default_turns
         console = Console(highlight=False)
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
-            _play_by_hand(console, problem, turns)
+            _play_by_hand(console, problem, turns, self._map_of(problem))
             return
         policy = open_policy(self.model, self.style, drawing)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
+        self._map_of(problem)
         _show_episode(console, revise([problem], policy.engine, turns)[0])
 
+    def _map_of(self, problem: "TaskProblem") -> "Callable[[], str] | None":
+        """For a walk: what draws its map for the terminal, with the walker where she is. Writes the picture, too."""
+        from ruleshift.tasks.virl.task import VirlProblem
 
-def _play_by_hand(console: "Console", problem: "TaskProblem", turns: int) -> None:
+        if not isinstance(problem, VirlProblem):
+            if self.map is not None:
+                raise RuleshiftError(f"--map is for tasks that walk routes, and {self.task} does not: leave it out")
+            return None
+        from ruleshift.files import write_atomically
+        from ruleshift.report.citymap import draw_route
+        from ruleshift.report.walkmap import terminal_map
+        from ruleshift.tasks.virl.sources import city_of, credit_of
+
+        city = city_of(problem.route, self.routes)
+        if self.map is not None:
+            write_atomically(
+                self.map, draw_route(city, problem.route, problem.itinerary.points, credit_of(self.routes))
+            )
+            print(f"map: {self.map}")
+        return lambda: terminal_map(city, problem.route, problem.point)
+
+
+def _play_by_hand(console: "Console", problem: "TaskProblem", turns: int, draw_map: "Callable[[], str] | None") -> None:
     from ruleshift.revision import revise
 
     try:
-        episode = revise([cast("TaskProblem", _Shown(problem, console))], _person(console), turns)[0]
+        episode = revise([cast("TaskProblem", _Shown(problem, console))], _person(console, draw_map), turns)[0]
     except EOFError:
         console.print()
     else:
@@ -106,8 +135,8 @@ class _Shown:
         return self.problem.reply(answer)
 
 
-def _person(console: "Console") -> "TextEngine":
-    """Somebody at the terminal. Raises EOFError when they leave."""
+def _person(console: "Console", draw_map: "Callable[[], str] | None") -> "TextEngine":
+    """Somebody at the terminal, who is shown the map before every reply. Raises EOFError when they leave."""
     from ruleshift.engines.text import TextEngine
 
     def answer(problem: "Problem", messages: "Sequence[Message]") -> str:
@@ -116,6 +145,8 @@ def _person(console: "Console") -> "TextEngine":
             for message in messages:
                 _show(console, problem.id, message.content)
             console.print("Type an answer, or a whole reply in JSON; Ctrl-D ends.", style="dim")
+        if draw_map is not None:
+            console.print(printable(draw_map()), markup=False, no_wrap=True, style="dim")
         typed = ""
         while not typed:
             typed = console.input(f"reply {turn}> ", markup=False).strip()

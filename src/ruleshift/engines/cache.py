@@ -1,7 +1,8 @@
-"""A key-value cache that is written in place and grows by doubling, for any transformers decoder.
+"""A key-value cache that is written in place and grows by half, for any transformers decoder.
 
 transformers' DynamicCache concatenates, that is, copies the whole cache for every token. Here each layer owns a
-buffer (B, heads, capacity, head_dim); new columns are written into it and attention reads a view.
+buffer (B, heads, capacity, head_dim); new columns are written into it and attention reads a view. Columns may be
+written for the leading rows only: the others have zeros there, or what was left by rows they changed places with.
 """
 
 import torch
@@ -9,7 +10,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 
 class GrowingLayer(DynamicLayer):
-    """Keys and values of one layer; `columns` of the buffer are in use."""
+    """Keys and values of one layer; `columns` of the buffer are in use. `keys` and `values` are what `update` gave."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,40 +26,24 @@ class GrowingLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write new columns (B, heads, T, head_dim); returns views of all columns in use."""
+        """Write new columns of the leading rows (B', heads, T, head_dim); returns views of all their columns in use."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        end = self.columns + key_states.shape[-2]
-        self._key_buffer = _with_capacity(self._key_buffer, end, self.columns)
-        self._value_buffer = _with_capacity(self._value_buffer, end, self.columns)
-        self._key_buffer[:, :, self.columns : end] = key_states
-        self._value_buffer[:, :, self.columns : end] = value_states
+        rows, first, end = len(key_states), self.columns, self.columns + key_states.shape[-2]
+        if end > self._key_buffer.shape[2]:
+            self._key_buffer = _grown(self._key_buffer, end, first)
+            self._value_buffer = _grown(self._value_buffer, end, first)
+        self._key_buffer[:rows, :, first:end] = key_states
+        self._value_buffer[:rows, :, first:end] = value_states
         self.columns = end
-        self.keys, self.values = self._key_buffer[:, :, :end], self._value_buffer[:, :, :end]
+        self.keys, self.values = self._key_buffer[:rows, :, :end], self._value_buffer[:rows, :, :end]
         return self.keys, self.values
 
-    def fork(self, rows: torch.Tensor) -> "GrowingLayer":
-        """A copy that holds these rows only."""
-        assert self.keys is not None
-        assert self.values is not None
-        part = GrowingLayer()
-        part.lazy_initialization(self.keys, self.values)
-        part.keys, part.values = part._key_buffer, part._value_buffer = self.keys[rows], self.values[rows]
-        part.columns = self.columns
-        return part
-
-    def merge(self, part: "GrowingLayer", rows: torch.Tensor) -> None:
-        """Take over the columns that a fork has gained; other rows get zeros there."""
-        assert part.keys is not None
-        assert part.values is not None
-        first, end = self.columns, part.columns
-        self._key_buffer = _with_capacity(self._key_buffer, end, first)
-        self._value_buffer = _with_capacity(self._value_buffer, end, first)
-        for mine, theirs in ((self._key_buffer, part.keys), (self._value_buffer, part.values)):
-            mine[:, :, first:end] = 0
-            mine[rows, :, first:end] = theirs[:, :, first:end]
-        self.columns = end
-        self.keys, self.values = self._key_buffer[:, :, :end], self._value_buffer[:, :, :end]
+    def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
+        """Rows `some` and `others` change places."""
+        for buffer in (self._key_buffer, self._value_buffer):
+            used = buffer[:, :, : self.columns]
+            used[torch.cat([some, others])] = used[torch.cat([others, some])]
 
     def join(self, other: "GrowingLayer") -> None:
         """Add the rows of another after the own ones; the narrower of the two gets zeros."""
@@ -79,11 +64,10 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = self._key_buffer, self._value_buffer
 
 
-def _with_capacity(buffer: torch.Tensor, needed: int, used: int) -> torch.Tensor:
-    capacity = buffer.shape[2]
-    if needed <= capacity:
-        return buffer
-    grown = buffer.new_empty((*buffer.shape[:2], max(needed + 32, capacity + capacity // 2), buffer.shape[3]))
+def _grown(buffer: torch.Tensor, needed: int, used: int) -> torch.Tensor:
+    """A buffer of the same rows with room for `needed` columns and more."""
+    capacity = max(needed + 32, buffer.shape[2] + buffer.shape[2] // 2)
+    grown = buffer.new_zeros((*buffer.shape[:2], capacity, buffer.shape[3]))
     grown[:, :, :used] = buffer[:, :, :used]
     return grown
 
@@ -102,15 +86,12 @@ class GrowingCache(Cache):
 
     layers: list[GrowingLayer]  # type: ignore[assignment]
 
-    def __init__(self, layers: int | list[GrowingLayer]) -> None:
-        super().__init__(layers=[GrowingLayer() for _ in range(layers)] if isinstance(layers, int) else layers)  # type: ignore[arg-type]
+    def __init__(self, layers: int) -> None:
+        super().__init__(layers=[GrowingLayer() for _ in range(layers)])
 
-    def fork(self, rows: torch.Tensor) -> "GrowingCache":
-        return GrowingCache([layer.fork(rows) for layer in self.layers])
-
-    def merge(self, part: "GrowingCache", rows: torch.Tensor) -> None:
-        for layer, other in zip(self.layers, part.layers, strict=True):
-            layer.merge(other, rows)
+    def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
+        for layer in self.layers:
+            layer.swap(some, others)
 
     def join(self, other: "GrowingCache") -> None:
         for layer, lower in zip(self.layers, other.layers, strict=True):

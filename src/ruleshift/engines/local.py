@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ruleshift.chat import Chat
-from ruleshift.engines.attention import fast_decoding
+from ruleshift.engines.forward import forward_of
 from ruleshift.engines.protocol import Reply, Sampling
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.engines.window import Window
@@ -21,6 +21,7 @@ from ruleshift.records import Completion, StopReason
 from ruleshift.tasks.protocol import Problem
 
 READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
+DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended before they are moved out of the way
 
 
 class LocalEngine:
@@ -39,10 +40,15 @@ class LocalSession:
     def __init__(self, engine: LocalEngine, problems: Sequence[Problem]) -> None:
         self.engine, self.model, self.chat = engine, engine.model, engine.chat
         self.device = self.model.device
+        with torch.inference_mode():
+            self.forward = forward_of(self.model)
         self.context_limit = _context_limit(self.model)
+        self.ends = torch.zeros(_vocabulary(self.model), dtype=torch.bool, device=self.device)
+        self.ends[[token for token in self.chat.end_ids if 0 <= token < len(self.ends)]] = True
         self.window = self._empty_window(0)  # without the conversations of `prompts`
         self.keys = np.zeros(0, dtype=np.uint64)  # (B,)
         self.turns = np.zeros(0, dtype=np.uint64)  # replies so far, (B,)
+        self.order = torch.arange(0)  # the conversation in each row of the window
         self.appended: list[tuple[int, ...]] = []
         self.unread: list[tuple[int, ...]] = []  # ids not yet in the window
         self.prompts: list[tuple[int, ...]] = []  # of conversations that start now
@@ -54,8 +60,7 @@ class LocalSession:
         was_training = self.model.training
         self.model.eval()
         try:
-            with fast_decoding(self.model):
-                tokens, logprobs = self._decode(self._read_new())
+            tokens, logprobs = self._decode(self._read_new())
         finally:
             self.model.train(was_training)
         self.completions = []
@@ -78,15 +83,17 @@ class LocalSession:
         self.prompts = [self.chat.encode_prompt(problem.context()) for problem in joining]
         self.appended = appended + self.prompts
         if rows:
-            self.window.keep(torch.tensor(rows, device=self.device))
+            self.window.keep(self.order.argsort()[rows])
         else:
             self.window = self._empty_window(0)
         keys = [stream_key(self.engine.sampling.seed, problem.id) for problem in joining]
         self.keys = np.concatenate([self.keys[rows], np.array(keys, dtype=np.uint64)])
         self.turns = np.concatenate([self.turns[rows], np.zeros(len(joining), dtype=np.uint64)])
+        self.order = torch.arange(len(self.keys), device=self.device)
 
     def _empty_window(self, rows: int) -> Window:
-        return Window.empty(self.model.config.get_text_config().num_hidden_layers, rows, self.device)
+        layers = self.model.config.get_text_config().num_hidden_layers
+        return Window.empty(layers, rows, self.model.dtype, self.device)
 
     def _read_new(self) -> torch.Tensor:
         """Read what is new in every conversation; returns the logits after it, (B, V).
@@ -108,81 +115,73 @@ class LocalSession:
         for row, piece in enumerate(pieces):
             ids[row, width - len(piece) :] = torch.tensor(piece)
             new[row, width - len(piece) :] = True
-        some = max(1, READ_AT_ONCE // (len(pieces) * (window.valid.shape[1] + width)))
+        some = max(1, READ_AT_ONCE // (len(pieces) * (window.bias.shape[1] + width)))
         parts = zip(ids.to(self.device).split(some, dim=1), new.to(self.device).split(some, dim=1), strict=True)
         return [self._forward(window, *part) for part in parts][-1]
 
     def _forward(self, window: Window, ids: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """One pass over new columns: ids (B, T), `new` (B, T) marks real tokens. Returns last logits (B, V)."""
-        before, width = window.valid.shape[1], ids.shape[1]
-        position = window.valid.sum(1, keepdim=True) + new.cumsum(1) - 1
-        window.valid = torch.cat([window.valid, new], dim=1)
-        if window.valid.shape[1] > self.context_limit and int(window.valid.sum(1).max()) > self.context_limit:
+        """One pass over new columns of the leading rows: ids (B', T), `new` (B', T) marks real tokens.
+
+        Returns the logits after the last column, (B', V).
+        """
+        position, mask = window.extend(new)
+        if mask.shape[-1] > self.context_limit and int(window.lengths.max()) > self.context_limit:
             raise RuleshiftError(
                 f"a conversation outgrew the model's context of {self.context_limit} tokens; use fewer --turns or a "
                 "smaller --max-new-tokens"
             )
-        allowed = window.valid[:, None, None, :].expand(-1, 1, width, -1)  # (B, 1, T, L)
-        if width > 1:
-            allowed = allowed & torch.ones(width, before + width, dtype=torch.bool, device=self.device).tril(before)
-        mask = torch.zeros(allowed.shape, dtype=self.model.dtype, device=self.device)
-        mask.masked_fill_(~allowed, torch.finfo(mask.dtype).min)
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=position.clamp(min=0),
-            past_key_values=window.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1].float()
+        return self.forward(ids, position, mask, window.cache)
 
     def _decode(self, logits: torch.Tensor) -> tuple[list[list[int]], list[list[float]]]:
-        """Sample until every row has ended: tokens of each row, and their log-probs at temperature 1.
+        """Sample until every conversation has ended: tokens of each, and their log-probs at temperature 1.
 
-        Whenever half of the rows have ended, the others go on in a smaller window of their own.
+        Conversations that go on are moved to the leading rows of the window; the others are computed no more.
         """
-        count = len(logits)
-        tokens: list[list[int]] = [[] for _ in range(count)]
-        logprobs: list[list[float]] = [[] for _ in range(count)]
-        ends = torch.tensor(sorted(self.chat.end_ids), device=self.device)
-        rows = torch.arange(count, device=self.device)  # conversations of the current window
-        live = torch.ones(count, dtype=torch.bool, device=self.device)
-        outer: list[tuple[Window, torch.Tensor]] = []  # windows that were forked, with the rows of the fork
-        window = self.window
-        for step in range(self.engine.sampling.max_new_tokens):
-            token = self._draw(logits, rows, step)  # (B,)
-            logprob = torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]
-            for row, alive, t, p in zip(rows.tolist(), live.tolist(), token.tolist(), logprob.tolist(), strict=True):
-                if alive:
-                    tokens[row].append(t)
-                    logprobs[row].append(p)
-            live = live & ~torch.isin(token, ends)
+        steps, count = self.engine.sampling.max_new_tokens, len(logits)
+        tokens = torch.zeros(steps, count, dtype=torch.long, device=self.device)
+        logprobs = torch.zeros(steps, count, device=self.device)
+        draws = uniforms(self.keys, self.turns, np.arange(steps)[:, None])  # (steps, B)
+        draws_at = torch.from_numpy(draws).to(self.device)
+        live = torch.ones(count, dtype=torch.bool, device=self.device)  # of the leading rows
+        for step in range(steps):
+            rows = self.order[: len(live)]
+            token = draw(logits, draws_at[step, rows], self.engine.sampling.temperature)  # (B',)
+            tokens[step, rows] = token
+            logprobs[step, rows] = logits.log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
+            live = live & ~self.ends[token]
             left = int(live.sum())
-            if left == 0 or step == self.engine.sampling.max_new_tokens - 1:
+            if left == 0 or step == steps - 1:
                 break
-            if left <= len(live) // 2:
-                chosen = live.nonzero()[:, 0]
-                outer.append((window, chosen))
-                window, token, rows, live = window.fork(chosen), token[chosen], rows[chosen], live[chosen]
-            logits = self._forward(window, token[:, None], live[:, None])
-        for parent, chosen in reversed(outer):
-            parent.merge(window, chosen)
-            window = parent
-        return tokens, logprobs
+            if left <= (1 - DROP_SHARE) * len(live):
+                token, live = self._drop(token, live, left)
+            logits = self._forward(self.window, token[:, None], live[:, None])
+        ended = self.ends[tokens]
+        lengths = torch.where(ended.any(0), ended.int().argmax(0) + 1, steps).tolist()
+        cut = [matrix.t().tolist() for matrix in (tokens, logprobs)]
+        return tuple([row[:n] for row, n in zip(rows_of, lengths, strict=True)] for rows_of in cut)  # type: ignore
 
-    def _draw(self, logits: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
-        """The next token of every row (B,), by inverting the cumulative distribution at the row's own draw."""
-        temperature = self.engine.sampling.temperature
-        if temperature == 0:
-            return logits.argmax(dim=-1)
-        cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)  # (B, V)
-        index = rows.cpu().numpy()
-        draws = torch.from_numpy(uniforms(self.keys[index], self.turns[index], step)).to(self.device)
-        found = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None])[:, 0]
-        return found.clamp(max=logits.shape[1] - 1)
+    def _drop(self, token: torch.Tensor, live: torch.Tensor, left: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Move what has ended behind the `left` conversations that go on; returns `token` and `live` of those."""
+        holes, movers = (~live[:left]).nonzero()[:, 0], live[left:].nonzero()[:, 0] + left
+        self.window.swap(holes, movers)
+        self.order[torch.cat([holes, movers])] = self.order[torch.cat([movers, holes])]
+        token[holes] = token[movers]
+        return token[:left], live.new_ones(left)
+
+
+def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> torch.Tensor:
+    """A token of every row (B,), by inverting the cumulative distribution at the row's own draw; 0 is greedy."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    cumulative = torch.softmax(logits / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)  # (B, V)
+    found = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None])[:, 0]
+    return found.clamp_(max=logits.shape[1] - 1)
 
 
 def _context_limit(model: PreTrainedModel) -> int:
     config = model.config.get_text_config().to_dict()
     return min(config.get("sliding_window") or 10**9, config.get("max_position_embeddings") or 10**9)
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    return model.get_output_embeddings().weight.shape[0]

@@ -15,13 +15,15 @@ def stream_key(seed: int, problem_id: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def uniforms(keys: np.ndarray, turns: np.ndarray | int, token: int) -> np.ndarray:
-    """One number in (0, 1) per key (B,) for its turn, (B,) or one for all, and a token position: SplitMix64 there.
+def uniforms(keys: np.ndarray, turns: np.ndarray | int, tokens: np.ndarray | int) -> np.ndarray:
+    """A number in (0, 1) for each key, turn and token position (arrays that fit together): SplitMix64 there.
 
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014).
     """
     with np.errstate(over="ignore"):
-        counter = (np.asarray(turns, dtype=np.uint64) << np.uint64(24)) + np.uint64(token + 1)
+        counter = (
+            (np.asarray(turns, dtype=np.uint64) << np.uint64(24)) + np.asarray(tokens, dtype=np.uint64) + np.uint64(1)
+        )
         z = keys + counter * _GOLDEN
         z = (z ^ (z >> np.uint64(30))) * _MIX_1
         z = (z ^ (z >> np.uint64(27))) * _MIX_2

@@ -10,39 +10,62 @@ from ruleshift.engines.cache import GrowingCache
 
 @dataclass
 class Window:
-    """The cache of some conversations, and which of its columns are real tokens of each: `valid` (B, L)."""
+    """A conversation a row. `bias` (B, L) is what attention adds: 0 at real tokens, `hidden` at unused columns.
+
+    `lengths` (B,) counts real tokens. Two times `hidden` is still finite.
+    """
 
     cache: GrowingCache
-    valid: torch.Tensor
+    bias: torch.Tensor
+    lengths: torch.Tensor
 
     @classmethod
-    def empty(cls, layers: int, rows: int, device: torch.device) -> "Window":
-        return cls(GrowingCache(layers), torch.zeros(rows, 0, dtype=torch.bool, device=device))
+    def empty(cls, layers: int, rows: int, dtype: torch.dtype, device: torch.device) -> "Window":
+        bias = torch.zeros(rows, 0, dtype=dtype, device=device)
+        return cls(GrowingCache(layers), bias, torch.zeros(rows, dtype=torch.long, device=device))
+
+    @property
+    def hidden(self) -> float:
+        return torch.finfo(self.bias.dtype).min / 2
+
+    def extend(self, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add columns for the leading rows; `new` (B', T) marks real tokens.
+
+        Returns their positions (B', T), and a mask (B', 1, T, L) for attention from the new columns to all.
+        """
+        rows, count = new.shape
+        position = (self.lengths[:rows, None] + new.cumsum(1) - 1).clamp_(min=0)
+        self.lengths[:rows] += new.sum(1)
+        columns = self.bias.new_full((len(self.bias), count), self.hidden)
+        columns[:rows].masked_fill_(new, 0)
+        self.bias = torch.cat([self.bias, columns], dim=1)
+        mask = self.bias[:rows, None, None, :]
+        if count > 1:
+            width = self.bias.shape[1]
+            mask = mask + self.bias.new_full((count, width), self.hidden).triu(width - count + 1)
+        return position, mask
 
     def keep(self, rows: torch.Tensor) -> None:
         """Keep these rows only, and squeeze out columns that none of them uses."""
-        valid = self.valid[rows]
-        columns = valid.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(valid.sum(1).max())]
+        self.lengths, bias = self.lengths[rows], self.bias[rows]
+        columns = bias.argsort(dim=1, descending=True, stable=True)[:, : int(self.lengths.max())]
         self.cache.select(rows, columns)
-        self.valid = valid.gather(1, columns)
+        self.bias = bias.gather(1, columns)
 
-    def fork(self, rows: torch.Tensor) -> "Window":
-        return Window(self.cache.fork(rows), self.valid[rows])
-
-    def merge(self, part: "Window", rows: torch.Tensor) -> None:
-        """Take over what a fork of these rows has read since."""
-        first = self.valid.shape[1]
-        gained = part.valid[:, first:]
-        new = torch.zeros(len(self.valid), gained.shape[1], dtype=torch.bool, device=gained.device)
-        new[rows] = gained
-        self.cache.merge(part.cache, rows)
-        self.valid = torch.cat([self.valid, new], dim=1)
+    def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
+        """Rows `some` and `others` change places."""
+        before, after = torch.cat([some, others]), torch.cat([others, some])
+        self.bias[before], self.lengths[before] = self.bias[after], self.lengths[after]
+        self.cache.swap(some, others)
 
     def join(self, other: "Window") -> None:
         """Add the conversations of `other` after the own ones."""
-        if not len(self.valid):
-            self.cache, self.valid = other.cache, other.valid
+        if not len(self.bias):
+            self.cache, self.bias, self.lengths = other.cache, other.bias, other.lengths
             return
-        width = max(self.valid.shape[1], other.valid.shape[1])
+        width = max(self.bias.shape[1], other.bias.shape[1])
         self.cache.join(other.cache)
-        self.valid = torch.cat([pad(part.valid, (0, width - part.valid.shape[1])) for part in (self, other)])
+        self.bias = torch.cat(
+            [pad(part.bias, (0, width - part.bias.shape[1]), value=self.hidden) for part in (self, other)]
+        )
+        self.lengths = torch.cat([self.lengths, other.lengths])

@@ -1,4 +1,4 @@
-"""A picture of a route on its map, as SVG. `walkmap` draws the same for the terminal."""
+"""A picture of a route on its map, as SVG. `walkmap` draws it for the terminal."""
 
 import math
 from collections import defaultdict
@@ -12,14 +12,15 @@ from ruleshift.report.palette import FAMILY_COLOURS, FONT, GRID, INK, OTHER_COLO
 from ruleshift.tasks.virl.rail import RailPoint
 from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph
-from ruleshift.tasks.virl.world.lines import between, nearest
-from ruleshift.tasks.virl.world.plane import flat
+from ruleshift.tasks.virl.world.lines import between, nearest, onto
+from ruleshift.tasks.virl.world.plane import flat, walked
 from ruleshift.tasks.virl.world.snap import clean
 
 ROUTE, START, GOAL = FAMILY_COLOURS["rl"], OTHER_COLOURS[0], FAMILY_COLOURS["sft"]
 WIDTH = 900.0  # pixels, as all sizes below but where they are metres
 HEAD, LINE, FOOT = 64.0, 24.0, 14.0  # of the title, of a line of the legend, below the legend
 STREET_TEXT, PLACE_TEXT = 12.5, 11.5
+LETTERS = 100  # of a line of text
 DOT, DISC = 3.5, 11.0  # radius of a place, of a marker
 MARGIN, LEAST = 60.0, 240.0  # metres shown around the route, metres shown across
 AGAIN = 300.0  # pixels to where the name of a street is written again
@@ -73,18 +74,17 @@ class _Picture:
         self.graph, self.route = graph, route
         self.stops = [flat(stop.at, graph.origin) for stop in route.milestones]
         self.start = flat(route.start, graph.origin)
-        self.way = [flat(at, graph.origin) for at in route.polyline] or [self.start, *self.stops]
+        self.way = walked(route, graph.origin)
         self.view = _view_of([self.start, *self.way, *self.stops])
         self.named = self._find_named()
         self.bottom = HEAD + self.view.height
+        self.streets = [street for street in range(len(graph.streets)) if self._is_shown(graph.line(street))]
         self.height = self.bottom + LINE * (route.legs + 1) + FOOT
         size = {"width": f"{WIDTH:g}", "height": f"{self.height:g}", "viewBox": f"0 0 {WIDTH:g} {self.height:g}"}
         self.svg = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size, "font-family": FONT})
         _add(self.svg, "rect", width="100%", height="100%", fill="white")
-        clip = _add(_add(self.svg, "defs"), "clipPath", id="section")
         section = {"x": "0", "y": f"{HEAD:g}", "width": f"{WIDTH:g}", "height": f"{self.view.height:g}"}
-        _add(clip, "rect", **section)
-        self.map = _add(self.svg, "g", clip_path="url(#section)")
+        self.map = _add(self.svg, "svg", **section, viewBox=" ".join(section.values()))  # cuts off what is outside
         _add(self.map, "rect", fill=GRID, **section)
         self.room = Room(4, HEAD + 4, WIDTH - 4, self.bottom - 4)
 
@@ -92,7 +92,7 @@ class _Picture:
         wide = min(26.0, max(7.0, 11 * self.view.scale))
         streets = _add(self.map, "g", fill="none", stroke="white", stroke_width=wide)
         streets.attrib |= {"stroke-linecap": "round", "stroke-linejoin": "round"}
-        for street in range(len(self.graph.streets)):
+        for street in self.streets:
             _add(streets, "polyline", points=self._pixels(self.graph.line(street)))
 
     def draw_way(self, rail: Sequence[RailPoint]) -> None:
@@ -100,8 +100,7 @@ class _Picture:
         line = _add(self.map, "polyline", points=self._pixels(self.way), fill="none", stroke=ROUTE, stroke_width=6)
         line.attrib |= {"stroke-linecap": "round", "stroke-linejoin": "round"}
         for point in rail:
-            _, step, share = nearest(flat(point.at, self.graph.origin), self.way)
-            x, y = self.view(between(self.way[step], self.way[step + 1], share))
+            x, y = self.view(onto(flat(point.at, self.graph.origin), self.way))
             _add(self.map, "circle", cx=x, cy=y, r=2.2, fill="white", stroke=ROUTE)
         for a, b in pairwise(map(self.view, self.way)):
             self.room.take(_box_between(a, b, 6))
@@ -122,27 +121,29 @@ class _Picture:
             boxes = _boxes_around(dot.x, dot.y, text_width(name, size) * (1.07 if named else 1), size)
             box = self.room.first_free(boxes) if named or self.room.is_free(dot) else None
             if box or named:
+                box = box or boxes[0]
                 self.room.take(dot)
+                self.room.take(box)
                 _add(self.map, "circle", cx=dot.x, cy=dot.y, r=DOT, fill=GOAL if named else SOFT_INK)
-                _label(self.map, box or boxes[0], name, size, INK if named else SOFT_INK, weight)
+                _label(self.map, box, name, size, INK if named else SOFT_INK, weight)
 
     def draw_street_names(self) -> None:
         """Every street's name, near a leg of the route if it can be, and not twice side by side."""
         middles = [between(a, b, 0.5) for a, b in pairwise(map(self.view, [self.start, *self.stops]))]
         written: dict[str, list[XY]] = defaultdict(list)
-        for name, boxes in street_boxes(self.graph, self.view, STREET_TEXT, middles):
+        for name, boxes in street_boxes(self.graph, self.streets, self.view, STREET_TEXT, middles):
             fresh = (box for box in boxes if all(math.dist((box.x, box.y), at) > AGAIN for at in written[name]))
             box = self.room.first_free(fresh)
             if box:
                 written[name].append((box.x, box.y))
-                _label(self.map, box, clean(name), STREET_TEXT, SOFT_INK).set("font-style", "italic")
+                _label(self.map, box, name, STREET_TEXT, SOFT_INK).set("font-style", "italic")
 
     def draw_frame(self, credit: str) -> None:
         """The title, the scale, the arrow to the north, and whose map it is."""
         total = sum(stop.distance for stop in self.route.milestones)
-        _text(self.svg, 16, 28, f"To {clean(self.route.destination)}", 19, INK, weight="600")
+        _text(self.svg, 16, 28, f"To {self.route.destination}", 19, INK, weight="600")
         legs = "1 leg" if self.route.legs == 1 else f"{self.route.legs} legs"
-        _text(self.svg, 16, 50, f"{clean(self.route.city)} · {legs}, {total:.0f} m", 13, SOFT_INK)
+        _text(self.svg, 16, 50, f"{self.route.city} · {legs}, {total:.0f} m", 13, SOFT_INK)
         if credit:
             _text(self.svg, WIDTH - 16, 50, credit, 11, SOFT_INK, anchor="end")
         metres = max(
@@ -159,9 +160,9 @@ class _Picture:
 
     def draw_legend(self) -> None:
         """What is seen at the start, at every intersection and at the destination, below the map."""
-        lines = [f"start on {clean(self.route.start_name)}"]
+        lines = [f"start on {self.route.start_name}"]
         for stop in self.route.milestones:
-            seen = "intersection" if stop.sight is None else clean(str(stop.sight))
+            seen = "intersection" if stop.sight is None else str(stop.sight)
             lines.append(f"after {stop.distance:.0f} m: {seen}")
         for number, line in enumerate(lines):
             y = self.bottom + LINE * (number + 0.75)
@@ -187,6 +188,7 @@ class _Picture:
         """The way the walker faces at the start, as a point on its disc."""
         if self.route.initial_heading is not None:
             x, y = self.view(self.start)
+            self.room.take(Box(x, y, 40, 40))
             turn = f"translate({x:g} {y:g}) rotate({self.route.initial_heading:g})"
             _add(self.map, "path", d="M0 -25l11 18h-22z", transform=turn, fill=START, stroke="white")
 
@@ -207,6 +209,11 @@ class _Picture:
                 found.append(near)
         return found
 
+    def _is_shown(self, line: Sequence[XY]) -> bool:
+        """Whether the section may show a part of a line."""
+        xs, ys = zip(*map(self.view, line), strict=True)
+        return min(xs) <= WIDTH and max(xs) >= 0 and min(ys) <= self.bottom and max(ys) >= HEAD
+
     def _pixels(self, line: Sequence[XY]) -> str:
         return " ".join(f"{x:g},{y:g}" for x, y in map(self.view, line))
 
@@ -223,9 +230,9 @@ def _written(value: object) -> str:
 def _text(
     parent: Element, x: float, y: float, text: str, size: float, colour: str, anchor: str = "start", weight: str = "400"
 ) -> Element:
-    """One line of text with its baseline at y. ElementTree escapes it."""
+    """One line of text, whatever it holds, with its baseline at y. ElementTree escapes it."""
     element = _add(parent, "text", x=x, y=y, fill=colour, font_size=size, font_weight=weight, text_anchor=anchor)
-    element.text = text
+    element.text = clean(text, LETTERS)
     return element
 
 
@@ -242,10 +249,12 @@ def _label(parent: Element, box: Box, text: str, size: float, colour: str, weigh
 def _boxes_around(x: float, y: float, width: float, size: float) -> list[Box]:
     """Where the name of a place could stand: right, left, above, below, then askew and further away."""
     boxes = []
-    for gap in (DOT + 3, DOT + 9, DOT + 16):
+    for gap in (DOT + 3, DOT + 9, DOT + 16, DOT + 26):
         side, above = gap + width / 2, gap + size / 2
         boxes += [Box(x + side, y, width, size, anchor="start"), Box(x - side, y, width, size, anchor="end")]
-        boxes += [Box(x + lean * width, y + up * above, width, size) for lean in (0, 0.3, -0.3) for up in (-1, 1)]
+        boxes += [
+            Box(x + lean * width, y + up * above, width, size) for lean in (0, 0.3, -0.3, 0.5, -0.5) for up in (-1, 1)
+        ]
     return boxes
 
 

@@ -87,15 +87,16 @@ def _letter_width(letter: str) -> float:
 
 
 def street_boxes(
-    graph: StreetGraph, pixel: Callable[[XY], XY], size: float, focus: Sequence[XY]
+    graph: StreetGraph, streets: Iterable[int], pixel: Callable[[XY], XY], size: float, focus: Sequence[XY]
 ) -> Iterator[tuple[str, list[Box]]]:
-    """For every street, piece by piece as far as it goes on, its name and the boxes where that could be written.
+    """For these streets, joined as far as they go on, their names and the boxes where those could be written.
 
     A name is written where its street is straight: near one of the pixels `focus`, on the street or just beside it.
     """
     at: dict[Node, XY] = {}
     ways = defaultdict(list)
-    for index, street in enumerate(graph.streets):
+    for index in streets:
+        street = graph.streets[index]
         nodes = (street.a, *((index, bend) for bend in range(len(street.bends))), street.b)
         at |= zip(nodes, map(pixel, graph.line(index)), strict=True)
         ways[street.name].append(Way(street.name, nodes))

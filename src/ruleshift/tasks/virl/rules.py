@@ -100,7 +100,8 @@ class Split:
 
     `spaces` are pairs of an absolute and a relative space, one of which is drawn for each route (None: drawn from
     POOL). `told`: whether the instruction names turns in both spaces or only in the one that is not listed. `size` is
-    the number of routes, after which they repeat (None: no end).
+    the number of routes, after which they repeat (None: no end). `heldout`: whether routes go ways that no training
+    route goes (True), only others (False), or any (None).
     """
 
     description: str
@@ -111,6 +112,7 @@ class Split:
     cities: tuple[str, ...] = field(default=(TRAIN_CITY,), repr=False)
     legs: tuple[int, int] = (3, 4)
     size: int | None = None
+    heldout: bool | None = True
 
     def rule(self, rng: random.Random) -> Rule:
         """The rule of one route."""
@@ -121,7 +123,7 @@ class Split:
 
 _SHIFT: tuple[Kind, ...] = ("relative",)
 SPLITS: dict[str, Split] = {
-    "train": Split("training routes: absolute directions, New York", size=1_000),
+    "train": Split("training routes: absolute directions, New York", size=1_000, heldout=False),
     "id-val": Split("validation routes of the training rule"),
     "id": Split("test routes of the training rule: absolute directions, training city"),
     "rule-ood": Split("relative directions: left, right, slightly left, slightly right", _SHIFT),
@@ -153,5 +155,6 @@ SPLITS: dict[str, Split] = {
         ("absolute", "relative"),
         spaces=None,
         cities=PRETRAINING_CITIES,
+        heldout=None,
     ),
 }

@@ -12,6 +12,7 @@ from ruleshift.tasks.virl.prompt import Itinerary
 from ruleshift.tasks.virl.rail import RailPoint, build_rail
 from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import SPLITS, Split
+from ruleshift.tasks.virl.world.routes import procedural_route
 
 DROP_RATE = 0.5  # of the points between the ends of a leg
 
@@ -118,7 +119,8 @@ class Virl:
         official code, whose last try never counts (so that its budget of 2 is one of 3 here).
     End: the destination is reached, or the budget of a position (2 tries by default) is spent; with `go_on`, the
         walker is led to the next point instead.
-    Splits: `ruleshift.tasks.virl.rules.SPLITS`.
+    Splits: `ruleshift.tasks.virl.rules.SPLITS`. Where `routes` are given (official data, a real map), every split takes
+        its routes from them, in turn, under its own rule.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
     Versions: 1.0 first release.
@@ -128,6 +130,7 @@ class Virl:
     version: str = "1.0"
     compat: str = "fixed"
     go_on: bool = False
+    routes: tuple[Route, ...] = field(default=(), repr=False)
     metric: str = "step_accuracy"
 
     @property
@@ -140,12 +143,8 @@ class Virl:
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlProblem:
         if split not in SPLITS:
             raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
-        spec = SPLITS[split]
-        name = f"{self.id}/{split}/{seed}/{index}"
-        return self.problem_on(_route(spec, split, seed, index), spec, name, style)
-
-    def problem_on(self, route: Route, spec: Split, name: str, style: Style = "full") -> VirlProblem:
-        """A problem on a route of any source (official data, a real map), under the rule of a split."""
+        spec, name = SPLITS[split], f"{self.id}/{split}/{seed}/{index}"
+        route = self.routes[index % len(self.routes)] if self.routes else _route(spec, split, seed, index)
         points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", name).getrandbits(32)))
         itinerary = Itinerary(spec.rule(stream("virl-rule", name)), points, spec.told, self.compat)
         return VirlProblem(name, route, itinerary, style, self.go_on)
@@ -153,9 +152,7 @@ class Virl:
 
 def _route(spec: Split, split: str, seed: int, index: int) -> Route:
     """The route at `index` of a split: cities take turns."""
-    from ruleshift.tasks.virl.world.routes import procedural_route
-
     if spec.size is not None:
         seed, index = 0, index % spec.size
     city = spec.cities[index % len(spec.cities)]
-    return procedural_route(city, f"{split}/{seed}", index // len(spec.cities), spec.legs)
+    return procedural_route(city, f"{split}/{seed}", index // len(spec.cities), spec.legs, spec.heldout)

@@ -7,10 +7,12 @@ from itertools import pairwise
 
 from ruleshift.tasks.virl.world.graph import XY
 from ruleshift.tasks.virl.world.lines import between, direction, foot, marks, point_at
+from ruleshift.tasks.virl.world.near import Near
 from ruleshift.tasks.virl.world.ways import Node, Way, cut, joined, meeting
 
 APART = 30.0  # metres between two carriageways, at most
-PARALLEL = math.cos(math.radians(30))  # of the angle between them, at least
+PARALLEL = math.cos(math.radians(30))  # of the angle between their directions, at least
+ASKEW = math.cos(math.radians(60))  # of the angle between them and the way across, at most
 
 
 def laddered(ways: Sequence[Way], at: dict[Node, XY]) -> list[Way]:
@@ -38,16 +40,17 @@ def laddered(ways: Sequence[Way], at: dict[Node, XY]) -> list[Way]:
 
 def _opposite(ways: Sequence[Way], at: Mapping[Node, XY]) -> Iterator[tuple[Node, int, int, float]]:
     """Per corner, where a street that ends there also runs beside it: way, step along it, share of that step."""
-    named: dict[str, list[int]] = defaultdict(list)
+    near = Near(APART)
     for index, way in enumerate(ways):
-        named[way.name].append(index)
+        near.add(index, [at[node] for node in way.nodes])
     for corner, here in meeting(ways).items():
-        for name in dict.fromkeys(ways[index].name for index in here):
-            headings = [_heading(ways[index], corner, at) for index in here if ways[index].name == name]
-            for index in named[name]:
-                near = None if index in here else _nearest(at[corner], headings, ways[index], at)
-                if near is not None:
-                    yield corner, index, *near
+        for index in near.of(at[corner]):
+            same = [other for other in here if ways[other].name == ways[index].name]
+            if same and index not in here:
+                headings = [_heading(ways[other], corner, at) for other in same]
+                found = _nearest(at[corner], headings, ways[index], at)
+                if found is not None:
+                    yield corner, index, *found
 
 
 def _heading(way: Way, corner: Node, at: Mapping[Node, XY]) -> XY:
@@ -60,12 +63,19 @@ def _nearest(here: XY, directions: Sequence[XY], way: Way, at: Mapping[Node, XY]
     best = None
     for step, (first, second) in enumerate(pairwise(way.nodes)):
         a, b = at[first], at[second]
-        share = foot(here, a, b)
-        ahead = direction(a, b)
-        if 0 < share < 1 and any(abs(ahead[0] * x + ahead[1] * y) >= PARALLEL for x, y in directions):
-            found = math.dist(here, between(a, b, share)), step, share
+        share = min(1.0, max(0.0, foot(here, a, b)))
+        opposite = between(a, b, share)
+        ahead, across = direction(a, b), direction(here, opposite)
+        is_beside = abs(_product(ahead, across)) <= ASKEW  # and not before or behind
+        if is_beside and any(abs(_product(ahead, other)) >= PARALLEL for other in directions):
+            found = math.dist(here, opposite), step, share
             best = found if best is None else min(best, found)
     return None if best is None or best[0] > APART else best[1:]
+
+
+def _product(one: XY, other: XY) -> float:
+    """The cosine of the angle between two directions."""
+    return one[0] * other[0] + one[1] * other[1]
 
 
 def without_twins(ways: Sequence[Way], at: dict[Node, XY]) -> list[Way]:

@@ -3,27 +3,13 @@
 import math
 from collections.abc import Sequence
 
-XY = tuple[float, float]
-
-
-def toward(start: XY, end: XY, metres: float) -> XY:
-    """The point `metres` away from `start` in the direction of `end`."""
-    share = metres / math.dist(start, end)
-    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
+from ruleshift.tasks.virl.world.graph import XY
 
 
 def turned(at: XY, degrees: float) -> XY:
     """The point turned clockwise around (0, 0)."""
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     return at[0] * cosine + at[1] * sine, at[1] * cosine - at[0] * sine
-
-
-def gap(at: XY, start: XY, end: XY) -> float:
-    """Metres from a point to the nearest point of a segment."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    share = ((at[0] - start[0]) * dx + (at[1] - start[1]) * dy) / (dx * dx + dy * dy)
-    share = min(1.0, max(0.0, share))
-    return math.hypot(at[0] - start[0] - share * dx, at[1] - start[1] - share * dy)
 
 
 def crossing(a: XY, b: XY, c: XY, d: XY) -> float | None:
@@ -47,8 +33,3 @@ def inside(at: XY, polygon: Sequence[XY]) -> bool:
         if (ay > y) != (by > y) and x < ax + (y - ay) / (by - ay) * (bx - ax):
             odd = not odd
     return odd
-
-
-def angle_between(first: float, second: float) -> float:
-    """Degrees between two headings, in [0, 180]."""
-    return abs((first - second + 180) % 360 - 180)

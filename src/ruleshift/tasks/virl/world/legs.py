@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 from ruleshift.tasks.virl.compass import wrap
 from ruleshift.tasks.virl.route import SIDES
-from ruleshift.tasks.virl.world.geometry import XY, toward
-from ruleshift.tasks.virl.world.graph import Place, StreetGraph, heading
+from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph, heading
+from ruleshift.tasks.virl.world.lines import marks, point_at
+from ruleshift.tasks.virl.world.near import Near
 
 SECTOR = 45.0  # degrees of a compass word, and of a side
 
@@ -74,17 +74,11 @@ class Stretch:
 
     def cut(self, metres: float) -> tuple[XY, ...]:
         """The first so many metres."""
-        points = [self.points[0]]
-        for here, there in pairwise(self.points):
-            step = math.dist(here, there)
-            if step >= metres:
-                return (*points, toward(here, there, metres))
-            points.append(there)
-            metres -= step
-        return tuple(points)
+        passed = [point for point, mark in zip(self.points, marks(self.points), strict=True) if mark < metres]
+        return (*passed, point_at(self.points, metres)[0])
 
 
-class Legs:
+class LegTable:
     """All legs on one map within some limits."""
 
     def __init__(self, graph: StreetGraph, limits: Limits) -> None:
@@ -217,16 +211,13 @@ class Legs:
 
     @cached_property
     def _near(self) -> dict[int, list[Place]]:
-        """The landmarks of each crossing, looked for in the square cells around it."""
-        reach = self.limits.landmark
-        cells: dict[tuple[int, int], list[Place]] = {}
-        for place in self.graph.places:
-            cells.setdefault((math.floor(place.at[0] / reach), math.floor(place.at[1] / reach)), []).append(place)
+        """The landmarks of each crossing."""
+        reach, places = self.limits.landmark, self.graph.places
+        near = Near(reach)
+        for number, place in enumerate(places):
+            near.add(number, (place.at, place.at))
         found = {}
         for crossing in self.crossings:
             at = self.graph.nodes[crossing]
-            x, y = math.floor(at[0] / reach), math.floor(at[1] / reach)
-            around = [(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-            nearby = [place for cell in around for place in cells.get(cell, ())]
-            found[crossing] = [place for place in nearby if math.dist(place.at, at) <= reach]
+            found[crossing] = [places[n] for n in near.of(at) if math.dist(places[n].at, at) <= reach]
         return found

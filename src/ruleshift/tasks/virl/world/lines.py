@@ -26,12 +26,18 @@ def foot(at: XY, a: XY, b: XY) -> float:
 
 
 def nearest(at: XY, line: Sequence[XY]) -> tuple[float, int, float]:
-    """The point of a line that is nearest to `at`: metres away, step of the line, share of that step."""
+    """Where on a line the point nearest to `at` is: metres away, step of the line, share of that step."""
     found = []
     for step, (a, b) in enumerate(pairwise(line)):
         share = min(1.0, max(0.0, foot(at, a, b)))
         found.append((math.dist(at, between(a, b, share)), step, share))
     return min(found)
+
+
+def onto(at: XY, line: Sequence[XY]) -> XY:
+    """The point of a line that is nearest to `at`."""
+    _, step, share = nearest(at, line)
+    return between(line[step], line[step + 1], share)
 
 
 def marks(line: Sequence[XY]) -> list[float]:

@@ -4,12 +4,14 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from ruleshift.tasks.virl.world.geometry import XY, gap, inside, toward
-from ruleshift.tasks.virl.world.graph import Place, Side, StreetGraph, heading
+from ruleshift.tasks.virl.world.geometry import inside
+from ruleshift.tasks.virl.world.graph import XY, Place, Side, StreetGraph, heading
+from ruleshift.tasks.virl.world.lines import between, nearest, rounded
 from ruleshift.tasks.virl.world.names import FIRST, KINDS
+from ruleshift.tasks.virl.world.near import Near
 from ruleshift.tasks.virl.world.styles import Style
 
-CELL = 40  # metres
+WIDEST = 10.0  # metres from the middle of a street to its houses, at most
 CORNER = 17.5  # metres from a street corner to its places, at most
 SPACING = 8.0  # metres between two entrances, at least
 TRIES = 4
@@ -39,11 +41,10 @@ class _Facades:
     def __init__(self, bare: StreetGraph, parks: Sequence[Sequence[XY]], style: Style, rng: random.Random) -> None:
         self.bare, self.parks, self.rng = bare, parks, rng
         self.widths = [round(rng.uniform(*style.facade), 1) for _ in bare.streets]
-        self.streets: dict[tuple[int, int], list[int]] = {}
+        self.streets, self.others = Near(WIDEST), Near(SPACING)
         for street in range(len(bare.streets)):
-            for cell in _cells(*bare.line(street)):
-                self.streets.setdefault(cell, []).append(street)
-        self.entrances: dict[tuple[int, int], list[XY]] = {}
+            self.streets.add(street, bare.line(street))
+        self.entrances: list[XY] = []
 
     def at_corner(self, node: int, chance: float) -> Iterator[Spot]:
         """At most one place between every two neighbouring streets of a corner, `chance` that there is one."""
@@ -59,7 +60,7 @@ class _Facades:
                 side = self._either_side()  # seen by who leaves the corner
                 street = left if side == "right" else right
                 spot = self._spot(street, node, self.rng.uniform(nearest, CORNER), side)
-                if math.dist(spot[0], here) <= CORNER and self._take(spot):
+                if math.dist(spot[0], here) <= CORNER and not self._in_park(spot[0]) and self._take(spot):
                     yield spot
                     break
 
@@ -74,7 +75,7 @@ class _Facades:
 
     def gate(self, park: Sequence[XY]) -> Spot | None:
         """The entrance of a park, where a street runs along it."""
-        near = sorted({street for corner in park for cell in _cells(corner) for street in self.streets.get(cell, ())})
+        near = sorted({street for corner in park for street in self.streets.of(corner)})
         for _ in range(TRIES * len(near)):
             street = self.rng.choice(near)
             side, metres = self._either_side(), self.rng.uniform(0.2, 0.8) * self.bare.length(street)
@@ -97,28 +98,23 @@ class _Facades:
         along = metres
         if self.bare.streets[street].b == node:
             along, side = length - metres, "left" if side == "right" else "right"
-        x, y = toward(start, end, along)
+        x, y = between(start, end, along / length)
         out = self.widths[street] / length * (1 if side == "right" else -1)
-        return (round(x + out * (by - ay), 2), round(y - out * (bx - ax), 2)), street, round(along, 2), side
+        return rounded((x + out * (by - ay), y - out * (bx - ax))), street, round(along, 2), side
 
     def _take(self, spot: Spot) -> bool:
         """Keep the spot for a place, unless it lies on a street or next to another place."""
-        at, street, *_ = spot
-        (home,) = _cells(at)
-        around = [(home[0] + i, home[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-        for other in {other for cell in around for other in self.streets.get(cell, ())} - {street}:
-            if gap(at, *self.bare.line(other)) < self.widths[other]:
-                return False
-        if any(math.dist(at, other) < SPACING for cell in around for other in self.entrances.get(cell, ())):
+        at, home, *_ = spot
+        on_street = any(
+            nearest(at, self.bare.line(street))[0] < self.widths[street]
+            for street in self.streets.of(at)
+            if street != home
+        )
+        if on_street or any(math.dist(at, self.entrances[other]) < SPACING for other in self.others.of(at)):
             return False
-        self.entrances.setdefault(home, []).append(at)
+        self.others.add(len(self.entrances), (at, at))
+        self.entrances.append(at)
         return True
 
     def _in_park(self, at: XY) -> bool:
         return any(inside(at, park) for park in self.parks)
-
-
-def _cells(*points: XY) -> Iterator[tuple[int, int]]:
-    """The cells of the box around some points."""
-    xs, ys = ([math.floor(point[axis] / CELL) for point in points] for axis in (0, 1))
-    return ((x, y) for x in range(min(xs), max(xs) + 1) for y in range(min(ys), max(ys) + 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.tasks.virl.route import Geocode
+from ruleshift.tasks.virl.route import Geocode, Route
 from ruleshift.tasks.virl.world.graph import METRES_PER_DEGREE, XY, StreetGraph
 
 WIDEST = 100_000.0  # metres: a plane is not good for more
@@ -24,6 +24,11 @@ def flat(at: Geocode, origin: Geocode) -> XY:
     """Metres east and north of the origin."""
     east = METRES_PER_DEGREE * math.cos(math.radians(origin[0]))
     return (at[1] - origin[1]) * east, (at[0] - origin[0]) * METRES_PER_DEGREE
+
+
+def walked(route: Route, origin: Geocode) -> list[XY]:
+    """The points of a route's way; without a polyline, those where its legs end."""
+    return [flat(at, origin) for at in route.polyline or (route.start, *(stop.at for stop in route.milestones))]
 
 
 def checked(graph: StreetGraph, file: str | Path) -> StreetGraph:

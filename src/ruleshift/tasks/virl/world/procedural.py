@@ -7,14 +7,15 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ruleshift.tasks.streams import stream
-from ruleshift.tasks.virl.world.geometry import XY, turned
-from ruleshift.tasks.virl.world.graph import Street, StreetGraph
+from ruleshift.tasks.virl.world.geometry import turned
+from ruleshift.tasks.virl.world.graph import XY, Street, StreetGraph
 from ruleshift.tasks.virl.world.names import STREET_KINDS, STREETS
 from ruleshift.tasks.virl.world.places import furnish
 from ruleshift.tasks.virl.world.plan import Plan
 from ruleshift.tasks.virl.world.styles import Style, style_of
 
-Lattice = dict[tuple[int, int], int]  # (column, row) -> corner
+Cell = tuple[int, int]  # column, row: a corner of the grid, or the block that has this corner south-west of it
+Lattice = dict[Cell, int]  # the corners in the plan
 
 
 @lru_cache(maxsize=64)
@@ -77,44 +78,39 @@ def _bending(style: Style, width: float, height: float, rng: random.Random) -> C
     return bend
 
 
-def _lay_parks(plan: Plan, lattice: Lattice, style: Style, rng: random.Random) -> set[frozenset[int]]:
-    """Parks of one to four blocks, no two on the same block; answers the pieces of street that they swallow."""
+def _lay_parks(plan: Plan, lattice: Lattice, style: Style, rng: random.Random) -> dict[Cell, int]:
+    """Parks of one to four blocks; answers which park each of their blocks belongs to."""
     blocks = (style.columns - 1) * (style.rows - 1)
-    taken: set[tuple[int, int]] = set()
-    swallowed = set()
+    park_of: dict[Cell, int] = {}
     for _ in range(round(style.parks * blocks)):
         wide, high = rng.randint(1, 2), rng.randint(1, 2)
         left, low = rng.randrange(style.columns - wide), rng.randrange(style.rows - high)
-        ground = {(left + i, low + j) for i in range(wide) for j in range(high)}
-        if ground & taken:
-            continue
-        taken |= ground
-        around = [(left + i, low) for i in range(wide)] + [(left + wide, low + j) for j in range(high)]
-        around += [(left + i, low + high) for i in range(wide, 0, -1)] + [(left, low + j) for j in range(high, 0, -1)]
-        plan.parks.append([plan.points[lattice[corner]] for corner in around])
-        for i in range(1, wide):
-            swallowed |= {frozenset((lattice[left + i, low + j], lattice[left + i, low + j + 1])) for j in range(high)}
-        for j in range(1, high):
-            swallowed |= {frozenset((lattice[left + i, low + j], lattice[left + i + 1, low + j])) for i in range(wide)}
-    return swallowed
+        ground = [(left + i, low + j) for i in range(wide) for j in range(high)]
+        if park_of.keys().isdisjoint(ground):
+            park_of |= dict.fromkeys(ground, len(plan.parks))
+            around = [(left + i, low) for i in range(wide)] + [(left + wide, low + j) for j in range(high)]
+            around += [(left + wide - i, low + high) for i in range(wide)] + [
+                (left, low + high - j) for j in range(high)
+            ]
+            plan.parks.append([plan.points[lattice[corner]] for corner in around])
+    return park_of
 
 
-def _draw_grid(plan: Plan, lattice: Lattice, swallowed: set[frozenset[int]]) -> None:
+def _draw_grid(plan: Plan, lattice: Lattice, park_of: dict[Cell, int]) -> None:
+    """All rows and columns, but for the pieces between two blocks of one park."""
     for (column, row), corner in lattice.items():
-        for label, place in ((f"row {row}", (column + 1, row)), (f"column {column}", (column, row + 1))):
-            there = lattice.get(place)
-            if there is not None and frozenset((corner, there)) not in swallowed:
-                plan.connect(corner, there, label)
+        block, below, before = (column, row), (column, row - 1), (column - 1, row)
+        ways = ((f"row {row}", (column + 1, row), below), (f"column {column}", (column, row + 1), before))
+        for label, end, beside in ways:
+            in_park = block in park_of and park_of[block] == park_of.get(beside)
+            if end in lattice and not in_park:
+                plan.connect(corner, lattice[end], label)
 
 
-def _draw_diagonal(
-    plan: Plan, lattice: Lattice, style: Style, step: tuple[int, int], label: str, rng: random.Random
-) -> None:
+def _draw_diagonal(plan: Plan, lattice: Lattice, style: Style, step: Cell, label: str, rng: random.Random) -> None:
     """Through a corner in the inner half of the city, in steps of so many columns and rows, from edge to edge."""
-    here = (
-        rng.randint(style.columns // 4, style.columns * 3 // 4),
-        rng.randint(style.rows // 4, style.rows * 3 // 4),
-    )
+    column, row = (rng.randint(count // 4, count * 3 // 4) for count in (style.columns, style.rows))
+    here = (column, row)
     while (here[0] - step[0], here[1] - step[1]) in lattice:
         here = here[0] - step[0], here[1] - step[1]
     while (there := (here[0] + step[0], here[1] + step[1])) in lattice:
@@ -132,6 +128,7 @@ def _draw_dead_ends(plan: Plan, style: Style, rng: random.Random) -> None:
 
 def _finish(plan: Plan, rng: random.Random) -> tuple[tuple[XY, ...], tuple[Street, ...]]:
     """What hangs together with most of the city, with indices from 0 and names for the labels."""
+    plan.straighten()
     kept = _largest_component(plan)
     index = {corner: position for position, corner in enumerate(kept)}
     pieces = sorted((piece, label) for piece, label in plan.pieces.items() if piece[0] in index)

@@ -13,9 +13,8 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.compass import wrap
 from ruleshift.tasks.virl.route import Geocode, Milestone, Route, Sight
-from ruleshift.tasks.virl.world.geometry import XY
-from ruleshift.tasks.virl.world.graph import Place, StreetGraph
-from ruleshift.tasks.virl.world.legs import Leg, Legs, Limits
+from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph
+from ruleshift.tasks.virl.world.legs import Leg, LegTable, Limits
 from ruleshift.tasks.virl.world.procedural import procedural
 
 ATTEMPTS, FROM_ONE_START = 400, 40  # to find a way; after some of them, from other starts
@@ -32,7 +31,7 @@ class RouteBuilder:
     """
 
     def __init__(self, graph: StreetGraph, limits: Limits = DEFAULT) -> None:
-        self.graph, self.limits, self.legs = graph, limits, Legs(graph, limits)
+        self.graph, self.limits, self.table = graph, limits, LegTable(graph, limits)
         self._orders: dict[int | str, list[tuple[int, int]]] = {}
 
     def route(self, seed: int | str, index: int, legs: tuple[int, int] = (2, 4), heldout: bool | None = None) -> Route:
@@ -79,19 +78,19 @@ class RouteBuilder:
     def _starts(self, seed: int | str) -> list[tuple[int, int]]:
         """All starts in an order that the seed gives."""
         if seed not in self._orders:
-            starts = list(self.legs.starts)
+            starts = list(self.table.starts)
             stream("virl-starts", self.graph.name, seed).shuffle(starts)
             self._orders[seed] = starts
         return self._orders[seed]
 
     def _walk(self, crossing: int, street: int, legs: int, rng: random.Random) -> list[Leg] | None:
         """Legs that come to a crossing by one of its streets and lead on to a destination; None from a blind alley."""
-        first = self.legs.arrival(crossing, street, rng.random())
+        first = self.table.arrival(crossing, street, rng.random())
         if first is None:
             return None
         way, visited = [first], set(first.corners)
         while len(way) < legs:
-            options = self.legs.after(way[-1], visited, to_place=len(way) == legs - 1)
+            options = self.table.after(way[-1], visited, to_place=len(way) == legs - 1)
             if not options:
                 return None
             way.append(self._choose(options, way[-1].heading, rng))
@@ -124,11 +123,11 @@ class RouteBuilder:
     def _see(self, leg: Leg, taken: set[str], rng: random.Random) -> Sight | None:
         """The destination, or one of the landmarks at the end of a leg that the route has not had."""
         places = [leg.goal] if leg.goal else [place for place in self._landmarks(leg) if place.name not in taken]
-        sights = [Sight(place.name, side) for place in places if (side := self.legs.side(leg, place))]
+        sights = [Sight(place.name, side) for place in places if (side := self.table.side(leg, place))]
         return rng.choice(sights) if sights else None
 
     def _landmarks(self, leg: Leg) -> list[Place]:
-        return [] if leg.end is None else self.legs.landmarks(leg.end)
+        return [] if leg.end is None else self.table.landmarks(leg.end)
 
     def _geocode(self, at: XY) -> Geocode:
         latitude, longitude = self.graph.geocode(at)

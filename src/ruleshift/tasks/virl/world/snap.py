@@ -4,16 +4,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph
 from ruleshift.tasks.virl.world.lines import between, direction, marks, nearest, rounded
+from ruleshift.tasks.virl.world.near import Near
 
 REACH = 25.0  # metres from a place to its street, at most
 LEAST = 1.0  # metres: what is nearer to a street stands on it, and on no side
 APART = 40.0  # metres: two places of one name that are nearer to each other are one
-CELL = 40.0  # metres; at least REACH and half a STEP
-STEP = 30.0  # metres
 LONGEST = 60  # characters of a name
 
 
@@ -27,11 +25,11 @@ class Spot:
     address: str = ""
 
 
-def clean(name: str) -> str:
-    """A name from a file as one line of printable characters, LONGEST of them at most."""
+def clean(name: str, longest: int = LONGEST) -> str:
+    """A name from a file as one line of printable characters, at most so many of them."""
     if not name.isprintable():
         name = "".join(letter if letter.isprintable() else " " for letter in name)
-    return " ".join(name.split())[:LONGEST].rstrip()
+    return " ".join(name.split())[:longest].rstrip()
 
 
 def snapped(graph: StreetGraph, spots: Iterable[Spot]) -> tuple[Place, ...]:
@@ -39,11 +37,13 @@ def snapped(graph: StreetGraph, spots: Iterable[Spot]) -> tuple[Place, ...]:
 
     A name that stands twice within APART counts once.
     """
-    streets = _streets_by_cell(graph)
+    streets = Near(REACH)
+    for street in range(len(graph.streets)):
+        streets.add(street, graph.line(street))
     known: dict[str, list[XY]] = defaultdict(list)
     found = []
     for spot in spots:
-        near = [(nearest(spot.at, graph.line(street)), street) for street in streets.get(_cell(spot.at), ())]
+        near = [(nearest(spot.at, graph.line(street)), street) for street in streets.of(spot.at)]
         near = [(point, street) for point, street in near if LEAST <= point[0] <= REACH]
         if not near or any(math.dist(spot.at, other) <= APART for other in known[spot.name]):
             continue
@@ -62,21 +62,3 @@ def _place(spot: Spot, street: int, line: tuple[XY, ...], step: int, share: floa
     east, north = sum(way[0] for way in ways), sum(way[1] for way in ways)
     right = east * (spot.at[1] - y) < north * (spot.at[0] - x)
     return Place(spot.name, spot.kind, rounded(spot.at), street, round(along, 2), "right" if right else "left")
-
-
-def _streets_by_cell(graph: StreetGraph) -> dict[tuple[int, int], list[int]]:
-    """Per square of CELL metres, the streets within REACH of any point in it, and some more."""
-    found: dict[tuple[int, int], dict[int, None]] = defaultdict(dict)
-    for street in range(len(graph.streets)):
-        line = graph.line(street)
-        for a, b in pairwise(line):
-            steps = math.ceil(math.dist(a, b) / STEP)
-            for step in range(steps + 1):
-                x, y = _cell(between(a, b, step / max(steps, 1)))
-                for cell in ((x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)):
-                    found[cell][street] = None
-    return {cell: list(streets) for cell, streets in found.items()}
-
-
-def _cell(at: XY) -> tuple[int, int]:
-    return math.floor(at[0] / CELL), math.floor(at[1] / CELL)

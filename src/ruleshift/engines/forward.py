@@ -1,0 +1,50 @@
+"""One pass of a model over new columns of a cache: through transformers, or fused for plain Llama models on a CPU."""
+
+from typing import Protocol
+
+import torch
+from transformers import PreTrainedModel
+
+from ruleshift.engines.attention import fast_decoding
+from ruleshift.engines.cache import GrowingCache
+from ruleshift.engines.llama import FusedLlama, can_fuse
+
+
+class Forward(Protocol):
+    """Reads new tokens of every row."""
+
+    def __call__(
+        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: GrowingCache
+    ) -> torch.Tensor:
+        """Logits after the last new column, (B, V), in float32 or more.
+
+        ids and position (B, T); mask (B, 1, T, L), additive, over all columns with the new ones, which are added to
+        the cache.
+        """
+        ...
+
+
+class ModelForward:
+    """Any transformers decoder."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    def __call__(
+        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: GrowingCache
+    ) -> torch.Tensor:
+        with fast_decoding(self.model):
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return output.logits[:, -1].float()
+
+
+def forward_of(model: PreTrainedModel) -> Forward:
+    """The quickest way through the model as it is now; valid until its weights change."""
+    return FusedLlama(model) if can_fuse(model) else ModelForward(model)
