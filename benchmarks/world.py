@@ -4,7 +4,8 @@
 
 One row per city. "Graph" draws the streets and places, "tables" finds all legs and starts, both once per city and
 process; "routes and rails" is the time for 1,000 of them after that, of 3 or 4 legs as in training. "Landmark" is the
-share of intersections that have a place within 18 m. Medians over repetitions that draw another world each time.
+share of intersections that have a place within 18 m. Times are processor times. Medians over repetitions, each of
+which draws another world.
 """
 
 import argparse
@@ -23,15 +24,15 @@ LEGS = (3, 4)
 
 def measured(city: str, world: int, routes: int) -> list[float]:
     """The columns of one city in one world, the name left out."""
-    began = time.perf_counter()
+    began = time.process_time()
     graph = procedural(world, city)
-    drawn = time.perf_counter()
+    drawn = time.process_time()
     builder = RouteBuilder(graph)
     starts = builder.table.starts
-    ready = time.perf_counter()
+    ready = time.process_time()
     for index in range(routes):
         build_rail(builder.route("benchmark", index, LEGS))
-    walked = time.perf_counter()
+    walked = time.process_time()
     crossings = builder.table.crossings
     landmark = sum(bool(builder.table.landmarks(crossing)) for crossing in crossings) / len(crossings)
     times = [1000 * (drawn - began), 1000 * (ready - drawn), walked - ready]
