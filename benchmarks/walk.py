@@ -6,8 +6,7 @@
 Both sides walk the same routes of V-IRL through the same loop (`ruleshift.revision.revise`), at temperature 1 with two
 tries at a position, and refill their batch as routes end. The local engine keeps one cache along the growing history;
 `generate` gets the whole history anew for every step, padded on the left. A step is one reply with its verdict.
-Repetitions are interleaved. A last line times the world alone: routes built, railed and judged with the expert's
-replies, on one core.
+Repetitions are interleaved. A last line times the verifier alone, on the expert's replies. `world.py` times the world.
 """
 
 import argparse
@@ -24,9 +23,6 @@ from ruleshift.engines.text import expert_messages
 from ruleshift.quiet import quiet_libraries
 from ruleshift.revision import revise
 from ruleshift.tasks import get_task
-from ruleshift.tasks.virl.rail import build_rail
-from ruleshift.tasks.virl.world.procedural import procedural
-from ruleshift.tasks.virl.world.routes import WORLD, RouteBuilder
 from timing import print_json, print_table
 
 TASK = get_task("virl-l")
@@ -51,17 +47,6 @@ def verdict_rate(count: int = 400) -> float:
         for reply in replies:
             problem.submit(reply, last=False)
     return sum(len(replies) for _, replies in walks) / (time.perf_counter() - began)
-
-
-def world_seconds(count: int) -> tuple[float, float]:
-    """Seconds to build a city from nothing, and `count` different routes with their rails."""
-    began = time.perf_counter()
-    procedural.cache_clear()
-    city = procedural(WORLD, "new-york")
-    built = time.perf_counter()
-    for route in RouteBuilder(city).distinct(count, "benchmark", (3, 4)):
-        build_rail(route, drop_rate=0.5)
-    return built - began, time.perf_counter() - built
 
 
 def main() -> None:
@@ -95,14 +80,9 @@ def main() -> None:
         ("", "local engine", "`generate`", "times faster"),
         [("steps/s", medians["local"], medians["generate"], ratio)],
     )
-    city, routes = world_seconds(1_000)
     verdicts = verdict_rate()
-    print_table(
-        "the world alone, one core",
-        ("work", "value"),
-        [("a city from nothing, s", city), ("1,000 routes with rails, s", routes), ("verdicts/s", verdicts)],
-    )
-    print_json("walk", vars(options), {"rates": rates, "ratio": ratio, "routes_s": routes, "verdicts": verdicts})
+    print_table("the verifier alone, one core", ("", "per second"), [("verdicts", verdicts)])
+    print_json("walk", vars(options), {"rates": rates, "ratio": ratio, "verdicts": verdicts})
 
 
 if __name__ == "__main__":

@@ -1,88 +1,100 @@
-"""A key-value cache that is written in place and grows by half, for any transformers decoder.
+"""Key-value caches that are written in place and grow by half.
 
-transformers' DynamicCache concatenates, that is, copies the whole cache for every token. Here each layer owns a
-buffer (B, heads, capacity, head_dim); new columns are written into it and attention reads a view. Columns may be
-written for the leading rows only: the others have zeros there, or what was left by rows they changed places with.
+transformers' DynamicCache concatenates, that is, copies the whole cache for every token. Here new columns are written
+into a buffer and attention reads a view. Columns may be written for the leading rows only: the others have zeros there,
+or what was left by rows they changed places with.
 """
+
+from typing import Protocol, Self
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+ROOM = 64  # columns to spare in a new buffer
+
+
+class Rows(Protocol):
+    """What a window asks of a cache with a conversation a row."""
+
+    def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
+        """Rows `some` and `others` change places."""
+        ...
+
+    def join(self, other: Self) -> None:
+        """Add the rows of another after the own ones; the narrower of the two gets zeros."""
+        ...
+
+    def select(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
+        """Keep `rows` (B') and, of each, `columns` (B', L') in this order."""
+        ...
+
+
+class Columns(Rows):
+    """A growing tensor: the first `used` columns of `data` (N, B, heads, capacity, D), for N layers at once."""
+
+    def __init__(self, empty: torch.Tensor) -> None:
+        """empty: (N, B, heads, 0, D)."""
+        self.data, self.used = empty, 0
+
+    def extend(self, count: int) -> slice:
+        """Room for new columns, and where they are."""
+        end = self.used + count
+        if end > self.data.shape[3]:
+            capacity = max(end + ROOM, self.used + self.used // 2)
+            grown = self.data.new_zeros((*self.data.shape[:3], capacity, self.data.shape[4]))
+            grown[:, :, :, : self.used] = self.view
+            self.data = grown
+        new, self.used = slice(self.used, end), end
+        return new
+
+    @property
+    def view(self) -> torch.Tensor:
+        return self.data[:, :, :, : self.used]
+
+    def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
+        self.view[:, torch.cat([some, others])] = self.view[:, torch.cat([others, some])]
+
+    def join(self, other: "Columns") -> None:
+        layers, rows, heads, _, width = self.data.shape
+        used = max(self.used, other.used)
+        both = self.data.new_zeros((layers, rows + other.data.shape[1], heads, used, width))
+        both[:, :rows, :, : self.used] = self.view
+        both[:, rows:, :, : other.used] = other.view
+        self.data, self.used = both, used
+
+    def select(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
+        layers, _, heads, capacity, width = self.data.shape
+        head = rows[:, None] * heads + torch.arange(heads, device=rows.device)  # (B', heads)
+        index = head[:, :, None] * capacity + columns[:, None]  # (B', heads, L')
+        chosen = self.data.flatten(1, 3).index_select(1, index.flatten())
+        self.used = columns.shape[1]
+        self.data = chosen.view(layers, len(rows), heads, self.used, width)
+
 
 class GrowingLayer(DynamicLayer):
-    """Keys and values of one layer; `columns` of the buffer are in use. `keys` and `values` are what `update` gave."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.columns = 0
+    """Keys and values of one layer; `keys` and `values` are what `update` gave."""
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
-        self._key_buffer = key_states.new_empty((*key_states.shape[:2], 0, key_states.shape[-1]))
-        self._value_buffer = value_states.new_empty((*value_states.shape[:2], 0, value_states.shape[-1]))
-        self.keys, self.values = self._key_buffer, self._value_buffer
+        self.parts = tuple(Columns(states[None, :, :, :0]) for states in (key_states, value_states))
         self.is_initialized = True
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write new columns of the leading rows (B', heads, T, head_dim); returns views of all their columns in use."""
+        """Write new columns of the leading rows (B', heads, T, D); returns views of all their columns."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        rows, first, end = len(key_states), self.columns, self.columns + key_states.shape[-2]
-        if end > self._key_buffer.shape[2]:
-            self._key_buffer = _grown(self._key_buffer, end, first)
-            self._value_buffer = _grown(self._value_buffer, end, first)
-        self._key_buffer[:rows, :, first:end] = key_states
-        self._value_buffer[:rows, :, first:end] = value_states
-        self.columns = end
-        self.keys, self.values = self._key_buffer[:rows, :, :end], self._value_buffer[:rows, :, :end]
+        rows = len(key_states)
+        for part, states in zip(self.parts, (key_states, value_states), strict=True):
+            new = part.extend(states.shape[2])
+            part.data[0, :rows, :, new] = states
+        self.keys, self.values = (part.view[0, :rows] for part in self.parts)
         return self.keys, self.values
 
-    def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
-        """Rows `some` and `others` change places."""
-        for buffer in (self._key_buffer, self._value_buffer):
-            used = buffer[:, :, : self.columns]
-            used[torch.cat([some, others])] = used[torch.cat([others, some])]
 
-    def join(self, other: "GrowingLayer") -> None:
-        """Add the rows of another after the own ones; the narrower of the two gets zeros."""
-        self._key_buffer = _stacked(self._key_buffer[:, :, : self.columns], other._key_buffer[:, :, : other.columns])
-        self._value_buffer = _stacked(
-            self._value_buffer[:, :, : self.columns], other._value_buffer[:, :, : other.columns]
-        )
-        self.columns = max(self.columns, other.columns)
-        self.keys, self.values = self._key_buffer, self._value_buffer
-
-    def select(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
-        """Keep `rows` (B') and, of each, `columns` (B', L') in this order."""
-        width = columns.shape[1]
-        index = columns[:, None, :, None].expand(-1, self._key_buffer.shape[1], -1, self._key_buffer.shape[3])
-        self._key_buffer = self._key_buffer[rows].gather(2, index)
-        self._value_buffer = self._value_buffer[rows].gather(2, index[..., : self._value_buffer.shape[3]])
-        self.columns = width
-        self.keys, self.values = self._key_buffer, self._value_buffer
-
-
-def _grown(buffer: torch.Tensor, needed: int, used: int) -> torch.Tensor:
-    """A buffer of the same rows with room for `needed` columns and more."""
-    capacity = max(needed + 32, buffer.shape[2] + buffer.shape[2] // 2)
-    grown = buffer.new_zeros((*buffer.shape[:2], capacity, buffer.shape[3]))
-    grown[:, :, :used] = buffer[:, :, :used]
-    return grown
-
-
-def _stacked(upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
-    """The rows of both, (B + B', heads, max(L, L'), head_dim), with zeros in the columns that one lacks."""
-    rows, width = len(upper) + len(lower), max(upper.shape[2], lower.shape[2])
-    both = upper.new_zeros((rows, upper.shape[1], width, upper.shape[3]))
-    both[: len(upper), :, : upper.shape[2]] = upper
-    both[len(upper) :, :, : lower.shape[2]] = lower
-    return both
-
-
-class GrowingCache(Cache):
-    """One GrowingLayer per decoder layer."""
+class GrowingCache(Cache, Rows):
+    """One GrowingLayer per decoder layer, for any transformers decoder."""
 
     layers: list[GrowingLayer]  # type: ignore[assignment]
 
@@ -91,12 +103,15 @@ class GrowingCache(Cache):
 
     def swap(self, some: torch.Tensor, others: torch.Tensor) -> None:
         for layer in self.layers:
-            layer.swap(some, others)
+            for part in layer.parts:
+                part.swap(some, others)
 
     def join(self, other: "GrowingCache") -> None:
         for layer, lower in zip(self.layers, other.layers, strict=True):
-            layer.join(lower)
+            for part, below in zip(layer.parts, lower.parts, strict=True):
+                part.join(below)
 
     def select(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
         for layer in self.layers:
-            layer.select(rows, columns)
+            for part in layer.parts:
+                part.select(rows, columns)

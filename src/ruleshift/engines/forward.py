@@ -1,25 +1,25 @@
 """One pass of a model over new columns of a cache: through transformers, or fused for plain Llama models on a CPU."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel
 
 from ruleshift.engines.attention import fast_decoding
-from ruleshift.engines.cache import GrowingCache
+from ruleshift.engines.cache import GrowingCache, Rows
 from ruleshift.engines.llama import FusedLlama, can_fuse
 
 
 class Forward(Protocol):
-    """Reads new tokens of every row."""
+    """Reads new tokens of every row, into a cache of its own kind."""
 
-    def __call__(
-        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: GrowingCache
-    ) -> torch.Tensor:
-        """Logits after the last new column, (B, V), in float32 or more.
+    def new_cache(self, rows: int) -> Rows: ...
+
+    def __call__(self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Logits after the last new column, (B, V).
 
         ids and position (B, T); mask (B, 1, T, L), additive, over all columns with the new ones, which are added to
-        the cache.
+        the cache. B may be less than the rows of the cache: the leading ones are meant.
         """
         ...
 
@@ -29,6 +29,9 @@ class ModelForward:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
+
+    def new_cache(self, rows: int) -> GrowingCache:
+        return GrowingCache(self.model.config.get_text_config().num_hidden_layers)
 
     def __call__(
         self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: GrowingCache

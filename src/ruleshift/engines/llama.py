@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 from transformers.models.llama import modeling_llama as llama
 
-from ruleshift.engines.cache import GrowingCache
+from ruleshift.engines.cache import Columns
 
 MOST_WEIGHTS = 2**28  # larger models gain little, and their copy is large
 PLAIN_PARTS = {
@@ -75,24 +75,31 @@ class FusedLlama:
         self.turns = self._turns(256)
         self.buffers = Buffers(self, 0, 1)
 
-    def __call__(
-        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: GrowingCache
-    ) -> torch.Tensor:
+    def new_cache(self, rows: int) -> Columns:
+        """Of each group its keys, then its values."""
+        return Columns(self.embedding.new_zeros(len(self.layers), rows, 2 * self.groups, 0, self.head_width))
+
+    def __call__(self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Columns) -> torch.Tensor:
         batch, length = ids.shape
-        if len(self.turns) < cache.get_seq_length() + length:
-            self.turns = self._turns(2 * (cache.get_seq_length() + length))
+        new = cache.extend(length)
+        if new.stop > len(self.turns):
+            self.turns = self._turns(2 * new.stop)
         turn = self.turns.index_select(0, position.flatten())[:, None, None]  # (B T, 1, 1, D/2)
         x = self.embedding.index_select(0, ids.flatten())  # (B T, H)
         use = self._buffers(batch, length)
+        stored = cache.data[:, :batch].unflatten(2, (self.groups, 2))  # (N, B, G, 2, capacity, D)
+        slots = stored[:, :, :, :, new].unbind(0)  # (B, G, 2, T, D) of each layer
+        keys, values = stored[:, :, :, :, : new.stop].flatten(1, 2).unbind(2)  # (N, B G, L, D)
+        keys, values, seen = keys.transpose(2, 3).unbind(0), values.unbind(0), mask
         for index, layer in enumerate(self.layers):
             torch.mm(use.normal(x), layer.inward, out=use.inward)
             use.pairs.mul_(turn)
-            key, value = cache.update(use.key, use.value, index)
+            slots[index].copy_(use.stored)
             query = use.query
             if length > 1 and index == len(self.layers) - 1:
-                x, query, mask = x.view(batch, length, -1)[:, -1], query[:, :, -1:], mask[:, :, -1:]
+                x, query, seen = x.view(batch, length, -1)[:, -1], query[:, :, -1:], mask[:, :, -1:]
                 use = self._buffers(batch, 1)
-            x.addmm_(attend(query, key, value, mask), layer.outward)
+            x.addmm_(attend(query, keys[index], values[index], seen), layer.outward)
             torch.mm(use.normal(x), layer.gate_up, out=use.gate_up)
             x.addmm_(silu(use.gate, inplace=True).mul_(use.up), layer.down)
         return torch.mm(use.normal(x), self.output)
@@ -144,7 +151,8 @@ class Buffers:
         pairs = self.inward.view(tokens, groups, heads, width // 2, 2)[:, :, :-1]
         self.pairs = torch.view_as_complex(pairs)  # of queries and keys, (B T, G, R + 1, D/2)
         columns = self.inward.view(batch, length, groups, heads, width).transpose(1, 2)
-        self.query, self.key, self.value = columns[:, :, :, :-2], columns[:, :, :, -2], columns[:, :, :, -1]
+        self.query, stored = columns[:, :, :, :-2], columns[:, :, :, -2:]  # (B, G, T, R, D) and (B, G, T, 2, D)
+        self.stored = stored.transpose(2, 3)
         self.gate_up = torch.empty(tokens, 2 * hidden)
         self.gate, self.up = self.gate_up[:, :hidden], self.gate_up[:, hidden:]
 
@@ -155,13 +163,12 @@ class Buffers:
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """softmax(q k^T + mask) v; the queries of a group are rows of one product.
+    """softmax(q k + mask) v; the queries of a group are rows of one product.
 
-    query (B, G, T, R, D), key and value (B, G, L, D), mask (B, 1, T, L), additive. Returns (B T, G R D).
+    query (B, G, T, R, D), key (B G, D, L), value (B G, L, D), mask (B, 1, T, L), additive. Returns (B T, G R D).
     """
     batch, groups, length, shared, width = query.shape
-    rows = query.reshape(batch * groups, length * shared, width)
-    scores = torch.bmm(rows, key.flatten(0, 1).transpose(1, 2))  # (B G, T R, L)
+    scores = torch.bmm(query.reshape(batch * groups, length * shared, width), key)  # (B G, T R, L)
     scores.view(batch, groups, length, shared, -1).add_(mask[:, :, :, None])
-    mixed = torch.bmm(scores.softmax(dim=-1), value.flatten(0, 1))
+    mixed = torch.bmm(scores.softmax(dim=-1), value)
     return mixed.view(query.shape).transpose(1, 2).reshape(batch * length, -1)

@@ -92,8 +92,7 @@ class LocalSession:
         self.order = torch.arange(len(self.keys), device=self.device)
 
     def _empty_window(self, rows: int) -> Window:
-        layers = self.model.config.get_text_config().num_hidden_layers
-        return Window.empty(layers, rows, self.model.dtype, self.device)
+        return Window.empty(self.forward.new_cache(rows), rows, self.model.dtype, self.device)
 
     def _read_new(self) -> torch.Tensor:
         """Read what is new in every conversation; returns the logits after it, (B, V).

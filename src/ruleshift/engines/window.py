@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
-from ruleshift.engines.cache import GrowingCache
+from ruleshift.engines.cache import Rows
 
 
 @dataclass
@@ -15,14 +15,14 @@ class Window:
     `lengths` (B,) counts real tokens. Two times `hidden` is still finite.
     """
 
-    cache: GrowingCache
+    cache: Rows
     bias: torch.Tensor
     lengths: torch.Tensor
 
     @classmethod
-    def empty(cls, layers: int, rows: int, dtype: torch.dtype, device: torch.device) -> "Window":
+    def empty(cls, cache: Rows, rows: int, dtype: torch.dtype, device: torch.device) -> "Window":
         bias = torch.zeros(rows, 0, dtype=dtype, device=device)
-        return cls(GrowingCache(layers), bias, torch.zeros(rows, dtype=torch.long, device=device))
+        return cls(cache, bias, torch.zeros(rows, dtype=torch.long, device=device))
 
     @property
     def hidden(self) -> float:

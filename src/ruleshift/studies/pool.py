@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.studies.arms import Arm, Measurement, run_arm
+
+News = tuple[str, int, int]  # name of a job, units of work done, units in all
+_news: "multiprocessing.Queue[News]"  # of a worker process
 
 
 @dataclass(frozen=True)
@@ -41,34 +45,50 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     """
     workers = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, _progress() as progress:
-        news = manager.Queue()
+    with _progress() as progress:
+        news = context.Queue()
         bars = {job.name: progress.add_task(job.name, total=None, start=False) for job in jobs}
-        pool = ProcessPoolExecutor(workers, mp_context=context)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(news,))
         try:
-            futures = {pool.submit(_work, job, news): job.name for job in jobs}
+            futures = {pool.submit(_work, job): job.name for job in jobs}
             _follow(futures, news, progress, bars)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):
+            for process in list((pool._processes or {}).values()):  # shutting down forgets them
                 process.terminate()
+            pool.shutdown(cancel_futures=True)
             raise
         pool.shutdown()
 
 
-def _work(job: Job, news: "queue.Queue[tuple]") -> None:
-    """In a worker process. Ctrl-C is for the parent, which ends its workers."""
+def _enter(news: "multiprocessing.Queue[News]") -> None:
+    """Begin a worker process. Ctrl-C is for the parent, which ends its workers; and this one ends as soon as the parent
+    has, however that ended, so that a killed study leaves nothing behind."""
+    global _news
+    _news = news
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _work(job: Job) -> None:
+    """In a worker process."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()
+    news = _news
     news.put((job.name, 0, 1))
     run_arm(job.arm, job.model, job.measurement, job.root, lambda _, done, total: news.put((job.name, done, total)))
 
 
 def _follow(
-    futures: "dict[Future[None], str]", news: "queue.Queue[tuple]", progress: Progress, bars: dict[str, TaskID]
+    futures: "dict[Future[None], str]", news: "multiprocessing.Queue[News]", progress: Progress, bars: dict[str, TaskID]
 ) -> None:
     """Move the bars until every arm has ended; raises what an arm raised."""
     waiting = dict(futures)
