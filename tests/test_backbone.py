@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
 
 from ruleshift.backbones.build import batch_of, learning_rate, loss_of, new_model, new_optimizer
-from ruleshift.backbones.config import BuildConfig
-from ruleshift.backbones.load import BUNDLED, load_backbone
+from ruleshift.backbones.config import BUNDLED, BuildConfig, model_for
+from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.pretraining import conversation as mixed
 from ruleshift.backbones.pretraining import echo, walks
 from ruleshift.backbones.pretraining.cards import CLEAN, Student, conversation, random_formula
@@ -17,7 +18,7 @@ from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.evaluate import evaluate
+from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.expression import parse
 from ruleshift.tasks.streams import stream
@@ -177,7 +178,7 @@ def test_loss_does_not_depend_on_how_the_batch_is_parted() -> None:
 
 
 def test_bundled_backbone_is_small_reads_rules_and_is_imperfect() -> None:
-    size = sum(path.stat().st_size for path in BUNDLED.parent.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in BUNDLED["bundled"].parent.rglob("*") if path.is_file())
     assert size < 12e6
     bundled = load_backbone("bundled", device="cpu")
     assert bundled.style == "terse"
@@ -187,6 +188,17 @@ def test_bundled_backbone_is_small_reads_rules_and_is_imperfect() -> None:
         read = sum(bool(e.turns[0].verdict.read_right) for e in episodes) / len(episodes)
         assert read > 0.95, f"{split}: the base must read a stated rule it has never seen"
         assert 0.1 < sum(e.solved for e in episodes) / len(episodes) < 0.9
+
+
+def test_the_bundled_walker_reads_words_that_it_has_never_seen_and_is_imperfect() -> None:
+    walker = load_backbone(model_for("bundled", "virl-l"), device="cpu")
+    assert walker.name == "walker"
+    assert model_for("bundled", "gp-l") == "bundled"
+    assert model_for("elsewhere", "virl-l") == "elsewhere"
+    for temperature, least, most in ((0.0, 0.9, 1.0), (1.0, 0.7, 0.95)):
+        engine = LocalEngine(walker.model, walker.chat, Sampling(temperature, 24, 3))
+        episodes = evaluate(engine, get_task("virl-l"), "val-shift-a", 30, 2, "terse", seed=3)
+        assert least < fmean(cell_of("", "", episodes).outcomes("step_accuracy", 2)) <= most
 
 
 def save_tiny(folder: Path) -> Path:

@@ -112,7 +112,9 @@ def parse(arguments: Sequence[str]) -> Command:
 def _preset(arguments: Sequence[str]) -> str:
     """The preset that is asked for, whose values are the defaults of other options. Tyro complains of unknown ones."""
     words = " ".join(arguments).replace("=", " ").split()
-    named = [value for option, value in itertools.pairwise(words) if option == "--preset" and value in ("tiny", "paper")]
+    named = [
+        value for option, value in itertools.pairwise(words) if option == "--preset" and value in ("tiny", "paper")
+    ]
     return named[-1] if named else "tiny"
 
 

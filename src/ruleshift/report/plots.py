@@ -72,7 +72,10 @@ def headline_figure(
     decoding = decoding or decodings_in(results.rows)[0]
     view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
-    panels = [Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"), Panel(view, "kl", f"Against distance moved ({how})")]
+    panels = [
+        Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"),
+        Panel(view, "kl", f"Against distance moved ({how})"),
+    ]
     return _planes(results, panels, ood)
 
 
