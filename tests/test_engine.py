@@ -98,34 +98,35 @@ def test_neither_batch_size_nor_order_changes_a_conversation():
     assert sum(other[name] != whole[name] for name in whole) >= 15
 
 
-def test_forking_changes_nothing(monkeypatch):
-    forks: list[int] = []
-    merges: list[int] = []
+@pytest.mark.parametrize("family", ["llama, grouped queries", "gpt2, learned positions"])
+def test_moving_ended_conversations_away_changes_nothing(monkeypatch, family):
+    swaps: list[int] = []
+    rows: list[int] = []
 
     class Watched(Window):
-        def fork(self, rows):
-            forks.append(len(rows))
-            part = super().fork(rows)
-            return Watched(part.cache, part.valid)
+        def swap(self, some, others):
+            swaps.append(len(some))
+            super().swap(some, others)
 
-        def merge(self, part, rows):
-            merges.append(len(rows))
-            super().merge(part, rows)
+        def extend(self, new):
+            rows.append(len(new))
+            return super().extend(new)
 
     monkeypatch.setattr(local, "Window", Watched)
-    model, chat, problems = tiny_model(), tiny_chat(ends=30), puzzles(16)
-    forked = revise(problems, LocalEngine(model, chat, RANDOM), turns=3)
-    assert max(forks) >= 4  # forks
-    assert min(forks) == 1  # forks of forks
-    assert len(merges) == len(forks) > 3
-    assert stops(forked) == {"stop", "length"}
-    forks.clear()
+    model, chat, problems = tiny_model(FAMILIES[family]), tiny_chat(ends=30), puzzles(16)
+    moved = revise(problems, LocalEngine(model, chat, RANDOM), turns=3)
+    assert sum(swaps) > 6
+    assert len(set(rows)) > 6  # several times a turn
+    assert stops(moved) == {"stop", "length"}
+    monkeypatch.setattr(local, "DROP_SHARE", 2.0)
+    swaps.clear()
+    together = revise(problems, LocalEngine(model, chat, RANDOM), turns=3)
     alone = revise(problems, LocalEngine(model, chat, RANDOM, batch_size=1), turns=3)
-    assert not forks
-    for a, b in zip(forked, alone, strict=True):
-        assert reply_ids(a) == reply_ids(b)
-        for turn_a, turn_b in zip(a.turns, b.turns, strict=True):
-            assert turn_a.completion.logprobs == pytest.approx(turn_b.completion.logprobs, abs=1e-4)
+    assert not swaps
+    for a, b, c in zip(moved, together, alone, strict=True):
+        assert reply_ids(a) == reply_ids(b) == reply_ids(c)
+        for turn_a, turn_c in zip(a.turns, c.turns, strict=True):
+            assert turn_a.completion.logprobs == pytest.approx(turn_c.completion.logprobs, abs=1e-4)
 
 
 def test_replies_end_at_an_end_token_or_at_the_limit():
@@ -235,10 +236,10 @@ def test_the_cache_stays_as_wide_as_the_longest_conversation():
     class Watched(local.LocalSession):
         def append(self, keep, feedback, joining=()):
             super().append(keep, feedback, joining)
-            widths.append(self.window.valid.shape[1])
+            widths.append(self.window.bias.shape[1])
             if keep:
-                assert self.window.valid.shape[1] == int(self.window.valid.sum(1).max())
-                assert self.window.cache.get_seq_length() == self.window.valid.shape[1]
+                assert self.window.bias.shape[1] == int(self.window.lengths.max())
+                assert self.window.cache.used == self.window.bias.shape[1]
 
     class Engine(LocalEngine):
         def open(self, problems):

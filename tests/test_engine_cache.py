@@ -1,9 +1,10 @@
 """The growing cache, and the window of conversations on it."""
 
+import pytest
 import torch
 from transformers import DynamicCache
 
-from ruleshift.engines.cache import GrowingCache, GrowingLayer
+from ruleshift.engines.cache import GrowingCache
 from ruleshift.engines.window import Window
 
 
@@ -45,68 +46,94 @@ def test_select_keeps_rows_and_of_each_its_columns():
     same(found, (expected[0], expected[1]))
 
 
-def test_a_fork_gains_columns_alone_and_merge_takes_them_over():
+def test_only_leading_rows_may_go_on():
+    """Columns that rows behind them lack hold zeros, never what memory held before."""
     cache = GrowingCache(1)
     old = tuple(part.clone() for part in cache.update(*columns(5), 0))
-    rows, inner_rows = torch.tensor([1, 4, 5]), torch.tensor([2, 0])
-    part = cache.fork(rows)
-    assert part.get_seq_length() == 5
-    gained = columns(3, rows=3, seed=1)
-    same(part.update(*gained, 0), tuple(torch.cat([a[rows], b], dim=2) for a, b in zip(old, gained, strict=True)))
-    inner = part.fork(inner_rows)
-    more = columns(60, rows=2, seed=2)  # beyond the capacity of the outer caches
-    inner.update(*more, 0)
-    assert (cache.get_seq_length(), part.get_seq_length(), inner.get_seq_length()) == (5, 8, 68)
-    part.merge(inner, inner_rows)
-    cache.merge(part, rows)
-    layer = cache.layers[0]
-    assert isinstance(layer, GrowingLayer)
-    for found, before, first, second in zip((layer.keys, layer.values), old, gained, more, strict=True):
-        expected = torch.zeros(6, 2, 68, found.shape[3])
-        expected[:, :, :5] = before
-        expected[rows, :, 5:8] = first
-        expected[rows[inner_rows], :, 8:] = second
-        torch.testing.assert_close(found, expected, atol=0, rtol=0)
-    assert cache.get_seq_length() == 68
+    leading = columns(100, rows=4, seed=1)
+    same(cache.update(*leading, 0), tuple(torch.cat([a[:4], b], dim=2) for a, b in zip(old, leading, strict=True)))
+    assert cache.get_seq_length() == 105
+    for part, before in zip(cache.layers[0].parts, old, strict=True):
+        torch.testing.assert_close(part.view[0, 4:, :, :5], before[4:], atol=0, rtol=0)
+        assert not part.view[0, 4:, :, 5:].any()
 
 
-def test_join_puts_rows_below_each_other():
-    for upper_width, lower_width in ((5, 9), (9, 5), (4, 4)):
-        upper, lower = (GrowingCache(1) for _ in range(2))
-        above = upper.update(*columns(upper_width, rows=2), 0)
-        below = lower.update(*columns(lower_width, rows=3, seed=1), 0)
-        width = max(upper_width, lower_width)
-        expected = []
-        for one, other in zip(above, below, strict=True):
-            both = torch.zeros(5, 2, width, one.shape[3])
-            both[:2, :, :upper_width], both[2:, :, :lower_width] = one, other
-            expected.append(both)
-        valid = [torch.ones(2, upper_width, dtype=torch.bool), torch.ones(3, lower_width, dtype=torch.bool)]
-        window = Window(upper, valid[0])
-        window.join(Window(lower, valid[1]))
-        assert window.valid.sum(1).tolist() == [upper_width] * 2 + [lower_width] * 3
-        assert upper.get_seq_length() == width
-        new = columns(2, rows=5, seed=2)
-        found = upper.update(*new, 0)
-        same(found, tuple(torch.cat([old, more], dim=2) for old, more in zip(expected, new, strict=True)))
+def test_rows_change_places():
+    cache = GrowingCache(2)
+    old = [tuple(part.clone() for part in cache.update(*columns(5, seed=layer), layer)) for layer in range(2)]
+    cache.swap(torch.tensor([0, 2]), torch.tensor([5, 3]))
+    for layer, before in enumerate(old):
+        parts = tuple(part.view[0] for part in cache.layers[layer].parts)
+        same(parts, tuple(part[[5, 1, 3, 2, 4, 0]] for part in before))
+
+
+def window_of(cache: GrowingCache, used: torch.Tensor) -> Window:
+    """A window whose rows use the columns where `used` (B, L) is true."""
+    window = Window.empty(cache, len(used), torch.float32, torch.device("cpu"))
+    window.extend(used)
+    return window
+
+
+def used_columns(window: Window) -> list[list[bool]]:
+    return (window.bias == 0).tolist()
+
+
+@pytest.mark.parametrize("widths", [(5, 9), (9, 5), (4, 4)])
+def test_join_puts_rows_below_each_other(widths):
+    caches = tuple(GrowingCache(1) for _ in widths)
+    parts = [cache.update(*columns(widths[i], rows=2 + i, seed=i), 0) for i, cache in enumerate(caches)]
+    expected = []
+    for one, other in zip(*parts, strict=True):
+        both = torch.zeros(5, 2, max(widths), one.shape[3])
+        both[:2, :, : widths[0]], both[2:, :, : widths[1]] = one, other
+        expected.append(both)
+    windows = [window_of(cache, torch.ones(2 + i, widths[i], dtype=torch.bool)) for i, cache in enumerate(caches)]
+    windows[0].join(windows[1])
+    assert windows[0].lengths.tolist() == [widths[0]] * 2 + [widths[1]] * 3
+    assert [sum(row) for row in used_columns(windows[0])] == windows[0].lengths.tolist()
+    assert caches[0].get_seq_length() == max(widths)
+    new = columns(2, rows=5, seed=2)
+    found = caches[0].update(*new, 0)
+    same(found, tuple(torch.cat([old, more], dim=2) for old, more in zip(expected, new, strict=True)))
 
 
 def test_joining_an_empty_window_is_taking_over():
-    other = GrowingCache(1)
-    other.update(*columns(3, rows=2), 0)
-    window = Window.empty(1, 0, torch.device("cpu"))
-    window.join(Window(other, torch.ones(2, 3, dtype=torch.bool)))
-    assert window.cache is other
-    assert window.valid.shape == (2, 3)
+    cache = GrowingCache(1)
+    cache.update(*columns(3, rows=2), 0)
+    window = window_of(GrowingCache(1), torch.zeros(0, 0, dtype=torch.bool))
+    window.join(window_of(cache, torch.ones(2, 3, dtype=torch.bool)))
+    assert window.cache is cache
+    assert window.lengths.tolist() == [3, 3]
 
 
 def test_a_window_squeezes_out_unused_columns():
-    valid = torch.tensor([[0, 1, 1, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0]], dtype=torch.bool)
+    used = torch.tensor([[0, 1, 1, 0, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0]], dtype=torch.bool)
     cache = GrowingCache(1)
     keys = cache.update(*columns(6, rows=3), 0)[0].clone()
-    window = Window(cache, valid)
+    window = window_of(cache, used)
     window.keep(torch.tensor([2, 0]))
-    assert window.valid.tolist() == [[True, True, False], [True, True, True]]
-    kept = cache.layers[0].keys
+    assert used_columns(window) == [[True, True, False], [True, True, True]]
+    assert window.lengths.tolist() == [2, 3]
+    kept = cache.layers[0].parts[0].view[0]
     torch.testing.assert_close(kept[0, :, :2], keys[2][:, [2, 3]], atol=0, rtol=0)
     torch.testing.assert_close(kept[1], keys[0][:, [1, 2, 4]], atol=0, rtol=0)
+
+
+def test_a_mask_shows_earlier_tokens_of_the_same_row():
+    cache = GrowingCache(1)
+    cache.update(*columns(3, rows=3), 0)
+    window = window_of(cache, torch.tensor([[True, False, True], [False, False, True], [True, True, True]]))
+    position, mask = window.extend(torch.tensor([[False, True], [True, True]]))  # of the two leading rows
+    assert position[0, 1] == 2
+    assert position[1].tolist() == [1, 2]
+    assert (mask == 0).int()[:, 0].tolist() == [
+        [[1, 0, 1, 0, 0], [1, 0, 1, 0, 1]],
+        [[0, 0, 1, 1, 0], [0, 0, 1, 1, 1]],
+    ]
+    assert torch.isfinite(mask).all()
+    assert mask[mask != 0].max() < -1e38
+    assert window.lengths.tolist() == [3, 3, 3]
+    window.swap(torch.tensor([0]), torch.tensor([2]))
+    position, mask = window.extend(torch.tensor([[True]]))
+    assert position.tolist() == [[3]]
+    assert (mask == 0).tolist() == [[[[True, True, True, False, False, True]]]]

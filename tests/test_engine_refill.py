@@ -31,7 +31,7 @@ class Watching(LocalEngine):
         class Session(local.LocalSession):
             def append(self, keep, feedback, joining=()):
                 super().append(keep, feedback, joining)
-                watched.append((len(keep), len(joining), self.window.valid.shape[1]))
+                watched.append((len(keep), len(joining), self.window.bias.shape[1]))
 
         return Session(self, problems)
 

@@ -37,12 +37,8 @@ def check_training(config: "SFTConfig | PPOConfig", task: "Task", prefix: str = 
     from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, SFTConfig
 
     check_split(task, config.split)
-    presets = [
-        preset
-        for by_name in (*SFT_PRESETS.values(), *PPO_PRESETS.values())
-        for preset in by_name.values()
-        if type(preset) is type(config)
-    ]
+    by_task = SFT_PRESETS if isinstance(config, SFTConfig) else PPO_PRESETS
+    presets = [preset for by_name in by_task.values() for preset in by_name.values()]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         option = prefix + field.name.replace("_", "-")

@@ -92,6 +92,9 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (part.view[0, :rows] for part in self.parts)
         return self.keys, self.values
 
+    def get_seq_length(self) -> int:
+        return self.parts[0].used if self.is_initialized else 0
+
 
 class GrowingCache(Cache, Rows):
     """One GrowingLayer per decoder layer, for any transformers decoder."""

@@ -1,7 +1,7 @@
 """A forward pass of plain Llama models on a CPU in few operations, for decoding many short rows.
 
-transformers dispatches some forty small operations a layer, which in a small model take longer than its matrix products.
-Here a layer is four products, and a dozen operations that write into buffers kept from step to step:
+transformers dispatches some forty small operations a layer, which in a small model take longer than its matrix
+products. Here a layer is four products, and a dozen operations that write into buffers kept from step to step:
 
 - queries, keys and values come from one matrix, gate and up from another; residual sums are part of the products
 - the weights of norms are folded into the matrix behind them, the scale of attention into the queries'
@@ -129,7 +129,7 @@ class FusedLlama:
         )
 
     def _interleaved(self, weight: torch.Tensor) -> torch.Tensor:
-        """(G, heads of a group, D, H), a head's rows in the order 0, D/2, 1, D/2 + 1, ...: turned pairs are neighbours."""
+        """(G, heads, D, H), rows of a head in the order 0, D/2, 1, D/2 + 1, ...: turned pairs are neighbours."""
         halves = weight.unflatten(0, (self.groups, -1, 2, self.head_width // 2))
         return halves.transpose(2, 3).flatten(2, 3)
 

@@ -15,7 +15,7 @@ def conversation(chat: Chat, seed: int, index: int) -> Sequences:
     """Random words and their repetition, then some of the words, each answered by the one that followed it."""
     rng = stream("echo", seed, index)
     tokenizer = chat.tokenizer
-    user, bot, end = tokenizer.convert_tokens_to_ids(list(_TURN_TOKENS))
+    user, bot, end = (tokenizer.get_vocab()[token] for token in _TURN_TOKENS)
     special = set(tokenizer.all_special_ids)
     vocabulary = [token for token in range(len(tokenizer)) if token not in special]
     words = [rng.choice(vocabulary) for _ in range(rng.randint(2, 12))]
