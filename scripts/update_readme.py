@@ -65,7 +65,7 @@ def block(task: str) -> str:
         + f" At the end of training, mean over seeds {', '.join(map(str, meta['seeds']))}, the same problems for every "
         "arm; in brackets the paired difference to the base with its 95% interval over problems.",
         f"`{meta['command']}`, commit {str(meta['commit'])[:10]}, {meta['time']}, "
-        f"{meta['duration_s'] / 60:.0f} minutes for both tasks on two CPU cores.",
+        f"{meta['duration_s'] / 60:.0f} minutes on two CPU cores.",
     ]
     return "\n".join(parts)
 

@@ -135,8 +135,9 @@ def rows_of(point: Point, turns: Sequence[int]) -> list[Row]:
     """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
     and `validity` and `recognition` of first replies."""
     rows = []
+    stepwise = any(cell.has_steps for cell in point.cells)
     for cell in point.cells:
-        per_budget = METRICS[:4] if cell.has_steps and len(cell.tries) > 1 else METRICS[:1]
+        per_budget = METRICS[:4] if stepwise and len(cell.tries) > 1 else METRICS[:1]
         measured = [(metric, budget) for budget in turns for metric in per_budget]
         for metric, budget in [*measured, ("validity", 1), ("recognition", 1)]:
             values = cell.outcomes(metric, budget)
