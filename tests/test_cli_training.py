@@ -137,7 +137,7 @@ def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     from ruleshift.runs import RunFolder
 
     shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --clean-steps 2 --careless-steps 2 --batch 4 --warmup 1"
-    command = ["backbone", "build", *shape.split(), "--clean-pool", "8", "--careless-pool", "8", "--out"]
+    command = ["backbone", "build", *shape.split(), "--echo-steps", "1", "--out"]
     monkeypatch.setattr(backbone, "SAVE_EVERY", 1)
     assert main([*command, str(tmp_path / "whole")]) == 0
     append = RunFolder.append_metrics

@@ -119,7 +119,8 @@ def test_kl_in_the_loss_is_the_mean_k3_and_pulls_the_model_back():
 
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
 def test_the_first_policy_loss_is_minus_the_mean_advantage(ratio):
-    ppo = new_ppo(replace(SMALL, ratio=ratio, epochs=1, minibatches=1, max_tokens=60))
+    long = {"max_new_tokens": 80, "max_tokens": 400}  # long enough that some replies end of themselves
+    ppo = new_ppo(replace(SMALL, ratio=ratio, epochs=1, minibatches=1, **long))
     batch = batch_of(ppo)
     per_token = [float(a[k]) for t, a in zip(batch.trajectories, batch.advantages, strict=True) for k in t.turn]
     per_turn = torch.cat(batch.advantages).tolist()
