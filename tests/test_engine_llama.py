@@ -98,7 +98,7 @@ def test_the_fused_pass_gives_the_logits_of_transformers(name):
 def test_conversations_are_those_of_the_general_path(monkeypatch, name):
     model, chat = shaped(name), tiny_chat(30)
     fused = revise(routes(24), LocalEngine(model, chat, RANDOM, 7), turns=3)
-    monkeypatch.setattr(local, "forward_of", ModelForward)
+    monkeypatch.setattr(local, "forward_of", lambda model, fused: ModelForward(model))
     general = revise(routes(24), LocalEngine(model, chat, RANDOM, 7), turns=3)
     assert [reply_ids(episode) for episode in fused] == [reply_ids(episode) for episode in general]
     for a, b in zip(fused, general, strict=True):

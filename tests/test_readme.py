@@ -1,5 +1,6 @@
 """What README shows is what a recorded run measured."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,9 @@ def test_the_headline_table_is_that_of_the_recorded_results(tmp_path: Path) -> N
         source, target = ROOT / name, copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            target.mkdir()
-            for file in source.iterdir():
-                (target / file.name).write_bytes(file.read_bytes())
+            shutil.copytree(source, target)
         else:
-            target.write_bytes(source.read_bytes())
+            shutil.copy(source, target)
     assert check(copy) == 0
     readme = (copy / "README.md").read_text()
     (copy / "README.md").write_text(readme.replace("| base |", "| base | 99.9 |"))

@@ -49,7 +49,7 @@ def sampled(temperature: float = 1.0, count: int = 20) -> tuple[torch.nn.Module,
     """A model with opinions, and conversations of up to four turns with it."""
     model = tiny_model(spread=0.3)
     problems = [Lenient(**vars(EchoTask().problem("train", 0, index))) for index in range(count)]
-    sampling = Sampling(temperature, max_new_tokens=14, seed=1)
+    sampling = Sampling(temperature, max_new_tokens=80, seed=1)
     episodes = revise(problems, LocalEngine(model, tiny_chat(), sampling), turns=4)
     return model, [Trajectory.of(episode) for episode in episodes], episodes
 
@@ -111,13 +111,13 @@ def test_log_probs_are_those_recorded_while_sampling(temperature):
     model, trajectories, episodes = sampled(temperature)
     assert {turn.completion.stop_reason for e in episodes for turn in e.turns} == {"stop", "length"}
     assert {len(t.states) for t in trajectories} >= {1, 4}
-    logprobs, _ = evaluate_tokens(model, trajectories, max_tokens=300)
+    logprobs, _ = evaluate_tokens(model, trajectories, max_tokens=500)
     for trajectory, again in zip(trajectories, logprobs, strict=True):
         recorded = torch.tensor(trajectory.old_logprobs)
         torch.testing.assert_close(again, recorded, atol=1e-4, rtol=0)
     # Control: one token to the left or right is another number.
     shifted = [replace(t, positions=tuple(p - 1 for p in t.positions)) for t in trajectories]
-    wrongly, _ = evaluate_tokens(model, shifted, max_tokens=300)
+    wrongly, _ = evaluate_tokens(model, shifted, max_tokens=500)
     assert all((a - b).abs().max() > 0.1 for a, b in zip(wrongly, logprobs, strict=True))
 
 
