@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from ruleshift.backbones.build import batch_of, learning_rate, loss_of, new_model, new_optimizer
+from ruleshift.backbones.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
 from ruleshift.backbones.config import BUNDLED, BuildConfig, model_for
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.pretraining import conversation as mixed
@@ -86,10 +86,11 @@ def test_batches_are_a_function_of_the_step(chat: Chat) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_a_quarter_of_a_mixed_batch_are_walks(chat: Chat) -> None:
+def test_the_walks_of_a_mixed_batch_are_as_many_as_told(chat: Chat) -> None:
     facing = chat.tokenizer.convert_tokens_to_ids("facing")
-    batch = batch_of(chat, BuildConfig(), 500)
-    assert sum(sequence.token_ids[1] == facing for sequence in batch) == 32
+    for share in (0.125, 0.25):
+        batch = batch_of(chat, BuildConfig(walk_share=share), 500)
+        assert sum(sequence.token_ids[1] == facing for sequence in batch) == 128 * share
 
 
 def test_echoes_are_copies_and_lookups(chat: Chat) -> None:
@@ -153,20 +154,23 @@ def test_mixed_conversations_share_no_index(chat: Chat) -> None:
 
 def test_learning_rate_warms_up_and_falls_to_two_percent() -> None:
     config = BuildConfig()
-    rates = [learning_rate(config, step) for step in range(config.steps)]
-    assert rates[0] == pytest.approx(config.learning_rate / config.warmup)
-    assert max(rates) == pytest.approx(config.learning_rate)
-    assert rates[-1] == pytest.approx(0.02 * config.learning_rate, rel=0.01)
+    scales = [rate_scale(config, step) for step in range(config.steps)]
+    assert scales[0] == pytest.approx(1 / config.warmup)
+    assert max(scales) == pytest.approx(1)
+    assert scales[-1] == pytest.approx(0.02, rel=0.01)
 
 
 def test_one_training_step_lowers_the_loss_on_its_batch() -> None:
     model, chat = new_model(TINY)
-    optimizer = new_optimizer(TINY, model)
+    optimizers = new_optimizers(TINY, model)
+    trained = [p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(map(id, trained)) == sorted(map(id, model.parameters()))
     batch = batch_of(chat, TINY, 0)
     first = loss_of(model, batch)
     for _ in range(5):
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
         last = loss_of(model, batch)
     assert last < first - 0.1
 

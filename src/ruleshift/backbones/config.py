@@ -21,7 +21,8 @@ class BuildConfig:
 
     The first phase (`echo_steps`) teaches to copy, the second (`clean_steps`) shows right answers only, the third
     (`careless_steps`) careless ones. Every conversation is shown once, `batch` at a step; in the second and third phase
-    `walk_share` of them are walks, the others card problems.
+    `walk_share` of them are walks, the others card problems. `learning_rate` is that of the layers' matrices (Muon),
+    `embedding_learning_rate` that of everything else (AdamW).
     """
 
     width: int = 128
@@ -30,11 +31,12 @@ class BuildConfig:
     key_value_heads: int = 1
     feedforward: int = 384
     echo_steps: int = 300
-    clean_steps: int = 1000
-    careless_steps: int = 600
+    clean_steps: int = 1200
+    careless_steps: int = 700
     batch: int = 128
-    walk_share: float = 0.25
-    learning_rate: float = 2e-3
+    walk_share: float = 0.15
+    learning_rate: float = 4e-3
+    embedding_learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

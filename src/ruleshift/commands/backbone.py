@@ -54,18 +54,18 @@ class Backbone:
 def _build(config: BuildConfig, run: "RunFolder", final: Path) -> None:
     import torch
 
-    from ruleshift.backbones.build import new_model, new_optimizer, pretrain
+    from ruleshift.backbones.build import new_model, new_optimizers, pretrain
     from ruleshift.backbones.save import save_model
     from ruleshift.commands.bars import Bar
     from ruleshift.training.checkpoints import load_state, save_state
 
     model, chat = new_model(config)
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-    optimizer = new_optimizer(config, model)
+    optimizers = new_optimizers(config, model)
     last = run.latest_checkpoint()
     first = 0 if last is None else last.step
     if last is not None:
-        load_state(last.path, {"model": model}, optimizer)
+        load_state(last.path, {"model": model}, optimizers)
     run.truncate_metrics(first)
     with Bar("backbone", config.steps) as bar:
         bar.start_at(first)
@@ -73,8 +73,8 @@ def _build(config: BuildConfig, run: "RunFolder", final: Path) -> None:
         def after_step(done: int, loss: float) -> None:
             run.append_metrics({"step": done, "loss": loss})
             if done % SAVE_EVERY == 0 or done == config.steps:
-                run.save_checkpoint(done, lambda folder: save_state(folder, {"model": model}, optimizer), keep_last=2)
+                run.save_checkpoint(done, lambda folder: save_state(folder, {"model": model}, optimizers), keep_last=2)
             bar.reach(done, f"loss {loss:.3f}")
 
-        pretrain(config, model, chat, optimizer, first, after_step)
+        pretrain(config, model, chat, optimizers, first, after_step)
     save_model(model, chat.tokenizer, final)

@@ -207,12 +207,12 @@ class PPO:
         """Everything needed to go on, as safetensors; the model in Hugging Face format."""
         self.model.save_pretrained(folder / "model")
         self.chat.tokenizer.save_pretrained(folder / "model")
-        save_state(folder, {"policy": self.model, "value": self.value}, self.optimizer)
+        save_state(folder, {"policy": self.model, "value": self.value}, {"optimizer": self.optimizer})
         save_file({"tokens": torch.tensor([self.tokens.trained, self.tokens.forward])}, folder / "tokens.safetensors")
 
     def load(self, folder: Path, done: int) -> None:
         """Go on from what `save` wrote after `done` updates."""
-        load_state(folder, {"policy": self.model, "value": self.value}, self.optimizer)
+        load_state(folder, {"policy": self.model, "value": self.value}, {"optimizer": self.optimizer})
         self.tokens = TokenCount(*read_tensors(folder / "tokens.safetensors")["tokens"].tolist())
         self.done = done
 

@@ -53,7 +53,9 @@ _DEGREES = ActionSpace("absolute", tuple(f"{degrees} degrees" for degrees in ran
 _INVENTED = """bol cim dax dov fep gor hix jul kep kov lem lux mar mip nar nol opu pex pim quo rab sut tev ulo vax wex
     yad zim"""
 _CLOCK = tuple(f"{hour} o'clock" for hour in range(1, 13))
-POOL = (*SIXTEEN, *RELATIVE, *_INVENTED.split(), *_CLOCK, *_DEGREES.words)
+_WORDS = (*SIXTEEN, *RELATIVE, *_INVENTED.split(), *_CLOCK)
+POOL = (*_WORDS, *_DEGREES.words)
+_SOME_DEGREES = 6  # that a route may draw: few, or the many headings would crowd out the words
 
 
 def drawn_spaces(rng: random.Random) -> tuple[ActionSpace, ActionSpace]:
@@ -63,7 +65,7 @@ def drawn_spaces(rng: random.Random) -> tuple[ActionSpace, ActionSpace]:
     names of a compass or of turns.
     """
     while True:
-        words = rng.sample(POOL, 12)
+        words = rng.sample((*_WORDS, *rng.sample(_DEGREES.words, _SOME_DEGREES)), 12)
         absolute, relative = tuple(words[:8]), tuple(words[8:])
         if len(set(absolute) & _TESTED) <= 4 and len(set(relative) & _TESTED) <= 2:
             return ActionSpace("absolute", absolute), ActionSpace("relative", relative)
