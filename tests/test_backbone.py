@@ -10,6 +10,7 @@ import torch
 from ruleshift.backbones.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
 from ruleshift.backbones.config import BUNDLED, BuildConfig, model_for
 from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.muon import Muon, orthogonalised
 from ruleshift.backbones.pretraining import conversation as mixed
 from ruleshift.backbones.pretraining import echo, walks
 from ruleshift.backbones.pretraining.cards import CLEAN, Student, conversation, random_formula
@@ -235,3 +236,28 @@ def test_missing_truncated_and_chatless_models_name_the_remedy(tmp_path: Path) -
     (chatless / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(RuleshiftError, match="chat template"):
         load_backbone(str(chatless), device="cpu")
+
+
+def test_muon_steps_have_the_directions_of_the_gradient_and_one_size() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((24, 8), (8, 24), (8, 8)):
+        matrix = torch.randn(shape, generator=generator)
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        found = left.T @ orthogonalised(matrix) @ right.T
+        sizes = found.diagonal()
+        torch.testing.assert_close(found, torch.diag(sizes), atol=1e-4, rtol=0)
+        assert 0.6 < float(sizes.min()) <= float(sizes.max()) < 1.3
+        assert float(torch.linalg.svdvals(matrix).max() / torch.linalg.svdvals(matrix).min()) > 2  # control
+
+
+def test_muon_repeats_the_library_but_for_its_precision() -> None:
+    generator = torch.Generator().manual_seed(1)
+    start, gradients = torch.randn(12, 6, generator=generator), torch.randn(5, 12, 6, generator=generator)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    library = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for optimizer, parameter in ((Muon([ours], 0.1, weight_decay=0.1), ours), (library, theirs)):
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
+    assert float((ours - start).detach().abs().max()) > 0.3  # control

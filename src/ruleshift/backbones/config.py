@@ -30,9 +30,9 @@ class BuildConfig:
     heads: int = 4
     key_value_heads: int = 1
     feedforward: int = 384
-    echo_steps: int = 300
-    clean_steps: int = 1200
-    careless_steps: int = 700
+    echo_steps: int = 200
+    clean_steps: int = 1000
+    careless_steps: int = 500
     batch: int = 128
     walk_share: float = 0.15
     learning_rate: float = 4e-3

@@ -72,6 +72,10 @@ def drawn_spaces(rng: random.Random) -> tuple[ActionSpace, ActionSpace]:
 
 
 _TESTED = frozenset(SIXTEEN + RELATIVE)
+_PROXY = (
+    ActionSpace("absolute", ("fep", "nar", "rab", "quo", "lux", "cim", "zim", "tev")),
+    ActionSpace("relative", ("opu", "kov", "dax", "jul")),
+)
 _VALIDATION = {
     "val-shift-a": (COMPASS, ActionSpace("relative", ("gor", "lem", "vax", "pim"))),
     "val-shift-b": (
@@ -151,6 +155,14 @@ SPLITS: dict[str, Split] = {
     "val-shift-b": Split(
         "validation shift: clock positions beside invented absolute words", _SHIFT, spaces=(_VALIDATION["val-shift-b"],)
     ),
+    "proxy-train": Split(
+        "a whole experiment in invented words, to choose settings by: training routes, absolute words",
+        spaces=(_PROXY,),
+        size=1_000,
+        heldout=False,
+    ),
+    "proxy-id": Split("of that experiment: test routes of its training rule", spaces=(_PROXY,)),
+    "proxy-ood": Split("of that experiment: its shifted rule, relative words", _SHIFT, spaces=(_PROXY,)),
     "city-val": Split("absolute directions, validation cities", cities=VALIDATION_CITIES),
     "pretrain": Split(
         "pretraining routes: both spaces made of words drawn for each route, cities of their own",
