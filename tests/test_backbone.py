@@ -259,5 +259,5 @@ def test_muon_repeats_the_library_but_for_its_precision() -> None:
         for gradient in gradients:
             parameter.grad = gradient.clone()
             optimizer.step()
-    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
-    assert float((ours - start).detach().abs().max()) > 0.3  # control
+    torch.testing.assert_close(ours, theirs, atol=0.005, rtol=0)
+    assert float((ours - start).detach().abs().max()) > 0.1  # control

@@ -1,4 +1,4 @@
-"""Muon in float32: PyTorch's own computes in bfloat16, which on CPUs without support for it takes longer than the model.
+"""Muon in float32: PyTorch's own computes in bfloat16, which takes longer than the model on CPUs that only emulate it.
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the scale of Liu et al.,
 "Muon is scalable for LLM training", arXiv:2502.16982, equation 4.
@@ -23,7 +23,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for matrix in group["params"]:
                 state = self.state[matrix]
