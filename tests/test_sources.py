@@ -8,6 +8,8 @@ import pytest
 from ruleshift.cli import main
 from ruleshift.engines.text import expert
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.episodes import load_episodes
+from ruleshift.evaluation.evaluate import cell_of
 from ruleshift.revision import revise
 from ruleshift.tasks.virl.schema import to_official
 from ruleshift.tasks.virl.sources import city_of, routes_from
@@ -57,6 +59,21 @@ def test_routes_are_for_walks_only(official: Path, capsys: pytest.CaptureFixture
     assert "leave it out" in capsys.readouterr().err
     assert main(["play", "gp-l", "--model", "expert", "--map", "x.svg"]) == 2
     assert "leave it out" in capsys.readouterr().err
+    assert main(["eval", "gp-l", "--model", "expert", "--n", "2", "--go-on"]) == 2
+    assert "--go-on is for tasks that walk routes" in capsys.readouterr().err
+
+
+def test_going_on_meets_every_position(tmp_path: Path) -> None:
+    reached = {}
+    for name, option in (("ends", []), ("goes on", ["--go-on"])):
+        out = tmp_path / f"{name}.parquet"
+        settings = ["--model", "random", "--split", "id", "--n", "20", "--episodes", str(out), *option]
+        assert main(["eval", "virl-l", *settings]) == 0
+        cell = cell_of("id", "greedy", load_episodes(out))
+        assert cell.goes_on == (name == "goes on")
+        reached[name] = sum(map(len, cell.tries))
+    positions = sum(len(Virl().problem("id", 1000, index).itinerary.points) for index in range(20))
+    assert reached["goes on"] == positions > 3 * reached["ends"]
 
 
 @pytest.mark.parametrize(("name", "message"), [("nothing.osm", "there is nothing"), ("notes.txt", "cannot tell")])

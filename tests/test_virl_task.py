@@ -121,6 +121,7 @@ def test_a_walker_who_is_led_on_reaches_the_end_but_has_failed() -> None:
     assert cell.tries == ((1, -2, 1, -2, *(1,) * (steps - 4)),)
     assert cell.outcomes("step_accuracy", 2) == pytest.approx([(steps - 2) / (steps + 2)])
     assert cell.outcomes("success", 2) == [0.0]
+    assert cell.outcomes("steps_passed", 2) == [1.0]
 
 
 def test_what_is_measured_of_a_walk() -> None:

@@ -37,6 +37,8 @@ class Eval:
     """Split to evaluate; give it again for several. Without it: rule-ood."""
     routes: Path | None = None
     """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
+    go_on: tyro.conf.FlagCreatePairsOff[bool] = False
+    """virl-l only: where the tries of a position are spent, lead the walker on, so that every position is met."""
     n: int = 400
     """Problems of each split."""
     turns: int | None = None
@@ -68,7 +70,7 @@ class Eval:
         from ruleshift.results import save_results
 
         drawing = self._checked()
-        task = open_task(self.task, self.routes)
+        task = open_task(self.task, self.routes, self.go_on)
         splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
         for split in splits:
             check_split(task, split)

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from ruleshift.tasks.protocol import Task
 
 
-def open_task(name: str, routes: Path | None = None) -> "Task":
-    """The task called `name`; for virl-l, on the routes of a file where one is given.
+def open_task(name: str, routes: Path | None = None, go_on: bool = False) -> "Task":
+    """The task called `name`; for virl-l, on the routes of a file where one is given, and going on where a budget is
+    spent where asked to.
 
     Raises RuleshiftError for an unknown task, for routes that cannot be read, and where the task has no routes.
     """
@@ -19,10 +20,12 @@ def open_task(name: str, routes: Path | None = None) -> "Task":
     from ruleshift.tasks.virl.task import Virl
 
     task = get_task(name)
-    if routes is None:
-        return task
     if not isinstance(task, Virl):
-        raise RuleshiftError(f"--routes is for tasks that walk routes, and {name} does not: leave it out")
-    from ruleshift.tasks.virl.sources import routes_from
+        for option in ("--routes",) * (routes is not None) + ("--go-on",) * go_on:
+            raise RuleshiftError(f"{option} is for tasks that walk routes, and {name} does not: leave it out")
+        return task
+    if routes is not None:
+        from ruleshift.tasks.virl.sources import routes_from
 
-    return replace(task, routes=routes_from(routes))
+        task = replace(task, routes=routes_from(routes))
+    return replace(task, go_on=go_on)

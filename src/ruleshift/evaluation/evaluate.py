@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 
@@ -38,6 +39,11 @@ class Cell:
         """Whether any problem has more than one step."""
         return any(len(steps) > 1 for steps in self.tries)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a problem goes on after a step that was given up (see `ruleshift.tasks.virl.task.Virl.go_on`)."""
+        return any(t < 0 for steps in self.tries for t in steps[:-1])
+
     def outcomes(self, metric: str, turns: int) -> list[float]:
         """One number per problem, whose mean is the metric under a verification budget of `turns` for each step.
 
@@ -53,10 +59,10 @@ class Cell:
             return pooled_share(self.valid, counts)
         if metric == "recognition":
             return pooled_share(self.read_right, counts)
-        reached = [_reached(steps, turns) for steps in self.tries]
-        passed = [sum(0 < t <= turns for t in steps) for steps in reached]
         if metric == "steps_passed":
-            return [float(count) for count in passed]
+            return [float(len(list(takewhile(lambda t: 0 < t <= turns, steps)))) for steps in self.tries]
+        reached = self.tries if self.goes_on else [_reached(steps, turns) for steps in self.tries]
+        passed = [sum(0 < t <= turns for t in steps) for steps in reached]
         if metric == "first_try_accuracy":
             return pooled_share([sum(t == 1 for t in steps) for steps in reached], [len(steps) for steps in reached])
         assert metric == "step_accuracy", metric
