@@ -16,7 +16,6 @@ import time
 import torch
 
 from engine import GenerateEngine
-from ruleshift.backbones.config import model_for
 from ruleshift.backbones.load import load_backbone
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Engine, Sampling
@@ -61,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     quiet_libraries()
-    backbone = load_backbone(model_for(options.model, TASK.id), device="cpu")
+    backbone = load_backbone(options.model, device="cpu")
     sampling = Sampling(1.0, options.max_new_tokens, 0)
     engines: dict[str, Engine] = {
         "local": LocalEngine(backbone.model, backbone.chat, sampling, options.batch),

@@ -98,7 +98,7 @@ def test_the_fused_pass_gives_the_logits_of_transformers(name):
 def test_conversations_are_those_of_the_general_path(monkeypatch, name):
     model, chat = shaped(name), tiny_chat(30)
     fused = revise(routes(24), LocalEngine(model, chat, RANDOM, 7), turns=3)
-    monkeypatch.setattr(local, "forward_of", lambda model, fused: ModelForward(model))
+    monkeypatch.setattr(local, "forward_of", ModelForward)
     general = revise(routes(24), LocalEngine(model, chat, RANDOM, 7), turns=3)
     assert [reply_ids(episode) for episode in fused] == [reply_ids(episode) for episode in general]
     for a, b in zip(fused, general, strict=True):
@@ -140,6 +140,13 @@ def test_a_model_with_anything_else_takes_the_general_path(change):
     assert can_fuse(model)
     change(model)
     assert not can_fuse(model)
+
+
+def test_a_model_whose_hidden_states_were_asked_for_is_fused_still():
+    model = tiny_model()
+    model(torch.ones(1, 3, dtype=torch.long), output_hidden_states=True)
+    assert model.model.layers[0]._forward_hooks  # which transformers keeps
+    assert can_fuse(model)
 
 
 def test_positions_that_depend_on_the_length_take_the_general_path():

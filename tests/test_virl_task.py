@@ -136,6 +136,24 @@ def test_what_is_measured_of_a_walk() -> None:
     assert sum(cell.outcomes("first_try_accuracy", 2)) / 2 == pytest.approx((sum(steps) - 2) / sum(steps))
 
 
+def test_where_nothing_is_seen_the_official_words_tell_intersections_apart() -> None:
+    words: dict[tuple[str, bool], set[str]] = {}
+    for compat in ("fixed", "official"):
+        for index in range(20):
+            problem = a_walk(index=index, task=Virl(compat=compat))
+            for point in problem.itinerary.points[:-1]:
+                stated = json.loads(problem.gold())["current observation"]
+                if point.sight is None:
+                    words.setdefault((compat, point.intersection), set()).add(stated.split(".")[0])
+                problem.submit(problem.gold(), last=False)
+    assert words == {
+        ("fixed", False): {"No landmarks nearby"},
+        ("fixed", True): {"No landmarks nearby"},
+        ("official", False): {"No landmarks nearby"},
+        ("official", True): {"No landmark nearby"},
+    }
+
+
 # ---------------------------------------------------------------- rules
 
 

@@ -3,16 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-# The bundled models, and which of them `--model bundled` is on a task that has one of its own.
-BUNDLED = {
-    name: Path(__file__).parent / "bundled" / folder for name, folder in {"bundled": "text", "walker": "walk"}.items()
-}
-OF_TASKS = {"virl-l": "walker"}
-
-
-def model_for(name: str, task_id: str) -> str:
-    """The model meant by `name` on a task: its own bundled one for "bundled", else what was named."""
-    return OF_TASKS.get(task_id, name) if name == "bundled" else name
+BUNDLED = Path(__file__).parent / "bundled" / "text"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Backbone:
 
 
 def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "auto") -> Backbone:
-    """Load `name`: "bundled", "walker" (bundled, for routes), a folder in Hugging Face format, or a hub id.
+    """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
 
     device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
     Only safetensors are read and no remote code is run. Raises RuleshiftError with the remedy when the model is
@@ -32,7 +32,7 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
-    source = str(BUNDLED.get(name, name))
+    source = str(BUNDLED) if name == "bundled" else name
     if _looks_like_path(source) and not Path(source, "config.json").is_file():
         raise RuleshiftError(f"no model at {source}: a folder with config.json and model.safetensors is expected")
     try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from ruleshift.backbones.config import model_for
 from ruleshift.commands.checks import at_least, check_file, check_split, command_line
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
 
@@ -75,7 +74,7 @@ class Eval:
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
-        policy = open_policy(model_for(self.model, self.task), self.style, drawing)
+        policy = open_policy(self.model, self.style, drawing)
         episodes = self._answer(task, splits, policy)
         rows = self._rows(task, episodes)
         if self.episodes is not None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import tyro
 
-from ruleshift.backbones.config import model_for
 from ruleshift.commands.checks import at_least, check_file, check_split, printable
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
 from ruleshift.errors import RuleshiftError
@@ -73,7 +72,7 @@ class Play:
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
             _play_by_hand(console, problem, turns, self._map_of(problem))
             return
-        policy = open_policy(model_for(self.model, self.task), self.style, drawing)
+        policy = open_policy(self.model, self.style, drawing)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem)
         _show_episode(console, revise([problem], policy.engine, turns)[0])

@@ -207,13 +207,11 @@ def _prepare(study: Headline | Sweep, tasks: Sequence[str]) -> None:
         check_training(recipe.ppo, get_task(task), prefix + "ppo.")
     check_folder("--out", study.out)
 
-    from ruleshift.backbones.config import model_for
     from ruleshift.backbones.load import load_backbone
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()
-    for task in tasks:
-        load_backbone(model_for(study.model, task))  # the arms load it in processes of their own
+    load_backbone(study.model)  # the arms load it in processes of their own
 
 
 def _supervised(work: Callable[[], None]) -> None:

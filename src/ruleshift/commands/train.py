@@ -102,7 +102,6 @@ def _train(
     check_folder("--out", command.out)
     check_trackers(command.tracker)
 
-    from ruleshift.backbones.config import model_for
     from ruleshift.backbones.load import load_backbone
     from ruleshift.backbones.save import save_model
     from ruleshift.commands.bars import Bar
@@ -110,9 +109,7 @@ def _train(
     from ruleshift.runs import RunFolder
 
     quiet_libraries()
-    start = load_backbone(
-        model_for(command.model, command.task)
-    )  # before the folder takes this configuration down: the name may be wrong
+    start = load_backbone(command.model)  # before the folder takes this configuration down: the name may be wrong
     settings = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:

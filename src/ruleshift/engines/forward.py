@@ -48,6 +48,6 @@ class ModelForward:
         return output.logits[:, -1].float()
 
 
-def forward_of(model: PreTrainedModel, fused: bool = True) -> Forward:
-    """The quickest way through the model as it is now; valid until its weights change. fused: may be the fused one."""
-    return FusedLlama(model) if fused and can_fuse(model) else ModelForward(model)
+def forward_of(model: PreTrainedModel) -> Forward:
+    """The quickest way through the model as it is now; valid until its weights change."""
+    return FusedLlama(model) if can_fuse(model) else ModelForward(model)

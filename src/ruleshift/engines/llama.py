@@ -11,6 +11,7 @@ products. Here a layer is four products, and a dozen operations that write into 
 The matrices are copies: make a new FusedLlama after the model has changed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,13 +36,23 @@ def can_fuse(model: PreTrainedModel) -> bool:
     modules, weights = list(model.modules()), list(model.parameters())
     return (
         all(type(module) in PLAIN_PARTS and "forward" not in vars(module) for module in modules)
-        and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+        and not any(_is_foreign(hook) for module in modules for hook in _hooks(module))
         and not any(module.bias is not None for module in modules if isinstance(module, nn.Linear))
         and all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in weights)
         and sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
         and model.config._attn_implementation == "sdpa"
         and model.config.to_dict()["rope_parameters"]["rope_type"] in STATIC_POSITIONS
     )
+
+
+def _hooks(module: nn.Module) -> list[Callable[..., object]]:
+    return [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+
+
+def _is_foreign(hook: Callable[..., object]) -> bool:
+    """Whether a hook is other than those that transformers leaves behind when hidden states were asked for once, which
+    change nothing."""
+    return not hook.__module__.startswith("transformers.")
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,10 @@ DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended be
 
 
 class LocalEngine:
-    """Samples from `model` through `chat`. The model is used as it is at the time of each call (see `training`).
+    """Samples from `model` through `chat`. The model is used as it is at the time of each call (see `training`)."""
 
-    fused: whether plain Llama models on a CPU may take the fused pass. It is quicker, and in the last digit of its
-    log-probs it has been seen to differ from one process to another, where transformers' own pass did not.
-    """
-
-    def __init__(
-        self, model: PreTrainedModel, chat: Chat, sampling: Sampling, batch_size: int = 256, fused: bool = True
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Chat, sampling: Sampling, batch_size: int = 256) -> None:
         self.model, self.chat, self.sampling, self.batch_size = model, chat, sampling, batch_size
-        self.fused = fused
 
     def open(self, problems: Sequence[Problem]) -> "LocalSession":
         return LocalSession(self, problems)
@@ -48,7 +41,7 @@ class LocalSession:
         self.engine, self.model, self.chat = engine, engine.model, engine.chat
         self.device = self.model.device
         with torch.inference_mode():
-            self.forward = forward_of(self.model, engine.fused)
+            self.forward = forward_of(self.model)
         self.context_limit = _context_limit(self.model)
         self.ends = torch.zeros(_vocabulary(self.model), dtype=torch.bool, device=self.device)
         self.ends[[token for token in self.chat.end_ids if 0 <= token < len(self.ends)]] = True

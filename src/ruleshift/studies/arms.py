@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.config import model_for
 from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.backbones.save import save_model
 from ruleshift.engines.local import LocalEngine
@@ -143,7 +142,7 @@ def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: 
         if all((folder / "points" / f"{step:06d}.json").is_file() for step in arm.points):
             report(arm.name, 1, 1)
             return
-        start = load_backbone(model_for(model, measurement.task))
+        start = load_backbone(model)
         meter = Meter(measurement, arm, start, folder)
         if arm.training is None:
             meter.measure(start.model, 0, TokenCount())

@@ -16,7 +16,6 @@ from typing import Literal
 
 from rich.console import Console
 
-from ruleshift.backbones.config import model_for
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import save_model
 from ruleshift.evaluation.comparison import Comparison
@@ -119,7 +118,7 @@ def _initialised(config: HeadlineConfig, out: Path) -> str:
     """The start model after a short SFT, trained once into `out/init`."""
     folder = out / "init"
     if not (folder / "model").is_dir():
-        start = load_backbone(model_for(config.model, config.task))
+        start = load_backbone(config.model)
         settings = SFTConfig(steps=config.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         with RunFolder.open(folder, settings) as run:
             train_sft(start.model, start.chat, get_task(config.measurement.task), start.style, settings, run)

@@ -84,8 +84,7 @@ class PPO:
         first = self.done * config.episodes
         problems = [self.task.problem(config.split, config.seed, first + i, self.style) for i in range(config.episodes)]
         sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
-        engine = LocalEngine(self.model, self.chat, sampling, fused=False)  # a resumed run repeats to the last digit
-        return revise(problems, engine, config.turns)
+        return revise(problems, LocalEngine(self.model, self.chat, sampling), config.turns)
 
     def estimate(self, episodes: Sequence[Episode]) -> tuple[Batch, dict[str, float]]:
         """Values, advantages and returns of all turns; reference log-probs of all reply tokens."""

@@ -72,7 +72,7 @@ def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
             *_fields(rng),
             "",
             f"You start out facing {itinerary.facing}.",
-            f"Observation: {observation(itinerary.points[0], style)}",
+            f"Observation: {observation(itinerary, itinerary.points[0], style)}",
         ]
     )
 
@@ -153,7 +153,7 @@ def _terse_prompt(itinerary: Itinerary, problem_id: str) -> str:
             "to" if end.kind == "destination" else "until",
             _terse_sight(end.sight),
         ]
-    return " ".join([*words, observation(itinerary.points[0], "terse")])
+    return " ".join([*words, observation(itinerary, itinerary.points[0], "terse")])
 
 
 def _listed(itinerary: Itinerary, problem_id: str) -> list[str]:
@@ -176,18 +176,19 @@ def _terse_sight(sight: Sight | None) -> str:
 # ---------------------------------------------------------------- along the way
 
 
-def observation(point: RailPoint, style: Style) -> str:
+def observation(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
     """What is seen at a point, in words."""
-    if style == "terse":
-        return f"see {_stated(point, style)}"
-    return _stated(point, style)
+    stated = _stated(itinerary, point, style)
+    return f"see {stated}" if style == "terse" else stated
 
 
-def _stated(point: RailPoint, style: Style) -> str:
+def _stated(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
     """The observation as a reply states it."""
     if style == "terse":
         return _terse_sight(point.sight) + (" cross" if point.intersection else "")
-    seen = f"{point.sight}." if point.sight is not None else "No landmarks nearby."
+    lone = itinerary.compat == "official" and point.intersection  # the official data's word at intersections
+    nothing = "No landmark nearby." if lone else "No landmarks nearby."
+    seen = nothing if point.sight is None else f"{point.sight}."
     return f"{seen} You observe an intersection." if point.intersection else seen
 
 
@@ -201,14 +202,14 @@ _FEEDBACK = {
 _TERSE_FEEDBACK = {"wrong_action": "wrong", "wrong_observation": "misread", "unreadable": "unreadable"}
 
 
-def feedback(outcome: str, style: Style, ahead: RailPoint | None = None) -> str:
+def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint | None = None) -> str:
     """What the verifier says: of a wrong reply, what was wrong with it, never the right action; then what is seen
     `ahead`, at the next point, where the walk goes on."""
     if ahead is not None:
         led = outcome != "right"
         if style == "terse":
-            return f"{'led ' if led else ''}{observation(ahead, style)}"
-        return f"{'You are led on.' if led else 'Right.'} Observation: {observation(ahead, style)}"
+            return f"{'led ' if led else ''}{observation(itinerary, ahead, style)}"
+        return f"{'You are led on.' if led else 'Right.'} Observation: {observation(itinerary, ahead, style)}"
     if outcome == "right":
         return "right" if style == "terse" else "Right: you have arrived."
     return _TERSE_FEEDBACK[outcome] if style == "terse" else _FEEDBACK[outcome]
@@ -218,7 +219,7 @@ def write_reply(itinerary: Itinerary, point: RailPoint, action: str, style: Styl
     """A reply in the requested form that reads the observation right and gives this action; without spaces between
     fields in the terse style."""
     separators = (",", ":") if style == "terse" else (", ", ": ")
-    said = (_stated(point, style), _current_step(itinerary, point, style), action)
+    said = (_stated(itinerary, point, style), _current_step(itinerary, point, style), action)
     return json.dumps(dict(zip(FIELDS, said, strict=True)), separators=separators)
 
 

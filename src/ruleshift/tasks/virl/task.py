@@ -59,7 +59,7 @@ class VirlProblem:
             outcome,
             reward,
             solved=right and at_end and not self.failed,
-            feedback=prompt.feedback(outcome, self.style, self.point if moves else None),
+            feedback=prompt.feedback(outcome, self.style, self.itinerary, self.point if moves else None),
             valid=read.valid,
             read_right=read_right,
             found=read.action,
