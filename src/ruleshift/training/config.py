@@ -139,7 +139,7 @@ _PAPER = PPOConfig(
 )
 _GP_PPO = {"tiny": PPOConfig(), "paper": _PAPER}
 _VIRL_PPO = {
-    "tiny": PPOConfig(updates=20, episodes=96, turns=2, max_new_tokens=24, value_only=2, learning_rate=3e-4),
+    "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2, learning_rate=3e-4),
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
 # By task, then by name of the preset.

@@ -5,14 +5,16 @@ clockwise from north, in [0, 360).
 """
 
 import math
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 METRES_PER_DEGREE = 111_320.0  # of latitude
 Side = Literal["left", "right"]
 XY = tuple[float, float]
+Corner = TypeVar("Corner", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,24 @@ class StreetGraph:
 def heading(start: XY, end: XY) -> float:
     """Degrees clockwise from north of the way from `start` to `end`, in [0, 360)."""
     return math.degrees(math.atan2(end[0] - start[0], end[1] - start[1])) % 360
+
+
+def hanging_together(links: Iterable[tuple[Corner, Corner]]) -> list[set[Corner]]:
+    """Groups of corners that links join, directly or through others, in the order of their first links."""
+    neighbours: dict[Corner, list[Corner]] = {}
+    for a, b in links:
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    groups: list[set[Corner]] = []
+    seen: set[Corner] = set()
+    for first in neighbours:
+        if first in seen:
+            continue
+        group, waiting = {first}, [first]
+        while waiting:
+            fresh = [there for there in neighbours[waiting.pop()] if there not in group]
+            group.update(fresh)
+            waiting += fresh
+        seen |= group
+        groups.append(group)
+    return groups

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.world.geometry import turned
-from ruleshift.tasks.virl.world.graph import XY, Street, StreetGraph
+from ruleshift.tasks.virl.world.graph import XY, Street, StreetGraph, hanging_together
 from ruleshift.tasks.virl.world.names import STREET_KINDS, STREETS
 from ruleshift.tasks.virl.world.places import furnish
 from ruleshift.tasks.virl.world.plan import Plan
@@ -129,32 +129,13 @@ def _draw_dead_ends(plan: Plan, style: Style, rng: random.Random) -> None:
 def _finish(plan: Plan, rng: random.Random) -> tuple[tuple[XY, ...], tuple[Street, ...]]:
     """What hangs together with most of the city, with indices from 0 and names for the labels."""
     plan.straighten()
-    kept = _largest_component(plan)
+    groups = hanging_together(plan.pieces)
+    kept = sorted(max(groups, key=len))
     index = {corner: position for position, corner in enumerate(kept)}
     pieces = sorted((piece, label) for piece, label in plan.pieces.items() if piece[0] in index)
     names = _street_names(list(dict.fromkeys(label for _, label in pieces)), rng)
     streets = tuple(Street(index[a], index[b], names[label]) for (a, b), label in pieces)
     return tuple(plan.points[corner] for corner in kept), streets
-
-
-def _largest_component(plan: Plan) -> list[int]:
-    neighbours: dict[int, list[int]] = {}
-    for a, b in plan.pieces:
-        neighbours.setdefault(a, []).append(b)
-        neighbours.setdefault(b, []).append(a)
-    best: set[int] = set()
-    seen: set[int] = set()
-    for first in neighbours:
-        if first in seen:
-            continue
-        found, waiting = {first}, [first]
-        while waiting:
-            fresh = [there for there in neighbours[waiting.pop()] if there not in found]
-            found.update(fresh)
-            waiting += fresh
-        seen |= found
-        best = max(best, found, key=len)
-    return sorted(best)
 
 
 def _street_names(labels: list[str], rng: random.Random) -> dict[str, str]:

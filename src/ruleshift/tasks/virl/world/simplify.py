@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ruleshift.tasks.virl.world.carriageways import APART, laddered, without_twins
-from ruleshift.tasks.virl.world.graph import XY, Street
+from ruleshift.tasks.virl.world.graph import XY, Street, hanging_together
 from ruleshift.tasks.virl.world.lines import nearest, rounded
 from ruleshift.tasks.virl.world.ways import Node, Way, cut, joined, length, meeting
 
@@ -72,20 +72,9 @@ def _merged(pieces: Sequence[Way], at: dict[Node, XY]) -> list[Way]:
 
 def _connected(pieces: Sequence[Way], at: Mapping[Node, XY]) -> list[Way]:
     """The pieces that hang together with the greatest length of street."""
-    at_corner = meeting(pieces)
-    best: set[int] = set()
-    seen: set[int] = set()
-    for start in range(len(pieces)):
-        if start in seen:
-            continue
-        found, waiting = {start}, [start]
-        while waiting:
-            near = {index for end in pieces[waiting.pop()].ends for index in at_corner[end]} - found
-            found |= near
-            waiting += near
-        seen |= found
-        best = max(best, found, key=lambda group: sum(length(pieces[index], at) for index in group))
-    return [pieces[index] for index in sorted(best)]
+    groups = hanging_together(piece.ends for piece in pieces)
+    of_group = [[piece for piece in pieces if piece.ends[0] in group] for group in groups]
+    return max(of_group, key=lambda group: sum(length(piece, at) for piece in group), default=[])
 
 
 def _straightened(piece: Way, at: Mapping[Node, XY]) -> Way:
