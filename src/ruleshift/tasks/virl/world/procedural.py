@@ -129,8 +129,8 @@ def _draw_dead_ends(plan: Plan, style: Style, rng: random.Random) -> None:
 def _finish(plan: Plan, rng: random.Random) -> tuple[tuple[XY, ...], tuple[Street, ...]]:
     """What hangs together with most of the city, with indices from 0 and names for the labels."""
     plan.straighten()
-    groups = hanging_together(plan.pieces)
-    kept = sorted(max(groups, key=len))
+    most = max(hanging_together(plan.pieces), key=len)
+    kept = sorted(most)
     index = {corner: position for position, corner in enumerate(kept)}
     pieces = sorted((piece, label) for piece, label in plan.pieces.items() if piece[0] in index)
     names = _street_names(list(dict.fromkeys(label for _, label in pieces)), rng)
