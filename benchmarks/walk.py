@@ -52,7 +52,7 @@ def verdict_rate(count: int = 400) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bundled", help="bundled, a folder, or a hub id")
-    parser.add_argument("--routes", type=int, default=384)
+    parser.add_argument("--routes", type=int, default=160)
     parser.add_argument("--batch", type=int, default=128, help="routes walked at once")
     parser.add_argument("--max-new-tokens", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=3)
