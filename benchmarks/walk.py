@@ -1,6 +1,6 @@
 """Walking speed: steps per second of routes, the local engine against `model.generate` with fresh prompts.
 
-    python benchmarks/walk.py                     # the bundled backbone, 384 routes, 128 at once, two threads
+    python benchmarks/walk.py                     # the bundled backbone, 160 routes, 128 at once, two threads
     python benchmarks/walk.py --routes 64 --batch 32
 
 Both sides walk the same routes of V-IRL through the same loop (`ruleshift.revision.revise`), at temperature 1 with two
