@@ -60,7 +60,7 @@ class PPOConfig:
     """Sampling temperature."""
     max_new_tokens: int = 36
     """Longest reply, in tokens."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     """Peak learning rate of the model (Adam)."""
     value_learning_rate: float = 5e-3
     """Peak learning rate of the value head."""
@@ -139,7 +139,7 @@ _PAPER = PPOConfig(
 )
 _GP_PPO = {"tiny": PPOConfig(), "paper": _PAPER}
 _VIRL_PPO = {
-    "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2, learning_rate=3e-4),
+    "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
 # By task, then by name of the preset.
