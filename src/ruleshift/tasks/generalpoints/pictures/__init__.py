@@ -4,8 +4,10 @@
     pixels = draw(deal("id", 0, 7).cards, look("id", 0, 7), 224)  # (224, 224, 3), uint8
 
 `looks` draws the factors of a picture from ranges that are data (`LOOKS`); `styles` holds what the factors can be.
-Glyphs (`ranks`, `suits`, `courts`) are paths written for this package, turned into polygons by `paths` and into pixels
-by `raster`, in integers. `cards`, `tables` and `layout` make the parts of a picture, and `drawing` puts them together.
+Glyphs (`ranks`, `suits`, `courts`) are paths written for this package and under its licence; no font and no card art is
+used. `paths` turns them into polygons and `raster` into pixels. `cards` and `tables` make the parts of a picture,
+`layout` says where they lie, and `drawing` puts them together; `kept` holds the parts, so that most pictures are only
+put together.
 """
 
 from ruleshift.tasks.generalpoints.pictures.drawing import draw

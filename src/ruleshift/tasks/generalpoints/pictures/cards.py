@@ -2,24 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruleshift.tasks.generalpoints.pictures.blur import blurred, steps_for
-from ruleshift.tasks.generalpoints.pictures.courts import COURTS, EMBLEM, HEIGHT, PAPER_LINE, WIDTH
+from ruleshift.tasks.generalpoints.pictures.courts import COURTS, EMBLEM, HEIGHT, LINE, WIDTH
 from ruleshift.tasks.generalpoints.pictures.paths import Pen, Shape, outline, place, rectangle, stroke
 from ruleshift.tasks.generalpoints.pictures.ranks import write
-from ruleshift.tasks.generalpoints.pictures.raster import TURN, View, coverage, turn
+from ruleshift.tasks.generalpoints.pictures.raster import TURN, Mask, View, coverage, turn
 from ruleshift.tasks.generalpoints.pictures.styles import CardStyle, Colour
 from ruleshift.tasks.generalpoints.pictures.suits import emblem
 
 WIDE, HIGH = 630, 880  # a card in tenths of a millimetre
 MARGIN = 18  # the least distance of a rank from the side
 FRAME = 10  # and farther from it within a frame
+TOP_PIPS = 168  # the height of the top row of pips
 LEAST_INDEX = 9  # pixels that the ranks in the corners are high, but for
 LARGEST_INDEX = 190
+SOFTNESS = 45  # width of the edge of a shadow, in thousandths of the card's width
+
+Pixels = NDArray[np.uint16]  # (H, 3 W)
 
 PIPS = {
     "2": ((0, 0), (0, 12)),
@@ -45,22 +48,10 @@ class Face:
     style: CardStyle
 
 
-@dataclass(frozen=True)
-class Sprite:
-    """Pixels to lay on others: `below * keep + add`, divided by 256. Both arrays (H, 3 W)."""
-
-    keep: NDArray[np.uint16]
-    add: NDArray[np.uint16]
-
-    @property
-    def nbytes(self) -> int:
-        return self.keep.nbytes + self.add.nbytes
-
-
 def layers(face: Face) -> Iterator[tuple[Shape, Colour]]:
     """Areas and their colours, in the order of painting, on a card that is covered with the colour of its edge."""
     style = face.style
-    yield outline(rectangle(6, 6, WIDE - 6, HIGH - 6, style.radius - 4)), style.paper
+    yield outline(rectangle(4, 4, WIDE - 4, HIGH - 4, style.radius - 3)), style.paper
     if style.frame:
         yield stroke(rectangle(15, 15, WIDE - 15, HIGH - 15, style.radius - 10), Pen(2.5, 2.5)), style.frame
     if face.rank in COURTS and style.centre != "rank":
@@ -95,18 +86,13 @@ def _index(face: Face) -> Shape:
     style = face.style
     top = 34 + style.index / 2
     below = 34 + style.index + 14 + style.index_emblem / 2
-    rank = write(
-        face.rank,
-        style.lettering,
-        style.inset,
-        top,
-        style.index,
-        2 * (style.inset - MARGIN - FRAME * (style.frame is not None)),
-    )
+    widest = 2 * (style.inset - MARGIN - (FRAME if style.frame else 0))
+    rank = write(face.rank, style.lettering, style.inset, top, style.index, widest)
     return rank + _emblem(face, style.inset, below, style.index_emblem)
 
 
 def _emblem(face: Face, x: float, y: float, height: float) -> Shape:
+    """The suit's emblem with its middle at (x, y); turned where the height is below 0."""
     return place(emblem(face.emblem), x, y, height / 100, height / 100)
 
 
@@ -118,12 +104,11 @@ def _centre(face: Face) -> Shape:
         return ()
     if face.rank == "A" or style.centre == "emblem":
         return _emblem(face, x, y, 250)
-    top = 168
     shape: Shape = ()
     for column, twelfths in PIPS[face.rank]:
-        size = style.pip / 100 if twelfths <= 6 else -style.pip / 100
-        place_y = top + (HIGH - 2 * top) * twelfths / 12
-        shape += place(emblem(face.emblem), x + column * style.spread, place_y, size, size)
+        height = style.pip if twelfths <= 6 else -style.pip
+        row = TOP_PIPS + (HIGH - 2 * TOP_PIPS) * twelfths / 12
+        shape += _emblem(face, x + column * style.spread, row, height)
     return shape
 
 
@@ -132,12 +117,12 @@ def _court(face: Face) -> Iterator[tuple[Shape, Colour]]:
     clothes = style.clothes
     colours = {"ink": face.ink, "paper": style.paper, "robe": clothes.robe or face.ink}
     colours |= {"sleeve": clothes.sleeve, "gold": clothes.gold, "hair": clothes.hair, "skin": clothes.skin}
-    half = WIDE / 2 - max(2 * style.inset - MARGIN, 124)
+    half = WIDE / 2 - max(2 * style.inset - MARGIN + 6, 124)
     across, down = half / WIDTH, 0.96
     for part in COURTS[face.rank]:
         yield _both(outline(part.path), across, down), colours[part.colour]
         if part.line:
-            yield _both(stroke(part.path, Pen(PAPER_LINE / 2, PAPER_LINE / 2)), across, down), face.ink
+            yield _both(stroke(part.path, Pen(LINE / 2, LINE / 2)), across, down), face.ink
     x, y, size = EMBLEM
     yield _both(place(emblem(face.emblem), x, y, size / 100 / across * down, size / 100), across, down), face.ink
     frame = rectangle(WIDE / 2 - half, HIGH / 2 - HEIGHT * down, WIDE / 2 + half, HIGH / 2 + HEIGHT * down)
@@ -155,43 +140,55 @@ def turned_size(width: int, angle: int) -> tuple[int, int]:
     return (height * cosine + width * sine) // TURN + 2, (width * cosine + height * sine) // TURN + 2
 
 
-def bake(face: Face, width: int, angle: int) -> Sprite:
-    """A card, `width` pixels wide, turned clockwise by whole degrees."""
-    view = View(*turned_size(width, angle), (width, WIDE), angle, (WIDE // 2, HIGH // 2))
-    colour = np.empty((view.height, view.width, 3), np.uint32)
-    colour[:] = face.style.edge
+def bake(face: Face, width: int, angle: int) -> Pixels:
+    """A card `width` pixels wide, turned clockwise by whole degrees: (H, 3 W), colours times how much of each pixel the
+    card covers (0..256), and a half to round with. Laid on others: (below * `left_over` + this) / 256."""
+    view = _view(width, angle)
+    colour = np.empty((3, view.height, view.width), np.uint32)
+    colour[:] = _channels(face.style.edge)
     for shape, ink in layers(replace(face, style=legible(face.style, width))):
         mask, top, left = coverage(shape, view)
-        box = colour[top : top + mask.shape[0], left : left + mask.shape[1]]
-        share = mask[:, :, None].astype(np.uint32)
-        box[:] = (box * (256 - share) + np.array(ink, np.uint32) * share + 128) >> 8
-    alpha = silhouette(face.style.radius, width, angle)[:, :, None]
-    add = colour * alpha + 128
-    keep = np.broadcast_to(256 - alpha, add.shape)
-    return Sprite(_flat(keep), _flat(add))
+        box = colour[:, top : top + mask.shape[0], left : left + mask.shape[1]]
+        share = mask.astype(np.uint32)
+        box[:] = (box * (256 - share) + _channels(ink) * share + 128) >> 8
+    covered = silhouette(face.style.radius, width, angle)
+    return _flat(colour * covered.astype(np.uint32) + 128)
 
 
-def _flat(pixels: NDArray[np.uint32]) -> NDArray[np.uint16]:
-    return pixels.astype(np.uint16).reshape(pixels.shape[0], -1)
+def _view(width: int, angle: int) -> View:
+    return View(*turned_size(width, angle), (width, WIDE), angle, (WIDE // 2, HIGH // 2))
 
 
-@cache
-def silhouette(radius: int, width: int, angle: int) -> NDArray[np.uint32]:
+def _channels(colour: Colour) -> NDArray[np.uint32]:
+    return np.array(colour, np.uint32).reshape(3, 1, 1)
+
+
+def _flat(pixels: NDArray[np.uint32]) -> Pixels:
+    """(3, H, W) to (H, 3 W), the channels of a pixel side by side."""
+    return np.moveaxis(pixels, 0, 2).astype(np.uint16).reshape(pixels.shape[1], -1)
+
+
+def silhouette(radius: int, width: int, angle: int) -> Mask:
     """How much of each pixel of its box a card covers, (H, W), 0..256."""
-    view = View(*turned_size(width, angle), (width, WIDE), angle, (WIDE // 2, HIGH // 2))
+    view = _view(width, angle)
     mask, top, left = coverage(outline(rectangle(0, 0, WIDE, HIGH, radius)), view)
-    full = np.zeros((view.height, view.width), np.uint32)
+    full = np.zeros((view.height, view.width), np.uint16)
     full[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
     return full
 
 
-def shadow(radius: int, width: int, angle: int, depth: int) -> NDArray[np.uint16]:
+def left_over(radius: int, width: int, angle: int) -> Pixels:
+    """What a card leaves of each pixel below its box, (H, 3 W), 0..256."""
+    return np.repeat(256 - silhouette(radius, width, angle), 3, axis=1)
+
+
+def shadow(radius: int, width: int, angle: int, depth: int) -> Pixels:
     """What a card's soft shadow leaves of each pixel, (H, 3 W), 0..256. Its box is wider by `shadow_rim` all around."""
-    rim = shadow_rim(width)
-    mask = np.pad(silhouette(radius, width, angle).astype(np.uint16), rim)
-    keep = 256 - (blurred(mask, steps_for(45, width), 1) * depth >> 8)
+    mask = np.pad(silhouette(radius, width, angle), shadow_rim(width))
+    keep = 256 - (blurred(mask, steps_for(SOFTNESS, width), 1) * depth >> 8)
     return np.repeat(keep, 3, axis=1)
 
 
 def shadow_rim(width: int) -> int:
-    return 2 << steps_for(45, width)
+    """How many pixels a shadow reaches beyond its card on each side."""
+    return 2 << steps_for(SOFTNESS, width)

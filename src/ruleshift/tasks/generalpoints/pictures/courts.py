@@ -10,7 +10,7 @@ from ruleshift.tasks.generalpoints.pictures.paths import ellipse, rectangle
 
 WIDTH, HEIGHT = 190, 345
 EMBLEM = (-134, -280, 92)  # middle and height of the suit's emblem beside the head
-PAPER_LINE = 7  # width of the ink around a part
+LINE = 7  # width of the ink around a part
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ruleshift.tasks.generalpoints.deal import Card
 from ruleshift.tasks.generalpoints.pictures.blur import blurred, steps_for
-from ruleshift.tasks.generalpoints.pictures.cards import Face, bake, shadow, shadow_rim
+from ruleshift.tasks.generalpoints.pictures.cards import Face, bake, left_over, shadow, shadow_rim
 from ruleshift.tasks.generalpoints.pictures.kept import Kept
 from ruleshift.tasks.generalpoints.pictures.layout import Spot, spots
 from ruleshift.tasks.generalpoints.pictures.looks import Look
@@ -42,17 +42,14 @@ def draw(cards: Sequence[Card], look: Look, size: int | tuple[int, int]) -> NDAr
 
 
 def _lay_card(canvas: Pixels, card: Card, look: Look, spot: Spot) -> None:
-    key = (card, look.deck, look.style, spot.width, spot.angle)
-    sprite = KEPT.get(key, lambda: bake(_face(card, look), spot.width, spot.angle))
-    below, rows, columns = _under(canvas, sprite.keep, spot.top, spot.left)
-    below *= sprite.keep[rows, columns]
-    below += sprite.add[rows, columns]
+    deck, style, where = DECKS[look.deck], CARD_STYLES[look.style], (spot.width, spot.angle)
+    face = Face(card.rank, deck.emblems[card.suit], deck.inks[card.suit], style)
+    keep = KEPT.get((style.radius, *where), lambda: left_over(style.radius, *where))
+    pixels = KEPT.get((face.rank, face.emblem, face.ink, look.style, *where), lambda: bake(face, *where))
+    below, rows, columns = _under(canvas, pixels, spot.top, spot.left)
+    below *= keep[rows, columns]
+    below += pixels[rows, columns]
     below >>= 8
-
-
-def _face(card: Card, look: Look) -> Face:
-    deck = DECKS[look.deck]
-    return Face(card.rank, deck.emblems[card.suit], deck.inks[card.suit], CARD_STYLES[look.style])
 
 
 def _lay_shadow(canvas: Pixels, look: Look, spot: Spot) -> None:

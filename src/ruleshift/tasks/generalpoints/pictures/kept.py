@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Protocol, TypeVar, cast
 
 
@@ -14,21 +15,30 @@ T = TypeVar("T", bound=Sized)
 
 
 class Kept:
-    """Keeps what was asked for last, up to a number of bytes."""
+    """Keeps what was asked for last, up to `most` bytes; `held` is how many it holds now. Threads may share one."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
+        self.most = most
+        self.held = 0
         self._things: OrderedDict[Hashable, Sized] = OrderedDict()
+        self._lock = Lock()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._things.clear()
+            self.held = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """What is kept under this key; made, and kept, if it is not there."""
-        if key in self._things:
-            self._things.move_to_end(key)
-            return cast(T, self._things[key])
+        with self._lock:
+            if key in self._things:
+                self._things.move_to_end(key)
+                return cast(T, self._things[key])
         made = make()
-        self._things[key] = made
-        self._held += made.nbytes
-        while self._held > self._most and len(self._things) > 1:
-            self._held -= self._things.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key not in self._things:
+                self._things[key] = made
+                self.held += made.nbytes
+            while self.held > self.most and len(self._things) > 1:
+                self.held -= self._things.popitem(last=False)[1].nbytes
         return made

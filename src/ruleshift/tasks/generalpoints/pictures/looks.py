@@ -85,7 +85,7 @@ LOOKS: dict[str, LookRule] = {
         tables=("teal-felt", "sand-cloth", "violet-felt", "slate"),
         lights=("daylight", "overhead", "lamp-left", "lamp-right"),
         overlaps=(-14, -6, 0, 12, 24),
-        angles=tuple(range(-7, 8)),
+        angles=tuple(range(-6, 7, 2)),
         shift=5,
         blurs=(0, 0, 0, 6, 9),
     ),

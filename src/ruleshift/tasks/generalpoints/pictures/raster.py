@@ -40,7 +40,8 @@ def turn(angle: int) -> tuple[int, int]:
 def coverage(shape: Shape, view: View) -> tuple[Mask, int, int]:
     """How much of each pixel a shape covers (0 to 256), in the box that it touches; the box's top row and left column.
 
-    Overlapping polygons cover once. What lies outside the canvas is cut off; the box may be empty.
+    What several polygons cover counts once; only in pixels that edges cross do their shares add up, to 256 at most.
+    What lies outside the canvas is cut off; the box may be empty.
     """
     starts, ends = _edges(shape, view)
     top, bottom = _span(starts[:, 1], view.height)
@@ -63,16 +64,14 @@ def _edges(shape: Shape, view: View) -> tuple[NDArray[np.int64], NDArray[np.int6
     """Start and end points of all edges on the canvas, (N, 2), in 1/256 pixels."""
     cosine, sine = turn(view.angle)
     pixels, units = view.zoom
-    middle = np.array((view.width * GRID // 2, view.height * GRID // 2))
-    starts, ends = [], []
-    for polygon in shape:
-        points = np.rint((polygon - np.array(view.pivot)) * UNIT).astype(np.int64)
-        x = points[:, 0] * cosine - points[:, 1] * sine
-        y = points[:, 0] * sine + points[:, 1] * cosine
-        scaled = np.stack((x, y), axis=1) * (pixels * GRID) // (units * UNIT * TURN) + middle
-        starts.append(scaled)
-        ends.append(np.roll(scaled, -1, axis=0))
-    return np.concatenate(starts), np.concatenate(ends)
+    x, y = np.rint((np.concatenate(shape) - np.array(view.pivot)) * UNIT).astype(np.int64).T
+    points = np.stack((x * cosine - y * sine, x * sine + y * cosine), axis=1)
+    scaled = points * (pixels * GRID) // (units * UNIT * TURN) + np.array((view.width, view.height)) * GRID // 2
+    lengths = np.array([len(polygon) for polygon in shape])
+    lasts = np.cumsum(lengths) - 1
+    following = np.arange(1, len(scaled) + 1)
+    following[lasts] = lasts - lengths + 1
+    return scaled, scaled[following]
 
 
 def _span(values: NDArray[np.int64], size: int) -> tuple[int, int]:
@@ -93,6 +92,7 @@ def _crossings(
     counts = np.maximum(last - first, 0)
     edge = np.repeat(np.arange(len(counts)), counts)
     line = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
-    run, rise = (lower - upper)[edge].T
-    x = upper[edge, 0] + (line * step + step // 2 - upper[edge, 1]) * run // np.maximum(rise, 1)
+    run, rise = (lower - upper).T
+    slope = run / np.maximum(rise, 1)
+    x = upper[edge, 0] + np.floor((line * step + step // 2 - upper[edge, 1]) * slope[edge]).astype(np.int64)
     return line // LINES - top, x, sign[edge]

@@ -62,13 +62,18 @@ def _noise(size: Size, cell: Size, seed: int) -> NDArray[np.int64]:
     y, x = _line(size[0])[:, None], _line(size[1])[None, :]
     row, column = y // cell[0], x // cell[1]
     down, across = _smooth(y % cell[0], cell[0]), _smooth(x % cell[1], cell[1])
-    upper = _hash(row, column, seed) * (256 - across) + _hash(row, column + 1, seed) * across
-    lower = _hash(row + 1, column, seed) * (256 - across) + _hash(row + 1, column + 1, seed) * across
-    return (upper * (256 - down) + lower * down) >> 16
+    upper = _mixed(_hash(row, column, seed), _hash(row, column + 1, seed), across)
+    lower = _mixed(_hash(row + 1, column, seed), _hash(row + 1, column + 1, seed), across)
+    return _mixed(upper, lower, down) >> 16
 
 
 def _line(length: int) -> NDArray[np.int64]:
     return np.arange(length, dtype=np.int64)
+
+
+def _mixed(first: NDArray[np.int64], second: NDArray[np.int64], share: NDArray[np.int64]) -> NDArray[np.int64]:
+    """256 times what lies between two values, at a share of 256 from the first to the second."""
+    return first * (256 - share) + second * share
 
 
 def _smooth(offset: NDArray[np.int64], cell: int) -> NDArray[np.int64]:
