@@ -29,11 +29,11 @@ def draw(cards: Sequence[Card], look: Look, size: int | tuple[int, int]) -> NDAr
     too far, and for a picture smaller than 32 pixels.
     """
     height, width = size = (size, size) if isinstance(size, int) else size
-    canvas = KEPT.get((look.table, size), lambda: table_top(TABLES[look.table], size)).copy()
+    canvas = KEPT.get(("table", look.table, size), lambda: table_top(TABLES[look.table], size)).copy()
     for card, spot in zip(cards, spots(len(cards), look, size), strict=True):
         _lay_shadow(canvas, look, spot)
         _lay_card(canvas, card, look, spot)
-    canvas *= KEPT.get((look.light, size), lambda: lamp(LIGHTS[look.light], size))
+    canvas *= KEPT.get(("lamp", look.light, size), lambda: lamp(LIGHTS[look.light], size))
     canvas >>= 8
     steps = steps_for(look.blur, max(size))
     if steps:
@@ -44,7 +44,7 @@ def draw(cards: Sequence[Card], look: Look, size: int | tuple[int, int]) -> NDAr
 def _lay_card(canvas: Pixels, card: Card, look: Look, spot: Spot) -> None:
     deck, style, where = DECKS[look.deck], CARD_STYLES[look.style], (spot.width, spot.angle)
     face = Face(card.rank, deck.emblems[card.suit], deck.inks[card.suit], style)
-    keep = KEPT.get((style.radius, *where), lambda: left_over(style.radius, *where))
+    keep = KEPT.get(("card", style.radius, *where), lambda: left_over(style.radius, *where))
     pixels = KEPT.get((face.rank, face.emblem, face.ink, look.style, *where), lambda: bake(face, *where))
     below, rows, columns = _under(canvas, pixels, spot.top, spot.left)
     below *= keep[rows, columns]
