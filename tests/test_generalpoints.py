@@ -12,7 +12,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Verdict
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.prompt import MAX_REPLY, read_reply, write_reply
-from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, is_heldout
+from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, is_heldout
 from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.protocol import Style
@@ -258,7 +258,7 @@ def test_hands_belong_to_their_split(split: str) -> None:
         hand = problem.hand
         assert len(hand.cards) == spec.cards
         assert sum(rank in ("J", "Q", "K") for rank in hand.ranks) >= spec.min_faces
-        assert {card.suit for card in hand.cards} <= {"clubs", "spades"}
+        assert {card.suit for card in hand.cards} <= set(SUITS[spec.colour])
         assert all(face in pool for face, pool in zip(hand.stated.faces, spec.faces, strict=True))
         for rule in (hand.stated, hand.scored):
             numbers = hand.numbers(rule)

@@ -11,7 +11,11 @@ from functools import lru_cache
 from typing import Literal
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
-SUITS = {"black": ("clubs", "spades"), "red": ("hearts", "diamonds")}
+SUITS = {
+    "black": ("clubs", "spades"),
+    "red": ("hearts", "diamonds"),
+    "all": ("clubs", "spades", "hearts", "diamonds"),
+}
 HELDOUT_SHARE = 0.15
 
 Faces = tuple[int, int, int]
@@ -38,7 +42,8 @@ class Split:
     `faces` holds, for J, Q and K in turn, the values to draw from (one value each for a fixed rule); draws in
     `excluded` are redrawn. `scored_faces` is set only where the verifier wants another rule than the prompt states.
     Only hands with `min_faces` face cards or more are dealt, and only multisets of numbers that are (`heldout`)
-    or are not (`seen`) among the fixed share that no training ever sees.
+    or are not (`seen`) among the fixed share that no training ever sees. The suits are those of a `colour` in `SUITS`;
+    `look` names the ranges that a picture's look is drawn from (`pictures.looks.LOOKS`). Neither shows in text.
     """
 
     description: str
@@ -50,6 +55,7 @@ class Split:
     min_faces: int = 0
     multisets: Multisets = "seen"
     colour: str = "black"
+    look: str = "training"
 
 
 def _fixed(j: int, q: int, k: int) -> tuple[tuple[int], tuple[int], tuple[int]]:
@@ -84,12 +90,20 @@ SPLITS: dict[str, Split] = {
         scored_faces=(10, 10, 10),
         min_faces=1,
     ),
+    "visual-ood": Split("training rule, red suits (pictures; in text, more deals like those of id)", colour="red"),
+    "both-ood": Split(
+        "J, Q, K count 11, 12, 13, red suits; at least one face card", _fixed(11, 12, 13), min_faces=1, colour="red"
+    ),
+    "style-ood": Split("training rule, card styles, tables, lights and angles unlike training's", look="style-ood"),
+    "four-colour": Split("training rule, all suits, in black, red, green and blue", colour="all", look="four-colour"),
     "val-shift-a": Split("validation shift: J, Q, K count 9, 11, 13", _fixed(9, 11, 13), min_faces=1),
     "val-shift-b": Split("validation shift: J, Q, K count 13, 8, 12", _fixed(13, 8, 12), min_faces=1),
+    "val-visual": Split("validation shift of the look: green leaves and acorns", look="validation"),
     "pretrain": Split(
         "pretraining deals: J, Q, K drawn from 1..13, without any rule of a training, validation or test split",
         (_POOL,) * 3,
         excluded=_NOT_PRETRAINED,
+        look="pretraining",
     ),
 }
 
