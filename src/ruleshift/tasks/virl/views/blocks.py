@@ -73,8 +73,7 @@ def widths(graph: StreetGraph) -> list[float]:
     for place in graph.places:
         line = graph.line(place.street)
         if len(line) == 2:
-            (ax, ay), (bx, by) = line
-            dx, dy, length = _unit(line[0], line[1])
+            (ax, ay), (dx, dy, _) = line[0], _unit(*line)
             found[place.street].append(abs(dx * (place.at[1] - ay) - dy * (place.at[0] - ax)))
     near = [min(max(round(min(metres), 1), NARROWEST), WIDEST) if metres else 0.0 for metres in found]
     usual = min((metres for metres in near if metres), default=FACADE)
@@ -147,14 +146,22 @@ def _block(block: int, cycle: Sequence[_Half], first: int, sidewalk: float) -> l
     kerbs = inset(bare, [line.road for line in bare])
     found = []
     for number, (line, piece) in enumerate(lines):
-        known = (piece.street, piece.forward, piece.offset) if piece else (None, True, 0.0)
-        length = piece.length if piece else 0.0
         found.append(
             Front(
-                first + number, block, *known, line.base, line.way, length, line.width, line.road,
-                houses[number] if houses else None, kerbs[number] if kerbs else None,
+                index=first + number,
+                block=block,
+                street=piece.street if piece else None,
+                forward=piece.forward if piece else True,
+                offset=piece.offset if piece else 0.0,
+                base=line.base,
+                way=line.way,
+                length=piece.length if piece else 0.0,
+                width=line.width,
+                road=line.road,
+                houses=houses[number] if houses else None,
+                kerb=kerbs[number] if kerbs else None,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -185,9 +192,7 @@ def inset(lines: Sequence[Line], distances: Sequence[float]) -> list[tuple[XY, X
             return None
         sound = [meet for meet in meets if meet]
         ends = {i: (sound[k - 1][1], sound[k][0]) for k, i in enumerate(alive)}
-        long = {
-            i: (b[0] - a[0]) * lines[i].way[0] + (b[1] - a[1]) * lines[i].way[1] for i, (a, b) in ends.items()
-        }
+        long = {i: (b[0] - a[0]) * lines[i].way[0] + (b[1] - a[1]) * lines[i].way[1] for i, (a, b) in ends.items()}
         worst = min(alive, key=lambda i: long[i])
         if long[worst] >= SHORTEST:
             found, last = [], ends[alive[-1]][1]

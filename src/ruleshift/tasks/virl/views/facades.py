@@ -16,7 +16,7 @@ def wall(material: Material, colour: RGB, trim: RGB, columns: int, rows: int, se
     """A wall without windows."""
     sheet = Sheet(columns, rows, colour)
     if material == "brick":
-        _bricks(sheet, 8, 4, 44, seed)
+        _bricks(sheet, 4, 2, 40, seed)
         sheet.grain(10, seed + 1, 32)
     elif material == "stone":
         _bricks(sheet, 32, 16, 22, seed)
@@ -51,7 +51,7 @@ def _bricks(sheet: Sheet, wide: int, high: int, amount: int, seed: int) -> None:
     along = (x + (course % 2) * (wide // 2)) % columns
     tone = noise(rows // high, columns // wide, seed)[course, along // wide]
     factor = 256 + ((tone - 128) * amount >> 7)
-    factor = np.where((y % high == high - 1) | (along % wide == wide - 1), factor * 214 >> 8, factor)
+    factor = np.where((y % high == high - 1) | (along % wide == wide - 1), factor * 236 >> 8, factor)
     sheet.texels[..., :3] = np.minimum(sheet.texels[..., :3] * factor[..., None] >> 8, 255)
 
 
@@ -92,7 +92,8 @@ def _window(sheet: Sheet, look: Look, colour: RGB, x: int, y: int, rng: random.R
     wide, top, low = {
         "sash": (26, 12, 52), "arch": (26, 14, 54), "shutter": (22, 12, 52), "ribbon": (64, 18, 46),
         "square": (34, 18, 50), "bay": (40, 12, 54), "grille": (30, 18, 50), "loft": (46, 8, 56),
-        "tall": (22, 6, 56), "wide": (48, 20, 50),
+        "tall": (22, 6, 56), "wide": (48, 20, 50), "slit": (50, 22, 34), "pair": (44, 14, 52), "hatch": (28, 24, 50),
+        "grid": (44, 12, 54), "broad": (56, 16, 52), "low": (36, 30, 56),
     }[kind]  # fmt: skip
     left, right = x + (CELL - wide) // 2, x + (CELL + wide) // 2
     top, low = y + top, y + low
@@ -113,10 +114,17 @@ def _window(sheet: Sheet, look: Look, colour: RGB, x: int, y: int, rng: random.R
     middle = (left + right) // 2
     if kind == "sash":
         sheet.box(left, (top + low) // 2 - 1, right, (top + low) // 2 + 1, frame)
-    elif kind in ("loft", "bay", "wide"):
+    elif kind == "pair":
+        sheet.box(middle - 6, top - 1, middle + 6, low + 1, trim)
+    elif kind == "hatch":
+        for row in range(top, low):
+            along = (row - top) * wide // (low - top)
+            sheet.box(left + along - 1, row, left + along + 1, row + 1, frame)
+            sheet.box(right - along - 1, row, right - along + 1, row + 1, frame)
+    elif kind in ("loft", "bay", "wide", "grid", "broad"):
         for at in range(1, 4):
             sheet.box(left + wide * at // 4 - 1, top, left + wide * at // 4 + 1, low, frame)
-        if kind == "loft":
+        if kind in ("loft", "grid"):
             for at in (1, 2):
                 sheet.box(left, top + (low - top) * at // 3, right, top + (low - top) * at // 3 + 1, frame)
     else:
@@ -168,7 +176,9 @@ def _escape(sheet: Sheet, x: int, iron: RGB) -> None:
             sheet.box(at, y + 42, at + 1, y + 57, shade(iron, 170))
         for step in range(44):
             at = x + 34 + step
-            sheet.box(at, (y + 56 + step) % (CELL * CELLS), at + 3, (y + 56 + step) % (CELL * CELLS) + 2, shade(iron, 140))
+            sheet.box(
+                at, (y + 56 + step) % (CELL * CELLS), at + 3, (y + 56 + step) % (CELL * CELLS) + 2, shade(iron, 140)
+            )
 
 
 def side_wall(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
@@ -192,7 +202,14 @@ def shop_front(look: Look, colour: RGB, door: int, rng: random.Random) -> np.nda
             sheet.box(left, top, right, rows - 3, shade(colour, 120))
             sheet.ramp(left, top, right, top + 14, mixed(look.glass, look.horizon, 90), look.glass)
             sheet.box(middle - 22, top + 16, middle + 22, rows - 3, mixed(colour, (255, 255, 255), 30))
-            sheet.ramp(middle - 16, top + 22, middle + 16, rows - 22, mixed(look.glass, (255, 240, 210), 110), shade(look.glass, 150))
+            sheet.ramp(
+                middle - 16,
+                top + 22,
+                middle + 16,
+                rows - 22,
+                mixed(look.glass, (255, 240, 210), 110),
+                shade(look.glass, 150),
+            )
             sheet.box(middle + 17, top + 44, middle + 20, top + 54, (220, 200, 140))
             sheet.box(left, rows - 3, right, rows, (120, 118, 112))
         else:

@@ -8,7 +8,7 @@ from ruleshift.tasks.virl.views.looks import Look
 from ruleshift.tasks.virl.views.paint import RGB, Sheet, mixed, noise, shade, smooth_noise
 
 BARK: RGB = (84, 68, 54)
-TREE = (128, 128)  # texels; a tree fills its picture
+TREE = (128, 128)  # texels of what stands at the kerb
 
 
 def tree(look: Look, rng: random.Random) -> np.ndarray:
@@ -76,14 +76,14 @@ def _branches(sheet: Sheet, x: int, y: int, lean: int, length: int, rng: random.
     if length < 5:
         return
     for step in range(length):
-        at = x + lean * step // 24
-        sheet.box(at - (length > 14), y - step, at + 1, y - step + 1, BARK)
+        at, half = x + lean * step // 24, length // 9
+        sheet.box(at - half, y - step, at + half + 1, y - step + 1, BARK)
     for turn in (-14, 12):
         _branches(sheet, x + lean * length // 24, y - length, lean + turn + rng.randint(-5, 5), length * 7 // 10, rng)
 
 
 def lamp(look: Look) -> np.ndarray:
-    """A street lamp, (128, 64, 4) uint8, its foot in the middle of the lower edge; the same from every side."""
+    """A street lamp, (128, 128, 4) uint8, its foot in the middle of the lower edge; the same from every side."""
     sheet = Sheet(64, 128, look.iron, opacity=0)
     iron, light = look.iron, mixed((255, 250, 225), look.horizon, 60)
     sheet.box(31, 12, 33, 128, iron)
@@ -94,7 +94,7 @@ def lamp(look: Look) -> np.ndarray:
             sheet.box(left, 12, left + 10, 15, shade(iron, 200))
             sheet.box(left + 1, 15, left + 9, 17, light)
     elif look.lamp == "hook":
-        for left, step in ((16, 1), (47, -1)):
+        for left in (16, 47):
             sheet.box(min(left, 32), 6, max(left, 32), 8, iron)
             sheet.box(left - 1, 6, left + 1, 14, iron)
             sheet.box(left - 4, 13, left + 4, 18, shade(iron, 190))
@@ -114,4 +114,5 @@ def lamp(look: Look) -> np.ndarray:
     else:
         sheet.box(27, 8, 37, 13, shade(iron, 200))
         sheet.box(28, 13, 36, 15, light)
-    return sheet.picture()
+    clear = Sheet(32, 128, look.iron, opacity=0).picture()
+    return np.concatenate([clear, sheet.picture(), clear], 1)

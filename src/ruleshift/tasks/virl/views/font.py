@@ -3,6 +3,7 @@ arithmetic, so that they look the same on every machine."""
 
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def glyph(letter: str, height: int, pen: float, slant: float) -> np.ndarray:
     x = ((np.arange(columns * SAMPLES) + 0.5) / (SAMPLES * scale) - edge)[None, :] - slant * (HEIGHT - y)
     covered = np.zeros((rows * SAMPLES, columns * SAMPLES), bool)
     for stroke in strokes:
-        for (ax, ay), (bx, by) in zip(stroke[:-1], stroke[1:], strict=True):
+        for (ax, ay), (bx, by) in pairwise(stroke):
             dx, dy = bx - ax, by - ay
             share = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0.0, 1.0)
             off_x, off_y = x - ax - share * dx, y - ay - share * dy

@@ -14,7 +14,7 @@ from ruleshift.tasks.virl.world.graph import XY, Place
 
 DEPTH = 10.0  # metres of a house from front to back, at most
 SHOP = 8.0  # metres of a shop's front, at most
-ODD_SHOP = 0.35  # share of the ground floors without a place that are closed shops
+SHUT = 0.2  # share of the ground floors without a place that are closed shops
 LEDGE, LEDGE_REACH = 0.25, 110.0  # metres that a cornice stands out, and from which its ends are seen
 
 
@@ -78,8 +78,12 @@ def house(look: Look, key: Sequence[object]) -> House:
 
 
 def split(
-    length: float, places: Sequence[tuple[float, Place]], look: Look, corners: tuple[House, House],
-    draw: Callable[[int], House], rng: random.Random,
+    length: float,
+    places: Sequence[tuple[float, Place]],
+    look: Look,
+    corners: tuple[House, House],
+    draw: Callable[[int], House],
+    rng: random.Random,
 ) -> list[Lot]:
     """The lots of a front of so many metres, with places at so many metres along it, sorted.
 
@@ -129,28 +133,32 @@ def _fill(start: float, end: float, look: Look, rng: random.Random) -> list[Unit
 
 
 def build_lot(
-    draft: Draft, wall: Wall, lot: Lot, left: float | None, right: float | None, depth: float, look: Look,
-    pictures: Pictures, rng: random.Random,
+    draft: Draft, wall: Wall, lot: Lot, left: float | None, right: float | None, depths: tuple[float, float],
+    mitres: tuple[float, float], look: Look, pictures: Pictures, rng: random.Random,
 ) -> None:  # fmt: skip
-    """A house: `left` and `right` are the heights of the neighbours in metres, None round a corner."""
+    """A house: `left` and `right` are the heights of the neighbours in metres, None round a corner.
+
+    `depths` is how deep it is at its two ends, `mitres` how much longer its cornice is there, for one metre that it
+    stands out.
+    """
     one, top = lot.house, roof(lot.house, look)
     tint = wall.tint(one.tone - 1)
     bays = max(round((lot.end - lot.start) / look.bay), 1)
-    box = ((one.bay * CELL, 0.0), ((one.bay + bays) * CELL, float(one.floors * CELL)))
+    box = (float(one.bay * CELL), 0.0), (float((one.bay + bays) * CELL), float(one.floors * CELL))
     picture = pictures.facades[one.wall][one.variant]
     a, b = wall.at(lot.start), wall.at(lot.end)
     draft.wall(a, b, look.ground, top, box, picture, tint)
     for unit in lot.units:
         _ground_floor(draft, wall, unit, one, look, pictures, rng)
-    _ledge(draft, wall, lot, top, left, right, look, pictures)
+    _ledge(draft, wall, lot, top, left, right, mitres, look, pictures)
     side, texels = pictures.sides[one.wall], 64 / look.floor
-    back_a, back_b = wall.at(lot.start, -depth), wall.at(lot.end, -depth)
-    total, shaded = top + look.cornice, tuple(part * 210 >> 8 for part in tint)
-    for low, ends in ((left, (back_a, a)), (right, (b, back_b)), (look.ground, (back_b, back_a))):
+    back_a, back_b = wall.at(lot.start, -depths[0]), wall.at(lot.end, -depths[1])
+    total, (red, green, blue) = top + look.cornice, (part * 210 >> 8 for part in tint)
+    faces = ((left, depths[0], back_a, a), (right, depths[1], b, back_b), (0.0, lot.end - lot.start, back_b, back_a))
+    for low, wide, *ends in faces:
         if low is not None and low < total - 0.05:
-            wide = depth if ends[0] is not back_b or ends[1] is b else lot.end - lot.start
-            box = ((0.0, 0.0), (wide * texels, (total - low) * texels))
-            draft.wall(*ends, low, total, box, side, (shaded[0], shaded[1], shaded[2]))
+            whole = (0.0, 0.0), (wide * texels, (total - low) * texels)
+            draft.wall(ends[0], ends[1], low, total, whole, side, (red, green, blue))
 
 
 def roof(one: House, look: Look) -> float:
@@ -159,21 +167,24 @@ def roof(one: House, look: Look) -> float:
 
 
 def _ledge(
-    draft: Draft, wall: Wall, lot: Lot, top: float, left: float | None, right: float | None, look: Look,
-    pictures: Pictures,
+    draft: Draft, wall: Wall, lot: Lot, top: float, left: float | None, right: float | None,
+    mitres: tuple[float, float], look: Look, pictures: Pictures,
 ) -> None:  # fmt: skip
     """The cornice: its front, its lower side and its ends; it runs round the corners."""
     low, high = top - 0.1, top + look.cornice
     a, b = lot.start, lot.end
+    out_a, out_b = a - mitres[0] * LEDGE, b + mitres[1] * LEDGE
     wide = max(round((b - a) * 1.5), 1) * 32.0
-    box = ((0.0, 0.0), (wide, 32.0))
-    draft.wall(wall.at(a, LEDGE), wall.at(b, LEDGE), low, high, box, pictures.cornice, wall.tint())
-    corners = [(*wall.at(s, out), low) for s, out in ((a, 0.0), (b, 0.0), (b, LEDGE), (a, LEDGE))]
-    draft.add(corners, ((0.0, 28.0), (wide, 28.0), (0.0, 31.0)), pictures.cornice, wall.tint(110), LEDGE_REACH)
-    for at, outwards in ((a, left is not None), (b, right is not None)):
-        ends = (wall.at(at), wall.at(at, LEDGE)) if at is a else (wall.at(at, LEDGE), wall.at(at))
-        if outwards:
-            draft.wall(*ends, low, high, ((0.0, 0.0), (8.0, 32.0)), pictures.cornice, wall.tint(200), LEDGE_REACH)
+    tint = wall.tint()
+    draft.wall(
+        wall.at(out_a, LEDGE), wall.at(out_b, LEDGE), low, high, ((0.0, 0.0), (wide, 32.0)), pictures.cornice, tint
+    )
+    corners = [(*wall.at(s, out), low) for s, out in ((out_a, LEDGE), (out_b, LEDGE), (b, 0.0), (a, 0.0))]
+    draft.add(corners, ((0.0, 31.0), (wide, 31.0), (0.0, 28.0)), pictures.cornice, wall.tint(110), LEDGE_REACH)
+    for at, free, ends in ((a, left, (0.0, LEDGE)), (b, right, (LEDGE, 0.0))):
+        if free is not None:
+            box = ((0.0, 0.0), (8.0, 32.0))
+            draft.wall(wall.at(at, ends[0]), wall.at(at, ends[1]), low, high, box, pictures.cornice, tint, LEDGE_REACH)
 
 
 def _ground_floor(
@@ -182,7 +193,7 @@ def _ground_floor(
     if unit.place is not None and unit.place.kind != "park":
         picture = pictures.shops[trade_front(unit.place, len(pictures.shops))]
         tint = wall.tint()
-    elif rng.random() < ODD_SHOP:
+    elif rng.random() < SHUT:
         picture, tint = pictures.shutters[one.wall], wall.tint(one.tone - 1)
     else:
         picture, tint = pictures.houses[one.wall][rng.randrange(2)], wall.tint(one.tone - 1)

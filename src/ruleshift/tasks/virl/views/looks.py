@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl.views.paint import RGB
 
 Material = Literal["brick", "stucco", "stone", "concrete", "tile", "glass", "boards", "render"]
-Window = Literal["sash", "arch", "shutter", "ribbon", "square", "bay", "grille", "loft", "tall", "wide"]
+Window = Literal[
+    "sash", "arch", "shutter", "ribbon", "square", "bay", "grille", "loft", "tall", "wide",
+    "slit", "pair", "hatch", "grid", "broad", "low",
+]  # fmt: skip
 Extra = Literal["", "escape", "balcony", "cooler", "box", "arcade"]
 Marking = Literal["dashes", "double", "edge", "none"]
 Crossing = Literal["zebra", "lines", "ladder", "none"]
@@ -24,8 +26,9 @@ class Look:
     Houses: `walls` are their colours, of a `material` with `trim`; windows one per `bay` and `floor`, of the shape
     `window`, with an `extra` before some; `floors` at least and at most and a share of `towers` with up to
     `tower` floors; `lot` the width of a house; `cornice` its height.
-    Shops: `signs` are pairs of ground and lettering; `fascia` the height of the board; `blade` the sign that sticks out;
-    `awnings` colours, and the share of shops that have one; lettering with a `pen` in ninths of its height, `slant`.
+    Shops: `signs` are pairs of ground and lettering; `fascia` the height of the board; `blade` the sign across the
+    pavement; `awnings` colours, and the share of shops that have one; lettering with a `pen` in ninths of its height,
+    and `slant`.
     Street: colours of `road`, `marking`, `kerb`, `paving`, with `sidewalk` metres wide; `cars` and `trees` per 100 m.
     Sky: colours from `zenith` to `horizon`, which is that of the haze; half of what is `sight` metres away is haze;
     `clouds` of 256; `sun` is where it stands in degrees, and `contrast` of 256 how much darker its shadow is.
@@ -77,28 +80,3 @@ class Look:
     clouds: int = 120
     sun: float = 200.0
     contrast: int = 70
-
-
-LOOKS: dict[str, Look] = {
-    "new-york": Look(
-        walls=((138, 66, 50), (158, 84, 62), (120, 88, 70), (176, 150, 122), (98, 62, 52)),
-        trim=(196, 180, 156), material="brick", window="sash", glass=(64, 84, 104), bay=2.7, floor=3.3,
-        floors=(4, 7), towers=0.12, tower=16, lot=(8.0, 16.0), extra="escape", cornice=0.9,
-        signs=(((20, 60, 44), (240, 236, 220)), ((150, 22, 28), (255, 250, 240)), ((24, 26, 30), (250, 206, 70)),
-               ((18, 44, 92), (245, 245, 250))),
-        fronts=((40, 42, 44), (58, 40, 30), (30, 50, 44)), blade="panel",
-        awnings=((24, 84, 56), (150, 30, 34), (30, 50, 100)), awning=0.3, pen=1.6,
-        road=(74, 76, 80), paint=(236, 190, 40), marking="double", crossing="ladder",
-        kerb=(150, 150, 148), pavement=(172, 170, 164), paving="slabs", sidewalk=3.2,
-        tree="round", leaves=(82, 122, 54), trees=3.0, lamp="hook", iron=(70, 74, 78), cars=9.0,
-        car=((246, 196, 30), (246, 196, 30), (36, 38, 42), (220, 222, 224), (110, 114, 120), (120, 24, 28)),
-        zenith=(70, 128, 208), horizon=(196, 216, 236), sight=300, clouds=110, sun=150.0, contrast=80,
-    ),
-}  # fmt: skip
-
-
-def look_of(city: str) -> Look:
-    """The look of a named city."""
-    if city in LOOKS:
-        return LOOKS[city]
-    raise RuleshiftError(f"no city named {city!r} has a look: choose from {', '.join(LOOKS)}")

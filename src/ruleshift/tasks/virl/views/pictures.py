@@ -1,10 +1,8 @@
 """All pictures that a city needs, in one atlas."""
 
-import random
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views import facades, flora, surfaces
@@ -60,16 +58,13 @@ def draw_pictures(look: Look, words: Iterable[str]) -> Pictures:
     atlas = Atlas()
     atlas.add(surfaces.clouds(look, rng))
     atlas.add(surfaces.road(look, rng))
-    facade_rows = tuple(
-        tuple(atlas.add(facades.facade(look, colour, rng)) for _ in range(2)) for colour in look.walls
-    )
+    facade_rows = tuple(tuple(atlas.add(facades.facade(look, colour, rng)) for _ in range(2)) for colour in look.walls)
     house_rows = tuple(
         tuple(atlas.add(facades.house_front(look, colour, rng)) for _ in range(2)) for colour in look.walls
     )
-    shops = tuple(
-        atlas.add(facades.shop_front(look, colour, door, rng)) for colour in look.fronts for door in range(3)
-    )
-    lettering, upright = {}, {}
+    shops = tuple(atlas.add(facades.shop_front(look, colour, door, rng)) for colour in look.fronts for door in range(3))
+    lettering: dict[str, Word] = {}
+    upright: dict[str, Word] = {}
     for word in sorted({letters(word) for word in words}):
         for text, kept, draw in ((word, lettering, written), (word, upright, stacked)):
             if draw is stacked and look.blade != "tall":

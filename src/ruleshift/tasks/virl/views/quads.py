@@ -15,6 +15,7 @@ Tint = tuple[int, int, int]  # times the picture's colours, 256 for the same
 
 GRID = 1024.0  # coordinates are kept to 1/1024 m, so that the last digits of a cosine make no difference
 PLAIN: Tint = (256, 256, 256)
+SLIVER = 0.01  # square metres below which nothing is drawn
 FAR = 330.0  # metres up to which anything is drawn
 
 
@@ -38,9 +39,7 @@ class Quads:
         return len(self.corners)
 
     def take(self, which: np.ndarray) -> "Quads":
-        return Quads(
-            self.corners[which], self.planes[which], self.looks[which], self.reach[which], self.layer[which]
-        )
+        return Quads(self.corners[which], self.planes[which], self.looks[which], self.reach[which], self.layer[which])
 
 
 def joined(parts: Sequence[Quads]) -> Quads:
@@ -84,6 +83,8 @@ class Draft:
     ) -> None:  # fmt: skip
         """An upright rectangle; `box` holds (u, v) of its upper left and of its lower right corner."""
         (u, v), (u_right, v_low) = box
+        if (abs(left[0] - right[0]) + abs(left[1] - right[1])) * (high - low) < SLIVER:
+            return
         corners = ((*left, high), (*right, high), (*right, low), (*left, low))
         self.add(corners, ((u, v), (u_right, v), (u, v_low)), picture, tint, reach)
 
@@ -98,8 +99,10 @@ class Draft:
             x, y = at[0] - base[0], at[1] - base[1]
             return texels[0] * (x * way[1] - y * way[0]), texels[1] * (x * way[0] + y * way[1])
 
-        a, b, c, d = points
-        self.add([(*at, 0.0) for at in (a, b, c, d)], (uv(a), uv(b), uv(d)), picture, tint, reach, layer)
+        turns = [[*points[k:], *points[:k]] for k in range(4)]  # two corners may be one point
+        a, b, c, d = max(turns, key=lambda p: abs(_across(p[0], p[1], p[3])))
+        if abs(_across(a, b, d)) > SLIVER:
+            self.add([(*at, 0.0) for at in (a, b, c, d)], (uv(a), uv(b), uv(d)), picture, tint, reach, layer)
 
     def quads(self) -> Quads:
         count = len(self._corners)
@@ -124,8 +127,14 @@ def planes_of(corners: np.ndarray, uv: np.ndarray) -> np.ndarray:
         p, q = (along * ff - down * ef) / gram, (down * ee - along * ef) / gram
         rows.append(p[:, None] * e + q[:, None] * f)
     constants = [_dot(normal, first), *(uv[:, 0, axis] - _dot(rows[1 + axis], first) for axis in range(2))]
-    return np.stack([np.concatenate([row, constant[:, None]], 1) for row, constant in zip(rows, constants)], 1)
+    return np.stack(
+        [np.concatenate([row, constant[:, None]], 1) for row, constant in zip(rows, constants, strict=True)], 1
+    )
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
+
+
+def _across(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

@@ -10,24 +10,20 @@ import numpy as np
 from ruleshift.tasks.virl.views.atlas import Textures
 from ruleshift.tasks.virl.views.camera import NEAR, Camera
 from ruleshift.tasks.virl.views.quads import Quads
+from ruleshift.tasks.virl.views.scene import Near
 from ruleshift.tasks.virl.views.weather import CLOUDS, DOME, FOG_STEPS, ROAD, SKY_STEPS, Weather
 
-SOLID, GROUND, SPRITE = 0, 1, 2  # how a quad is drawn: see `_draw`
+SOLID, GROUND, SPRITE = 0, 1, 2  # how a quad is drawn: see `_Canvas.draw`
 
 
-def render(
-    size: int, camera: Camera, solid: Quads, ground: Quads, sprites: Quads, textures: Textures, weather: Weather
-) -> np.ndarray:
-    """The view (size, size, 3) uint8 of a camera."""
+def render(size: int, camera: Camera, near: Near, textures: Textures, weather: Weather) -> np.ndarray:
+    """The view (size, size, 3) uint8 of a camera that stands at the point of `near`."""
     canvas = _Canvas(size, camera, textures, weather)
-    for number in range(len(solid)):
-        canvas.draw(solid, number, SOLID)
+    canvas.draw(near.solid, near.solids, SOLID)
     canvas.draw_road()
-    for number in range(len(ground)):
-        canvas.draw(ground, number, GROUND)
+    canvas.draw(near.ground, near.grounds, GROUND)
     canvas.draw_sky()
-    for number in range(len(sprites)):
-        canvas.draw(sprites, number, SPRITE)
+    canvas.draw(near.sprites, np.arange(len(near.sprites)), SPRITE)
     return canvas.colours.astype(np.uint8)
 
 
@@ -42,11 +38,17 @@ class _Canvas:
         self.across = (np.arange(size) + 0.5 - self.half) / self.half  # (columns,)
         self.up = (self.half - (np.arange(size) + 0.5)) / self.half  # (rows,)
 
-    def draw(self, quads: Quads, number: int, mode: int) -> None:
-        """One quad: where it is nearer than what is there (SOLID, SPRITE), or where nothing is (GROUND)."""
-        outline = self._outline(quads.corners[number])
-        if outline is None:
-            return
+    def draw(self, quads: Quads, numbers: np.ndarray, mode: int) -> None:
+        """The quads with these numbers: where they are nearer than what is there (SOLID, SPRITE), or where nothing is
+        (GROUND)."""
+        c = self.camera
+        x, y = quads.corners[numbers, :, 0] - c.x, quads.corners[numbers, :, 1] - c.y
+        aside, above, ahead = x * c.north - y * c.east, quads.corners[numbers, :, 2] - c.z, x * c.east + y * c.north
+        before = (ahead >= NEAR).any(1) & (aside >= -ahead - 0.001).any(1) & (aside <= ahead + 0.001).any(1)
+        for at in np.flatnonzero(before):
+            self._draw(quads, int(numbers[at]), self._outline(np.stack([aside[at], above[at], ahead[at]], 1)), mode)
+
+    def _draw(self, quads: Quads, number: int, outline: list[tuple[float, float]], mode: int) -> None:
         spans = self._spans(outline)
         if spans is None:
             return
@@ -98,7 +100,7 @@ class _Canvas:
     def _plane(
         self, rows: slice, columns: slice, z: np.ndarray, picture: int, texels: float, x: float, y: float, fog: int
     ) -> None:
-        """A level plane without end, at depths `z` (rows, columns), wherever nothing is. Road takes fog, clouds fade."""
+        """A level plane without end, at depths `z` (rows, columns), wherever nothing is: the road, or clouds."""
         c = self.camera
         across = self.across[columns][None, :]
         u = texels * (x + z * (c.east + c.north * across))
@@ -137,25 +139,26 @@ class _Canvas:
         _, exponent = np.frexp(area)
         level = np.minimum(np.maximum(exponent.astype(np.int64), 0) >> 1, row[2])
         scale = 1.0 / (1 << level)
-        s, t = np.floor((u * scale - 0.5) * 256.0).astype(np.int64), np.floor((v * scale - 0.5) * 256.0).astype(np.int64)
+        s, t = (
+            np.floor((u * scale - 0.5) * 256.0).astype(np.int64),
+            np.floor((v * scale - 0.5) * 256.0).astype(np.int64),
+        )
         wide, high = np.maximum(row[0] - level, 0), np.maximum(row[1] - level, 0)
         mask_s, mask_t, start = (1 << wide) - 1, (1 << high) - 1, row[3 + level]
         left, top = (s >> 8) & mask_s, (t >> 8) & mask_t
         right, low = (left + 1) & mask_s, (top + 1) & mask_t
         a, b = (s & 255)[..., None], (t & 255)[..., None]
+        upper, lower = start + (top << wide), start + (low << wide)
+        e, f, g = ((256 - a) * (256 - b)) >> 8, (a * (256 - b)) >> 8, ((256 - a) * b) >> 8
         texels = self.textures.texels
-        upper = texels[start + (top << wide) + left] * (256 - a) + texels[start + (top << wide) + right] * a
-        lower = texels[start + (low << wide) + left] * (256 - a) + texels[start + (low << wide) + right] * a
-        return (upper * (256 - b) + lower * b) >> 16
+        return (
+            texels[upper + left] * e + texels[upper + right] * f + texels[lower + left] * g
+            + texels[lower + right] * (256 - e - f - g)
+        ) >> 8  # fmt: skip
 
-    def _outline(self, corners: np.ndarray) -> list[tuple[float, float]] | None:
-        """The quad's corners in pixels (columns, rows), cut where it comes too near; None if out of sight."""
-        c = self.camera
-        points = []
-        for px, py, pz in corners.tolist():
-            dx, dy = px - c.x, py - c.y
-            points.append((dx * c.north - dy * c.east, pz - c.z, dx * c.east + dy * c.north))
-        found = []
+    def _outline(self, corners: np.ndarray) -> list[tuple[float, float]]:
+        """Corners (aside, above, ahead) in pixels (columns, rows), cut where they come too near."""
+        points, found = corners.tolist(), []
         for (ax, ay, az), (bx, by, bz) in zip(points, [*points[1:], points[0]], strict=True):
             if az >= NEAR:
                 found.append((self.half + ax / az * self.half, self.half - ay / az * self.half))
@@ -165,7 +168,7 @@ class _Canvas:
                 share = (NEAR - az) / (bz - az)
                 x, y = ax + share * (bx - ax), ay + share * (by - ay)
                 found.append((self.half + x / NEAR * self.half, self.half - y / NEAR * self.half))
-        return found or None
+        return found
 
     def _spans(self, outline: list[tuple[float, float]]) -> tuple[slice, slice, np.ndarray] | None:
         """The rows, the columns, and which of these pixels (rows, columns) have their middle in the outline."""
@@ -207,6 +210,4 @@ def _turned(row: np.ndarray, c: Camera) -> tuple[float, float, float]:
 
 
 def _determinant(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> float:
-    return (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    )
+    return a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])

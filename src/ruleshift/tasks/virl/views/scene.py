@@ -10,38 +10,40 @@ import numpy as np
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views import houses, signs, streets
 from ruleshift.tasks.virl.views.blocks import Front, fronts
+from ruleshift.tasks.virl.views.camera import HEIGHT
 from ruleshift.tasks.virl.views.cars import park_cars
 from ruleshift.tasks.virl.views.houses import House, Lot, Wall
 from ruleshift.tasks.virl.views.looks import Look
 from ruleshift.tasks.virl.views.pictures import Pictures, draw_pictures
-from ruleshift.tasks.virl.views.quads import FAR, Draft, Quads, joined, planes_of
-from ruleshift.tasks.virl.views.streets import Car, Stand
+from ruleshift.tasks.virl.views.quads import FAR, Draft, Quads, joined
+from ruleshift.tasks.virl.views.streets import turned_to
 from ruleshift.tasks.virl.views.surfaces import ROAD_TEXELS
 from ruleshift.tasks.virl.views.weather import Weather, weather
 from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph
 
 CELL = 40.0  # metres of the squares for which it is known what is near
-KEPT = 64  # squares, and points, that are remembered
-CARS = 110.0  # metres from which cars are seen
+KEPT = 24  # squares, and points, that are remembered
 
 
 @dataclass(frozen=True)
 class Near:
-    """What can be seen from a point: solid quads from near to far, the ground in its order, sprites from far to near."""
+    """What can be seen from a point: solid quads from near to far, pieces of ground in their order, and sprites from
+    far to near. Of the solids and of the ground only the quads with the numbers in `solids` and `grounds` are seen."""
 
     solid: Quads
+    solids: np.ndarray
     ground: Quads
+    grounds: np.ndarray
     sprites: Quads
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """What belongs to one front."""
+    """What belongs to one front, or is near one square. `stands` (N, 6): see `streets.stand`."""
 
     solid: Quads
     ground: Quads
-    cars: tuple[Car, ...]
-    stands: tuple[Stand, ...]
+    stands: np.ndarray
 
 
 class Scene:
@@ -51,7 +53,7 @@ class Scene:
         self.graph, self.look = graph, look
         self.fronts = fronts(graph, look.sidewalk)
         self._pieces: dict[int, _Piece] = {}
-        self._cells: OrderedDict[tuple[int, int], tuple[Quads, Quads, list[Car], list[Stand]]] = OrderedDict()
+        self._cells: OrderedDict[tuple[int, int], _Piece] = OrderedDict()
         self._points: OrderedDict[XY, Near] = OrderedDict()
         self._next: dict[int, int] = {}
         blocks: dict[int, list[int]] = {}
@@ -73,7 +75,7 @@ class Scene:
         return weather(self.look.zenith, self.look.horizon, self.look.sight, ROAD_TEXELS)
 
     @cached_property
-    def _middles(self) -> np.ndarray:
+    def _segments(self) -> np.ndarray:
         """A segment for every front, (fronts, 2, 2), from whose distance it is judged what is near."""
         ends = [front.houses or front.kerb or (front.base, front.base) for front in self.fronts]
         return np.array(ends, np.float64)
@@ -82,8 +84,11 @@ class Scene:
     def _places(self) -> dict[int, list[Place]]:
         """The places of every front."""
         found: dict[int, list[Place]] = {}
+        sides: dict[tuple[int, bool], list[Front]] = {}
+        for (street, _, forward), front in self._sides.items():
+            sides.setdefault((street, forward), []).append(front)
         for place in self.graph.places:
-            pieces = [f for f in self.fronts if f.street == place.street and f.forward == (place.side == "left")]
+            pieces = sides[place.street, place.side == "left"]
             front = min(pieces, key=lambda f: max(f.offset - place.along, place.along - f.offset - f.length, 0.0))
             found.setdefault(front.index, []).append(place)
         return found
@@ -98,30 +103,22 @@ class Scene:
         return self._points[key]
 
     def _look_from(self, at: XY) -> Near:
-        solid, ground, cars, stands = self._cell((math.floor(at[0] / CELL), math.floor(at[1] / CELL)))
-        solid = solid.take(_facing(solid, at))
-        ground = ground.take(_within(ground.corners, ground.reach, at))
-        close = [car for car in cars if _squared(car.at, at) < CARS * CARS]
-        if close:
-            bodies, shadows = park_cars(close, self.pictures, self.look)
-            solid = joined([bodies.take(_facing(bodies, at)), solid])
-            ground = joined([ground, shadows])
-        order = np.argsort(ground.layer, kind="stable")
-        return Near(solid, ground.take(order), _sprites(stands, at))
+        cell = self._cell((math.floor(at[0] / CELL), math.floor(at[1] / CELL)))
+        sprites = turned_to(cell.stands, at)
+        return Near(cell.solid, _facing(cell.solid, at), cell.ground, _within(cell.ground, at), sprites)
 
-    def _cell(self, cell: tuple[int, int]) -> tuple[Quads, Quads, list[Car], list[Stand]]:
-        """All that is near some point of a square, pieces from near to far."""
+    def _cell(self, cell: tuple[int, int]) -> _Piece:
+        """All that is near some point of a square: solids by the distance of their pieces, the ground by layers."""
         if cell not in self._cells:
             middle = (cell[0] + 0.5) * CELL, (cell[1] + 0.5) * CELL
-            away = _distances(self._middles, middle)
-            order = [int(i) for i in np.argsort(away, kind="stable") if away[i] < FAR + CELL * 0.75]
-            pieces = [self._piece(i) for i in order]
-            empty = Draft().quads()
-            self._cells[cell] = (
-                joined([empty, *(piece.solid for piece in pieces)]),
-                joined([empty, *(piece.ground for piece in pieces)]),
-                [car for piece in pieces for car in piece.cars],
-                [stand for piece in pieces for stand in piece.stands],
+            away = _distances(self._segments, middle)
+            order = np.argsort(away, kind="stable")
+            pieces = [self._piece(int(i)) for i in order[: int((away < FAR + CELL * 0.75).sum())]]
+            ground = joined([piece.ground for piece in pieces])
+            self._cells[cell] = _Piece(
+                joined([piece.solid for piece in pieces]),
+                ground.take(np.argsort(ground.layer, kind="stable")),
+                np.concatenate([piece.stands for piece in pieces]),
             )
             while len(self._cells) > KEPT:
                 self._cells.popitem(last=False)
@@ -143,19 +140,20 @@ class Scene:
         if front.houses is not None:
             self._build_houses(solid, front, after)
         if front.kerb is not None:
-            streets.pave(ground, front, after, self._block_middle(front), self.look, self.pictures)
-        cars: list[Car] = []
-        stands: list[Stand] = []
+            streets.pave(
+                ground, self.fronts[self._before[front.index]], front, after, self._block_middle(front), self.pictures
+            )
+        stands: list[tuple[float, ...]] = []
         if front.street is not None:
             start, end = self._mouth(front, True), self._mouth(front, False)
             if front.forward:
                 streets.mark(ground, front, start, end, self._crossings(front), self.look, self.pictures)
-            entrances = [
-                (place.at[0] - front.base[0]) * front.way[0] + (place.at[1] - front.base[1]) * front.way[1]
-                for place in self._places.get(front.index, ())
-            ]
-            cars, stands = streets.stand(front, start, end, entrances, self.look, self.pictures, rng)
-        return _Piece(solid.quads(), ground.quads(), tuple(cars), tuple(stands))
+            (x, y), (dx, dy) = front.base, front.way
+            places = self._places.get(front.index, ())
+            entrances = [(place.at[0] - x) * dx + (place.at[1] - y) * dy for place in places]
+            stands = streets.stand(front, start, end, entrances, self.look, self.pictures, rng)
+            park_cars(solid, ground, front, start, end, self.look, self.pictures, rng)
+        return _Piece(solid.quads(), ground.quads(), np.array(stands, np.float64).reshape(-1, 6))
 
     def lots(self, front: Front) -> tuple[Wall, list[Lot]]:
         """The wall of a front that has houses, and its lots."""
@@ -178,11 +176,16 @@ class Scene:
         wall, lots = self.lots(front)
         rng = stream("virl-ground-floors", self.graph.name, front.index)
         heights = [houses.roof(lot.house, self.look) + self.look.cornice for lot in lots]
+        before = self.fronts[self._before[front.index]]
+        mitres = _mitre(before, front), _mitre(front, after)
         for number, lot in enumerate(lots):
-            left = heights[number - 1] if number else None
-            right = heights[number + 1] if number + 1 < len(lots) else None
-            depth = min(houses.DEPTH, self._room(front, wall.at((lot.start + lot.end) / 2)))
-            houses.build_lot(draft, wall, lot, left, right, depth, self.look, self.pictures, rng)
+            first, last = number == 0, number + 1 == len(lots)
+            left, right = (None if first else heights[number - 1]), (None if last else heights[number + 1])
+            ends = (lot.start + 0.05, (lot.start + lot.end) / 2, lot.end - 0.05)
+            rooms = [min(houses.DEPTH, self._room(front, wall.at(along))) for along in ends]
+            depths = min(rooms[0], rooms[1]), min(rooms[1], rooms[2])
+            outs = (mitres[0] if first else 0.0), (mitres[1] if last else 0.0)
+            houses.build_lot(draft, wall, lot, left, right, depths, outs, self.look, self.pictures, rng)
             for unit in lot.units:
                 if unit.place is not None:
                     signs.sign_place(draft, wall, unit, unit.place, self.look, self.pictures)
@@ -227,6 +230,7 @@ class Scene:
 
     def _mouth(self, front: Front, beginning: bool) -> float:
         """Where along a piece of street its crossing ends, or (not `beginning`) the next one begins, in metres."""
+        assert front.street is not None
         other = self._sides[front.street, front.offset, not front.forward]
         marks = []
         for side, at_start in ((front, beginning), (other, not beginning)):
@@ -252,6 +256,14 @@ class Scene:
         return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
+def _mitre(front: Front, after: Front) -> float:
+    """How much longer a ledge that stands out by 1 m is at a corner of two fronts than its wall; 0 where they part."""
+    if front.houses is None or after.houses is None or front.houses[1] != after.houses[0]:
+        return 0.0
+    (ax, ay), (bx, by) = front.way, after.way
+    return (ax * by - ay * bx) / max(1 + ax * bx + ay * by, 0.2)
+
+
 def _squared(a: XY, b: XY) -> float:
     return (a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1])
 
@@ -266,31 +278,15 @@ def _distances(segments: np.ndarray, at: XY) -> np.ndarray:
     return np.sqrt(x * x + y * y)
 
 
-def _within(corners: np.ndarray, reach: np.ndarray, at: XY) -> np.ndarray:
-    x, y = corners[:, 0, 0] - at[0], corners[:, 0, 1] - at[1]
-    return np.flatnonzero(x * x + y * y < reach * reach)
+def _within(quads: Quads, at: XY) -> np.ndarray:
+    """The numbers of the quads within reach of a point."""
+    x, y = quads.corners[:, 0, 0] - at[0], quads.corners[:, 0, 1] - at[1]
+    return np.flatnonzero(x * x + y * y < quads.reach * quads.reach)
 
 
 def _facing(quads: Quads, at: XY) -> np.ndarray:
-    """Which quads show their front to a point at the height of the camera and are within reach."""
-    from ruleshift.tasks.virl.views.camera import HEIGHT
-
+    """The numbers of the quads that are within reach and show their front to the camera at a point."""
     x, y = quads.corners[:, 0, 0] - at[0], quads.corners[:, 0, 1] - at[1]
     plane = quads.planes[:, 0]
-    front = (plane[:, 0] * at[0] + plane[:, 1] * at[1]) + plane[:, 2] * HEIGHT - plane[:, 3] > 1e-6
-    return np.flatnonzero(front & (x * x + y * y < quads.reach * quads.reach))
-
-
-def _sprites(stands: list[Stand], at: XY) -> Quads:
-    """Trees and lamps turned towards a point, from far to near."""
-    near = [(_squared(s.at, at), i) for i, s in enumerate(stands)]
-    chosen = [stands[i] for far, i in sorted(near, reverse=True) if 1.0 < far < stands[i].reach * stands[i].reach]
-    draft = Draft()
-    for one in chosen:
-        x, y = one.at[0] - at[0], one.at[1] - at[1]
-        far = math.sqrt(x * x + y * y)
-        dx, dy = y / far * one.width / 2, -x / far * one.width / 2
-        left, right = (one.at[0] - dx, one.at[1] - dy), (one.at[0] + dx, one.at[1] + dy)
-        columns, rows = (64, 128) if one.reach == 150.0 else (128, 128)
-        draft.wall(left, right, 0.0, one.height, ((0.5, 0.5), (columns - 0.5, rows - 0.5)), one.picture, (one.tone,) * 3)
-    return draft.quads()
+    above = ((plane[:, 0] * at[0] + plane[:, 1] * at[1]) + plane[:, 2] * HEIGHT) - plane[:, 3]
+    return np.flatnonzero((above > 1e-6) & (x * x + y * y < quads.reach * quads.reach))

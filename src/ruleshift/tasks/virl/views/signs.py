@@ -36,7 +36,9 @@ def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: Look, p
     box = ((start + 0.25 + side, low), (end - 0.15, high))
     _lettering(draft, wall, place.name, box, look, pictures, colour)
     if look.awnings and rng.random() < look.awning:
-        _awning(draft, wall, start, end, low, look.awnings[rng.randrange(len(look.awnings))], pictures, rng.random() < 0.6)
+        _awning(
+            draft, wall, start, end, low, look.awnings[rng.randrange(len(look.awnings))], pictures, rng.random() < 0.6
+        )
     if look.blade != "none":
         at = end - 0.2 if rng.random() < 0.5 else start + 0.2
         _blade(draft, wall, at, place, look, pictures, logo, ink)
@@ -63,7 +65,16 @@ def _lettering(
         wide = (sum(word.columns for word in line) + gap * (len(line) - 1)) * best
         at, middle = (left + right - wide) / 2, high - (number + 0.5) * step
         for word in line:
-            _word(draft, wall.at(at, LETTERING), wall.at(at + word.columns * best, LETTERING), middle, best, word, wall, colour)
+            _word(
+                draft,
+                wall.at(at, LETTERING),
+                wall.at(at + word.columns * best, LETTERING),
+                middle,
+                best,
+                word,
+                wall,
+                colour,
+            )
             at += (word.columns + gap) * best
 
 
@@ -104,12 +115,34 @@ def _blade(
     side = {"panel": 1.15, "tall": 1.0, "disc": 0.95, "none": 0.0}[look.blade]
     near, far = 0.3, 0.3 + side
     low = look.ground + 0.25
-    words = [pictures.stacked[letters(word)] for word in place.name.split() if letters(word)] if look.blade == "tall" else []
+    words = (
+        [pictures.stacked[letters(word)] for word in place.name.split() if letters(word)]
+        if look.blade == "tall"
+        else []
+    )
     tall = side + max((word.rows for word in words), default=0) * 0.022 + (0.15 if words else 0.0)
     high = low + tall
     iron = wall.tint(look.iron)
-    draft.wall(wall.at(at, 0.0), wall.at(at, near), high - 0.3, high - 0.2, ((2.0, 2.0), (9.0, 9.0)), pictures.board, iron, READ)
-    draft.wall(wall.at(at, near), wall.at(at, 0.0), high - 0.3, high - 0.2, ((2.0, 2.0), (9.0, 9.0)), pictures.board, iron, READ)
+    draft.wall(
+        wall.at(at, 0.0),
+        wall.at(at, near),
+        high - 0.3,
+        high - 0.2,
+        ((2.0, 2.0), (9.0, 9.0)),
+        pictures.board,
+        iron,
+        READ,
+    )
+    draft.wall(
+        wall.at(at, near),
+        wall.at(at, 0.0),
+        high - 0.3,
+        high - 0.2,
+        ((2.0, 2.0), (9.0, 9.0)),
+        pictures.board,
+        iron,
+        READ,
+    )
     thick = 0.06
     for s, ends in ((at - thick, (near, far)), (at + thick, (far, near))):
         a, b = wall.at(s, ends[0]), wall.at(s, ends[1])

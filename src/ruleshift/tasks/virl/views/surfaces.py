@@ -19,7 +19,9 @@ def clouds(look: Look, rng: random.Random) -> np.ndarray:
     thick = (parts[0] * 4 + parts[1] * 2 + parts[2] + parts[3]) // 8
     opacity = np.clip((thick - (176 - look.clouds // 2)) * 5, 0, look.clouds + 60)
     sheet = Sheet(256, 256, mixed((255, 255, 255), look.horizon, 60))
-    sheet.texels[..., :3] = np.minimum(sheet.texels[..., :3] * (256 - np.clip(opacity - 90, 0, 90) // 4)[..., None] >> 8, 255)
+    sheet.texels[..., :3] = np.minimum(
+        sheet.texels[..., :3] * (256 - np.clip(opacity - 90, 0, 90) // 4)[..., None] >> 8, 255
+    )
     sheet.texels[..., 3] = np.minimum(opacity, 255)
     return sheet.picture()
 
@@ -124,9 +126,10 @@ def cornice(look: Look) -> np.ndarray:
 
 def car_side() -> np.ndarray:
     """White body, dark windows and wheels; clear around; to be tinted. The front is on the right."""
-    sheet = Sheet(*CAR, (120, 120, 120), opacity=0)
-    body, dark = (250, 250, 250), (34, 38, 44)
+    body, dark = (250, 250, 250), (62, 72, 84)
+    sheet = Sheet(*CAR, body, opacity=0)
     sheet.polygon(((2, 30), (20, 27), (40, 4), (78, 4), (98, 26), (124, 32), (126, 52), (2, 52)), body)
+    sheet.polygon(((22, 27), (40, 5), (79, 5), (95, 27)), (200, 200, 200))
     sheet.polygon(((24, 26), (41, 7), (56, 7), (56, 26)), dark)
     sheet.polygon(((60, 7), (77, 7), (92, 26), (60, 26)), dark)
     sheet.box(2, 44, 126, 46, (190, 190, 190))
