@@ -51,15 +51,14 @@ class Atlas:
 
 def _halved(picture: np.ndarray) -> np.ndarray:
     """Half as many rows and columns (one stays one): colours by opacity, so that what is clear has no say."""
-    rows, columns = (max(side // 2, 1) for side in picture.shape[:2])
-    blocks = picture.astype(np.int64).reshape(rows, picture.shape[0] // rows, columns, picture.shape[1] // columns, 4)
-    count = blocks.shape[1] * blocks.shape[3]
-    weight = blocks[..., 3:]
-    opacity = weight.sum((1, 3))
-    colour = (blocks[..., :3] * weight).sum((1, 3)) // np.maximum(opacity, 1)
-    plain = blocks[..., :3].sum((1, 3)) // count
-    colour = np.where(opacity > 0, colour, plain)
-    return np.concatenate([colour, (opacity + count // 2) // count], -1).astype(np.uint8)
+    rows, columns = picture.shape[:2]
+    whole = picture.astype(np.int32)
+    parts = [whole[i::2, j::2] for i in range(min(rows, 2)) for j in range(min(columns, 2))]
+    opacity = np.add.reduce([part[..., 3:] for part in parts])
+    colour = np.add.reduce([part[..., :3] * part[..., 3:] for part in parts]) // np.maximum(opacity, 1)
+    plain = np.add.reduce([part[..., :3] for part in parts]) // len(parts)
+    mean = (opacity + len(parts) // 2) // len(parts)
+    return np.concatenate([np.where(opacity > 0, colour, plain), mean], -1).astype(np.uint8)
 
 
 def padded(picture: np.ndarray) -> np.ndarray:

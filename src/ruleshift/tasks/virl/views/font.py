@@ -10,6 +10,7 @@ import numpy as np
 HEIGHT = 9  # units from the base line to the top of a capital
 GAP = 2.6  # units between two letters
 SAMPLES = 4  # per texel and axis
+LONGEST = 18  # letters of a word that are written
 
 # Strokes are points "xy" that are joined: x counts to the right, y downwards from the top of a capital.
 _STROKES = {
@@ -32,6 +33,11 @@ def letters(name: str) -> str:
     """A name in the letters that there are: capitals, without accents; what cannot be written is left out."""
     plain = unicodedata.normalize("NFKD", name).upper()
     return "".join(letter for letter in plain if letter in _STROKES or letter == " ").strip()
+
+
+def spelled(word: str) -> str:
+    """A word as signs write it."""
+    return letters(word)[:LONGEST]
 
 
 @lru_cache(maxsize=4096)

@@ -190,7 +190,7 @@ def _ledge(
 def _ground_floor(
     draft: Draft, wall: Wall, unit: Unit, one: House, look: Look, pictures: Pictures, rng: random.Random
 ) -> None:
-    if unit.place is not None and unit.place.kind != "park":
+    if unit.place is not None:
         picture = pictures.shops[trade_front(unit.place, len(pictures.shops))]
         tint = wall.tint()
     elif rng.random() < SHUT:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views import facades, flora, surfaces
 from ruleshift.tasks.virl.views.atlas import Atlas, Textures, in_colour, padded
-from ruleshift.tasks.virl.views.font import letters, stacked, written
+from ruleshift.tasks.virl.views.font import spelled, stacked, written
 from ruleshift.tasks.virl.views.looks import Look
 from ruleshift.tasks.virl.world.names import KINDS
 
@@ -65,7 +65,7 @@ def draw_pictures(look: Look, words: Iterable[str]) -> Pictures:
     shops = tuple(atlas.add(facades.shop_front(look, colour, door, rng)) for colour in look.fronts for door in range(3))
     lettering: dict[str, Word] = {}
     upright: dict[str, Word] = {}
-    for word in sorted({letters(word) for word in words}):
+    for word in sorted({spelled(word) for word in words} - {""}):
         for text, kept, draw in ((word, lettering, written), (word, upright, stacked)):
             if draw is stacked and look.blade != "tall":
                 continue

@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.streams import stream
-from ruleshift.tasks.virl.views import houses, signs, streets
+from ruleshift.tasks.virl.views import gardens, houses, signs, streets
 from ruleshift.tasks.virl.views.blocks import Front, fronts
 from ruleshift.tasks.virl.views.camera import HEIGHT
 from ruleshift.tasks.virl.views.cars import park_cars
@@ -50,6 +51,8 @@ class Scene:
     """One city in one look. Pieces are built when something near them is first looked at."""
 
     def __init__(self, graph: StreetGraph, look: Look) -> None:
+        if not graph.streets:
+            raise RuleshiftError(f"{graph.name} is a map without streets: there is nothing to see")
         self.graph, self.look = graph, look
         self.fronts = fronts(graph, look.sidewalk)
         self._pieces: dict[int, _Piece] = {}
@@ -113,7 +116,7 @@ class Scene:
             middle = (cell[0] + 0.5) * CELL, (cell[1] + 0.5) * CELL
             away = _distances(self._segments, middle)
             order = np.argsort(away, kind="stable")
-            pieces = [self._piece(int(i)) for i in order[: int((away < FAR + CELL * 0.75).sum())]]
+            pieces = [self._piece(int(i)) for i in order[: max(int((away < FAR + CELL * 0.75).sum()), 1)]]
             ground = joined([piece.ground for piece in pieces])
             self._cells[cell] = _Piece(
                 joined([piece.solid for piece in pieces]),
@@ -137,13 +140,15 @@ class Scene:
         solid, ground = Draft(), Draft()
         rng = stream("virl-front", self.graph.name, front.index)
         after = self.fronts[self._next[front.index]]
-        if front.houses is not None:
+        stands: list[tuple[float, ...]] = []
+        if front.houses is not None and front.block in self._parks:
+            stands += self._build_park(solid, ground, front)
+        elif front.houses is not None:
             self._build_houses(solid, front, after)
         if front.kerb is not None:
             streets.pave(
                 ground, self.fronts[self._before[front.index]], front, after, self._block_middle(front), self.pictures
             )
-        stands: list[tuple[float, ...]] = []
         if front.street is not None:
             start, end = self._mouth(front, True), self._mouth(front, False)
             if front.forward:
@@ -151,7 +156,7 @@ class Scene:
             (x, y), (dx, dy) = front.base, front.way
             places = self._places.get(front.index, ())
             entrances = [(place.at[0] - x) * dx + (place.at[1] - y) * dy for place in places]
-            stands = streets.stand(front, start, end, entrances, self.look, self.pictures, rng)
+            stands += streets.stand(front, start, end, entrances, self.look, self.pictures, rng)
             park_cars(solid, ground, front, start, end, self.look, self.pictures, rng)
         return _Piece(solid.quads(), ground.quads(), np.array(stands, np.float64).reshape(-1, 6))
 
@@ -171,6 +176,33 @@ class Scene:
             lambda number: houses.house(self.look, (name, front.index, number)), rng,
         )  # fmt: skip
         return wall, lots
+
+    @cached_property
+    def _parks(self) -> dict[int, XY]:
+        """The middles of the blocks that are parks: all of their places are, and the middle is seen from everywhere."""
+        kinds: dict[int, set[str]] = {}
+        for index, places in self._places.items():
+            kinds.setdefault(self.fronts[index].block, set()).update(place.kind for place in places)
+        found = {}
+        for block in (block for block, there in kinds.items() if there == {"park"}):
+            sides = [self.fronts[index] for index in self._blocks[block]]
+            x, y = middle = self._block_middle(sides[0])
+            if all(
+                side.houses and side.way[0] * (y - side.houses[0][1]) - side.way[1] * (x - side.houses[0][0]) > 1
+                for side in sides
+            ):
+                found[block] = middle
+        return found
+
+    def _build_park(self, draft: Draft, ground: Draft, front: Front) -> list[tuple[float, ...]]:
+        """One side of a park, with its gates; its trees."""
+        assert front.houses is not None
+        wall = Wall(front, self._light(front))
+        gardens.plant(draft, ground, wall, front.houses[1], self._parks[front.block], self.look, self.pictures)
+        for place in self._places.get(front.index, ()):
+            x, y = place.at[0] - wall.start[0], place.at[1] - wall.start[1]
+            gardens.name_gate(draft, wall, x * wall.way[0] + y * wall.way[1], place, self.look, self.pictures)
+        return gardens.trees(wall, self.look, self.pictures, self._room(front, wall.at(wall.length / 2)))
 
     def _build_houses(self, draft: Draft, front: Front, after: Front) -> None:
         wall, lots = self.lots(front)
@@ -250,7 +282,7 @@ class Scene:
         meeting = self.graph.streets_at
         return first and len(meeting[street.a]) >= 3, last and len(meeting[street.b]) >= 3
 
-    def _block_middle(self, front: Front) -> XY | None:
+    def _block_middle(self, front: Front) -> XY:
         kerbs = [self.fronts[index].kerb for index in self._blocks[front.block]]
         points = [kerb[0] for kerb in kerbs if kerb]
         return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)

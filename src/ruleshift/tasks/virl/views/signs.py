@@ -1,7 +1,7 @@
 """Signs of shops: the board with its lettering and logo, the sign that sticks out, the awning; gates of parks."""
 
 from ruleshift.tasks.streams import stream
-from ruleshift.tasks.virl.views.font import letters
+from ruleshift.tasks.virl.views.font import spelled
 from ruleshift.tasks.virl.views.houses import Unit, Wall
 from ruleshift.tasks.virl.views.looks import Look
 from ruleshift.tasks.virl.views.pictures import LETTER, Pictures, Word, trade
@@ -34,7 +34,7 @@ def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: Look, p
         ((0.5, 0.5), (63.5, 63.5)), logo, wall.tint(), SEEN,
     )  # fmt: skip
     box = ((start + 0.25 + side, low), (end - 0.15, high))
-    _lettering(draft, wall, place.name, box, look, pictures, colour)
+    write_name(draft, wall, place.name, box, look, pictures, colour)
     if look.awnings and rng.random() < look.awning:
         _awning(
             draft, wall, start, end, low, look.awnings[rng.randrange(len(look.awnings))], pictures, rng.random() < 0.6
@@ -44,11 +44,11 @@ def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: Look, p
         _blade(draft, wall, at, place, look, pictures, logo, ink)
 
 
-def _lettering(
+def write_name(
     draft: Draft, wall: Wall, name: str, box: Box, look: Look, pictures: Pictures, colour: tuple[int, int, int]
 ) -> None:
     """The name in one line or two, whichever is larger, in the middle of a box of (metres along, height)."""
-    words = [pictures.words[letters(word)] for word in name.split() if letters(word)]
+    words = [pictures.words[spelled(word)] for word in name.split() if spelled(word)]
     (left, low), (right, high) = box
     if not words or right - left < 0.5:
         return
@@ -116,7 +116,7 @@ def _blade(
     near, far = 0.3, 0.3 + side
     low = look.ground + 0.25
     words = (
-        [pictures.stacked[letters(word)] for word in place.name.split() if letters(word)]
+        [pictures.stacked[spelled(word)] for word in place.name.split() if spelled(word)]
         if look.blade == "tall"
         else []
     )

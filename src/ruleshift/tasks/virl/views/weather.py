@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ruleshift.tasks.virl.views.quads import FAR
+
 FOG_STEPS = 512  # one per metre
 SKY_STEPS = 256  # from the horizon to 45 degrees above it
 DOME = 400.0  # metres up to the clouds
+FADES = 200  # metres from which on all fades, however clear the air is
 CLOUDS, ROAD = 0, 1  # numbers of the two pictures in every atlas
 
 
@@ -30,5 +33,6 @@ def weather(zenith: tuple[int, ...], horizon: tuple[int, ...], sight: int, road_
     top, low = np.array(zenith), np.array(horizon)
     metres = np.arange(FOG_STEPS)
     square = metres * metres
-    fog = 256 * square // (square + sight * sight)
+    fading = (metres - FADES) * 256 // int(FAR - FADES)  # nothing is drawn beyond FAR
+    fog = np.clip(np.maximum(256 * square // (square + sight * sight), fading), 0, 256)
     return Weather(low + (((top - low) * share) >> 16), low, fog, 0.5, road_texels)
