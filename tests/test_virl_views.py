@@ -1,13 +1,17 @@
 """Street views: where things are seen, that both renderers agree, and that cities differ."""
 
 import hashlib
+import json
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.virl import views
 from ruleshift.tasks.virl.rail import build_rail
 from ruleshift.tasks.virl.rules import PRETRAINING_CITIES, TEST_CITIES, TRAIN_CITY, VALIDATION_CITIES
 from ruleshift.tasks.virl.task import Virl
@@ -18,7 +22,7 @@ from ruleshift.tasks.virl.views.camera import HEIGHT, VIEWS, camera
 from ruleshift.tasks.virl.views.cities import APART, LOOKS, SKY_APART, WINDOWS, apart, look_of
 from ruleshift.tasks.virl.views.factorial import Cell, cells, new_names
 from ruleshift.tasks.virl.views.font import letters, spelled, written
-from ruleshift.tasks.virl.views.panorama import panorama_grid, panorama_view
+from ruleshift.tasks.virl.views.panorama import panorama_grid, panorama_view, read_panorama
 from ruleshift.tasks.virl.views.quads import Draft, planes_of
 from ruleshift.tasks.virl.views.render import grid_view, renderer_of, scene_of, street_view
 from ruleshift.tasks.virl.views.scene import Near
@@ -169,7 +173,19 @@ def seen(city: str, size: int = 48) -> np.ndarray:
     return street_view(procedural(0, city), look_of(city), at, heading, size)
 
 
-HASHES: dict[str, str] = {}
+# Of the views of `seen`; they change with the looks, and with nothing else.
+HASHES = {
+    "new-york": "22a0365becf82018",
+    "lagos": "d257efe2d62a33eb",
+    "new-delhi": "2a8e4b2d40f2e5f8",
+    "hong-kong": "b5ab20f150ea8c65",
+    "melbourne": "10960e09825e3308",
+    "milan": "ccf3c46f63dd2695",
+    "london": "a1966451f8e2d491",
+    "new-york-soho": "565363b3b4d3fa08",
+    "san-francisco": "4448ac46bcccef2f",
+    "buenos-aires": "495f6aa1281b9973",
+}
 
 
 @pytest.mark.parametrize("city", CITIES)
@@ -299,7 +315,8 @@ def test_unusable_sizes_and_missing_numba(monkeypatch: pytest.MonkeyPatch) -> No
     graph, look = procedural(0, "lagos"), look_of("lagos")
     with pytest.raises(RuleshiftError, match="not 0"):
         street_view(graph, look, (0, 0), 0, 0)
-    monkeypatch.setitem(__import__("sys").modules, "ruleshift.tasks.virl.views.fast", None)
+    monkeypatch.setitem(sys.modules, "ruleshift.tasks.virl.views.fast", None)
+    monkeypatch.delattr(views, "fast", raising=False)
     renderer_of.cache_clear()
     try:
         with pytest.raises(RuleshiftError, match=r'pip install "ruleshift\[views\]"'):
@@ -394,3 +411,20 @@ def test_every_landmark_of_a_city_has_a_sign() -> None:
     assert landmarks <= set(found)
     assert set(found) == {place.name for place in graph.places}
     assert max(found.values()) < 8.5
+
+
+def test_reading_a_panorama(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    with pytest.raises(RuleshiftError, match="metadata"):
+        read_panorama(tmp_path, "abc")
+    (tmp_path / "abc.metadata.json").write_text(json.dumps({"rotation": 12.5}))
+    with pytest.raises(RuleshiftError, match="abc.jpg is missing"):
+        read_panorama(tmp_path, "abc")
+    (tmp_path / "abc.jpg").write_bytes(b"not a picture")
+    with pytest.raises(RuleshiftError, match="download it again"):
+        read_panorama(tmp_path, "abc")
+    image.new("RGB", (64, 32), (200, 100, 50)).save(tmp_path / "abc.jpg", quality=95)
+    picture, rotation = read_panorama(tmp_path, "abc")
+    assert picture.shape == (32, 64, 3)
+    assert np.abs(picture.astype(int) - (200, 100, 50)).max() < 6
+    assert rotation == 12.5

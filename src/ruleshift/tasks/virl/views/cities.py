@@ -22,7 +22,7 @@ LOOKS: dict[str, Look] = {
         road=(74, 76, 80), paint=(236, 190, 40), marking="double", crossing="ladder",
         kerb=(150, 150, 148), pavement=(172, 170, 164), paving="slabs", sidewalk=3.2,
         tree="round", leaves=(82, 122, 54), trees=3.0, lamp="hook", iron=(70, 74, 78), cars=9.0,
-        car=((246, 196, 30), (246, 196, 30), (36, 38, 42), (220, 222, 224), (110, 114, 120), (120, 24, 28)),
+        car=((246, 196, 30), (246, 196, 30), (58, 60, 66), (220, 222, 224), (110, 114, 120), (120, 24, 28)),
         zenith=(70, 128, 208), horizon=(196, 216, 236), sight=300, clouds=110, sun=150.0, contrast=80,
     ),
     "lagos": Look(
@@ -77,7 +77,7 @@ LOOKS: dict[str, Look] = {
         road=(58, 60, 68), paint=(246, 246, 244), marking="edge", crossing="lines",
         kerb=(84, 88, 96), pavement=(104, 106, 112), paving="setts", sidewalk=3.6, left_hand=True,
         tree="tall", leaves=(112, 142, 62), trees=7.0, height=11.0, spread=0.62, lamp="globe", iron=(40, 60, 52),
-        cars=6.0, car=((240, 240, 240), (170, 174, 180), (40, 60, 110), (30, 90, 60), (60, 60, 64)),
+        cars=6.0, car=((240, 240, 240), (170, 174, 180), (40, 60, 110), (30, 90, 60), (78, 78, 84)),
         zenith=(36, 92, 186), horizon=(168, 204, 240), sight=420, clouds=60, sun=20.0, contrast=96,
     ),
     "milan": Look(
@@ -105,7 +105,7 @@ LOOKS: dict[str, Look] = {
         road=(84, 84, 88), paint=(244, 244, 240), marking="dashes", crossing="zebra",
         kerb=(196, 194, 190), pavement=(190, 186, 176), paving="slabs", sidewalk=2.7, left_hand=True,
         tree="bare", leaves=(84, 68, 54), trees=3.5, height=8.5, spread=1.0, lamp="lantern", iron=(24, 26, 30),
-        cars=6.0, car=((20, 20, 24), (20, 20, 24), (190, 20, 26), (70, 74, 82), (214, 214, 214)),
+        cars=6.0, car=((46, 46, 52), (46, 46, 52), (190, 20, 26), (70, 74, 82), (214, 214, 214)),
         zenith=(142, 150, 160), horizon=(210, 212, 214), sight=230, clouds=230, sun=160.0, contrast=30,
     ),
     "new-york-soho": Look(
@@ -119,7 +119,7 @@ LOOKS: dict[str, Look] = {
         road=(92, 84, 80), paint=(244, 242, 236), marking="edge", crossing="ladder",
         kerb=(132, 130, 132), pavement=(140, 142, 146), paving="concrete", sidewalk=2.8,
         trees=1.2, tree="round", leaves=(150, 140, 60), height=6.5, spread=0.75, lamp="arms", iron=(40, 44, 48),
-        cars=8.0, car=((246, 196, 30), (20, 22, 26), (20, 22, 26), (240, 240, 240), (124, 128, 132)),
+        cars=8.0, car=((246, 196, 30), (50, 52, 58), (50, 52, 58), (240, 240, 240), (124, 128, 132)),
         zenith=(104, 166, 226), horizon=(226, 236, 244), sight=360, clouds=20, sun=110.0, contrast=90,
     ),
     "san-francisco": Look(
@@ -133,7 +133,7 @@ LOOKS: dict[str, Look] = {
         road=(104, 106, 110), paint=(250, 206, 70), marking="dashes", crossing="lines",
         kerb=(226, 226, 222), pavement=(206, 204, 198), paving="concrete", sidewalk=3.4,
         tree="column", leaves=(76, 116, 74), trees=3.0, height=7.0, spread=0.8, lamp="globe", iron=(120, 128, 132),
-        cars=9.0, car=((236, 238, 240), (70, 130, 180), (60, 110, 90), (220, 90, 60), (40, 44, 50)),
+        cars=9.0, car=((236, 238, 240), (70, 130, 180), (60, 110, 90), (220, 90, 60), (60, 64, 72)),
         zenith=(92, 156, 214), horizon=(236, 240, 244), sight=140, clouds=90, sun=240.0, contrast=56,
     ),
     "buenos-aires": Look(
@@ -147,7 +147,7 @@ LOOKS: dict[str, Look] = {
         road=(80, 84, 92), paint=(250, 250, 250), marking="none", crossing="zebra",
         kerb=(170, 168, 160), pavement=(196, 180, 140), paving="tiles", sidewalk=3.1,
         tree="round", leaves=(138, 104, 190), trees=8.0, height=8.0, spread=0.95, lamp="hook", iron=(60, 66, 60),
-        cars=7.0, car=((24, 24, 28), (250, 210, 30), (236, 236, 236), (130, 134, 140), (60, 80, 130)),
+        cars=7.0, car=((48, 48, 54), (250, 210, 30), (236, 236, 236), (130, 134, 140), (60, 80, 130)),
         zenith=(58, 140, 232), horizon=(206, 232, 254), sight=330, clouds=140, sun=330.0, contrast=76,
     ),
     "port-alder": Look(

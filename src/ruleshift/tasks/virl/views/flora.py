@@ -52,7 +52,8 @@ def _crown(
     rows, columns = sheet.texels.shape[:2]
     seed = rng.getrandbits(16)
     speckle = noise(rows, columns, seed) + smooth_noise(rows, columns, seed + 1, 4)
-    crown = sheet.texels[..., 1] > sheet.texels[..., 0]
+    bark = [(sheet.texels[..., :3] == colour).all(-1) for colour in (BARK, shade(BARK, 180))]
+    crown = ~(bark[0] | bark[1])
     factor = 210 + speckle * 90 // 512
     sheet.texels[..., :3] = np.where(
         crown[..., None], np.minimum(sheet.texels[..., :3] * factor[..., None] >> 8, 255), sheet.texels[..., :3]

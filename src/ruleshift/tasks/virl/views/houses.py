@@ -13,6 +13,7 @@ from ruleshift.tasks.virl.views.quads import Draft, Tint
 from ruleshift.tasks.virl.world.graph import XY, Place
 
 DEPTH = 10.0  # metres of a house from front to back, at most
+TOWER = 7.0  # metres that a tower is deep, at least
 SHOP = 8.0  # metres of a shop's front, at most
 SHUT = 0.2  # share of the ground floors without a place that are closed shops
 LEDGE, LEDGE_REACH = 0.25, 110.0  # metres that a cornice stands out, and from which its ends are seen
@@ -69,10 +70,11 @@ class Wall:
         return tuple((c + (c >> 7)) * self.light >> 8 for c in (red, green, blue))  # type: ignore[return-value]
 
 
-def house(look: Look, key: Sequence[object]) -> House:
+def house(look: Look, key: Sequence[object], tower: bool = True) -> House:
+    """The house of a key, which may be one of the look's towers."""
     rng = stream("virl-house", *key)
     floors = rng.randint(*look.floors)
-    if rng.random() < look.towers:
+    if rng.random() < look.towers and tower:
         floors = rng.randint(look.floors[1], look.tower)
     return House(rng.randrange(len(look.walls)), rng.randrange(2), floors, rng.randrange(CELLS), rng.randint(218, 256))
 
@@ -82,13 +84,13 @@ def split(
     places: Sequence[tuple[float, Place]],
     look: Look,
     corners: tuple[House, House],
-    draw: Callable[[int], House],
+    draw: Callable[[int, float], House],
     rng: random.Random,
 ) -> list[Lot]:
     """The lots of a front of so many metres, with places at so many metres along it, sorted.
 
     Every place has a unit around its entrance that it shares with no other. The houses at both ends are given, since
-    they stand round a corner.
+    they stand round a corner; `draw` makes the others, from their number and their middle.
     """  # fmt: skip
     units: list[Unit] = []
     at = 0.0
@@ -118,7 +120,7 @@ def split(
         elif number == len(lots) - 1:
             one = corners[1]
         else:
-            one = draw(number)
+            one = draw(number, (parts[0].start + parts[-1].end) / 2)
         found.append(Lot(parts[0].start, parts[-1].end, parts, one))
     return found
 

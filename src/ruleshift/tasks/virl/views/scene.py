@@ -134,7 +134,7 @@ class Scene:
 
     def _corner(self, front: Front) -> House:
         """The house round the corner at a front's end."""
-        return houses.house(self.look, (self.graph.name, "corner", front.index))
+        return houses.house(self.look, (self.graph.name, "corner", front.index), tower=False)
 
     def _build(self, front: Front) -> _Piece:
         solid, ground = Draft(), Draft()
@@ -171,11 +171,12 @@ class Scene:
         places = [(min(max(along, 0.0), wall.length), place) for along, place in places]
         corners = self._corner(self.fronts[self._before[front.index]]), self._corner(front)
         rng = stream("virl-lots", name, front.index)
-        lots = houses.split(
-            wall.length, places, self.look, corners,
-            lambda number: houses.house(self.look, (name, front.index, number)), rng,
-        )  # fmt: skip
-        return wall, lots
+
+        def draw(number: int, middle: float) -> House:
+            deep = self._room(front, wall.at(middle)) >= houses.TOWER
+            return houses.house(self.look, (name, front.index, number), tower=deep)
+
+        return wall, houses.split(wall.length, places, self.look, corners, draw, rng)
 
     @cached_property
     def _parks(self) -> dict[int, XY]:
