@@ -418,7 +418,7 @@ def test_reading_a_panorama(tmp_path: Path) -> None:
     with pytest.raises(RuleshiftError, match="metadata"):
         read_panorama(tmp_path, "abc")
     (tmp_path / "abc.metadata.json").write_text(json.dumps({"rotation": 12.5}))
-    with pytest.raises(RuleshiftError, match="abc.jpg is missing"):
+    with pytest.raises(RuleshiftError, match="is missing: download it"):
         read_panorama(tmp_path, "abc")
     (tmp_path / "abc.jpg").write_bytes(b"not a picture")
     with pytest.raises(RuleshiftError, match="download it again"):

@@ -1,5 +1,6 @@
 """The looks of the cities, by name; those of cities for pretraining are drawn at random and resemble none of them."""
 
+import math
 import random
 from functools import lru_cache
 from typing import get_args
@@ -193,7 +194,7 @@ def look_of(city: str) -> Look:
 
 def apart(a: RGB, b: RGB) -> float:
     """The distance between two colours."""
-    return float(sum((x - y) * (x - y) for x, y in zip(a, b, strict=True)) ** 0.5)
+    return math.sqrt(sum((x - y) * (x - y) for x, y in zip(a, b, strict=True)))
 
 
 def _draw_colour(rng: random.Random, low: int, high: int, known: list[RGB], least: float) -> RGB:

@@ -12,7 +12,7 @@ CELLS = 4  # bays and floors in a picture
 FRONT = (256, 128)  # texels of a ground floor
 
 
-def wall(material: Material, colour: RGB, trim: RGB, columns: int, rows: int, seed: int) -> Sheet:
+def wall(material: Material, colour: RGB, columns: int, rows: int, seed: int) -> Sheet:
     """A wall without windows."""
     sheet = Sheet(columns, rows, colour)
     if material == "brick":
@@ -58,7 +58,7 @@ def _bricks(sheet: Sheet, wide: int, high: int, amount: int, seed: int) -> None:
 def facade(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
     """A picture of CELLS x CELLS bays and floors, (rows, columns, 4) uint8."""
     side = CELL * CELLS
-    sheet = wall(look.material, colour, look.trim, side, side, rng.getrandbits(16))
+    sheet = wall(look.material, colour, side, side, rng.getrandbits(16))
     for row in range(CELLS):
         for column in range(CELLS):
             _window(sheet, look, colour, column * CELL, row * CELL, rng)
@@ -183,7 +183,7 @@ def _escape(sheet: Sheet, x: int, iron: RGB) -> None:
 
 def side_wall(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
     """A wall without windows, CELL texels for as many metres as a floor has."""
-    sheet = wall(look.material, shade(colour, 236), look.trim, 64, 64, rng.getrandbits(16))
+    sheet = wall(look.material, shade(colour, 236), 64, 64, rng.getrandbits(16))
     return sheet.picture()
 
 
@@ -242,7 +242,7 @@ def _goods(sheet: Sheet, left: int, right: int, low: int, rng: random.Random) ->
 def house_front(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
     """The ground floor of a house without a shop: a door and two windows in a plinth of the wall's colour."""
     columns, rows = FRONT
-    sheet = wall(look.material, shade(colour, 240), look.trim, columns, rows, rng.getrandbits(16))
+    sheet = wall(look.material, shade(colour, 240), columns, rows, rng.getrandbits(16))
     sheet.box(0, 0, columns, 5, look.trim)
     sheet.box(0, rows - 14, columns, rows, shade(colour, 150))
     for left, right in ((22, 82), (174, 234)):
@@ -265,7 +265,7 @@ def house_front(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
 def shutters(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
     """A shop that is closed, or a garage: a wide roller shutter."""
     columns, rows = FRONT
-    sheet = wall(look.material, shade(colour, 236), look.trim, columns, rows, rng.getrandbits(16))
+    sheet = wall(look.material, shade(colour, 236), columns, rows, rng.getrandbits(16))
     metal = mixed((150, 152, 150), look.fronts[rng.randrange(len(look.fronts))], rng.randint(40, 160))
     sheet.box(20, 30, 236, rows, shade(metal, 130))
     for row in range(34, rows, 5):

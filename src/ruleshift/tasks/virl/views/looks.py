@@ -10,7 +10,7 @@ Window = Literal[
     "sash", "arch", "shutter", "ribbon", "square", "bay", "grille", "loft", "tall", "wide",
     "slit", "pair", "hatch", "grid", "broad", "low",
 ]  # fmt: skip
-Extra = Literal["", "escape", "balcony", "cooler", "box", "arcade"]
+Extra = Literal["", "escape", "balcony", "cooler", "box"]
 Marking = Literal["dashes", "double", "edge", "none"]
 Crossing = Literal["zebra", "lines", "ladder", "none"]
 Paving = Literal["slabs", "setts", "concrete", "tiles", "earth"]
@@ -21,7 +21,7 @@ Blade = Literal["panel", "tall", "disc", "none"]
 
 @dataclass(frozen=True)
 class Look:
-    """A city's factors. Metres, colours in red, green and blue; `counts` per 100 m of kerb.
+    """A city's factors. Metres, colours in red, green and blue.
 
     Houses: `walls` are their colours, of a `material` with `trim`; windows one per `bay` and `floor`, of the shape
     `window`, with an `extra` before some; `floors` at least and at most and a share of `towers` with up to
@@ -29,7 +29,9 @@ class Look:
     Shops: `signs` are pairs of ground and lettering; `fascia` the height of the board; `blade` the sign across the
     pavement; `awnings` colours, and the share of shops that have one; lettering with a `pen` in ninths of its height,
     and `slant`.
-    Street: colours of `road`, `marking`, `kerb`, `paving`, with `sidewalk` metres wide; `cars` and `trees` per 100 m.
+    Street: colours of `road`, `marking`, `kerb`, `paving`, with `sidewalk` metres wide; `cars` and `trees` per 100 m
+    of kerb, trees with leaves of a colour, `height` and `spread` (their width, as a share of it); a `lamp` is of
+    `iron`.
     Sky: colours from `zenith` to `horizon`, which is that of the haze; half of what is `sight` metres away is haze;
     `clouds` of 256; `sun` is where it stands in degrees, and `contrast` of 256 how much darker its shadow is.
     """

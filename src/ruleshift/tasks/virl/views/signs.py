@@ -4,13 +4,16 @@ from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views.font import spelled
 from ruleshift.tasks.virl.views.houses import Unit, Wall
 from ruleshift.tasks.virl.views.looks import Look
-from ruleshift.tasks.virl.views.pictures import LETTER, Pictures, Word, trade
+from ruleshift.tasks.virl.views.pictures import LETTER, Pictures, trade
 from ruleshift.tasks.virl.views.quads import Draft
-from ruleshift.tasks.virl.world.graph import XY, Place
+from ruleshift.tasks.virl.world.graph import Place
 
 BOARD, LETTERING = 0.12, 0.15  # metres in front of the wall
 READ = 90.0  # metres from which lettering is seen
 SEEN = 160.0  # metres from which boards are seen
+THICK = 0.06  # metres from the middle of a sign across the pavement to its faces
+STACKED = 0.022  # metres of a texel of letters one below the other
+FULL = (250, 250, 250)  # the tint of logos that both sides of a street's light reach
 Box = tuple[tuple[float, float], tuple[float, float]]
 
 
@@ -36,9 +39,8 @@ def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: Look, p
     box = ((start + 0.25 + side, low), (end - 0.15, high))
     write_name(draft, wall, place.name, box, look, pictures, colour)
     if look.awnings and rng.random() < look.awning:
-        _awning(
-            draft, wall, start, end, low, look.awnings[rng.randrange(len(look.awnings))], pictures, rng.random() < 0.6
-        )
+        cloth = look.awnings[rng.randrange(len(look.awnings))]
+        _awning(draft, wall, start, end, low, cloth, pictures, striped=rng.random() < 0.6)
     if look.blade != "none":
         at = end - 0.2 if rng.random() < 0.5 else start + 0.2
         _blade(draft, wall, at, place, look, pictures, logo, ink)
@@ -65,25 +67,10 @@ def write_name(
         wide = (sum(word.columns for word in line) + gap * (len(line) - 1)) * best
         at, middle = (left + right - wide) / 2, high - (number + 0.5) * step
         for word in line:
-            _word(
-                draft,
-                wall.at(at, LETTERING),
-                wall.at(at + word.columns * best, LETTERING),
-                middle,
-                best,
-                word,
-                wall,
-                colour,
-            )
+            ends = wall.at(at, LETTERING), wall.at(at + word.columns * best, LETTERING)
+            half, whole = word.rows * best / 2, ((1.0, 1.0), (word.columns + 1.0, word.rows + 1.0))
+            draft.wall(*ends, middle - half, middle + half, whole, word.picture, wall.tint(colour), READ)
             at += (word.columns + gap) * best
-
-
-def _word(
-    draft: Draft, left: XY, right: XY, middle: float, scale: float, word: Word, wall: Wall, colour: tuple[int, int, int]
-) -> None:
-    half = word.rows * scale / 2
-    box = ((1.0, 1.0), (word.columns + 1.0, word.rows + 1.0))
-    draft.wall(left, right, middle - half, middle + half, box, word.picture, wall.tint(colour), READ)
 
 
 def _awning(
@@ -111,53 +98,26 @@ def _blade(
     draft: Draft, wall: Wall, at: float, place: Place, look: Look, pictures: Pictures, logo: int, ink: int
 ) -> None:
     """A sign across the pavement with the logo on both faces, and below it the name where it is a tall one."""
-    ground, colour = look.signs[ink]
+    spelt = [spelled(word) for word in place.name.split()] if look.blade == "tall" else []
+    words = [pictures.stacked[word] for word in spelt if word]
     side = {"panel": 1.15, "tall": 1.0, "disc": 0.95, "none": 0.0}[look.blade]
-    near, far = 0.3, 0.3 + side
-    low = look.ground + 0.25
-    words = (
-        [pictures.stacked[spelled(word)] for word in place.name.split() if spelled(word)]
-        if look.blade == "tall"
-        else []
-    )
-    tall = side + max((word.rows for word in words), default=0) * 0.022 + (0.15 if words else 0.0)
-    high = low + tall
-    iron = wall.tint(look.iron)
-    draft.wall(
-        wall.at(at, 0.0),
-        wall.at(at, near),
-        high - 0.3,
-        high - 0.2,
-        ((2.0, 2.0), (9.0, 9.0)),
-        pictures.board,
-        iron,
-        READ,
-    )
-    draft.wall(
-        wall.at(at, near),
-        wall.at(at, 0.0),
-        high - 0.3,
-        high - 0.2,
-        ((2.0, 2.0), (9.0, 9.0)),
-        pictures.board,
-        iron,
-        READ,
-    )
-    thick = 0.06
-    for s, ends in ((at - thick, (near, far)), (at + thick, (far, near))):
-        a, b = wall.at(s, ends[0]), wall.at(s, ends[1])
-        # seen from the left the wall is on the left, seen from the right on the right
-        step = -0.02 if s < at else 0.02
-        draft.wall(a, b, low, high, ((0.5, 0.5), (63.5, 31.5)), pictures.board, wall.tint(ground), SEEN)
-        a, b = wall.at(s + step, ends[0]), wall.at(s + step, ends[1])
-        draft.wall(a, b, high - side, high, ((0.5, 0.5), (63.5, 63.5)), logo, (250, 250, 250), SEEN)
+    near, far, low = 0.3, 0.3 + side, look.ground + 0.25
+    high = low + side + max((word.rows for word in words), default=0) * STACKED + (0.15 if words else 0.0)
+    ground, colour = look.signs[ink]
+    plain, iron = ((2.0, 2.0), (9.0, 9.0)), wall.tint(look.iron)
+    for a, b in ((0.0, near), (near, 0.0)):  # the bracket, from both sides
+        draft.wall(wall.at(at, a), wall.at(at, b), high - 0.3, high - 0.2, plain, pictures.board, iron, READ)
+    for towards, (left, right) in ((-1, (near, far)), (1, (far, near))):  # who comes along has the wall on the left
+        board, front = at + towards * THICK, at + towards * (THICK + 0.02)
+        rim = (0.5, 0.5), (63.5, 31.5)
+        draft.wall(wall.at(board, left), wall.at(board, right), low, high, rim, pictures.board, wall.tint(ground), SEEN)
+        whole = (0.5, 0.5), (63.5, 63.5)
+        draft.wall(wall.at(front, left), wall.at(front, right), high - side, high, whole, logo, FULL, SEEN)
         for number, word in enumerate(words):
-            scale, share = 0.022, (number + 0.5) / len(words)
-            middle = ends[0] + (ends[1] - ends[0]) * share
-            half = word.columns * scale / 2 * (1 if ends[1] > ends[0] else -1)
-            box = ((1.0, 1.0), (word.columns + 1.0, word.rows + 1.0))
-            top = high - side - 0.05
-            ends_of_word = wall.at(s + step, middle - half), wall.at(s + step, middle + half)
-            draft.wall(*ends_of_word, top - word.rows * scale, top, box, word.picture, wall.tint(colour), READ)
-    rim = wall.at(at - thick, far), wall.at(at + thick, far)
-    draft.wall(*rim, low, high, ((2.0, 2.0), (9.0, 30.0)), pictures.board, wall.tint(look.iron), READ)
+            middle = left + (right - left) * (number + 0.5) / len(words)
+            half = word.columns * STACKED / 2 * (1 if right > left else -1)
+            ends, top = (wall.at(front, middle - half), wall.at(front, middle + half)), high - side - 0.05
+            box = (1.0, 1.0), (word.columns + 1.0, word.rows + 1.0)
+            draft.wall(*ends, top - word.rows * STACKED, top, box, word.picture, wall.tint(colour), READ)
+    edge = wall.at(at - THICK, far), wall.at(at + THICK, far)
+    draft.wall(*edge, low, high, ((2.0, 2.0), (9.0, 30.0)), pictures.board, iron, READ)

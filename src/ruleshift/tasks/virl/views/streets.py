@@ -1,5 +1,6 @@
 """What lies and stands between the houses: pavements, kerbs, markings, cars, trees and lamps."""
 
+import math
 import random
 from collections.abc import Sequence
 from itertools import pairwise
@@ -85,7 +86,7 @@ def _curve(a: XY, b: XY, c: XY, t: float) -> XY:
 def _kerb(draft: Draft, a: XY, b: XY, pictures: Pictures) -> None:
     """The stone from a to b, the houses on the left."""
     dx, dy = b[0] - a[0], b[1] - a[1]
-    far = (dx * dx + dy * dy) ** 0.5
+    far = math.sqrt(dx * dx + dy * dy)
     if far < 0.01:
         return
     x, y = -dy / far * KERB / 2, dx / far * KERB / 2
