@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SHIFT = float(1 << 40)  # 1/256 of texels, a multiple of every picture's sides, so that no place is below zero
 LEVELS = 10  # copies of a picture at most, so that it has at most 512 x 512 texels
 
 

@@ -3,14 +3,17 @@
 Both make the same bytes: every product and sum is made in the same order, without fused or reordered arithmetic. What
 differs is only how the work is ordered: column by column, since most quads stand upright, and in an upright quad a
 column has one depth.
+
+Compiling takes some seconds, once: numba keeps the result beside this file. It notices when this file changes, but not
+when constants change that come from others; then this file has to be touched.
 """
 
-from math import ceil, floor
+from math import ceil
 
 import numpy as np
 from numba import njit
 
-from ruleshift.tasks.virl.views.atlas import Textures
+from ruleshift.tasks.virl.views.atlas import SHIFT, Textures
 from ruleshift.tasks.virl.views.camera import NEAR, Camera
 from ruleshift.tasks.virl.views.scene import Near
 from ruleshift.tasks.virl.views.weather import CLOUDS, DOME, FOG_STEPS, ROAD, SKY_STEPS, Weather
@@ -69,9 +72,17 @@ _EVEN, _EIGHT, _HALF = np.uint64(0x00FF00FF), np.uint64(8), np.uint64(32)
 
 
 @njit(cache=True, inline="always")
-def _texel(texels, start, wide, mask_s, mask_t, u, v, scale):  # type: ignore[no-untyped-def]
-    """The colour at a place of a copy of a picture, between four texels, as `_spread` lays it out, times 256."""
-    s, t = floor((u * scale - 0.5) * 256.0), floor((v * scale - 0.5) * 256.0)
+def _place(u, scale):  # type: ignore[no-untyped-def]
+    """A place in the first copy of a picture in 1/256 of texels of another; `scale` is that of the copy, times 256."""
+    return np.int64(u * scale + (SHIFT - 128.0))
+
+
+@njit(cache=True, inline="always")
+def _texel(texels, start, wide, mask_s, mask_t, s, t):  # type: ignore[no-untyped-def]
+    """The colour at a place of a copy of a picture, between four texels, as `_spread` lays it out, times 256.
+
+    `s` and `t` count 1/256 of texels: see `_place`.
+    """
     left, top = (s >> 8) & mask_s, (t >> 8) & mask_t
     right, low = (left + 1) & mask_s, (top + 1) & mask_t
     a, b = s & 255, t & 255
@@ -151,7 +162,8 @@ def _draw_all(mode, numbers, corners, planes, looks, eye, pictures, colours, nea
         upright = i2 == 0.0
         there = z_here = scale = 0.0
         level = -1
-        thick = start = wide = mask_s = mask_t = 0
+        thick = start = wide = mask_s = mask_t = s = 0
+        steady = upright and u2 == 0.0  # a column of the quad is one of its picture
         for i in range(first, last):
             start_row = np.uint64(min(max(ceil(top[i] - 0.5), 0.0), float(size)))
             end_row = np.uint64(min(max(ceil(low[i] - 0.5), 0.0), float(size)))
@@ -176,11 +188,15 @@ def _draw_all(mode, numbers, corners, planes, looks, eye, pictures, colours, nea
                         level = one
                         wide, high = max(log_wide - level, 0), max(log_high - level, 0)
                         start, mask_s, mask_t = table[picture, 3 + level], (1 << wide) - 1, (1 << high) - 1
-                        scale = 1.0 / (1 << level)
+                        scale = 256.0 / (1 << level)
+                    if steady:
+                        s = _place(u_base + z_here * (u_part + u2 * ups[j]), scale)
                 if mode != GROUND and there <= near_column[j]:
                     continue
-                u, v = u_base + z_here * (u_part + u2 * ups[j]), v_base + z_here * (v_part + v2 * ups[j])
-                texel = _texel(texels, start, wide, mask_s, mask_t, u, v, scale)
+                if not steady:
+                    s = _place(u_base + z_here * (u_part + u2 * ups[j]), scale)
+                t = _place(v_base + z_here * (v_part + v2 * ups[j]), scale)
+                texel = _texel(texels, start, wide, mask_s, mask_t, s, t)
                 red, green, blue, opacity = _parts(texel)
                 if opacity == 0:
                     continue
@@ -313,4 +329,6 @@ def _draw_sky(eye, pictures, sky, cloud_texels, colours, nearness):  # type: ign
 @njit(cache=True, inline="always")
 def _plane_texel(texels, row, level, u, v):  # type: ignore[no-untyped-def]
     wide, high = max(row[0] - level, 0), max(row[1] - level, 0)
-    return _texel(texels, row[3 + level], wide, (1 << wide) - 1, (1 << high) - 1, u, v, 1.0 / (1 << level))
+    scale = 256.0 / (1 << level)
+    s, t = _place(u, scale), _place(v, scale)
+    return _texel(texels, row[3 + level], wide, (1 << wide) - 1, (1 << high) - 1, s, t)

@@ -7,7 +7,7 @@ in additions, multiplications and divisions only and in an order that `fast` kee
 
 import numpy as np
 
-from ruleshift.tasks.virl.views.atlas import Textures
+from ruleshift.tasks.virl.views.atlas import SHIFT, Textures
 from ruleshift.tasks.virl.views.camera import NEAR, Camera
 from ruleshift.tasks.virl.views.quads import Quads
 from ruleshift.tasks.virl.views.scene import Near
@@ -138,11 +138,8 @@ class _Canvas:
         row = self.textures.table[picture]
         _, exponent = np.frexp(area)
         level = np.minimum(np.maximum(exponent.astype(np.int64), 0) >> 1, row[2])
-        scale = 1.0 / (1 << level)
-        s, t = (
-            np.floor((u * scale - 0.5) * 256.0).astype(np.int64),
-            np.floor((v * scale - 0.5) * 256.0).astype(np.int64),
-        )
+        scale = 256.0 / (1 << level)
+        s, t = ((part * scale + (SHIFT - 128.0)).astype(np.int64) for part in (u, v))
         wide, high = np.maximum(row[0] - level, 0), np.maximum(row[1] - level, 0)
         mask_s, mask_t, start = (1 << wide) - 1, (1 << high) - 1, row[3 + level]
         left, top = (s >> 8) & mask_s, (t >> 8) & mask_t
