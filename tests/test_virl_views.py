@@ -178,7 +178,7 @@ HASHES = {
     "new-york": "22a0365becf82018",
     "lagos": "d257efe2d62a33eb",
     "new-delhi": "2a8e4b2d40f2e5f8",
-    "hong-kong": "b5ab20f150ea8c65",
+    "hong-kong": "d45e8e630de78cd4",
     "melbourne": "10960e09825e3308",
     "milan": "ccf3c46f63dd2695",
     "london": "a1966451f8e2d491",
