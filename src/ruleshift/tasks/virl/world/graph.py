@@ -77,6 +77,12 @@ class StreetGraph:
         east = METRES_PER_DEGREE * math.cos(math.radians(latitude))
         return latitude + at[1] / METRES_PER_DEGREE, longitude + at[0] / east
 
+    def locate(self, geocode: tuple[float, float]) -> XY:
+        """Where a (latitude, longitude) in degrees is, in metres: the inverse of `geocode`."""
+        latitude, longitude = self.origin
+        east = METRES_PER_DEGREE * math.cos(math.radians(latitude))
+        return (geocode[1] - longitude) * east, (geocode[0] - latitude) * METRES_PER_DEGREE
+
 
 def heading(start: XY, end: XY) -> float:
     """Degrees clockwise from north of the way from `start` to `end`, in [0, 360)."""

@@ -1,0 +1,77 @@
+"""Views cut out of the paper's panoramas, which are equirectangular: columns are headings, rows are heights.
+
+A heading is found at the share (heading + rotation) / 360 of a panorama's columns, where `rotation` in degrees comes
+with the picture.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.virl.compass import check_compat
+from ruleshift.tasks.virl.entries import read_json
+
+# Degrees to the right of the walker's heading of the views in a grid, row by row. The prompt says front, right, back
+# and left; the official code looks half a right angle beside that.
+TURNS = {"fixed": (0.0, 90.0, 180.0, 270.0), "official": (-135.0, -45.0, 45.0, 135.0)}
+GAP = {"fixed": 0, "official": 5}  # pixels between the views of a grid
+MOST_METADATA = 1 << 20  # bytes
+
+
+def panorama_view(panorama: np.ndarray, rotation: float, heading: float, size: int) -> np.ndarray:
+    """The view (size, size, 3) uint8, 90 degrees wide and high, along a heading in degrees.
+
+    `panorama` (rows, columns, 3) uint8 spans 360 degrees by 180. Between its pixels, linear.
+    """
+    rows, columns = panorama.shape[:2]
+    across = (np.arange(size) + 0.5 - size / 2) / (size / 2)  # to the right, for 1 ahead
+    up = -across[:, None]
+    angle = np.degrees(np.arctan(across))[None, :]
+    height = np.degrees(np.arctan(up / np.sqrt(1 + across * across)[None, :]))
+    x = (heading + rotation + angle) / 360 * columns - 0.5
+    y = np.clip((90 - height) / 180 * rows - 0.5, 0, rows - 1)
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    a, b = (x - left)[..., None], (y - top)[..., None]
+    low = np.minimum(top + 1, rows - 1)
+    left, right = left % columns, (left + 1) % columns
+    left, right = np.broadcast_to(left, top.shape), np.broadcast_to(right, top.shape)
+    upper = panorama[top, left] * (1 - a) + panorama[top, right] * a
+    lower = panorama[low, left] * (1 - a) + panorama[low, right] * a
+    return np.rint(upper * (1 - b) + lower * b).astype(np.uint8)
+
+
+def panorama_grid(
+    panorama: np.ndarray, rotation: float, heading: float, size: int, compat: str = "fixed"
+) -> np.ndarray:
+    """Four views, two by two, as (2 * size + gap, 2 * size + gap, 3) uint8 with black between them.
+
+    `fixed` shows front and right above back and left, without a gap; `official` the views at -135, -45, 45 and 135
+    degrees of the official code, 5 pixels apart.
+    """
+    gap = GAP[check_compat(compat)]
+    grid = np.zeros((2 * size + gap, 2 * size + gap, 3), np.uint8)
+    for number, turn in enumerate(TURNS[compat]):
+        row, column = (part * (size + gap) for part in divmod(number, 2))
+        grid[row : row + size, column : column + size] = panorama_view(panorama, rotation, heading + turn, size)
+    return grid
+
+
+def read_panorama(folder: Path, id: str) -> tuple[np.ndarray, float]:
+    """The picture (rows, columns, 3) uint8 and the rotation in degrees of a panorama in a folder of street views.
+
+    Raises RuleshiftError for what is missing or broken, and where pillow is not installed.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise RuleshiftError('panoramas need pillow: pip install "ruleshift[views]"') from error
+    path = folder / f"{id}.jpg"
+    rotation = read_json(folder / f"{id}.metadata.json", f"{id}.metadata.json", MOST_METADATA)["rotation"]
+    try:
+        with Image.open(path, formats=("JPEG",)) as picture:
+            return np.asarray(picture.convert("RGB")), rotation.number(-360, 360)
+    except FileNotFoundError as error:
+        raise RuleshiftError(f"{path.name} is missing: download it") from error
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise RuleshiftError(f"{path.name} is not read as a JPEG picture ({error}): download it again") from error
