@@ -39,7 +39,7 @@ _GP_SFT = {
     "paper": SFTConfig(steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50),
 }
 _VIRL_SFT = {
-    "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=3e-4),
+    "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3),
     "paper": SFTConfig(steps=25, examples=1_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=5),
 }
 # By task, then by name of the preset.
