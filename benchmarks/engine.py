@@ -42,7 +42,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Engine, Reply, Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.quiet import quiet_libraries
-from ruleshift.records import Completion, Episode
+from ruleshift.records import Completion, Episode, Message
 from ruleshift.revision import revise
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Problem
@@ -102,11 +102,11 @@ class GenerateSession:
         ids = ids[: ends[0] + 1] if ends else ids
         return Completion(self.engine.chat.decode(ids), tuple(ids), (), "stop" if ends else "length")
 
-    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
         chat = self.engine.chat
         fed = [
-            chat.encode_feedback(text, ended=self.completions[row].stop_reason == "stop")
-            for row, text in zip(keep, feedback, strict=True)
+            chat.encode_feedback(message.content, ended=self.completions[row].stop_reason == "stop")
+            for row, message in zip(keep, feedback, strict=True)
         ]
         prompts = [chat.encode_prompt(problem.context()) for problem in joining]
         self.conversations = [self.conversations[row] + ids for row, ids in zip(keep, fed, strict=True)] + prompts

@@ -128,7 +128,7 @@ class Recorder:
 
     def append(self, keep, feedback, joining=()):
         names = [problem.id for problem in joining]
-        self.calls.append((list(keep), list(feedback), names))
+        self.calls.append((list(keep), [message.content for message in feedback], names))
         self.live = [self.live[row] for row in keep] + names
 
 

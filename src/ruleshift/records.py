@@ -8,7 +8,7 @@ Axes, used in trailing shape comments everywhere:
     L   columns of the key-value cache
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -16,11 +16,24 @@ StopReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What is seen: `height` rows of `width` pixels of red, green and blue, a byte each (sRGB).
+
+    `ruleshift.pictures` makes them of arrays and image files, and turns them into these.
+    """
+
+    height: int
+    width: int
+    pixels: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Message:
-    """One message of a conversation."""
+    """One message of a conversation. Its pictures, if any, are shown before its text."""
 
     role: Role
     content: str
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,8 +61,8 @@ class Verdict:
     model stated what it was shown correctly (numbers of the cards; None where a task does not ask).
     `found` is what the verifier computed (the value of a formula, say), as text for display. `advanced` says that the
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
-    `feedback` then shows that step. `ended` says that no
-    further reply is wanted, as when it is solved.
+    `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is wanted,
+    as when it is solved.
     """
 
     outcome: str
@@ -61,6 +74,7 @@ class Verdict:
     found: str | None = None
     advanced: bool = False
     ended: bool = False
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,11 @@ class Episode:
     def solved_within(self, turns: int) -> bool:
         """Whether one of the first `turns` replies solved the problem."""
         return any(turn.verdict.solved for turn in self.turns[:turns])
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures that the policy was shown, in order (not those of the feedback after the last reply)."""
+        return tuple(picture for message in self.messages[:-1] for picture in message.pictures)
 
     @property
     def token_ids(self) -> tuple[int, ...]:

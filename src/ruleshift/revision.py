@@ -45,7 +45,7 @@ def revise(
         waiting = waiting[len(joining) :]
         live = kept + joining
         if live:
-            session.append(keep, [c.messages[-1].content for c in kept], [c.problem for c in joining])
+            session.append(keep, [c.messages[-1] for c in kept], [c.problem for c in joining])
     return [conversation.episode() for conversation in conversations]
 
 
@@ -64,7 +64,7 @@ class _Conversation:
         text = reply.completion.text
         verdict = self.problem.submit(text, self.tries == budget - 1)
         self.turns.append(Turn(reply.appended_ids, reply.completion, verdict))
-        self.messages += [Message("assistant", text), Message("user", verdict.feedback)]
+        self.messages += [Message("assistant", text), Message("user", verdict.feedback, verdict.pictures)]
         self.tries = 0 if verdict.advanced else self.tries + 1
         self.ended = verdict.solved or verdict.ended or self.tries == budget
 

@@ -17,7 +17,7 @@ from ruleshift.engines.protocol import Reply, Sampling
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.engines.window import Window
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Completion, StopReason
+from ruleshift.records import Completion, Message, StopReason
 from ruleshift.tasks.protocol import Problem
 
 READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
@@ -71,12 +71,12 @@ class LocalSession:
         return [Reply(ids, completion) for ids, completion in zip(self.appended, self.completions, strict=True)]
 
     @torch.inference_mode()
-    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
         rows = list(keep)
         kept = [self.completions[row] for row in rows]
         appended = [
-            self.chat.encode_feedback(text, ended=completion.stop_reason == "stop")
-            for text, completion in zip(feedback, kept, strict=True)
+            self.chat.encode_feedback(message.content, ended=completion.stop_reason == "stop")
+            for message, completion in zip(feedback, kept, strict=True)
         ]
         # The last sampled token was never fed to the model.
         self.unread = [completion.token_ids[-1:] + ids for completion, ids in zip(kept, appended, strict=True)]

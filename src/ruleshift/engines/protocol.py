@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ruleshift.records import Completion
+from ruleshift.records import Completion, Message
 from ruleshift.tasks.protocol import Problem
 
 
@@ -32,7 +32,7 @@ class Session(Protocol):
         """The next reply of every live conversation, in order."""
         ...
 
-    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
         """Keep the live conversations at these positions only, and append a feedback message to each of them.
 
         Conversations about the problems `joining` start after them.

@@ -36,10 +36,10 @@ class TextSession:
             replies.append(Reply((), Completion(text)))
         return replies
 
-    def append(self, keep: Sequence[int], feedback: Sequence[str], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
         kept = [self.messages[row] for row in keep]
-        for messages, text in zip(kept, feedback, strict=True):
-            messages.append(Message("user", text))
+        for messages, message in zip(kept, feedback, strict=True):
+            messages.append(message)
         self.problems = [self.problems[row] for row in keep] + list(joining)
         self.messages = kept + [list(problem.context()) for problem in joining]
 
@@ -58,7 +58,7 @@ def expert_messages(problem: TaskProblem) -> list[Message]:
         messages.append(Message("assistant", reply))
         if not verdict.advanced:
             return messages
-        messages.append(Message("user", verdict.feedback))
+        messages.append(Message("user", verdict.feedback, verdict.pictures))
 
 
 def random_guesser(seed: int = 0) -> TextEngine:

@@ -60,12 +60,10 @@ def panorama_grid(
 def read_panorama(folder: Path, id: str) -> tuple[np.ndarray, float]:
     """The picture (rows, columns, 3) uint8 and the rotation in degrees of a panorama in a folder of street views.
 
-    Raises RuleshiftError for what is missing or broken, and where pillow is not installed.
+    Raises RuleshiftError for what is missing or broken.
     """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise RuleshiftError('panoramas need pillow: pip install "ruleshift[views]"') from error
+    from PIL import Image, UnidentifiedImageError
+
     path = folder / f"{id}.jpg"
     rotation = read_json(folder / f"{id}.metadata.json", f"{id}.metadata.json", MOST_METADATA)["rotation"]
     try:
