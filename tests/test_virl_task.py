@@ -253,7 +253,7 @@ def test_unknown_splits_are_refused_with_the_choices() -> None:
 
 def test_terse_text_is_in_the_vocabulary_of_the_bundled_model() -> None:
     tokenizer = build_tokenizer()
-    for split in SPLITS:
+    for split in SPLITS.keys() - {"new-names"}:  # whose words are new to every model
         for index in range(10):
             for message in expert_messages(TASK.problem(split, 0, index, "terse")):
                 ids = tokenizer(message.content, add_special_tokens=False)["input_ids"]

@@ -63,6 +63,11 @@ class Task(Protocol):
         """What the task is mainly measured by: `success`, or `step_accuracy` where a problem has many steps."""
         ...
 
+    @property
+    def pictures(self) -> bool:
+        """Whether its messages show pictures, which a policy has to see."""
+        ...
+
     def splits(self) -> Mapping[str, str]:
         """Split names with a one-line description each."""
         ...

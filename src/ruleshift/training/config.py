@@ -42,8 +42,20 @@ _VIRL_SFT = {
     "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3),
     "paper": SFTConfig(steps=25, examples=1_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=5),
 }
+
+
+def _seeing(presets: dict[str, SFTConfig]) -> dict[str, SFTConfig]:
+    """The presets of a task in text for the same task in pictures: the paper halves the learning rate."""
+    return {**presets, "paper": replace(presets["paper"], learning_rate=5e-7)}
+
+
 # By task, then by name of the preset.
-SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {"gp-l": _GP_SFT, "virl-l": _VIRL_SFT}
+SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
+    "gp-l": _GP_SFT,
+    "gp-vl": _seeing(_GP_SFT),
+    "virl-l": _VIRL_SFT,
+    "virl-vl": _seeing(_VIRL_SFT),
+}
 
 
 @dataclass(frozen=True)
@@ -143,4 +155,9 @@ _VIRL_PPO = {
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
 # By task, then by name of the preset.
-PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {"gp-l": _GP_PPO, "virl-l": _VIRL_PPO}
+PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {
+    "gp-l": _GP_PPO,
+    "gp-vl": _GP_PPO,
+    "virl-l": _VIRL_PPO,
+    "virl-vl": _VIRL_PPO,
+}

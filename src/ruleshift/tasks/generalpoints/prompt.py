@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ruleshift.tasks.generalpoints.deal import Deal
-from ruleshift.tasks.generalpoints.rules import Rule
+from ruleshift.tasks.generalpoints.rules import RANKS, Rule
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.replies import MAX_REPLY, last_match, plain_quotes, strict_fields, tolerant_field
 from ruleshift.tasks.streams import stream
@@ -24,12 +24,12 @@ _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 # ---------------------------------------------------------------- prompts
 
 
-def prompt(hand: Deal, style: Style, problem_id: str) -> str:
-    """The first user message: the rule, the hand, and the form of the reply."""
+def prompt(hand: Deal, style: Style, problem_id: str, pictured: bool = False) -> str:
+    """The first user message: the rule, the hand (not where it is `pictured`), and the form of the reply."""
     if style == "terse":
-        return _terse_prompt(hand)
+        return _terse_prompt(hand, pictured)
     if style == "varied":
-        return _varied_prompt(hand, problem_id)
+        return _varied_prompt(hand, problem_id, pictured)
     rule, count = hand.stated, len(hand.cards)
     return "\n".join(
         [
@@ -40,7 +40,7 @@ def prompt(hand: Deal, style: Style, problem_id: str) -> str:
             "2. You may use +, -, *, / and parentheses, and nothing else.",
             f"3. A counts 1, number cards count what they show, {_face_words(rule)}.",
             "",
-            f"Cards: {', '.join(hand.ranks)}",
+            "Cards: those in the picture" if pictured else f"Cards: {', '.join(hand.ranks)}",
             "",
             "Reply with a single JSON object and no other text:",
             "{",
@@ -59,9 +59,9 @@ def _face_words(rule: Rule) -> str:
     return f"and J counts {j}, Q counts {q} and K counts {k}"
 
 
-def _terse_prompt(hand: Deal) -> str:
+def _terse_prompt(hand: Deal, pictured: bool) -> str:
     j, q, k = hand.stated.faces
-    return f"J {j} Q {q} K {k} target {hand.stated.target} cards {' '.join(hand.ranks)}"
+    return " ".join([f"J {j} Q {q} K {k} target {hand.stated.target} cards", *(() if pictured else hand.ranks)])
 
 
 _OPENINGS = (
@@ -81,6 +81,7 @@ _FACES = (
     "For picture cards, J stands for {j}, Q for {q}, K for {k}. Aces are 1.",
 )
 _HANDS = ("Cards: {cards}", "Hand: [{cards}]", "You were dealt {cards}.")
+_PICTURED = ("Cards: see the picture.", "Your hand is in the picture.", "You were dealt the cards that you see.")
 _REPLIES = (
     'Answer only with JSON: "cards" (list of strings), "number" (list of integers), "formula" (string ending in '
     '"={target}").',
@@ -88,12 +89,14 @@ _REPLIES = (
 )
 
 
-def _varied_prompt(hand: Deal, problem_id: str) -> str:
+def _varied_prompt(hand: Deal, problem_id: str, pictured: bool) -> str:
     rng = stream("gp-varied", problem_id)
     j, q, k = hand.stated.faces
-    body = [rng.choice(_RULES), rng.choice(_FACES), rng.choice(_HANDS)]
+    body = [rng.choice(_RULES), rng.choice(_FACES), rng.choice(_PICTURED if pictured else _HANDS)]
     rng.shuffle(body)
     text = "\n".join([rng.choice(_OPENINGS), *body, rng.choice(_REPLIES)])
+    if pictured:
+        text = text.replace("the cards below", "the cards shown")
     return text.format(
         target=hand.stated.target, count=_COUNTS[len(hand.cards)], j=j, q=q, k=k, cards=", ".join(hand.ranks)
     )
@@ -114,6 +117,8 @@ def _full_feedback(judgement: "Judgement") -> str:
     if judgement.outcome in ("illegal", "prefix"):
         why = f": {judgement.reason}" if judgement.reason else ""
         return f"The formula cannot be read{why}. Write a complete formula over all the cards."
+    if judgement.outcome == "misread":
+        return "The reply does not state the cards in the picture. Look at it again, and state every card."
     if judgement.outcome == "unreadable":
         return 'No formula was found. Reply with one JSON object that holds "cards", "number" and "formula".'
     if judgement.outcome == "wrong_numbers":
@@ -151,7 +156,7 @@ def _terse_feedback(judgement: "Judgement") -> str:
         if judgement.unused:
             words += ["missing", *map(str, judgement.unused[:4])]
         return " ".join(words)
-    return "unreadable" if judgement.outcome == "unreadable" else "illegal"
+    return judgement.outcome if judgement.outcome in ("unreadable", "misread") else "illegal"
 
 
 # ---------------------------------------------------------------- replies
@@ -159,11 +164,13 @@ def _terse_feedback(judgement: "Judgement") -> str:
 
 @dataclass(frozen=True)
 class Reply:
-    """What was read from a reply. `formula` is None where none was found; `valid` is the strict reading."""
+    """What was read from a reply. `formula` is None where none was found; `valid` is the strict reading. `cards` are
+    ranks, other words as they stand."""
 
     formula: str | None
     numbers: tuple[int, ...] | None
     valid: bool
+    cards: tuple[str, ...] = ()
 
 
 def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, style: Style) -> str:
@@ -174,6 +181,10 @@ def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, styl
 
 
 _NUMBERS = re.compile(r"""numbers?["'`*]{0,3}+\s{0,20}+[:=]\*{0,2}+\s{0,20}+\[([^\[\]]{0,200}+)\]""", re.IGNORECASE)
+_CARDS = re.compile(r"""cards?["'`*]{0,3}+\s{0,20}+[:=]\*{0,2}+\s{0,20}+\[([^\[\]]{0,400}+)\]""", re.IGNORECASE)
+_RANKS_BY_NAME = {"ace": "A", "1": "A", "jack": "J", "queen": "Q", "king": "K"}
+_RANK = "|".join(sorted((*map(str.lower, RANKS), *_RANKS_BY_NAME), key=len, reverse=True))
+_CARD = re.compile(rf"({_RANK})\s*(?:(?:of\s*)?(?:clubs?|spades?|hearts?|diamonds?)|[cshd♣♠♥♦♧♤♡♢]\ufe0f?)?")
 _INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
 
 
@@ -183,11 +194,21 @@ def read_reply(text: str) -> Reply:
         return Reply(None, None, False)
     fields = _strict(text)
     if fields is not None:
-        return Reply(fields["formula"], tuple(fields["number"]), True)
+        return Reply(fields["formula"], tuple(fields["number"]), True, tuple(map(rank_of, fields["cards"])))
     text = plain_quotes(text)
     lists = last_match(_NUMBERS, text)
     numbers = tuple(int(run) for run in _INTEGER.findall(lists[1])) if lists else None
-    return Reply(tolerant_field(text, "formula"), numbers, False)
+    named = last_match(_CARDS, text)
+    cards = tuple(rank_of(word) for word in named[1].split(",")) if named else ()
+    return Reply(tolerant_field(text, "formula"), numbers, False, cards)
+
+
+def rank_of(word: str) -> str:
+    """The rank that a word for a card names, with or without its suit (`K`, `king of clubs`, `10♠`); else the word."""
+    found = _CARD.fullmatch(word.strip(" \t\r\n\"'`")[:40].lower())
+    if found is None:
+        return word
+    return _RANKS_BY_NAME.get(found[1], found[1].upper())
 
 
 def _strict(text: str) -> dict | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message, Verdict
@@ -29,15 +30,18 @@ class GeneralPointsProblem:
 
     def submit(self, reply: str, last: bool) -> Verdict:
         read = prompt.read_reply(reply)
+        verdict = self._judged(read).verdict(self.style)
+        penalty = BUDGET_SPENT if last and not verdict.solved else 0.0
+        return replace(verdict, reward=verdict.reward + penalty, valid=read.valid, read_right=self._is_read_right(read))
+
+    def _judged(self, read: prompt.Reply) -> Judgement:
         target = self.hand.scored.target
         if read.formula is None:
-            judgement = Judgement("unreadable", -3.0, target)
-        else:
-            judgement = judge(read.formula, self.hand.numbers(self.hand.scored), target, self.compat)
-        verdict = judgement.verdict(self.style)
-        penalty = BUDGET_SPENT if last and not verdict.solved else 0.0
-        read_right = read.numbers == self.hand.numbers(self.hand.scored)
-        return replace(verdict, reward=verdict.reward + penalty, valid=read.valid, read_right=read_right)
+            return Judgement("unreadable", -3.0, target)
+        return judge(read.formula, self.hand.numbers(self.hand.scored), target, self.compat)
+
+    def _is_read_right(self, read: prompt.Reply) -> bool:
+        return read.numbers == self.hand.numbers(self.hand.scored)
 
     def gold(self) -> str:
         """An expert's reply: one of the distinct solutions under the rule that is scored, drawn per problem."""
@@ -95,6 +99,7 @@ class GeneralPoints:
     default_turns: int = 5
     metric: str = "success"
     compat: str = "fixed"
+    pictures: ClassVar[bool] = False
 
     def splits(self) -> Mapping[str, str]:
         return {name: split.description for name, split in SPLITS.items()}

@@ -2,6 +2,7 @@
 
 Two modes. `fixed` (default) gives the paper's rewards, one outcome per formula, in exact arithmetic:
     solved +5 | wrong_value -1 | wrong_numbers -2 | illegal -3
+and, where the hand is a picture, misread -1.5 in place of wrong_value and wrong_numbers (see `recognised`).
 `official` gives the reward of the official code for every string (see `official.py`).
 `docs/deviations.md` lists the differences.
 """
@@ -17,7 +18,7 @@ from ruleshift.tasks.generalpoints.official import OfficialJudgement, official_j
 from ruleshift.tasks.generalpoints.prompt import feedback
 from ruleshift.tasks.protocol import Style
 
-REWARDS = {"solved": 5.0, "wrong_value": -1.0, "wrong_numbers": -2.0, "illegal": -3.0}
+REWARDS = {"solved": 5.0, "wrong_value": -1.0, "wrong_numbers": -2.0, "illegal": -3.0, "misread": -1.5}
 BUDGET_SPENT = -1.0
 
 
@@ -61,6 +62,16 @@ def judge(formula: str, numbers: Sequence[int], target: int = 24, compat: str = 
     if compat == "official":
         return _with_official_reward(judgement, official_judgement(formula, numbers, target))
     return judgement
+
+
+def recognised(judgement: Judgement, stated: Sequence[str], dealt: Sequence[str]) -> Judgement:
+    """The judgement of a reply that states these cards (ranks, in any order) where those `dealt` were to be seen.
+
+    A formula that is read and wrong counts as misread where the cards are: what it lacks would tell them.
+    """
+    if judgement.outcome not in ("wrong_value", "wrong_numbers") or Counter(stated) == Counter(dealt):
+        return judgement
+    return Judgement("misread", REWARDS["misread"], judgement.target, judgement.value)
 
 
 def _with_official_reward(exact: Judgement, official: OfficialJudgement) -> Judgement:

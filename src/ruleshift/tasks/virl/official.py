@@ -31,10 +31,13 @@ def load_routes(path: str | os.PathLike[str]) -> list[Route]:
     A route that names no `id` is called by its folder and its place in the file, counted from 0. Raises RuleshiftError
     for the first thing that is missing or broken, with file, route and field.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = _find_routes(file)
+    file = routes_file(Path(path))
     return [read_route(entry, file) for entry in route_entries(file, str(file))]
+
+
+def routes_file(path: Path) -> Path:
+    """The file with the routes: the one given, or that of a folder. Raises RuleshiftError where there is none."""
+    return _find_routes(path) if path.is_dir() else path
 
 
 def _find_routes(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
@@ -16,15 +17,28 @@ from ruleshift.tasks.virl.route import Sight
 from ruleshift.tasks.virl.rules import ActionSpace, Kind, Rule, Told
 from ruleshift.tasks.virl.verifier import FIELDS
 
+Views = Literal["grid", "front"]
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """That a walker is shown what there is to see, not told: in four `views` or the one ahead, and with the `leak` of
+    the paper, where the text still tells of intersections."""
+
+    views: Views = "grid"
+    leak: bool = False
+
 
 @dataclass(frozen=True)
 class Itinerary:
-    """What a prompt is written from: the rule, the points of the route, and which words the instruction uses."""
+    """What a prompt is written from: the rule, the points of the route, which words the instruction uses, and how
+    observations are `pictured` (None: told)."""
 
     rule: Rule
     points: tuple[RailPoint, ...]
     told: Told = "both"
     compat: str = "fixed"
+    pictured: Pictured | None = None
 
     def turn(self, point: RailPoint, kind: Kind) -> str:
         """The word for the turn at a point where the route turns."""
@@ -58,7 +72,7 @@ def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
     way = [f"{number}. {line}" for number, line in enumerate(_way(itinerary), 1)]
     return "\n".join(
         [
-            _one_of(_OPENINGS, rng),
+            *_opening(itinerary.pictured, rng),
             "",
             "Way:",
             *way,
@@ -69,7 +83,7 @@ def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
             "- stop(): you have reached the destination",
             "",
             _one_of(_REPLIES, rng),
-            *_fields(rng),
+            *_fields(itinerary.pictured, rng),
             "",
             f"You start out facing {itinerary.facing}.",
             f"Observation: {observation(itinerary, itinerary.points[0], style)}",
@@ -84,6 +98,17 @@ _OPENINGS = (
     "You are a pedestrian with directions to a place. After each observation, decide what to do next.",
     "Guide a walker through town: read the directions, look at what is in sight, and name the next action.",
 )
+_SEEING = (
+    "You walk through a city along the way described below. At every point you see a picture, and you choose the next "
+    "action.",
+    "Follow the described way on foot. You get one picture at a time and answer with one action.",
+    "You are a pedestrian with directions to a place. After each picture, decide what to do next.",
+    "Guide a walker through town: read the directions, look at the picture, and name the next action.",
+)
+_VIEWS: dict[Views, str] = {
+    "grid": "A picture shows four views from where you stand: front and right above, back and left below.",
+    "front": "A picture shows the view ahead from where you stand.",
+}
 _ACTIONS = ("Actions:", "You can do one of these at a time:", "The possible actions are:")
 _REPLIES = (
     "Reply with a single JSON object and no other text. Its fields, all strings:",
@@ -97,12 +122,24 @@ _FIELD_LINES = (
 )
 
 
+_LOOK = (
+    f'- "{FIELDS[0]}": what you see now, for example "<name> is on your <side>. You observe an intersection." or '
+    '"No landmarks nearby."; landmarks are places that the way names'
+)
+
+
+def _opening(pictured: Pictured | None, rng: random.Random | None) -> list[str]:
+    if pictured is None:
+        return [_one_of(_OPENINGS, rng)]
+    return [_one_of(_SEEING, rng), _VIEWS[pictured.views]]
+
+
 def _one_of(lines: Sequence[str], rng: random.Random | None) -> str:
     return lines[0] if rng is None else rng.choice(lines)
 
 
-def _fields(rng: random.Random | None) -> list[str]:
-    lines = list(_FIELD_LINES)
+def _fields(pictured: Pictured | None, rng: random.Random | None) -> list[str]:
+    lines = [_LOOK if pictured else _FIELD_LINES[0], *_FIELD_LINES[1:]]
     if rng is not None:
         rng.shuffle(lines)
     return lines
@@ -177,7 +214,12 @@ def _terse_sight(sight: Sight | None) -> str:
 
 
 def observation(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
-    """What is seen at a point, in words."""
+    """What is seen at a point, in words; where it is pictured, that there is a picture."""
+    if itinerary.pictured is not None:
+        hint = itinerary.pictured.leak and point.intersection
+        if style == "terse":
+            return "see cross" if hint else "see"
+        return "see the picture. You observe an intersection." if hint else "see the picture."
     stated = _stated(itinerary, point, style)
     return f"see {stated}" if style == "terse" else stated
 
@@ -199,6 +241,10 @@ _FEEDBACK = {
     "unreadable": 'No action was found. Reply with one JSON object that holds "current observation", "current '
     'instruction" and "action".',
 }
+_LOOK_AGAIN = (
+    "Look again which landmark is in sight, if any, and whether you are at an intersection: the action is not right "
+    "here. Try again."
+)
 _TERSE_FEEDBACK = {"wrong_action": "wrong", "wrong_observation": "misread", "unreadable": "unreadable"}
 
 
@@ -212,7 +258,9 @@ def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint 
         return f"{'You are led on.' if led else 'Right.'} Observation: {observation(itinerary, ahead, style)}"
     if outcome == "right":
         return "right" if style == "terse" else "Right: you have arrived."
-    return _TERSE_FEEDBACK[outcome] if style == "terse" else _FEEDBACK[outcome]
+    if style == "terse":
+        return _TERSE_FEEDBACK[outcome]
+    return _LOOK_AGAIN if outcome == "wrong_observation" and itinerary.pictured else _FEEDBACK[outcome]
 
 
 def write_reply(itinerary: Itinerary, point: RailPoint, action: str, style: Style) -> str:

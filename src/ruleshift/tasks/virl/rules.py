@@ -13,6 +13,7 @@ from ruleshift.tasks.virl.compass import ABSOLUTE, RELATIVE, SIXTEEN, compass_na
 
 Kind = Literal["absolute", "relative"]
 Told = Literal["both", "other"]
+Names = Literal["seen", "heldout"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ class Split:
     `spaces` are pairs of an absolute and a relative space, one of which is drawn for each route (None: drawn from
     POOL). `told`: whether the instruction names turns in both spaces or only in the one that is not listed. `size` is
     the number of routes, after which they repeat (None: no end). `heldout`: whether routes go ways that no training
-    route goes (True), only others (False), or any (None).
+    route goes (True), only others (False), or any (None). `looks` are the cities in whose looks pictures show the map,
+    in turn (none: each in its own); text does not show them. `names`: whether places have names that no city has.
     """
 
     description: str
@@ -119,6 +121,8 @@ class Split:
     legs: tuple[int, int] = (3, 4)
     size: int | None = None
     heldout: bool | None = True
+    looks: tuple[str, ...] = field(default=(), repr=False)
+    names: Names = "seen"
 
     def rule(self, rng: random.Random) -> Rule:
         """The rule of one route."""
@@ -151,6 +155,8 @@ SPLITS: dict[str, Split] = {
         _SHIFT,
         told="other",
     ),
+    "visual-ood": Split("absolute directions, training city in the looks of nine others", looks=TEST_CITIES),
+    "new-names": Split("absolute directions, training city with names of places that no city has", names="heldout"),
     "val-shift-a": Split("validation shift: invented relative words", _SHIFT, spaces=(_VALIDATION["val-shift-a"],)),
     "val-shift-b": Split(
         "validation shift: clock positions beside invented absolute words", _SHIFT, spaces=(_VALIDATION["val-shift-b"],)
@@ -164,6 +170,7 @@ SPLITS: dict[str, Split] = {
     "proxy-id": Split("of that experiment: test routes of its training rule", spaces=(_PROXY,)),
     "proxy-ood": Split("of that experiment: its shifted rule, relative words", _SHIFT, spaces=(_PROXY,)),
     "city-val": Split("absolute directions, validation cities", cities=VALIDATION_CITIES),
+    "val-visual": Split("validation shift of the look: training city in the looks of these", looks=VALIDATION_CITIES),
     "pretrain": Split(
         "pretraining routes: both spaces made of words drawn for each route, cities of their own",
         ("absolute", "relative"),

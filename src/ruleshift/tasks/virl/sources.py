@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.tasks.virl.official import load_routes
+from ruleshift.tasks.virl.eyes import Download, read_download
+from ruleshift.tasks.virl.official import load_routes, routes_file
 from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.graphml import graphml
@@ -26,6 +27,16 @@ def routes_from(path: Path, seed: int = 0, count: int = ROUTES_OF_A_MAP) -> tupl
     if path.is_dir() or path.suffix == ".json":
         return tuple(load_routes(path))
     return tuple(build_routes(read_map(path), count, seed, limits=ON_REAL_MAPS))
+
+
+def world_from(path: Path) -> StreetGraph | Download:
+    """What the routes of `routes_from` lead through: a map, or the panoramas of official data.
+
+    Raises RuleshiftError for what cannot be read or holds no panoramas.
+    """
+    if path.is_dir() or path.suffix == ".json":
+        return read_download(routes_file(path).parent)
+    return read_map(path)
 
 
 def read_map(path: Path) -> StreetGraph:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message, Verdict
+from ruleshift.records import Message, Picture, Verdict
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl import prompt, verifier
@@ -35,12 +36,15 @@ class VirlProblem:
         return self.itinerary.points[self.position]
 
     def context(self) -> tuple[Message, ...]:
-        return (Message("user", prompt.prompt(self.itinerary, self.style, self.id)),)
+        return (Message("user", prompt.prompt(self.itinerary, self.style, self.id), self._seen_from(0)),)
 
     def submit(self, reply: str, last: bool) -> Verdict:
         read = verifier.read_reply(reply)
         here, compat = self.point, self.itinerary.compat
-        outcome = verifier.judge(read, self.action, here.intersection, compat)
+        sight_right = self._states_sight(read.observation)
+        outcome = verifier.judge(
+            read, self.action, here.intersection, compat, sight_right or self.itinerary.pictured is None
+        )
         if compat == "official" and last:  # the try after the budget never counts there
             outcome = "wrong_action"
         right, at_end = outcome == "right", here.kind == "destination"
@@ -52,20 +56,25 @@ class VirlProblem:
             self.failed += 1
         if moves:
             self.position += 1
-        read_right = verifier.states_intersection(read.observation) == here.intersection and verifier.states_sight(
-            read.observation, None if here.sight is None else here.sight.name
-        )
         return Verdict(
             outcome,
             reward,
             solved=right and at_end and not self.failed,
             feedback=prompt.feedback(outcome, self.style, self.itinerary, self.point if moves else None),
             valid=read.valid,
-            read_right=read_right,
+            read_right=sight_right and verifier.states_intersection(read.observation) == here.intersection,
             found=read.action,
             advanced=moves,
             ended=right and at_end,
+            pictures=self._seen_from(self.position) if moves else (),
         )
+
+    def _seen_from(self, position: int) -> tuple[Picture, ...]:
+        """The pictures that are shown at a position: none in text."""
+        return ()
+
+    def _states_sight(self, observation: str) -> bool:
+        return verifier.states_sight(observation, None if self.point.sight is None else self.point.sight.name)
 
     @property
     def action(self) -> str:
@@ -132,6 +141,7 @@ class Virl:
     go_on: bool = False
     routes: tuple[Route, ...] = field(default=(), repr=False)
     metric: str = "step_accuracy"
+    pictures: ClassVar[bool] = False
 
     @property
     def default_turns(self) -> int:
@@ -145,8 +155,9 @@ class Virl:
             raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
         spec, name = SPLITS[split], f"{self.id}/{split}/{seed}/{index}"
         route = self.routes[index % len(self.routes)] if self.routes else _route(spec, split, seed, index)
-        points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", name).getrandbits(32)))
-        itinerary = Itinerary(spec.rule(stream("virl-rule", name)), points, spec.told, self.compat)
+        walk = f"virl-l/{split}/{seed}/{index}"  # the same in text and in pictures
+        points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", walk).getrandbits(32)))
+        itinerary = Itinerary(spec.rule(stream("virl-rule", walk)), points, spec.told, self.compat)
         return VirlProblem(name, route, itinerary, style, self.go_on)
 
 
@@ -154,5 +165,9 @@ def _route(spec: Split, split: str, seed: int, index: int) -> Route:
     """The route at `index` of a split: cities take turns."""
     if spec.size is not None:
         seed, index = 0, index % spec.size
-    city = spec.cities[index % len(spec.cities)]
-    return procedural_route(city, f"{split}/{seed}", index // len(spec.cities), spec.legs, spec.heldout)
+    city, series, number = spec.cities[index % len(spec.cities)], f"{split}/{seed}", index // len(spec.cities)
+    if spec.names == "heldout":
+        from ruleshift.tasks.virl.views.factorial import Cell
+
+        return Cell(city, city, spec.names).route(series, number, spec.legs)
+    return procedural_route(city, series, number, spec.legs, spec.heldout)

@@ -1,12 +1,14 @@
 """The V-IRL verifier: one reply at one position of a route.
 
 Rewards, those of the paper: right action +1, wrong action -1, wrong action with a wrong observation (an intersection
-that is not there, or one that was missed) -1.5, and a further -1 when the tries of the position are spent.
-`compat="official"` compares with an observation that never mentions the intersection, as the official code does, so
-that a wrong action at an intersection that was read right earns -1.5. `docs/deviations.md` lists the differences.
+that is not there, or one that was missed; in pictures a landmark, too) -1.5, and a further -1 when the tries of the
+position are spent. `compat="official"` compares with an observation that never mentions the intersection, as the
+official code does, so that a wrong action at an intersection that was read right earns -1.5. `docs/deviations.md` lists
+the differences.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,14 +57,16 @@ def canonical_action(text: str) -> str | None:
     return f"{name}({argument})"
 
 
-def judge(reply: Reply, action: str, intersection: bool, compat: str = "fixed") -> Outcome:
-    """Judge a reply where `action` is right and an intersection is (not) in sight."""
+def judge(reply: Reply, action: str, intersection: bool, compat: str = "fixed", sight_right: bool = True) -> Outcome:
+    """Judge a reply where `action` is right and an intersection is (not) in sight. `sight_right` says whether the
+    landmark is stated right, where that is asked (never in mode `official`)."""
     if reply.action is None:
         return "unreadable"
     if reply.action == canonical_action(action):
         return "right"
     shown = intersection and compat == "fixed"
-    return "wrong_action" if states_intersection(reply.observation) == shown else "wrong_observation"
+    right = states_intersection(reply.observation) == shown and (sight_right or compat == "official")
+    return "wrong_action" if right else "wrong_observation"
 
 
 def states_intersection(observation: str) -> bool:
@@ -74,6 +78,14 @@ def states_sight(observation: str, name: str | None) -> bool:
     """Whether a stated observation names the landmark that was shown (spaces and case aside); nothing is asked of one
     where none was."""
     return name is None or _squeezed(name) in _squeezed(observation)
+
+
+def states_sight_alone(observation: str, name: str | None, others: Iterable[str]) -> bool:
+    """Whether a stated observation names the landmark that was shown, and none of the `others` of the way."""
+    stated = _squeezed(observation)
+    if name is not None:
+        stated = stated.replace(_squeezed(name), " ")
+    return states_sight(observation, name) and not any(_squeezed(other) in stated for other in others if other != name)
 
 
 def _squeezed(text: str) -> str:

@@ -6,11 +6,12 @@ the map as it is, and only the names in them change.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, permutations, product
-from typing import Literal
 
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.route import Milestone, Route, Sight
+from ruleshift.tasks.virl.rules import Names
 from ruleshift.tasks.virl.views.cities import look_of
 from ruleshift.tasks.virl.views.looks import Look
 from ruleshift.tasks.virl.world.graph import StreetGraph
@@ -18,7 +19,6 @@ from ruleshift.tasks.virl.world.names import KINDS, STREET_KINDS, STREETS
 from ruleshift.tasks.virl.world.procedural import procedural
 from ruleshift.tasks.virl.world.routes import WORLD, procedural_route
 
-Names = Literal["seen", "heldout"]
 FIRST = tuple(word for word in (*STREETS, *STREET_KINDS) if word not in KINDS)  # no place of any city begins so
 
 
@@ -32,13 +32,13 @@ class Cell:
 
     def scene(self) -> tuple[StreetGraph, Look]:
         """What `street_view` needs."""
-        graph = procedural(WORLD, self.map)
-        return (renamed(graph) if self.names == "heldout" else graph), look_of(self.look)
+        graph = _renamed_city(self.map) if self.names == "heldout" else procedural(WORLD, self.map)
+        return graph, look_of(self.look)
 
     def route(self, seed: int | str, index: int, legs: tuple[int, int] = (3, 4)) -> Route:
         """The route at `index` of a series that all cells of the same map share, with this cell's names."""
         route = procedural_route(self.map, seed, index, legs, heldout=True)
-        return _told(route, new_names(procedural(WORLD, self.map))) if self.names == "heldout" else route
+        return _told(route, _names_of(self.map)) if self.names == "heldout" else route
 
 
 def cells(trained: str, tested: str) -> Iterator[Cell]:
@@ -64,7 +64,21 @@ def new_names(graph: StreetGraph) -> dict[str, str]:
 
 def renamed(graph: StreetGraph) -> StreetGraph:
     """The same city with names that no city has."""
-    names = new_names(graph)
+    return _with_names(graph, new_names(graph))
+
+
+@lru_cache(maxsize=64)
+def _names_of(city: str) -> dict[str, str]:
+    return new_names(procedural(WORLD, city))
+
+
+@lru_cache(maxsize=64)
+def _renamed_city(city: str) -> StreetGraph:
+    """Always the same object, so that its scene is remembered."""
+    return _with_names(procedural(WORLD, city), _names_of(city))
+
+
+def _with_names(graph: StreetGraph, names: dict[str, str]) -> StreetGraph:
     return replace(graph, places=tuple(replace(place, name=names[place.name]) for place in graph.places))
 
 

@@ -4,6 +4,8 @@ A heading is found at the share (heading + rotation) / 360 of a panorama's colum
 with the picture.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +51,16 @@ def panorama_grid(
     `fixed` shows front and right above back and left, without a gap; `official` the views at -135, -45, 45 and 135
     degrees of the official code, 5 pixels apart.
     """
+    return grid_of(partial(panorama_view, panorama, rotation), heading, size, compat)
+
+
+def grid_of(view: Callable[[float, int], np.ndarray], heading: float, size: int, compat: str = "fixed") -> np.ndarray:
+    """As `panorama_grid`, of views that `view(heading, size)` makes."""
     gap = GAP[check_compat(compat)]
     grid = np.zeros((2 * size + gap, 2 * size + gap, 3), np.uint8)
     for number, turn in enumerate(TURNS[compat]):
         row, column = (part * (size + gap) for part in divmod(number, 2))
-        grid[row : row + size, column : column + size] = panorama_view(panorama, rotation, heading + turn, size)
+        grid[row : row + size, column : column + size] = view(heading + turn, size)
     return grid
 
 

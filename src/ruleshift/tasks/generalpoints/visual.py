@@ -1,0 +1,78 @@
+"""GeneralPoints in pictures."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.pictures import picture_of
+from ruleshift.records import Message, Picture
+from ruleshift.tasks.generalpoints import prompt
+from ruleshift.tasks.generalpoints.pictures import Look, draw, look
+from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
+from ruleshift.tasks.generalpoints.verifier import Judgement, recognised
+from ruleshift.tasks.protocol import Style
+
+SIZES: dict[Style, int] = {"full": 448, "terse": 224, "varied": 448}  # pixels a side
+SMALLEST, LARGEST = 32, 2048
+
+
+@dataclass(frozen=True)
+class GeneralPointsVLProblem(GeneralPointsProblem):
+    """One hand in a picture, which is drawn when it is asked for. See `GeneralPointsVL` for the data sheet."""
+
+    look: Look = field(kw_only=True)
+    size: int = field(kw_only=True)
+
+    @cached_property
+    def picture(self) -> Picture:
+        return picture_of(draw(self.hand.cards, self.look, self.size))
+
+    def context(self) -> tuple[Message, ...]:
+        return (Message("user", prompt.prompt(self.hand, self.style, self.id, pictured=True), (self.picture,)),)
+
+    def _judged(self, read: prompt.Reply) -> Judgement:
+        return recognised(super()._judged(read), read.cards, self.hand.ranks)
+
+    def _is_read_right(self, read: prompt.Reply) -> bool:
+        return Counter(read.cards) == Counter(self.hand.ranks)
+
+    def describe(self) -> Mapping[str, object]:
+        return {**super().describe(), "look": self.look.facts(), "size": self.size}
+
+
+@dataclass(frozen=True)
+class GeneralPointsVL(GeneralPoints):
+    """GeneralPoints in pictures, `gp-vl`.
+
+    Description: as `gp-l`, with the same hands for the same split, seed and index; the cards are seen, not told.
+        Training shows black suits; the shifted tests of vision show red ones (`visual-ood`, `both-ood`), other cards,
+        tables and lights (`style-ood`), or suits in four colours (`four-colour`).
+    Observation: a square picture of the hand, `size` pixels a side (None: 224 in the terse style, 448 in the others),
+        in the first user message before the rule and the target; after a failed attempt the verifier's feedback.
+    Action: as in `gp-l`. `cards` are the ranks that the model sees, in any order.
+    Start: as in `gp-l`; the look of the picture is drawn from the ranges of the split.
+    Rewards: as in `gp-l`, but -1.5 (`misread`) in place of -1 and -2 where the reply states other cards than those
+        shown, or none. A formula that equals 24 with the true numbers is right whatever is stated; one that cannot be
+        read keeps its -3.
+    End: as in `gp-l`.
+    Splits: `ruleshift.tasks.generalpoints.rules.SPLITS`, looks in `pictures.looks.LOOKS`.
+    Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), sections 4.1 and 5.2, appendix A.
+    Versions: 1.0 first release.
+    """
+
+    id: str = "gp-vl"
+    size: int | None = None
+    pictures: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
+            raise RuleshiftError(f"a picture of cards has {SMALLEST} to {LARGEST} pixels a side, not {self.size}")
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsVLProblem:
+        told = super().problem(split, seed, index, style)
+        return GeneralPointsVLProblem(
+            told.id, told.hand, style, self.compat, look=look(split, seed, index), size=self.size or SIZES[style]
+        )

@@ -1,0 +1,103 @@
+"""V-IRL in pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import ClassVar, get_args
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Picture
+from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.virl.eyes import Download, Eyes, OnMap, Scenery, Streets
+from ruleshift.tasks.virl.prompt import Pictured, Views
+from ruleshift.tasks.virl.rules import SPLITS, TRAIN_CITY
+from ruleshift.tasks.virl.task import Virl, VirlProblem
+from ruleshift.tasks.virl.verifier import states_sight_alone
+from ruleshift.tasks.virl.views.factorial import Cell
+from ruleshift.tasks.virl.world.graph import StreetGraph
+
+SIZES: dict[Style, int] = {"full": 672, "terse": 224, "varied": 672}  # pixels a side
+SMALLEST, LARGEST = 32, 2048
+
+
+@dataclass
+class VirlVLProblem(VirlProblem):
+    """One walk in pictures, each of which is drawn when it is asked for. See `VirlVL`."""
+
+    eyes: Eyes = field(kw_only=True)
+
+    def _seen_from(self, position: int) -> tuple[Picture, ...]:
+        return (self._first if position == 0 else self.eyes.picture(self.itinerary.points[position]),)
+
+    @cached_property
+    def _first(self) -> Picture:
+        return self.eyes.picture(self.itinerary.points[0])
+
+    def _states_sight(self, observation: str) -> bool:
+        """Also that no landmark is stated that the way names and this point does not show."""
+        sight = self.point.sight
+        names = (point.sight.name for point in self.itinerary.points if point.sight is not None)
+        return states_sight_alone(observation, None if sight is None else sight.name, names)
+
+    def describe(self) -> Mapping[str, object]:
+        eyes = self.eyes
+        return {**super().describe(), "look": eyes.scenery.look, "views": eyes.views, "size": eyes.size}
+
+
+@dataclass(frozen=True)
+class VirlVL(Virl):
+    """V-IRL in pictures, `virl-vl`.
+
+    Description: as `virl-l`, along the same walks for the same split, seed and index; what there is to see at a point
+        is seen, not told. Training shows one city; the shifted tests of vision show other cities (`city-ood`,
+        `both-ood`, `mini`), the city in the looks of others (`visual-ood`), or other names on its signs (`new-names`).
+    Observation: at every point a square picture, `size` pixels a side (None: 224 in the terse style, 672 in the
+        others): front and right above back and left, as the walker stands on arrival there, or with `views="front"`
+        the front alone. With `leak`, as in the paper, the text says where there is an intersection.
+    Action: as in `virl-l`.
+    Start: as in `virl-l`.
+    Rewards: as in `virl-l`; a wrong action earns -1.5 also where the landmark in sight is not stated, or one is that
+        the way names and that is not there. `compat="official"`: as in `virl-l`, with the official views at -135,
+        -45, 45 and 135 degrees.
+    End: as in `virl-l`.
+    Splits: `ruleshift.tasks.virl.rules.SPLITS`. Where `routes` are given, `world` is what they lead through: a map,
+        which is drawn in the looks of the split or else of the training city, or a download of the paper's panoramas,
+        which are shown as they are. Points between the ends of a leg that have no panorama fall out, as in the paper.
+    Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
+        "V-IRL" (arXiv 2402.03310).
+    Versions: 1.0 first release.
+    """
+
+    id: str = "virl-vl"
+    size: int | None = None
+    leak: bool = False
+    views: Views = "grid"
+    world: StreetGraph | Download | None = field(default=None, repr=False)
+    pictures: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
+            raise RuleshiftError(f"a picture of streets has {SMALLEST} to {LARGEST} pixels a side, not {self.size}")
+        if self.views not in get_args(Views):
+            raise RuleshiftError(f"unknown views {self.views!r}; choose from {', '.join(get_args(Views))}")
+        if bool(self.routes) != (self.world is not None):
+            raise RuleshiftError("routes of one's own come with the world they lead through: see virl.sources")
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlVLProblem:
+        told = super().problem(split, seed, index, style)
+        points = told.itinerary.points
+        if isinstance(self.world, Download):
+            points = self.world.along(points)
+        eyes = Eyes(self._scenery(split, told.route.city, index), self.size or SIZES[style], self.views, self.compat)
+        itinerary = replace(told.itinerary, points=points, pictured=Pictured(self.views, self.leak))
+        return VirlVLProblem(told.id, told.route, itinerary, style, self.go_on, eyes=eyes)
+
+    def _scenery(self, split: str, city: str, index: int) -> Scenery:
+        """What is seen along the walk at `index` of a split: looks take turns."""
+        if isinstance(self.world, Download):
+            return self.world
+        spec = SPLITS[split]
+        look = spec.looks[index % len(spec.looks)] if spec.looks else None
+        if self.world is not None:
+            return Streets(OnMap(self.world, look or TRAIN_CITY))
+        return Streets(Cell(city, look or city, spec.names))
