@@ -92,9 +92,9 @@ def test_long_prompts_are_read_in_parts(monkeypatch):
     widths: list[int] = []
 
     class Watched(local.LocalSession):
-        def _forward(self, window, ids, new):
+        def _forward(self, window, ids, new, view=None):
             widths.append(ids.shape[1])
-            return super()._forward(window, ids, new)
+            return super()._forward(window, ids, new, view)
 
     monkeypatch.setattr(local, "LocalSession", Watched)
     parts = revise(routes(9), LocalEngine(model, chat, RANDOM, 4), turns=2)

@@ -1,13 +1,23 @@
-"""Loading a causal language model with its chat: the bundled one, a local folder, or a hub id."""
+"""Loading a model, of text or of text and pictures, with its chat: a bundled one, a local folder, or a hub id."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 
 from ruleshift.backbones.config import BUNDLED
+from ruleshift.backbones.vision import FAMILIES
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Style
@@ -23,22 +33,35 @@ class Backbone:
     style: Style
 
 
-def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "auto") -> Backbone:
+def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "auto", pictures: bool = False) -> Backbone:
     """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
 
+    pictures: whether it must see; "bundled" is then the bundled vision-language model.
     device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
     Only safetensors are read and no remote code is run. Raises RuleshiftError with the remedy when the model is
-    missing, truncated, of another kind, or its tokenizer has no chat template.
+    missing, truncated, of another kind, sees nothing though it must, or its tokenizer has no chat template.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
-    source = str(BUNDLED) if name == "bundled" else name
+    bundled = BUNDLED.with_name("vision") if pictures else BUNDLED
+    source = str(bundled) if name == "bundled" else name
     if _looks_like_path(source) and not Path(source, "config.json").is_file():
         raise RuleshiftError(f"no model at {source}: a folder with config.json and model.safetensors is expected")
     try:
         config = AutoConfig.from_pretrained(source)
-        tokenizer = cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(source))
-        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=kind, use_safetensors=True)
+        seeing = config.model_type in FAMILIES
+        if pictures and not seeing:
+            raise RuleshiftError(
+                f"the model {name!r} ({config.model_type}) reads text only, and this task shows pictures: choose a "
+                f"vision-language model ({', '.join(FAMILIES)})"
+            )
+        reader, kind_of = (
+            (AutoProcessor, AutoModelForImageTextToText) if seeing else (AutoTokenizer, AutoModelForCausalLM)
+        )
+        chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source))
+        model = kind_of.from_pretrained(source, config=config, dtype=kind, use_safetensors=True)
+    except RuleshiftError:
+        raise
     except Exception as error:  # transformers raises OSError, ValueError, SafetensorError and more for bad folders
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuleshiftError(
@@ -47,7 +70,7 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
         ) from error
     style = cast(Style, config.to_dict().get("ruleshift_style", "full"))
     model.to(place)  # type: ignore[arg-type]
-    return Backbone(name, model.eval(), Chat(tokenizer, repr(name)), style)
+    return Backbone(name, model.eval(), Chat(chat_source, repr(name)), style)
 
 
 def _looks_like_path(name: str) -> bool:

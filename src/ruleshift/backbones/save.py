@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 
-def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-    """Write a model with its tokenizer in Hugging Face format (safetensors) into a folder that is not there yet."""
+def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
+    """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
+    into a folder that is not there yet."""
     from safetensors import SafetensorError
 
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
+        source.save_pretrained(partial)
         for file in partial.iterdir():
             with file.open("rb") as content:
                 os.fsync(content.fileno())

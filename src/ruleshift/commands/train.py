@@ -116,7 +116,7 @@ def _train(
         if not final.is_dir():
             with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
                 train(start, task, run, _follower(bar, trackers))
-            save_model(start.model, start.chat.tokenizer, final)
+            save_model(start.model, start.chat.source, final)
     print(f"model: {final}   metrics: {run.metrics_path}")
 
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.vision import View, read, sees
 from ruleshift.engines.attention import fast_decoding
 from ruleshift.engines.cache import GrowingCache, Rows
 from ruleshift.engines.llama import FusedLlama, can_fuse
@@ -15,17 +16,19 @@ class Forward(Protocol):
 
     def new_cache(self, rows: int) -> Rows: ...
 
-    def __call__(self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+    def __call__(
+        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Any, view: View | None = None
+    ) -> torch.Tensor:
         """Logits after the last new column, (B, V).
 
-        ids and position (B, T); mask (B, 1, T, L), additive, over all columns with the new ones, which are added to
-        the cache. B may be less than the rows of the cache: the leading ones are meant.
+        ids and position (B, T), view: the pictures among them; mask (B, 1, T, L), additive, over all columns with the
+        new ones, which are added to the cache. B may be less than the rows of the cache: the leading ones are meant.
         """
         ...
 
 
 class ModelForward:
-    """Any transformers decoder."""
+    """Any transformers decoder of text."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -34,8 +37,14 @@ class ModelForward:
         return GrowingCache(self.model.config.get_text_config().num_hidden_layers)
 
     def __call__(
-        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: GrowingCache
+        self,
+        ids: torch.Tensor,
+        position: torch.Tensor,
+        mask: torch.Tensor,
+        cache: GrowingCache,
+        view: View | None = None,
     ) -> torch.Tensor:
+        assert view is None
         with fast_decoding(self.model):
             output = self.model(
                 input_ids=ids,
@@ -48,6 +57,24 @@ class ModelForward:
         return output.logits[:, -1].float()
 
 
+class SeeingForward(ModelForward):
+    """A vision-language model of a known family."""
+
+    def __call__(
+        self,
+        ids: torch.Tensor,
+        position: torch.Tensor,
+        mask: torch.Tensor,
+        cache: GrowingCache,
+        view: View | None = None,
+    ) -> torch.Tensor:
+        with fast_decoding(self.model):
+            hidden = read(self.model, ids, view, position, mask, past_key_values=cache, use_cache=True)
+        return self.model.get_output_embeddings()(hidden[:, -1]).float()
+
+
 def forward_of(model: PreTrainedModel) -> Forward:
     """The quickest way through the model as it is now; valid until its weights change."""
+    if sees(model):
+        return SeeingForward(model)
     return FusedLlama(model) if can_fuse(model) else ModelForward(model)

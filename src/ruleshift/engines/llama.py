@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 from transformers.models.llama import modeling_llama as llama
 
+from ruleshift.backbones.vision import View
 from ruleshift.engines.cache import Columns
 
 MOST_WEIGHTS = 2**28  # larger models gain little, and their copy is large
@@ -90,13 +91,17 @@ class FusedLlama:
         """Of each group its keys, then its values."""
         return Columns(self.embedding.new_zeros(len(self.layers), rows, 2 * self.groups, 0, self.head_width))
 
-    def __call__(self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Columns) -> torch.Tensor:
+    def __call__(
+        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Columns, view: View | None = None
+    ) -> torch.Tensor:
         batch, length = ids.shape
         new = cache.extend(length)
         if new.stop > len(self.turns):
             self.turns = self._turns(2 * new.stop)
         turn = self.turns.index_select(0, position.flatten())[:, None, None]  # (B T, 1, 1, D/2)
         x = self.embedding.index_select(0, ids.flatten())  # (B T, H)
+        if view is not None:
+            x = view.put(x.view(batch, length, -1)).flatten(0, 1)
         use = self._buffers(batch, length)
         stored = cache.data[:, :batch].unflatten(2, (self.groups, 2))  # (N, B, G, 2, capacity, D)
         slots = stored[:, :, :, :, new].unbind(0)  # (B, G, 2, T, D) of each layer

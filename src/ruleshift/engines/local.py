@@ -3,25 +3,38 @@
 All conversations of a session share one cache. Each generated or appended token takes a column; conversations of
 different lengths leave columns unused, which an additive mask hides and which are squeezed out at the next turn.
 Positions count real tokens only, so a conversation gives the same numbers in any batch.
+
+A picture is looked at once, when its message is read; what stays of it is its part of the cache.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.vision import View, view_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
 from ruleshift.engines.protocol import Reply, Sampling
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.engines.window import Window
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Completion, Message, StopReason
+from ruleshift.records import Completion, Message, Picture, StopReason
 from ruleshift.tasks.protocol import Problem
 
 READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
 DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended before they are moved out of the way
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Ids to read next in a conversation, the first `sampled` of which the model wrote, and the pictures among them."""
+
+    ids: tuple[int, ...]
+    sampled: int
+    pictures: tuple[Picture, ...]
 
 
 class LocalEngine:
@@ -50,8 +63,8 @@ class LocalSession:
         self.turns = np.zeros(0, dtype=np.uint64)  # replies so far, (B,)
         self.order = torch.arange(0)  # the conversation in each row of the window
         self.appended: list[tuple[int, ...]] = []
-        self.unread: list[tuple[int, ...]] = []  # ids not yet in the window
-        self.prompts: list[tuple[int, ...]] = []  # of conversations that start now
+        self.unread: list[Piece] = []  # not yet in the window
+        self.prompts: list[Piece] = []  # of conversations that start now
         self.completions: list[Completion] = []
         self.append((), (), problems)
 
@@ -75,13 +88,16 @@ class LocalSession:
         rows = list(keep)
         kept = [self.completions[row] for row in rows]
         appended = [
-            self.chat.encode_feedback(message.content, ended=completion.stop_reason == "stop")
+            self.chat.encode_feedback(message, ended=completion.stop_reason == "stop")
             for message, completion in zip(feedback, kept, strict=True)
         ]
         # The last sampled token was never fed to the model.
-        self.unread = [completion.token_ids[-1:] + ids for completion, ids in zip(kept, appended, strict=True)]
-        self.prompts = [self.chat.encode_prompt(problem.context()) for problem in joining]
-        self.appended = appended + self.prompts
+        self.unread = [
+            Piece(completion.token_ids[-1:] + ids, 1, message.pictures)
+            for completion, ids, message in zip(kept, appended, feedback, strict=True)
+        ]
+        self.prompts = [self._prompt(problem.context()) for problem in joining]
+        self.appended = appended + [prompt.ids for prompt in self.prompts]
         if rows:
             self.window.keep(self.order.argsort()[rows])
         else:
@@ -90,6 +106,10 @@ class LocalSession:
         self.keys = np.concatenate([self.keys[rows], np.array(keys, dtype=np.uint64)])
         self.turns = np.concatenate([self.turns[rows], np.zeros(len(joining), dtype=np.uint64)])
         self.order = torch.arange(len(self.keys), device=self.device)
+
+    def _prompt(self, messages: Sequence[Message]) -> Piece:
+        pictures = tuple(picture for message in messages for picture in message.pictures)
+        return Piece(self.chat.encode_prompt(messages), 0, pictures)
 
     def _empty_window(self, rows: int) -> Window:
         return Window.empty(self.forward.new_cache(rows), rows, self.model.dtype, self.device)
@@ -104,21 +124,31 @@ class LocalSession:
             window = self._empty_window(len(self.prompts))
             logits.append(self._read(window, self.prompts))
             self.window.join(window)
+        self.unread, self.prompts = [], []  # what was read stays in the window only
         return torch.cat(logits)
 
-    def _read(self, window: Window, pieces: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Feed ids to the model, padded on the left; returns the logits after the last one, (B, V)."""
-        width = max(map(len, pieces))
+    def _read(self, window: Window, pieces: Sequence[Piece]) -> torch.Tensor:
+        """Feed pieces to the model, padded on the left; returns the logits after the last id, (B, V)."""
+        width = max(len(piece.ids) for piece in pieces)
         ids = torch.full((len(pieces), width), self.chat.pad_id)
         new = torch.zeros(len(pieces), width, dtype=torch.bool)
+        given = torch.zeros_like(new)
         for row, piece in enumerate(pieces):
-            ids[row, width - len(piece) :] = torch.tensor(piece)
-            new[row, width - len(piece) :] = True
+            start = width - len(piece.ids)
+            ids[row, start:] = torch.tensor(piece.ids)
+            new[row, start:] = True
+            given[row, start + piece.sampled :] = True
+        ids, new = ids.to(self.device), new.to(self.device)
+        view = view_of(self.model, self.chat.eye, ids, given.to(self.device), [piece.pictures for piece in pieces])
         some = max(1, READ_AT_ONCE // (len(pieces) * (window.bias.shape[1] + width)))
-        parts = zip(ids.to(self.device).split(some, dim=1), new.to(self.device).split(some, dim=1), strict=True)
-        return [self._forward(window, *part) for part in parts][-1]
+        for start in range(0, width, some):
+            part = view and view.columns(start, start + some)
+            logits = self._forward(window, ids[:, start : start + some], new[:, start : start + some], part)
+        if view is not None and view.after is not None:
+            window.bend += view.after
+        return logits
 
-    def _forward(self, window: Window, ids: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    def _forward(self, window: Window, ids: torch.Tensor, new: torch.Tensor, view: View | None = None) -> torch.Tensor:
         """One pass over new columns of the leading rows: ids (B', T), `new` (B', T) marks real tokens.
 
         Returns the logits after the last column, (B', V).
@@ -129,7 +159,7 @@ class LocalSession:
                 f"a conversation outgrew the model's context of {self.context_limit} tokens; use fewer --turns or a "
                 "smaller --max-new-tokens"
             )
-        return self.forward(ids, position, mask, window.cache)
+        return self.forward(ids, position, mask, window.cache, view)
 
     def _decode(self, logits: torch.Tensor) -> tuple[list[list[int]], list[list[float]]]:
         """Sample until every conversation has ended: tokens of each, and their log-probs at temperature 1.

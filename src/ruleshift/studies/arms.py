@@ -92,13 +92,13 @@ class Meter:
         engine = LocalEngine(start.model, start.chat, sampling)
         episodes = evaluate(engine, self.task, "id-val", self.measurement.kl_problems, 1, self.style, seed=7)
         replies = [Trajectory.of(episode) for episode in episodes]
-        logprobs, _ = evaluate_tokens(start.model, replies, 3_000)
+        logprobs, _ = evaluate_tokens(start.model, replies, 3_000, start.chat.eye)
         return replies, logprobs
 
     def kl_to_start(self, model: PreTrainedModel) -> float:
         """Forward KL(start || model) per reply in nats, on the training rule: mean over replies y of the start model
         of log start(y) - log model(y). Source: "RL's Razor" (arXiv 2509.04259), section 4."""
-        logprobs, _ = evaluate_tokens(model, self.start_replies, 3_000)
+        logprobs, _ = evaluate_tokens(model, self.start_replies, 3_000, self.chat.eye)
         total = sum(float((a - b).sum()) for a, b in zip(self.start_logprobs, logprobs, strict=True))
         return total / sum(len(trajectory.rewards) for trajectory in self.start_replies)
 
@@ -130,7 +130,7 @@ class Meter:
         folder = self.folder / "models" / f"step-{step:06d}"
         if self.arm.training is not None and not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            save_model(model, self.chat.tokenizer, folder)
+            save_model(model, self.chat.source, folder)
 
 
 def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: Report, threads: int = 1) -> None:

@@ -90,8 +90,8 @@ class PPO:
         """Values, advantages and returns of all turns; reference log-probs of all reply tokens."""
         config = self.config
         trajectories = [Trajectory.of(episode) for episode in episodes]
-        _, states = evaluate_tokens(self.model, trajectories, config.max_tokens)
-        reference, _ = evaluate_tokens(self.reference, trajectories, config.max_tokens)
+        _, states = evaluate_tokens(self.model, trajectories, config.max_tokens, self.chat.eye)
+        reference, _ = evaluate_tokens(self.reference, trajectories, config.max_tokens, self.chat.eye)
         tokens = sum(len(t.ids) for t in trajectories)
         self.tokens += TokenCount(forward=3 * tokens)  # sampled, valued, read by the reference
         with torch.no_grad():
@@ -173,7 +173,7 @@ class PPO:
         """Loss terms of a micro-batch, each divided by the counts of the whole mini-batch."""
         config = self.config
         trajectories = [batch.trajectories[i] for i in group]
-        result = forward(self.model, trajectories)
+        result = forward(self.model, trajectories, self.chat.eye)
         device = result.logprobs.device
         old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
         advantages = torch.cat([batch.advantages[i] for i in group])
@@ -205,7 +205,7 @@ class PPO:
     def save(self, folder: Path) -> None:
         """Everything needed to go on, as safetensors; the model in Hugging Face format."""
         self.model.save_pretrained(folder / "model")
-        self.chat.tokenizer.save_pretrained(folder / "model")
+        self.chat.source.save_pretrained(folder / "model")
         save_state(folder, {"policy": self.model, "value": self.value}, {"optimizer": self.optimizer})
         save_file({"tokens": torch.tensor([self.tokens.trained, self.tokens.forward])}, folder / "tokens.safetensors")
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.records import Episode
+from ruleshift.backbones.vision import read, view_of
+from ruleshift.records import Episode, Picture
+from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
 from ruleshift.training.losses import chosen_logprobs, entropy
 
@@ -18,7 +20,7 @@ class Trajectory:
 
     `ids` is the whole conversation as sampled. For each reply token, `positions` is its place in `ids`, `turn` its
     turn and `old_logprobs` its log-probability when drawn. `states` holds, per turn, the place of the last prompt
-    token. `rewards` has one entry per turn.
+    token. `rewards` has one entry per turn. `pictures` are those that placeholders outside of replies stand for.
     """
 
     ids: tuple[int, ...]
@@ -27,6 +29,7 @@ class Trajectory:
     old_logprobs: tuple[float, ...]
     states: tuple[int, ...]
     rewards: tuple[float, ...]
+    pictures: tuple[Picture, ...] = ()
 
     @classmethod
     def of(cls, episode: Episode) -> "Trajectory":
@@ -44,7 +47,8 @@ class Trajectory:
             logprobs += step.completion.logprobs
             ids += step.completion.token_ids
         rewards = tuple(step.verdict.reward for step in episode.turns)
-        return cls(tuple(ids), tuple(positions), tuple(turn), tuple(logprobs), tuple(states), rewards)
+        replies = (tuple(positions), tuple(turn), tuple(logprobs))
+        return cls(tuple(ids), *replies, tuple(states), rewards, episode.pictures)
 
 
 class Forward(NamedTuple):
@@ -56,18 +60,24 @@ class Forward(NamedTuple):
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
 
 
-def forward(model: PreTrainedModel, group: Sequence[Trajectory]) -> Forward:
+def forward(model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None) -> Forward:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once."""
     device = model.device
     ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
-    # No attention mask: causal attention never looks at padding on the right, and kernels are faster without one.
-    output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
     rows = _rows([len(t.positions) for t in group], device)
     columns = torch.tensor([p for t in group for p in t.positions], device=device)
-    logits = output.logits[rows, columns - 1].float()  # (T, V)
     state_rows = _rows([len(t.states) for t in group], device)
     state_columns = torch.tensor([p for t in group for p in t.states], device=device)
-    hidden = output.hidden_states[-1][state_rows, state_columns]  # (N, H)
+    # No attention mask: causal attention never looks at padding on the right, and kernels are faster without one.
+    if eye is not None:
+        given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
+        given[rows, columns] = False
+        last = read(model, ids, view_of(model, eye, ids, given, [t.pictures for t in group]), use_cache=False)
+        logits = model.get_output_embeddings()(last[rows, columns - 1]).float()  # (T, V)
+    else:
+        output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
+        last, logits = output.hidden_states[-1], output.logits[rows, columns - 1].float()
+    hidden = last[state_rows, state_columns]  # (N, H)
     return Forward(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
 
 
@@ -87,7 +97,7 @@ def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tens
 
 @torch.no_grad()
 def evaluate_tokens(
-    model: PreTrainedModel, trajectories: Sequence[Trajectory], max_tokens: int
+    model: PreTrainedModel, trajectories: Sequence[Trajectory], max_tokens: int, eye: Eye | None = None
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
 
@@ -98,7 +108,7 @@ def evaluate_tokens(
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     for group in pack([len(t.ids) for t in trajectories], max_tokens):
-        result = forward(model, [trajectories[i] for i in group])
+        result = forward(model, [trajectories[i] for i in group], eye)
         token_parts = result.logprobs.split([len(trajectories[i].positions) for i in group])
         state_parts = result.states.split([len(trajectories[i].states) for i in group])
         for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):
