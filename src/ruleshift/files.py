@@ -3,7 +3,8 @@
 import errno
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ruleshift.errors import RuleshiftError
@@ -28,11 +29,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> None:
     temporary file behind.
     """
     content = data.encode("utf-8") if isinstance(data, str) else data
+    with written_atomically(path) as temporary:
+        _write_to_disk(temporary, content)
+
+
+@contextmanager
+def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The temporary file of `write_atomically`, for content that is written piece by piece (and to the disk)."""
     target = Path(os.path.realpath(path))
     temporary = target.parent / f".tmp-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         try:
-            _write_to_disk(temporary, content)
+            yield temporary
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):

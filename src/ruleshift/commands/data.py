@@ -1,6 +1,5 @@
 """`ruleshift data`: expert conversations as a file."""
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from ruleshift.commands.checks import at_least, check_file, check_split
+from ruleshift.commands.opening import AnyViews
 
 if TYPE_CHECKING:
+    from ruleshift.records import Message
     from ruleshift.tasks.protocol import Style, Task, TaskProblem
 
 Format = Literal["jsonl", "parquet"]
@@ -21,7 +22,9 @@ Format = Literal["jsonl", "parquet"]
 class Data:
     """Write problems with an expert's reply to a file: the data of `ruleshift sft`, for any other trainer.
     Columns: `messages` (role and content, as TRL and most trainers take them), `id`, `split`, and `facts`
-    (what was dealt, which rule, every solution) as JSON text.
+    (what was dealt, which rule, every solution) as JSON text. Tasks in pictures have a column `images` besides, in
+    the order in which the messages show them: in parquet the pictures themselves, in jsonl the names of PNG files,
+    which go into a folder beside --out.
 
     `ruleshift data check-virl DIR` looks instead at a download of the paper's V-IRL data.
 
@@ -29,7 +32,7 @@ class Data:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l or virl-l."""
+    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     out: Path
     """File to write."""
     format: Format | None = None
@@ -37,7 +40,14 @@ class Data:
     split: str = "train"
     """Split that the problems come from."""
     routes: Path | None = None
-    """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
+    """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
+    .graphml)."""
+    size: int | None = None
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    views: AnyViews | None = None
+    """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
+    leak: tyro.conf.FlagCreatePairsOff[bool] = False
+    """virl-vl only: tell in words where there is an intersection, as the paper does."""
     n: int = 1000
     """How many."""
     seed: int = 0
@@ -49,45 +59,46 @@ class Data:
 
     def run(self) -> None:
         from ruleshift.commands.bars import Bar
+        from ruleshift.commands.datafiles import pictures_beside, write_jsonl, write_parquet
         from ruleshift.commands.opening import open_task
-        from ruleshift.files import write_atomically
 
         at_least("--n", self.n, 1)
-        task = open_task(self.task, self.routes)
+        task = open_task(self.task, self.routes, size=self.size, views=self.views, leak=self.leak)
         check_split(task, self.split)
         check_file("--out", self.out)
         form = self.format or ("parquet" if self.out.suffix == ".parquet" else "jsonl")
-        rows = []
         with Bar("data", self.n) as bar:
-            for row in data_rows(task, self.split, self.seed, self.n, self.style):
-                rows.append(row)
-                bar.advance()
-        write_atomically(self.out, _as_parquet(rows) if form == "parquet" else _as_jsonl(rows))
+
+            def rows() -> Iterator[dict[str, object]]:
+                for row in data_rows(task, self.split, self.seed, self.n, self.style):
+                    yield row
+                    bar.advance()
+
+            (write_parquet if form == "parquet" else write_jsonl)(self.out, rows(), task.pictures)
         print(f"{self.n} conversations: {self.out}")
+        if task.pictures and form == "jsonl":
+            print(f"pictures: {pictures_beside(self.out)}")
 
 
 def data_rows(task: "Task", split: str, seed: int, n: int, style: "Style") -> Iterator[dict[str, object]]:
-    """The problems 0..n-1 of (split, seed), each with its gold reply."""
+    """The problems 0..n-1 of (split, seed), each with its gold reply, and with `images` where the task shows any."""
     for index in range(n):
-        yield _row(task.problem(split, seed, index, style), split)
+        yield _row(task.problem(split, seed, index, style), split, task.pictures)
 
 
-def _row(problem: "TaskProblem", split: str) -> dict[str, object]:
+def _row(problem: "TaskProblem", split: str, pictured: bool) -> dict[str, object]:
     from ruleshift.engines.text import expert_messages
 
     facts = json.dumps(dict(problem.describe()))
-    messages = [{"role": message.role, "content": message.content} for message in expert_messages(problem)]
-    return {"id": problem.id, "split": split, "messages": messages, "facts": facts}
+    messages = expert_messages(problem)
+    contents = [_parts(message) if pictured else message.content for message in messages]
+    told = [{"role": message.role, "content": content} for message, content in zip(messages, contents, strict=True)]
+    row: dict[str, object] = {"id": problem.id, "split": split, "messages": told}
+    if pictured:
+        row["images"] = [picture for message in messages for picture in message.pictures]
+    return {**row, "facts": facts}
 
 
-def _as_jsonl(rows: list[dict[str, object]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _as_parquet(rows: list[dict[str, object]]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), buffer)
-    return buffer.getvalue()
+def _parts(message: "Message") -> list[dict[str, str]]:
+    """A message as TRL and the processors of vision-language models take it."""
+    return [{"type": "image"} for _ in message.pictures] + [{"type": "text", "text": message.content}]

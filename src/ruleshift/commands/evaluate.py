@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from ruleshift.commands.checks import at_least, check_file, check_split, command_line
+from ruleshift.commands.opening import AnyViews
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
 
 if TYPE_CHECKING:
@@ -29,15 +30,22 @@ class Eval:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l or virl-l."""
+    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     model: str = "bundled"
     """Who answers: bundled, expert (always right), random (right form, chance content), a model folder, a hub id."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood."""
     routes: Path | None = None
-    """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
+    """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
+    .graphml)."""
     go_on: tyro.conf.FlagCreatePairsOff[bool] = False
-    """virl-l only: where the tries of a position are spent, lead the walker on, so that every position is met."""
+    """virl-l, virl-vl: where the tries of a position are spent, lead the walker on, so that every position is met."""
+    size: int | None = None
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    views: AnyViews | None = None
+    """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
+    leak: tyro.conf.FlagCreatePairsOff[bool] = False
+    """virl-vl only: tell in words where there is an intersection, as the paper does."""
     n: int = 400
     """Problems of each split."""
     turns: int | None = None
@@ -69,7 +77,7 @@ class Eval:
         from ruleshift.results import save_results
 
         drawing = self._checked()
-        task = open_task(self.task, self.routes, self.go_on)
+        task = open_task(self.task, self.routes, self.go_on, self.size, self.leak, self.views)
         splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
         for split in splits:
             check_split(task, split)

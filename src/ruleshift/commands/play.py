@@ -1,13 +1,15 @@
 """`ruleshift play`: one problem, for a person or a model."""
 
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import tyro
 
-from ruleshift.commands.checks import at_least, check_file, check_split, printable
+from ruleshift.commands.checks import at_least, check_file, check_folder, check_split, printable
+from ruleshift.commands.opening import AnyViews
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
 from ruleshift.errors import RuleshiftError
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ruleshift.engines.text import TextEngine
-    from ruleshift.records import Episode, Message, Verdict
+    from ruleshift.records import Episode, Message, Picture, Verdict
     from ruleshift.tasks.protocol import Problem, TaskProblem
 
 
@@ -28,7 +30,7 @@ class Play:
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l or virl-l."""
+    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     split: str = "rule-ood"
     """Split that the problem comes from."""
     seed: int = 0
@@ -36,11 +38,20 @@ class Play:
     index: int = 0
     """Which problem of the split."""
     routes: Path | None = None
-    """virl-l only: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
+    """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
+    .graphml)."""
     model: str = "none"
     """Who plays: none (you), bundled, expert, random, a model folder, or a hub id."""
     map: Path | None = None
-    """virl-l only: file to draw the route on its map into, as a picture (SVG)."""
+    """virl-l, virl-vl: file to draw the route on its map into, as a picture (SVG)."""
+    size: int | None = None
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    views: AnyViews | None = None
+    """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
+    leak: tyro.conf.FlagCreatePairsOff[bool] = False
+    """virl-vl only: tell in words where there is an intersection, as the paper does."""
+    pictures: Path | None = None
+    """gp-vl, virl-vl: folder for the pictures that are shown, as PNG files; by default a temporary one."""
     turns: int | None = None
     """Verification budget: most replies, to each step of a problem that has several; by default the task's."""
     style: AnyStyle = "auto"
@@ -63,19 +74,24 @@ class Play:
         at_least("--index", self.index, 0)
         drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
         drawing.check()
-        task = open_task(self.task, self.routes)
+        task = open_task(self.task, self.routes, size=self.size, leak=self.leak, views=self.views)
+        if self.pictures is not None and not task.pictures:
+            raise RuleshiftError(f"--pictures is for tasks that show pictures, and {task.id} does not: leave it out")
         check_split(task, self.split)
         check_file("--map", self.map)
         turns = self.turns or task.default_turns
+        if self.pictures is not None:
+            check_folder("--pictures", self.pictures)
         console = Console(highlight=False)
+        album = _Album(console, self.pictures)
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
-            _play_by_hand(console, problem, turns, self._map_of(problem))
+            _play_by_hand(console, album, problem, turns, self._map_of(problem))
             return
         policy = open_policy(self.model, self.style, drawing)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem)
-        _show_episode(console, revise([problem], policy.engine, turns)[0])
+        _show_episode(console, album, revise([problem], policy.engine, turns)[0])
 
     def _map_of(self, problem: "TaskProblem") -> "Callable[[], str] | None":
         """For a walk: what draws its map for the terminal, with the walker where she is. Writes the picture, too."""
@@ -99,11 +115,35 @@ class Play:
         return lambda: terminal_map(city, problem.route, problem.point)
 
 
-def _play_by_hand(console: "Console", problem: "TaskProblem", turns: int, draw_map: "Callable[[], str] | None") -> None:
+@dataclass
+class _Album:
+    """The folder (None: a temporary one) that the pictures go into as they are shown, a file each."""
+
+    console: "Console"
+    folder: Path | None
+    shown: int = field(default=0, init=False)
+
+    def show(self, pictures: "Sequence[Picture]") -> None:
+        from ruleshift.files import write_atomically
+        from ruleshift.pictures import png
+
+        for picture in pictures:
+            if self.folder is None:
+                self.folder = Path(tempfile.mkdtemp(prefix="ruleshift-"))
+            self.shown += 1
+            path = self.folder / f"{self.shown:02}.png"
+            write_atomically(path, png(picture))
+            self.console.print(f"picture: {path}", markup=False, soft_wrap=True)
+
+
+def _play_by_hand(
+    console: "Console", album: _Album, problem: "TaskProblem", turns: int, draw_map: "Callable[[], str] | None"
+) -> None:
     from ruleshift.revision import revise
 
+    shown = cast("TaskProblem", _Shown(problem, console, album))
     try:
-        episode = revise([cast("TaskProblem", _Shown(problem, console))], _person(console, draw_map), turns)[0]
+        episode = revise([shown], _person(console, album, draw_map), turns)[0]
     except EOFError:
         console.print()
     else:
@@ -118,6 +158,7 @@ class _Shown:
 
     problem: "TaskProblem"
     console: "Console"
+    album: _Album
 
     @property
     def id(self) -> str:
@@ -128,14 +169,14 @@ class _Shown:
 
     def submit(self, reply: str, last: bool) -> "Verdict":
         verdict = self.problem.submit(reply, last)
-        _show_verdict(self.console, verdict)
+        _show_verdict(self.console, self.album, verdict)
         return verdict
 
     def reply(self, answer: str) -> str:
         return self.problem.reply(answer)
 
 
-def _person(console: "Console", draw_map: "Callable[[], str] | None") -> "TextEngine":
+def _person(console: "Console", album: _Album, draw_map: "Callable[[], str] | None") -> "TextEngine":
     """Somebody at the terminal, who is shown the map before every reply. Raises EOFError when they leave."""
     from ruleshift.engines.text import TextEngine
 
@@ -143,6 +184,7 @@ def _person(console: "Console", draw_map: "Callable[[], str] | None") -> "TextEn
         turn = 1 + sum(message.role == "assistant" for message in messages)
         if turn == 1:
             for message in messages:
+                album.show(message.pictures)
                 _show(console, problem.id, message.content)
             console.print("Type an answer, or a whole reply in JSON; Ctrl-D ends.", style="dim")
         if draw_map is not None:
@@ -155,14 +197,15 @@ def _person(console: "Console", draw_map: "Callable[[], str] | None") -> "TextEn
     return TextEngine(answer)
 
 
-def _show_episode(console: "Console", episode: "Episode") -> None:
+def _show_episode(console: "Console", album: _Album, episode: "Episode") -> None:
     """A finished conversation, with the verdict of every reply."""
     first = len(episode.messages) - 2 * len(episode.turns)
     for message in episode.messages[:first]:
+        album.show(message.pictures)
         _show(console, episode.problem_id, message.content)
     for number, turn in enumerate(episode.turns, 1):
         _show(console, f"reply {number}", turn.completion.text)
-        _show_verdict(console, turn.verdict)
+        _show_verdict(console, album, turn.verdict)
     ending = "solved" if episode.solved else "not solved"
     count = len(episode.turns)
     replies = f"{count} {'reply' if count == 1 else 'replies'}"
@@ -176,7 +219,8 @@ def _show(console: "Console", title: str, text: str) -> None:
     console.print(Panel(Text(printable(text)), title=Text(title), title_align="left"))
 
 
-def _show_verdict(console: "Console", verdict: "Verdict") -> None:
+def _show_verdict(console: "Console", album: _Album, verdict: "Verdict") -> None:
     colour = "green" if verdict.solved or verdict.reward > 0 else "red"
     console.print(f"{verdict.outcome.replace('_', ' ')}, reward {verdict.reward:+g}", style=colour, markup=False)
     console.print(printable(verdict.feedback), markup=False, soft_wrap=True)
+    album.show(verdict.pictures)

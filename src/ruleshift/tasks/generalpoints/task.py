@@ -1,6 +1,7 @@
 """GeneralPoints in text."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -50,11 +51,15 @@ class GeneralPointsProblem:
 
     def guess(self, draw: int) -> str:
         """A reply that reads the cards right and joins their numbers with random operators."""
-        rng = stream("gp-guess", draw)
-        numbers = list(self.hand.numbers(self.hand.scored))
-        rng.shuffle(numbers)
-        formula = str(numbers[0]) + "".join(rng.choice("+-*/") + str(number) for number in numbers[1:])
-        return self.reply(f"{formula}={self.hand.scored.target}")
+        return self._guess(stream("gp-guess", draw), self.hand.ranks)
+
+    def _guess(self, rng: random.Random, ranks: Sequence[str]) -> str:
+        rule = self.hand.scored
+        numbers = [rule.value(rank) for rank in ranks]
+        order = list(numbers)
+        rng.shuffle(order)
+        formula = str(order[0]) + "".join(rng.choice("+-*/") + str(number) for number in order[1:])
+        return prompt.write_reply(ranks, numbers, f"{formula}={rule.target}", self.style)
 
     def reply(self, formula: str) -> str:
         """A reply that reads the cards right (under the rule that is scored) and gives this formula."""

@@ -11,9 +11,11 @@ from ruleshift.pictures import picture_of
 from ruleshift.records import Message, Picture
 from ruleshift.tasks.generalpoints import prompt
 from ruleshift.tasks.generalpoints.pictures import Look, draw, look
+from ruleshift.tasks.generalpoints.rules import RANKS
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.verifier import Judgement, recognised
 from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.streams import stream
 
 SIZES: dict[Style, int] = {"full": 448, "terse": 224, "varied": 448}  # pixels a side
 SMALLEST, LARGEST = 32, 2048
@@ -38,6 +40,11 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
 
     def _is_read_right(self, read: prompt.Reply) -> bool:
         return Counter(read.cards) == Counter(self.hand.ranks)
+
+    def guess(self, draw: int) -> str:
+        """A reply that sees nothing: cards at random, their numbers joined with random operators."""
+        rng = stream("gp-guess", draw)
+        return self._guess(rng, [rng.choice(RANKS) for _ in self.hand.cards])
 
     def describe(self) -> Mapping[str, object]:
         return {**super().describe(), "look": self.look.facts(), "size": self.size}

@@ -26,17 +26,22 @@ def routes_from(path: Path, seed: int = 0, count: int = ROUTES_OF_A_MAP) -> tupl
         raise RuleshiftError(f"there is nothing at {path}: name a folder or file of official data, or a map")
     if path.is_dir() or path.suffix == ".json":
         return tuple(load_routes(path))
-    return tuple(build_routes(read_map(path), count, seed, limits=ON_REAL_MAPS))
+    return _routes_through(read_map(path), count, seed)
 
 
-def world_from(path: Path) -> StreetGraph | Download:
-    """What the routes of `routes_from` lead through: a map, or the panoramas of official data.
+def routes_and_world(path: Path) -> tuple[tuple[Route, ...], StreetGraph | Download]:
+    """As `routes_from`, with what the routes lead through: a map, or the panoramas of official data.
 
-    Raises RuleshiftError for what cannot be read or holds no panoramas.
+    Raises RuleshiftError also for official data without panoramas.
     """
-    if path.is_dir() or path.suffix == ".json":
-        return read_download(routes_file(path).parent)
-    return read_map(path)
+    if not path.exists() or path.is_dir() or path.suffix == ".json":
+        return routes_from(path), read_download(routes_file(path).parent)
+    graph = read_map(path)
+    return _routes_through(graph, ROUTES_OF_A_MAP, 0), graph
+
+
+def _routes_through(graph: StreetGraph, count: int, seed: int) -> tuple[Route, ...]:
+    return tuple(build_routes(graph, count, seed, limits=ON_REAL_MAPS))
 
 
 def read_map(path: Path) -> StreetGraph:

@@ -1,5 +1,6 @@
 """V-IRL in text."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -90,9 +91,13 @@ class VirlProblem:
         return prompt.write_reply(self.itinerary, self.point, call, self.style)
 
     def guess(self, draw: int) -> str:
-        rule, rng = self.itinerary.rule, stream("virl-guess", draw)
+        """A reply that reads the observation right and gives a random action."""
+        return self.reply(self._random_action(stream("virl-guess", draw)))
+
+    def _random_action(self, rng: random.Random) -> str:
+        rule = self.itinerary.rule
         word = rng.choice(rule.space(rule.stated).words)
-        return self.reply(rng.choice(["forward()", "stop()", f"turn_direction({word})"]))
+        return rng.choice(["forward()", "stop()", f"turn_direction({word})"])
 
     def describe(self) -> Mapping[str, object]:
         rule, points = self.itinerary.rule, self.itinerary.points

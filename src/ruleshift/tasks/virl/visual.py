@@ -8,8 +8,9 @@ from typing import ClassVar, get_args
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Picture
 from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.eyes import Download, Eyes, OnMap, Scenery, Streets
-from ruleshift.tasks.virl.prompt import Pictured, Views
+from ruleshift.tasks.virl.prompt import Pictured, Views, write_reply
 from ruleshift.tasks.virl.rules import SPLITS, TRAIN_CITY
 from ruleshift.tasks.virl.task import Virl, VirlProblem
 from ruleshift.tasks.virl.verifier import states_sight_alone
@@ -38,6 +39,12 @@ class VirlVLProblem(VirlProblem):
         sight = self.point.sight
         names = (point.sight.name for point in self.itinerary.points if point.sight is not None)
         return states_sight_alone(observation, None if sight is None else sight.name, names)
+
+    def guess(self, draw: int) -> str:
+        """A reply that sees nothing: the observation of any point of the way, and a random action."""
+        rng = stream("virl-guess", draw)
+        action = self._random_action(rng)
+        return write_reply(self.itinerary, rng.choice(self.itinerary.points), action, self.style)
 
     def describe(self) -> Mapping[str, object]:
         eyes = self.eyes

@@ -16,7 +16,7 @@ from ruleshift.tasks.virl.views.weather import Weather
 from ruleshift.tasks.virl.world.graph import XY, StreetGraph
 
 Renderer = Literal["auto", "numba", "numpy"]
-KEPT = 4  # scenes that are remembered
+KEPT = 12  # scenes that are remembered: all that are trained or tested on; up to 150 MB each, a second to make anew
 SMALLEST, LARGEST = 8, 2048  # pixels of a view
 
 _scenes: OrderedDict[tuple[int, int], Scene] = OrderedDict()
