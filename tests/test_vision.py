@@ -1,15 +1,23 @@
 """Vision-language models of every family: tokens and features match, whatever the batch, the turn and the sizes."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
+from transformers.models.mllama.processing_mllama import (
+    convert_sparse_cross_attention_mask_to_dense,
+    get_cross_attention_token_mask,
+)
 
 from engine_helpers import RANDOM, reply_ids
 from helpers import one_thread
-from ruleshift.chat import encode_dialogue
+from ruleshift.chat import encode_dialogue, episode_sequence
 from ruleshift.engines.local import LocalEngine
-from ruleshift.records import Message
+from ruleshift.pictures import pixels_of
+from ruleshift.records import Message, Picture
 from ruleshift.revision import revise
 from ruleshift.training.trajectories import Trajectory, forward
 from vision_helpers import FAMILIES, noise, shared, shows
@@ -51,3 +59,45 @@ def test_a_conversation_is_the_same_in_any_batch_and_in_training(family):
     drawn = [p for episode in together for turn in episode.turns for p in turn.completion.logprobs]
     whole = forward(model, [Trajectory.of(episode) for episode in together], chat.eye)
     torch.testing.assert_close(torch.tensor(drawn), whole.logprobs.detach(), atol=1e-4, rtol=0)
+
+
+def reference(family: str, ids: tuple[int, ...], pictures: Sequence[Picture]) -> torch.Tensor:
+    """Log-probs (T, V) by transformers' own pass over a conversation, with its own placing of pictures."""
+    model, chat = shared(family)
+    tokens = torch.tensor([ids])
+    seen = tokens == chat.eye.token_id
+    images = [[Image.fromarray(pixels_of(picture)) for picture in pictures]]
+    inputs = dict(chat.source.image_processor(images, return_tensors="pt")) if pictures else {}
+    with ExitStack() as stack, torch.no_grad():
+        if pictures and family.startswith("qwen"):
+            inputs["mm_token_type_ids"] = seen.int()
+        if pictures and family == "mllama":
+            tiles, most = inputs.pop("num_tiles"), 4
+            spans = [get_cross_attention_token_mask(list(ids), chat.eye.token_id)]
+            mask = convert_sparse_cross_attention_mask_to_dense(spans, tiles, most, len(ids))
+            inputs["cross_attention_mask"] = torch.tensor(mask)
+            # Meta's rule for tokens before the first picture, which transformers does not follow: they see nothing.
+            after = seen.cumsum(1)[:, :, None] > 0
+            for layer in (1, 3):
+                attention = model.model.language_model.layers[layer].cross_attn
+                hook = attention.register_forward_hook(lambda _, __, output: (output[0] * after, output[1]))
+                stack.callback(hook.remove)
+        return model(input_ids=tokens, **inputs).logits[0].log_softmax(-1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logprobs_are_those_of_transformers(family):
+    model, chat = shared(family)
+    episodes = revise(shows(6), LocalEngine(model, chat, SHORT), turns=4)
+    checked = 0
+    for episode in episodes:
+        if any(chat.eye.token_id in ids for ids in reply_ids(episode)):
+            continue  # transformers would look for a picture there
+        ids = torch.tensor(episode.token_ids)
+        mask = torch.tensor(episode_sequence(episode).reply_mask, dtype=torch.bool)
+        table = reference(family, episode.token_ids, episode.pictures)
+        expected = table[:-1][mask[1:]].gather(1, ids[1:][mask[1:], None])[:, 0]
+        drawn = [p for turn in episode.turns for p in turn.completion.logprobs]
+        torch.testing.assert_close(torch.tensor(drawn), expected, atol=1e-4, rtol=0)
+        checked += len(episode.pictures) >= 2
+    assert checked >= 3

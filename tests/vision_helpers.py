@@ -3,19 +3,43 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from unittest.mock import patch
 
 import numpy as np
 import torch
+import transformers
 from tokenizers import AddedToken
 from transformers import (
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     Idefics3Processor,
     LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    MllamaConfig,
+    MllamaForConditionalGeneration,
+    MllamaProcessor,
+    MllamaTextConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    ProcessorMixin,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMProcessor,
 )
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from engine_helpers import build_tokenizer
 from ruleshift.chat import Chat
@@ -37,7 +61,13 @@ TEXT = {
     "bos_token_id": None,
     "initializer_range": 0.3,
 }
-TOWER = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+TOWER = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "initializer_range": 0.3,
+}
 
 
 def tokenizer_with(image: str, *others: str) -> PreTrainedTokenizerFast:
@@ -48,19 +78,131 @@ def tokenizer_with(image: str, *others: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+HAS_VIDEOS = find_spec("torchvision") is not None
+
+
+def with_videos(kind: type, images: object, tokenizer: object, **more: object) -> ProcessorMixin:
+    """A processor of a class that wants a video processor too. transformers has none without torchvision, and no class
+    to check it by either; without it, nothing stands in its place, and the processor cannot be saved."""
+    if HAS_VIDEOS:
+        return kind(images, tokenizer, transformers.Qwen2VLVideoProcessor(), **more)
+    with patch.object(kind, "check_argument_for_proper_class"):
+        return kind(images, tokenizer, None, **more)
+
+
 def idefics3() -> tuple[PreTrainedModel, Chat]:
     """Pictures of any size, made 28 x 28: 16 patches of 7 x 7, four of which are one token."""
-    tokenizer = tokenizer_with("<image>", "<global-img>")
+    tokenizer = tokenizer_with("<image>", "<global-img>", "<image>", "<fake_token_around_image>")
     images = Idefics3ImageProcessorPil(do_image_splitting=False, do_resize=False, max_image_size={"longest_edge": 28})
     chat = Chat(Idefics3Processor(images, tokenizer, image_seq_len=4))
-    config = Idefics3Config(
-        text_config=text_config(LlamaConfig, chat),
-        vision_config={**TOWER, "image_size": 28, "patch_size": 7, "initializer_range": 0.3},
-        scale_factor=2,
-        image_token_id=chat.eye.token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    config = Idefics3Config(**_idefics(chat, 28), scale_factor=2)
     return random_model(Idefics3ForConditionalGeneration, config), chat
+
+
+def smolvlm() -> tuple[PreTrainedModel, Chat]:
+    """Pictures in tiles of 28 x 28 (at most 2 x 2 of them) and a small one of the whole."""
+    tiles = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
+    tokenizer = tokenizer_with("<image>", "<global-img>", "<image>", "<fake_token_around_image>", "<video>", *tiles)
+    images = SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
+    chat = Chat(with_videos(SmolVLMProcessor, images, tokenizer, image_seq_len=4))
+    config = SmolVLMConfig(**_idefics(chat, 28), scale_factor=2)
+    return random_model(SmolVLMForConditionalGeneration, config), chat
+
+
+def _idefics(chat: Chat, size: int) -> dict:
+    tower = {**TOWER, "image_size": size, "patch_size": 7}
+    return {"text_config": text_config(LlamaConfig, chat), "vision_config": tower, **top_config(chat)}
+
+
+def llava() -> tuple[PreTrainedModel, Chat]:
+    """Pictures made 28 x 28: 16 patches, and one more of the tower that is not shown."""
+    tokenizer = tokenizer_with("<image>", "<image>")
+    images = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+    chat = Chat(
+        LlavaProcessor(
+            images, tokenizer, patch_size=7, vision_feature_select_strategy="default", num_additional_image_tokens=1
+        )
+    )
+    config = LlavaConfig(
+        text_config={**text_config(LlamaConfig, chat), "model_type": "llama"},
+        vision_config={**TOWER, "model_type": "clip_vision_model", "image_size": 28, "patch_size": 7},
+        **top_config(chat),
+    )
+    return random_model(LlavaForConditionalGeneration, config), chat
+
+
+def mllama() -> tuple[PreTrainedModel, Chat]:
+    """Pictures in up to four tiles of 28 x 28, looked at from two layers of five."""
+    tokenizer = tokenizer_with("<|image|>", "<|image|>")
+    images = MllamaImageProcessorPil(size={"height": 28, "width": 28}, max_image_tiles=4)
+    chat = Chat(MllamaProcessor(images, tokenizer))
+    more = {
+        "vocab_size": chat.eye.token_id,
+        "cross_attention_layers": [1, 3],
+        "num_hidden_layers": 5,
+        "bos_token_id": 1,
+    }
+    tower = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_global_layers": 1,
+        "attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 7,
+        "max_num_tiles": 4,
+        "intermediate_layers_indices": [0],
+        "vision_output_dim": 32,
+        "initializer_range": 0.3,
+    }
+    rope = {"rope_type": "default", "rope_theta": 500.0}
+    text = text_config(MllamaTextConfig, chat, rope_parameters=rope, **more)
+    model = random_model(
+        MllamaForConditionalGeneration, MllamaConfig(text_config=text, vision_config=tower, **top_config(chat))
+    )
+    with torch.no_grad():  # gates, which start at 0
+        for name, weight in model.named_parameters():
+            if "gate" in name and weight.numel() == 1:
+                weight.fill_(0.7)
+    return model, chat
+
+
+def qwen2_5_vl() -> tuple[PreTrainedModel, Chat]:
+    tower = {**QWEN_TOWER, "window_size": 28, "fullatt_block_indexes": [1]}
+    return qwen(Qwen2_5_VLProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, tower)
+
+
+def qwen3_vl() -> tuple[PreTrainedModel, Chat]:
+    tower = {**QWEN_TOWER, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 16}
+    return qwen(Qwen3VLProcessor, Qwen3VLConfig, Qwen3VLForConditionalGeneration, tower)
+
+
+QWEN_TOWER = {
+    "depth": 2,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_heads": 2,
+    "patch_size": 7,
+    "out_hidden_size": 32,
+    "initializer_range": 0.3,
+}
+
+
+def qwen(processor: type, config: type, model: type, tower: dict) -> tuple[PreTrainedModel, Chat]:
+    """Pictures of any size: 7 x 7 pixels a patch, 2 x 2 patches a token."""
+    pad, start, end = "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"
+    tokenizer = tokenizer_with(start + pad + end, start, pad, end, "<|video_pad|>")
+    images = Qwen2VLImageProcessorPil(patch_size=7, min_pixels=14 * 14, max_pixels=56 * 56)
+    chat = Chat(with_videos(processor, images, tokenizer))
+    rope = {"rope_type": "default", "rope_theta": 500.0, "mrope_section": [2, 1, 1]}
+    if config is Qwen3VLConfig:
+        rope["mrope_interleaved"] = True
+    text = text_config(config.sub_configs["text_config"], chat, rope_parameters=rope, head_dim=8)
+    ids = {f"{name}_token_id": chat.tokenizer.convert_tokens_to_ids(token) for name, token in QWEN_IDS.items()}
+    return random_model(model, config(text_config=text, vision_config=tower, **{**top_config(chat), **ids})), chat
+
+
+QWEN_IDS = {"video": "<|video_pad|>", "vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}
 
 
 def text_config(kind: type, chat: Chat, **more: object) -> dict:
@@ -69,13 +211,24 @@ def text_config(kind: type, chat: Chat, **more: object) -> dict:
     return kind(**{**TEXT, **ids, "vocab_size": len(tokenizer), **more}).to_dict()
 
 
+def top_config(chat: Chat) -> dict:
+    return {"image_token_id": chat.eye.token_id, "pad_token_id": chat.tokenizer.pad_token_id}
+
+
 def random_model(kind: Callable, config: object) -> PreTrainedModel:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         return kind(config).eval()
 
 
-BUILDERS = {"idefics3": idefics3}
+BUILDERS: dict[str, Callable[[], tuple[PreTrainedModel, Chat]]] = {
+    "idefics3": idefics3,
+    "smolvlm": smolvlm,
+    "llava": llava,
+    "mllama": mllama,
+    "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
+}
 FAMILIES = list(BUILDERS)
 
 

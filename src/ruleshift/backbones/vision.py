@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.crossing import CrossView, arguments, cross_view, states_of, with_nobody
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Picture
 from ruleshift.sight import Eye, Space, by_size
@@ -21,10 +22,14 @@ PICTURES_AT_ONCE = 64  # in one pass of a tower: bounds memory where no gradient
 
 @dataclass(frozen=True)
 class Parts:
-    """Beginnings of the names of parameters; what is neither tower nor projector belongs to the decoder."""
+    """Beginnings of the names of parameters; what is neither tower nor projector belongs to the decoder.
+
+    `across` says that pictures are looked at from layers of the decoder, not put into its input (see `crossing`).
+    """
 
     tower: tuple[str, ...]
     projector: tuple[str, ...]
+    across: bool = False
 
 
 # By `model_type` of the configuration.
@@ -32,6 +37,7 @@ FAMILIES = {
     "idefics3": Parts(("model.vision_model.",), ("model.connector.",)),
     "smolvlm": Parts(("model.vision_model.",), ("model.connector.",)),
     "llava": Parts(("model.vision_tower.",), ("model.multi_modal_projector.",)),
+    "mllama": Parts(("model.vision_model.",), ("model.multi_modal_projector.",), across=True),
     "qwen2_5_vl": Parts(("model.visual.",), ("model.visual.merger.",)),
     "qwen3_vl": Parts(("model.visual.",), ("model.visual.merger.", "model.visual.deepstack_merger_list.")),
 }
@@ -71,9 +77,16 @@ class View:
         return embedded.masked_scatter(seen[:, :, None], self.tokens[self.index[seen]].to(embedded.dtype))
 
 
+AnyView = View | CrossView | None  # None: no pictures
+
+
 def sees(model: PreTrainedModel) -> bool:
     """Whether it is a vision-language model of a known family."""
     return model.config.model_type in FAMILIES
+
+
+def looks_across(model: PreTrainedModel) -> bool:
+    return FAMILIES[model.config.model_type].across
 
 
 def features(model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture]) -> list[Features]:
@@ -84,7 +97,7 @@ def features(model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture]) -> l
         for first in range(0, len(places), PICTURES_AT_ONCE):
             some = [distinct[place] for place in places[first : first + PICTURES_AT_ONCE]]
             for picture, seen in zip(some, _features(model, eye.inputs(some)), strict=True):
-                if len(seen.tokens) != (count := eye.space(picture).count):
+                if not looks_across(model) and len(seen.tokens) != (count := eye.space(picture).count):
                     raise RuleshiftError(
                         f"{eye.name} makes {len(seen.tokens)} features of a picture of {picture.width} x "
                         f"{picture.height}, and its processor {count} placeholders: set the sizes of its processor as "
@@ -100,6 +113,8 @@ def _features(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> list[F
         name: value.to(model.device, model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
     }
+    if looks_across(model):
+        return [Features(states) for states in states_of(model, placed)]
     output = model.get_image_features(**placed, return_dict=True)  # type: ignore[operator]
     tokens = output.pooler_output
     levels = output.deepstack_features if "deepstack_features" in output else []
@@ -112,7 +127,7 @@ def view_of(
     ids: torch.Tensor,
     given: torch.Tensor,
     pictures: Sequence[Sequence[Picture]],
-) -> View | None:
+) -> AnyView:
     """The pictures of each row in their places among the ids (B, T); None if there are none.
 
     `given` (B, T) marks tokens of prompts and feedback: placeholders elsewhere (sampled, padding) stand for nothing.
@@ -131,8 +146,11 @@ def view_of(
             f"conversations with {places.sum(1).tolist()} placeholders and pictures that take {counts}: token ids and "
             "pictures do not belong together"
         )
-    index = torch.where(places, places.flatten().cumsum(0).view_as(places) - 1, -1)
     seen = features(model, eye, flat)
+    if looks_across(model):
+        rest = iter(seen)
+        return cross_view(places, [[next(rest).tokens for _ in row] for row in pictures])
+    index = torch.where(places, places.flatten().cumsum(0).view_as(places) - 1, -1)
     deep = tuple(torch.cat(level) for level in zip(*(one.deep for one in seen), strict=True))
     bend, after = _bends(places, spaces) if any(space.grid for row in spaces for space in row) else (None, None)
     return View(index, torch.cat([one.tokens for one in seen]), deep, bend, after)
@@ -163,7 +181,7 @@ def _bends(places: torch.Tensor, spaces: Sequence[Sequence[Space]]) -> tuple[tor
 def read(
     model: PreTrainedModel,
     ids: torch.Tensor,
-    view: View | None,
+    view: AnyView,
     position: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
     **more: Any,
@@ -173,7 +191,10 @@ def read(
     if position is None:
         position = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     embedded = model.get_input_embeddings()(ids)
-    if view is not None:
+    if isinstance(view, CrossView):
+        view = with_nobody(view)
+        more |= {"cross_attention_states": view.states, **arguments(view.owner, view.span, embedded.dtype)}
+    elif view is not None:
         embedded = view.put(embedded)
         if view.bend is not None:
             position = position + view.bend

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.vision import View, read, sees
+from ruleshift.backbones.vision import View, looks_across, read, sees
 from ruleshift.engines.attention import fast_decoding
 from ruleshift.engines.cache import GrowingCache, Rows
+from ruleshift.engines.crossing import CrossForward
 from ruleshift.engines.llama import FusedLlama, can_fuse
 
 
@@ -17,7 +18,7 @@ class Forward(Protocol):
     def new_cache(self, rows: int) -> Rows: ...
 
     def __call__(
-        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Any, view: View | None = None
+        self, ids: torch.Tensor, position: torch.Tensor, mask: torch.Tensor, cache: Any, view: Any = None
     ) -> torch.Tensor:
         """Logits after the last new column, (B, V).
 
@@ -75,6 +76,8 @@ class SeeingForward(ModelForward):
 
 def forward_of(model: PreTrainedModel) -> Forward:
     """The quickest way through the model as it is now; valid until its weights change."""
+    if can_fuse(model):
+        return FusedLlama(model)
     if sees(model):
-        return SeeingForward(model)
-    return FusedLlama(model) if can_fuse(model) else ModelForward(model)
+        return CrossForward(model) if looks_across(model) else SeeingForward(model)
+    return ModelForward(model)

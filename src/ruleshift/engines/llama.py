@@ -13,6 +13,7 @@ The matrices are copies: make a new FusedLlama after the model has changed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from transformers import PreTrainedModel
 from transformers.activations import SiLUActivation
 from transformers.models.llama import modeling_llama as llama
 
-from ruleshift.backbones.vision import View
+from ruleshift.backbones.vision import View, sees
 from ruleshift.engines.cache import Columns
 
 MOST_WEIGHTS = 2**28  # larger models gain little, and their copy is large
@@ -33,16 +34,22 @@ STATIC_POSITIONS = ("default", "linear", "llama3", "yarn")
 
 
 def can_fuse(model: PreTrainedModel) -> bool:
-    """Whether it is a plain Llama: nothing attached, no biases, static positions; small, and float32 on a CPU."""
-    modules, weights = list(model.modules()), list(model.parameters())
+    """Whether its decoder is a plain Llama (of a vision-language model too): nothing attached, no biases, static
+    positions; small, and float32 on a CPU."""
+    decoder: Any = model.get_decoder()
+    head: Any = model.get_output_embeddings()
+    parts = [*decoder.modules(), head] if sees(model) else list(model.modules())
+    modules = [*parts, model, model.base_model]
+    weights = [*decoder.parameters(), *head.parameters()]
     return (
-        all(type(module) in PLAIN_PARTS and "forward" not in vars(module) for module in modules)
+        all(type(module) in PLAIN_PARTS for module in parts)
+        and not any("forward" in vars(module) for module in modules)
         and not any(_is_foreign(hook) for module in modules for hook in _hooks(module))
         and not any(module.bias is not None for module in modules if isinstance(module, nn.Linear))
         and all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in weights)
         and sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
-        and model.config._attn_implementation == "sdpa"
-        and model.config.to_dict()["rope_parameters"]["rope_type"] in STATIC_POSITIONS
+        and decoder.config._attn_implementation == "sdpa"
+        and decoder.config.to_dict()["rope_parameters"]["rope_type"] in STATIC_POSITIONS
     )
 
 
@@ -70,20 +77,21 @@ class Layer:
 
 
 class FusedLlama:
-    """The model as it is now. Called like any `engines.forward.Forward`."""
+    """The decoder of a model as it is now. Called like any `engines.forward.Forward`."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        assert isinstance(model, llama.LlamaForCausalLM)
-        first = model.model.layers[0].self_attn
+        decoder: Any = model.get_decoder()
+        head: Any = model.get_output_embeddings()
+        first = decoder.layers[0].self_attn
         self.head_width, self.shared = first.head_dim, first.num_key_value_groups  # D, R
         self.groups = first.k_proj.out_features // first.head_dim  # G
-        self.rotary = model.model.rotary_emb
-        self.embedding = model.model.embed_tokens.weight.detach()  # (V, H)
+        self.rotary = decoder.rotary_emb
+        self.embedding = decoder.embed_tokens.weight.detach()  # (V, H)
         # |x| / sqrt(H) is the root mean square of norms: sqrt(H) is a factor of the weights.
         self.root = self.embedding.shape[1] ** 0.5
-        self.floor = self.embedding.new_tensor(model.config.rms_norm_eps**0.5 * self.root)
-        self.layers = [self._pack(layer) for layer in model.model.layers]
-        self.output = _packed(model.lm_head.weight * (self.root * model.model.norm.weight))  # (H, V)
+        self.floor = self.embedding.new_tensor(decoder.config.rms_norm_eps**0.5 * self.root)
+        self.layers = [self._pack(layer) for layer in decoder.layers]
+        self.output = _packed(head.weight * (self.root * decoder.norm.weight))  # (H, V)
         self.turns = self._turns(256)
         self.buffers = Buffers(self, 0, 1)
 

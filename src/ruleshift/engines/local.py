@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.vision import View, view_of
+from ruleshift.backbones.vision import AnyView, View, view_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
 from ruleshift.engines.protocol import Reply, Sampling
@@ -144,11 +144,11 @@ class LocalSession:
         for start in range(0, width, some):
             part = view and view.columns(start, start + some)
             logits = self._forward(window, ids[:, start : start + some], new[:, start : start + some], part)
-        if view is not None and view.after is not None:
+        if isinstance(view, View) and view.after is not None:
             window.bend += view.after
         return logits
 
-    def _forward(self, window: Window, ids: torch.Tensor, new: torch.Tensor, view: View | None = None) -> torch.Tensor:
+    def _forward(self, window: Window, ids: torch.Tensor, new: torch.Tensor, view: AnyView = None) -> torch.Tensor:
         """One pass over new columns of the leading rows: ids (B', T), `new` (B', T) marks real tokens.
 
         Returns the logits after the last column, (B', V).
