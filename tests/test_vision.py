@@ -1,8 +1,9 @@
 """Vision-language models of every family: tokens and features match, whatever the batch, the turn and the sizes."""
 
+import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -15,10 +16,14 @@ from transformers.models.mllama.processing_mllama import (
 from engine_helpers import RANDOM, reply_ids
 from helpers import one_thread
 from ruleshift.chat import encode_dialogue, episode_sequence
+from ruleshift.engines import local
+from ruleshift.engines.forward import SeeingForward, forward_of
+from ruleshift.engines.llama import FusedLlama
 from ruleshift.engines.local import LocalEngine
 from ruleshift.pictures import pixels_of
 from ruleshift.records import Message, Picture
 from ruleshift.revision import revise
+from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory, forward
 from vision_helpers import FAMILIES, noise, shared, shows
 
@@ -101,3 +106,77 @@ def test_logprobs_are_those_of_transformers(family):
         torch.testing.assert_close(torch.tensor(drawn), expected, atol=1e-4, rtol=0)
         checked += len(episode.pictures) >= 2
     assert checked >= 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_long_prompts_are_read_in_parts(family, monkeypatch):
+    model, chat = shared(family)
+    whole = revise(shows(), LocalEngine(model, chat, SHORT), turns=4)
+    widths: list[int] = []
+    original = local.LocalSession._forward
+
+    def watched(self, window, ids, new, view=None):
+        widths.append(ids.shape[1])
+        return original(self, window, ids, new, view)
+
+    monkeypatch.setattr(local.LocalSession, "_forward", watched)
+    monkeypatch.setattr(local, "READ_AT_ONCE", 300)  # parts of pictures
+    parts = revise(shows(), LocalEngine(model, chat, SHORT), turns=4)
+    assert max(widths) < max(len(turn.appended_ids) for episode in parts for turn in episode.turns)
+    for one, other in zip(parts, whole, strict=True):
+        assert reply_ids(one) == reply_ids(other)
+        for turn, same in zip(one.turns, other.turns, strict=True):
+            assert turn.completion.logprobs == pytest.approx(same.completion.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plain_llamas_that_see_are_fused(family, monkeypatch):
+    model, chat = shared(family)
+    assert isinstance(forward_of(model), FusedLlama) == (family in ("idefics3", "smolvlm", "llava"))
+    if isinstance(forward_of(model), FusedLlama):
+        fused = revise(shows(), LocalEngine(model, chat, SHORT), turns=4)
+        monkeypatch.setattr(local, "forward_of", SeeingForward)
+        general = revise(shows(), LocalEngine(model, chat, SHORT), turns=4)
+        assert [reply_ids(episode) for episode in fused] == [reply_ids(episode) for episode in general]
+
+
+@pytest.mark.parametrize("family", ["idefics3", "mllama"])
+def test_a_session_keeps_no_picture_that_it_has_read(family):
+    """What stays of a picture is its part of the cache; Mllama's is dropped once a later picture has come."""
+    model, chat = shared(family)
+    shown: list[weakref.ref[Picture]] = []
+
+    def message(turn: int) -> Message:
+        picture = noise(turn)
+        shown.append(weakref.ref(picture))
+        return Message("user", "wrong", (picture,))
+
+    @dataclass
+    class Seen:
+        id: str
+
+        def context(self) -> Sequence[Message]:
+            return [message(0)]
+
+    session = LocalEngine(model, chat, SHORT).open([Seen("a"), Seen("b")])
+    states: list[int] = []
+    for turn in range(5):
+        assert [one() is not None for one in shown[-2:]] == [True, True]
+        session.generate()
+        assert not any(one() for one in shown)
+        if family == "mllama":
+            states.append(session.window.cache.owner.shape[1])
+        session.append([0, 1], [message(turn), message(turn)])
+    assert len(shown) == 12
+    assert len(set(states[1:])) <= 1
+
+
+def test_cards_in_pictures_are_played():
+    model, chat = shared("idefics3")
+    task = get_task("gp-vl")
+    problems = [task.problem("train", 0, index, "terse") for index in range(2)]
+    episodes = revise(problems, LocalEngine(model, chat, SHORT), turns=2)
+    for episode in episodes:
+        assert episode.token_ids.count(chat.eye.token_id) >= 4
+        assert len(episode.pictures) == 1
+    forward(model, [Trajectory.of(episode) for episode in episodes], chat.eye)

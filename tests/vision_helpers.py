@@ -43,7 +43,7 @@ from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImag
 
 from engine_helpers import build_tokenizer
 from ruleshift.chat import Chat
-from ruleshift.pictures import picture_of
+from ruleshift.pictures import picture_of, pixels_of
 from ruleshift.records import Message, Picture, Verdict
 
 TEMPLATE = (
@@ -262,3 +262,47 @@ class Show:
 
 def shows(count: int = 3) -> list[Show]:
     return [Show(f"show-{i}", 1 + 3 * i) for i in range(count)]
+
+
+@dataclass
+class Look:
+    """Three pictures of noise, one seen at each of three steps, the second of them with words only. An expert names the
+    letter that goes with the brightest corner, which is an arbitrary rule that can be learned."""
+
+    id: str
+    seed: int
+    step: int = 0
+
+    def _picture(self) -> Picture:
+        return noise(10 * self.seed + self.step, 28 + 14 * (self.seed % 2), 28 + 7 * self.step)
+
+    def _seen(self) -> tuple[Picture, ...]:
+        return () if self.step == 1 else (self._picture(),)
+
+    def context(self) -> Sequence[Message]:
+        return [Message("user", "target " * (1 + self.seed % 3), self._seen())]
+
+    def gold(self) -> str:
+        pixels = pixels_of(self._picture())
+        return "AJQK"[int(np.argmax([pixels[y, x].sum() for y in (0, -1) for x in (0, -1)]))]
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        right = reply.strip() == self.gold()
+        self.step += 1
+        ended = self.step == 3
+        seen = () if ended else self._seen()
+        return Verdict(
+            "", right + 0.5 * (len(reply) % 2), False, f"on {self.step}", advanced=not ended, ended=ended, pictures=seen
+        )
+
+
+class LookTask:
+    """A task of `Look` problems."""
+
+    id, version, default_turns, metric, pictures = "look", "1", 1, "success", True
+
+    def splits(self) -> dict[str, str]:
+        return {"train": "all"}
+
+    def problem(self, split: str, seed: int, index: int, style: str = "full") -> Look:
+        return Look(f"{split}-{seed}-{index}", 1000 * seed + index)

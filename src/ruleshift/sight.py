@@ -34,12 +34,14 @@ PROCESSORS: dict[str, dict[str, object]] = {
 class Space:
     """What stands for a picture of some size: `text`, in which the placeholder is written `count` times.
 
-    `grid` (rows, columns) is how these lie in the picture, for models with positions in three dimensions.
+    `grid` (rows, columns) is how these lie in the picture, for models with positions in three dimensions. The tower is
+    given so many `values` for it.
     """
 
     text: str
     count: int
     grid: tuple[int, int] | None
+    values: int
 
 
 class Eye:
@@ -69,7 +71,7 @@ class Eye:
             merged = self.processor.image_processor.merge_size
             rows, columns = (int(side) // merged for side in inputs["image_grid_thw"][0][1:])
             grid = (rows, columns)
-        return Space(text, text.count(self.token), grid)
+        return Space(text, text.count(self.token), grid, inputs["pixel_values"].size)
 
     def inputs(self, pictures: Sequence[Picture]) -> dict[str, torch.Tensor]:
         """The processor's tensors for pictures of one size, by name of the model's argument."""

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
     """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
-    into a folder that is not there yet."""
+    into a folder that is not there yet. Adapters (LoRA) become part of the weights."""
     from safetensors import SafetensorError
+
+    from ruleshift.backbones.lora import has_lora, merged_weights
 
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        model.save_pretrained(partial)
+        model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
         source.save_pretrained(partial)
         for file in partial.iterdir():
             with file.open("rb") as content:

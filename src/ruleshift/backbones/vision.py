@@ -89,10 +89,20 @@ def looks_across(model: PreTrainedModel) -> bool:
     return FAMILIES[model.config.model_type].across
 
 
-def features(model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture]) -> list[Features]:
-    """What the decoder of `model` reads for each picture. A picture that is there twice is looked at once."""
-    distinct = list(dict.fromkeys(pictures))
-    found: dict[Picture, Features] = {}
+def patches(model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture]) -> int:
+    """How many tokens the tower processes when it looks at these."""
+    tower = model.config.vision_config
+    size = 3 * tower.patch_size**2 * tower.to_dict().get("temporal_patch_size", 1)
+    return sum(eye.space(picture).values // size for picture in pictures)
+
+
+def features(
+    model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture], known: dict[Picture, Features] | None = None
+) -> list[Features]:
+    """What the decoder of `model` reads for each picture. A picture that is there twice is looked at once, and one that
+    is `known` not at all; what is found is added there."""
+    found = {} if known is None else known
+    distinct = [picture for picture in dict.fromkeys(pictures) if picture not in found]
     for places in by_size(distinct):
         for first in range(0, len(places), PICTURES_AT_ONCE):
             some = [distinct[place] for place in places[first : first + PICTURES_AT_ONCE]]
@@ -127,11 +137,13 @@ def view_of(
     ids: torch.Tensor,
     given: torch.Tensor,
     pictures: Sequence[Sequence[Picture]],
+    known: dict[Picture, Features] | None = None,
 ) -> AnyView:
     """The pictures of each row in their places among the ids (B, T); None if there are none.
 
     `given` (B, T) marks tokens of prompts and feedback: placeholders elsewhere (sampled, padding) stand for nothing.
-    Raises RuleshiftError when places and features do not match.
+    `known` are features of pictures that were seen before, if the tower is still what it was. Raises RuleshiftError
+    when places and features do not match.
     """
     flat = [picture for row in pictures for picture in row]
     if not flat:
@@ -146,7 +158,7 @@ def view_of(
             f"conversations with {places.sum(1).tolist()} placeholders and pictures that take {counts}: token ids and "
             "pictures do not belong together"
         )
-    seen = features(model, eye, flat)
+    seen = features(model, eye, flat, known)
     if looks_across(model):
         rest = iter(seen)
         return cross_view(places, [[next(rest).tokens for _ in row] for row in pictures])

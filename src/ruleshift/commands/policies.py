@@ -42,8 +42,8 @@ class Drawing:
             above_zero("--temperature", self.temperature)
 
 
-def open_policy(model: str, style: AnyStyle, drawing: Drawing) -> Policy:
-    """The policy called `model`: expert, random, bundled, a folder, or a hub id."""
+def open_policy(model: str, style: AnyStyle, drawing: Drawing, pictures: bool = False) -> Policy:
+    """The policy called `model`: expert, random, bundled, a folder, or a hub id. pictures: whether it must see."""
     if model == "none":
         raise RuleshiftError("--model none answers nothing here; choose bundled, expert, random, a folder or a hub id")
     if model in ("expert", "random"):
@@ -57,7 +57,7 @@ def open_policy(model: str, style: AnyStyle, drawing: Drawing) -> Policy:
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()
-    backbone = load_backbone(model)
+    backbone = load_backbone(model, pictures=pictures)
     chosen = _chosen(style, backbone.style)
     temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0
     sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed)

@@ -109,7 +109,8 @@ def _train(
     from ruleshift.runs import RunFolder
 
     quiet_libraries()
-    start = load_backbone(command.model)  # before the folder takes this configuration down: the name may be wrong
+    # Before the folder takes this configuration down: the name may be wrong.
+    start = load_backbone(command.model, pictures=task.pictures)
     settings = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:

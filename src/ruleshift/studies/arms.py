@@ -24,7 +24,7 @@ from ruleshift.runs import RunFolder
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
 from ruleshift.training.config import PPOConfig, SFTConfig
-from ruleshift.training.flops import TokenCount, count_parameters
+from ruleshift.training.flops import TokenCount, count_parameters, count_tower
 from ruleshift.training.ppo import PPO, train_ppo
 from ruleshift.training.sft import train_sft
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
@@ -118,7 +118,7 @@ class Meter:
                 cells.append(cell_of(split, decoding, episodes))
                 if decoding == m.decodings[-1]:
                     sample += episodes[:2]
-        flops = tokens.flops(count_parameters(model))
+        flops = tokens.flops(count_parameters(model), count_tower(model))
         where = (m.task, self.arm.name, self.arm.seed, step)
         self._keep_model(model, step)
         self.path(step).parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: 
         if all((folder / "points" / f"{step:06d}.json").is_file() for step in arm.points):
             report(arm.name, 1, 1)
             return
-        start = load_backbone(model)
+        start = load_backbone(model, pictures=get_task(measurement.task).pictures)
         meter = Meter(measurement, arm, start, folder)
         if arm.training is None:
             meter.measure(start.model, 0, TokenCount())

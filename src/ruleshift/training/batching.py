@@ -6,15 +6,20 @@ import numpy as np
 import torch
 
 
-def pack(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def pack(
+    lengths: Sequence[int], max_tokens: int, pictures: Sequence[int] | None = None, max_pictures: int = 0
+) -> list[list[int]]:
     """Group sequences, longest first, so that no group holds more than `max_tokens` padded tokens.
 
     Returns lists of positions into `lengths`. Sequences of similar length share a group, so little is padding.
-    A single sequence longer than `max_tokens` has a group of its own.
+    A single sequence longer than `max_tokens` has a group of its own. With `pictures`, their number in each sequence,
+    no group has more than `max_pictures` either.
     """
+    seen = [0] * len(lengths) if pictures is None else pictures
     groups: list[list[int]] = []
     for position in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= max_tokens:
+        fits = groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= max_tokens
+        if fits and sum(seen[i] for i in (*groups[-1], position)) <= max_pictures:
             groups[-1].append(position)
         else:
             groups.append([position])

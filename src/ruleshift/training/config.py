@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+Part = Literal["tower", "projector", "decoder"]
+
 
 @dataclass(frozen=True)
 class SFTConfig:
@@ -28,6 +30,10 @@ class SFTConfig:
     """Gradient clipping (global norm)."""
     split: str = "train"
     """Split that the examples come from."""
+    train_parts: tuple[Part, ...] = ("tower", "projector", "decoder")
+    """Parts of a vision-language model that learn; the others stay as they are."""
+    lora_rank: int = 0
+    """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
     seed: int = 0
     """Seed of deals and shuffling."""
     save_every: int = 100
@@ -95,6 +101,8 @@ class PPOConfig:
     """Optimiser steps per pass; each sees about the same number of tokens."""
     max_tokens: int = 3_000
     """Most padded tokens in one forward and backward pass; gradients accumulate over as many as it takes."""
+    max_pictures: int = 64
+    """Most pictures in such a pass."""
     clip: float = 0.2
     """Clip range of the probability ratio."""
     ratio: Literal["token", "sequence"] = "token"
@@ -119,6 +127,10 @@ class PPOConfig:
     """End an update early once the KL per token from the sampling policy exceeds this (nats)."""
     split: str = "train"
     """Split that the episodes come from."""
+    train_parts: tuple[Part, ...] = ("tower", "projector", "decoder")
+    """Parts of a vision-language model that learn; the others stay as they are."""
+    lora_rank: int = 0
+    """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
     seed: int = 0
     """Seed of deals, sampling and shuffling."""
     save_every: int = 10

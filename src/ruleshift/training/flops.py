@@ -1,32 +1,49 @@
 """Training compute, counted from the tokens that were really processed.
 
-    FLOPs = 6 N D_train + 2 N D_forward
+    FLOPs = 6 N D_train + 2 N D_forward + 6 M P_train + 2 M P_forward
 
 with N parameters, D_train tokens through forward and backward passes (once per epoch), and D_forward tokens through
 forward passes alone: sampling, values, reference log-probs. Source: Kaplan et al. (arXiv 2001.08361), section 2.1,
 as used for figure 5 of arXiv 2501.17161, which replaces D_forward by a fixed multiple of D_train. Evaluation is not
 counted, and padding neither.
+
+In a vision-language model N are the parameters of the decoder, and the tokens of pictures that it reads are tokens like
+others. M are the parameters of tower and projector, which process patches: P_train of them where the tower learns,
+P_forward where it only looks. Features of a tower and projector that stay as they are, are computed once per update.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import nn
+from transformers import PreTrainedModel
+
+from ruleshift.training.parts import part_of
 
 
 @dataclass(frozen=True)
 class TokenCount:
-    """Tokens processed so far."""
+    """Tokens processed so far by the decoder, and patches by the tower."""
 
     trained: int = 0
     forward: int = 0
+    patches_trained: int = 0
+    patches_forward: int = 0
 
     def __add__(self, other: "TokenCount") -> "TokenCount":
-        return TokenCount(self.trained + other.trained, self.forward + other.forward)
+        return TokenCount(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def flops(self, parameters: int) -> float:
-        return 6.0 * parameters * self.trained + 2.0 * parameters * self.forward
+    def flops(self, parameters: int, tower: int = 0) -> float:
+        """parameters: of the whole model, those of tower and projector (`tower`) included."""
+        decoder = float(parameters - tower)
+        seen = 6.0 * tower * self.patches_trained + 2.0 * tower * self.patches_forward
+        return 6.0 * decoder * self.trained + 2.0 * decoder * self.forward + seen
 
 
 def count_parameters(model: nn.Module) -> int:
     """Number of parameters, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_tower(model: PreTrainedModel) -> int:
+    """Number of parameters of tower and projector; 0 for a model of text."""
+    return sum(p.numel() for name, p in model.named_parameters() if part_of(model, name) != "decoder")

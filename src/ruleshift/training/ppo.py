@@ -7,16 +7,19 @@ How it differs from the paper's official settings is listed in `docs/deviations.
 `training/config.py` holds the official values.
 """
 
-import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.lora import without_lora
+from ruleshift.backbones.save import save_model
+from ruleshift.backbones.vision import patches
 from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
@@ -26,12 +29,13 @@ from ruleshift.revision import revise
 from ruleshift.runs import RunFolder, read_tensors
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.advantages import gae, normalise
-from ruleshift.training.batching import pack, pad, split_evenly
+from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_state, save_state
 from ruleshift.training.config import PPOConfig
-from ruleshift.training.flops import TokenCount, count_parameters
+from ruleshift.training.flops import TokenCount, count_parameters, count_tower
 from ruleshift.training.losses import k3, sequence_policy_loss, token_policy_loss, value_loss
-from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
+from ruleshift.training.parts import choose, frozen_copy, learns
+from ruleshift.training.trajectories import Known, Trajectory, evaluate_tokens, forward, groups_of
 from ruleshift.training.value import ValueHead
 
 
@@ -53,7 +57,8 @@ class PPO:
         if config.value_only and not config.value_steps:
             raise RuleshiftError("--value-only needs a value head that learns by itself: set --value-steps above 0")
         self.model, self.chat, self.task, self.style, self.config = model, chat, task, style, config
-        self.reference = copy.deepcopy(model).eval().requires_grad_(False)
+        choose(model, config.train_parts, config.lora_rank, config.seed)
+        self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
         torch.manual_seed(config.seed)
         self.value = ValueHead(model).to(model.device)
@@ -66,6 +71,8 @@ class PPO:
             lr=config.learning_rate,
             eps=config.adam_epsilon,
         )
+        # Features of the pictures of an update, where neither tower nor projector learns.
+        self.known: Known = None if learns(model, "tower", "projector") else {}
         self.tokens = TokenCount()
         self.done = 0  # updates made
 
@@ -75,7 +82,7 @@ class PPO:
         batch, estimates = self.estimate(episodes)
         losses = self.learn(batch)
         self.done += 1
-        flops = self.tokens.flops(count_parameters(self.model))
+        flops = self.tokens.flops(count_parameters(self.model), count_tower(self.model))
         return {**episode_metrics(episodes), **estimates, **losses, "train_flops": flops}
 
     def collect(self) -> list[Episode]:
@@ -90,10 +97,17 @@ class PPO:
         """Values, advantages and returns of all turns; reference log-probs of all reply tokens."""
         config = self.config
         trajectories = [Trajectory.of(episode) for episode in episodes]
-        _, states = evaluate_tokens(self.model, trajectories, config.max_tokens, self.chat.eye)
-        reference, _ = evaluate_tokens(self.reference, trajectories, config.max_tokens, self.chat.eye)
+        if self.known is not None:
+            self.known.clear()
+        _, states = self._evaluate(self.model, trajectories)
+        if self.reference is None:
+            with without_lora(self.model):
+                reference, _ = self._evaluate(self.model, trajectories)
+        else:
+            reference, _ = self._evaluate(self.reference, trajectories)
         tokens = sum(len(t.ids) for t in trajectories)
-        self.tokens += TokenCount(forward=3 * tokens)  # sampled, valued, read by the reference
+        looks = 3 if self.known is None else 2  # by the engine, for values, by the reference
+        self.tokens += TokenCount(forward=3 * tokens, patches_forward=looks * self._patches(trajectories))
         with torch.no_grad():
             value_rows = [self.value(hidden).tolist() for hidden in states]
         reward_rows = [list(t.rewards) for t in trajectories]
@@ -114,6 +128,14 @@ class PPO:
             for table in (advantages, returns)
         ]
         return Batch(trajectories, split[0], split[1], states, reference), {"explained_variance": float(explained)}
+
+    def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
+        limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
+        return evaluate_tokens(model, trajectories, *limits, self.known)
+
+    def _patches(self, trajectories: Sequence[Trajectory]) -> int:
+        eye = self.chat.eye
+        return 0 if eye is None else sum(patches(self.model, eye, t.pictures) for t in trajectories)
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """The value head, then epochs of mini-batch steps on the model; these stop early once the policy has moved
@@ -160,8 +182,12 @@ class PPO:
         tokens = sum(len(t.positions) for t in trajectories)
         turns = sum(len(t.states) for t in trajectories)
         self.tokens += TokenCount(trained=sum(len(t.ids) for t in trajectories))
+        if self.known is None:
+            looked = self._patches(trajectories)
+            learned = learns(self.model, "tower")
+            self.tokens += TokenCount(0, 0, looked * learned, looked * (not learned))
         totals: dict[str, float] = {}
-        for group in pack([len(t.ids) for t in trajectories], config.max_tokens):
+        for group in groups_of(trajectories, config.max_tokens, config.max_pictures):
             parts = self._loss(batch, [chosen[i] for i in group], tokens, turns)
             parts.pop("loss").backward()
             for name, part in parts.items():
@@ -173,7 +199,7 @@ class PPO:
         """Loss terms of a micro-batch, each divided by the counts of the whole mini-batch."""
         config = self.config
         trajectories = [batch.trajectories[i] for i in group]
-        result = forward(self.model, trajectories, self.chat.eye)
+        result = forward(self.model, trajectories, self.chat.eye, self.known)
         device = result.logprobs.device
         old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
         advantages = torch.cat([batch.advantages[i] for i in group])
@@ -197,6 +223,11 @@ class PPO:
             loss, parts["value_loss"] = loss + config.value_coef * value, value
         return {"loss": loss, **parts}
 
+    @property
+    def _policy(self) -> nn.Module:
+        """What a checkpoint holds of the model: all of it, or its adapters."""
+        return nn.ParameterList(self.trained) if self.config.lora_rank else self.model
+
     def _set_learning_rates(self) -> None:
         scale = rate_scale(self.config, self.done)
         for group in self.optimizer.param_groups:
@@ -204,14 +235,13 @@ class PPO:
 
     def save(self, folder: Path) -> None:
         """Everything needed to go on, as safetensors; the model in Hugging Face format."""
-        self.model.save_pretrained(folder / "model")
-        self.chat.source.save_pretrained(folder / "model")
-        save_state(folder, {"policy": self.model, "value": self.value}, {"optimizer": self.optimizer})
-        save_file({"tokens": torch.tensor([self.tokens.trained, self.tokens.forward])}, folder / "tokens.safetensors")
+        save_model(self.model, self.chat.source, folder / "model")
+        save_state(folder, {"policy": self._policy, "value": self.value}, {"optimizer": self.optimizer})
+        save_file({"tokens": torch.tensor(astuple(self.tokens))}, folder / "tokens.safetensors")
 
     def load(self, folder: Path, done: int) -> None:
         """Go on from what `save` wrote after `done` updates."""
-        load_state(folder, {"policy": self.model, "value": self.value}, {"optimizer": self.optimizer})
+        load_state(folder, {"policy": self._policy, "value": self.value}, {"optimizer": self.optimizer})
         self.tokens = TokenCount(*read_tensors(folder / "tokens.safetensors")["tokens"].tolist())
         self.done = done
 

@@ -20,10 +20,13 @@ from trl import SFTTrainer
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.engines.text import expert_messages
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Picture
 from ruleshift.runs import RunFolder
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.config import SFTConfig
 from ruleshift.training.flops import TokenCount
+from ruleshift.training.parts import choose
+from ruleshift.training.sft_pictures import Collator, PictureTrainer
 
 
 def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
@@ -32,12 +35,14 @@ def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: 
 
 
 def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> Dataset:
-    """Columns `input_ids` and `labels` (-100 off the replies), which SFTTrainer takes as they are."""
-    rows = [
-        expert_conversation(chat, task, style, config.split, config.seed, index) for index in range(config.examples)
-    ]
-    labels = [[t if m else -100 for t, m in zip(r.token_ids, r.reply_mask, strict=True)] for r in rows]
-    return Dataset.from_dict({"input_ids": [list(row.token_ids) for row in rows], "labels": labels})
+    """Columns `input_ids` and `labels` (-100 off the replies), which SFTTrainer takes as they are; for a chat that sees
+    also the `index` of the problem (see `sft_pictures`)."""
+    columns: dict[str, list[object]] = {"input_ids": [], "labels": []}
+    for index in range(config.examples):
+        row = expert_conversation(chat, task, style, config.split, config.seed, index)
+        columns["input_ids"].append(list(row.token_ids))
+        columns["labels"].append([t if m else -100 for t, m in zip(row.token_ids, row.reply_mask, strict=True)])
+    return Dataset.from_dict(columns if chat.eye is None else {**columns, "index": range(config.examples)})
 
 
 class _Steps(TrainerCallback):
@@ -49,8 +54,14 @@ class _Steps(TrainerCallback):
         at: Sequence[int],
         evaluate: Callable[[int, TokenCount], None] | None,
         progress: Callable[[int, dict[str, float]], object] | None,
+        trainer: SFTTrainer,
     ) -> None:
         self.run, self.at, self.evaluate, self.progress = run, at, evaluate, progress
+        self.trainer = trainer
+
+    def _count(self, state: TrainerState) -> TokenCount:
+        tokens = int(state.num_input_tokens_seen)
+        return self.trainer.count(tokens) if isinstance(self.trainer, PictureTrainer) else TokenCount(tokens)
 
     def on_log(
         self,
@@ -63,6 +74,8 @@ class _Steps(TrainerCallback):
         if logs and "loss" in logs:
             kept: dict[str, float] = {key: logs[key] for key in ("loss", "grad_norm", "learning_rate") if key in logs}
             record: dict[str, float] = {**kept, "tokens": int(state.num_input_tokens_seen)}
+            if isinstance(self.trainer, PictureTrainer):
+                record["patches"] = self.trainer.patches
             self.run.append_metrics({"step": state.global_step, **record})
             if self.progress is not None:
                 self.progress(state.global_step, record)
@@ -71,7 +84,7 @@ class _Steps(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         if self.evaluate is not None and state.global_step in self.at:
-            self.evaluate(state.global_step, TokenCount(trained=int(state.num_input_tokens_seen)))
+            self.evaluate(state.global_step, self._count(state))
 
 
 def train_sft(
@@ -116,16 +129,27 @@ def train_sft(
         bf16=model.dtype == torch.bfloat16,
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
         dataloader_pin_memory=False,
+        remove_unused_columns=chat.eye is None,
     )
+    choose(model, config.train_parts, config.lora_rank, config.seed)
     last = _latest(run.checkpoints_path)
     run.truncate_metrics(0 if last is None else int(last.name.split("-")[1]))
-    trainer = SFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=expert_dataset(chat, task, style, config),
-        processing_class=chat.tokenizer,
-        callbacks=[_Steps(run, at, evaluate, progress)],
-    )
+    given = {
+        "model": model,
+        "args": arguments,
+        "train_dataset": expert_dataset(chat, task, style, config),
+        "processing_class": chat.tokenizer,
+    }
+    if chat.eye is None:
+        trainer = SFTTrainer(**given)
+    else:
+
+        def pictures(index: int) -> tuple[Picture, ...]:
+            return expert_conversation(chat, task, style, config.split, config.seed, index).pictures
+
+        looked = [int(line.get("patches", 0)) for line in run.read_metrics()]
+        trainer = PictureTrainer(chat, sum(looked[-1:]), data_collator=Collator(chat, pictures), **given)
+    trainer.add_callback(_Steps(run, at, evaluate, progress, trainer))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     model.eval()

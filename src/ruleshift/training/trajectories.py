@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.vision import read, view_of
+from ruleshift.backbones.vision import Features, read, view_of
 from ruleshift.records import Episode, Picture
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
@@ -60,8 +60,16 @@ class Forward(NamedTuple):
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
 
 
-def forward(model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None) -> Forward:
-    """One pass over whole conversations, padded on the right; every turn of an episode is scored at once."""
+Known = dict[Picture, Features] | None
+
+
+def forward(
+    model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known = None
+) -> Forward:
+    """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
+
+    With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
+    """
     device = model.device
     ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
     rows = _rows([len(t.positions) for t in group], device)
@@ -72,13 +80,20 @@ def forward(model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None
     if eye is not None:
         given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
         given[rows, columns] = False
-        last = read(model, ids, view_of(model, eye, ids, given, [t.pictures for t in group]), use_cache=False)
+        view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
+        last = read(model, ids, view, use_cache=False)
         logits = model.get_output_embeddings()(last[rows, columns - 1]).float()  # (T, V)
     else:
         output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
         last, logits = output.hidden_states[-1], output.logits[rows, columns - 1].float()
     hidden = last[state_rows, state_columns]  # (N, H)
     return Forward(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
+
+
+def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:
+    """Which trajectories share a pass; one alone may have more tokens or pictures than that."""
+    counts = [len(t.pictures) for t in trajectories]
+    return pack([len(t.ids) for t in trajectories], max_tokens, counts, max_pictures)
 
 
 def _rows(counts: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -97,7 +112,12 @@ def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tens
 
 @torch.no_grad()
 def evaluate_tokens(
-    model: PreTrainedModel, trajectories: Sequence[Trajectory], max_tokens: int, eye: Eye | None = None
+    model: PreTrainedModel,
+    trajectories: Sequence[Trajectory],
+    max_tokens: int,
+    eye: Eye | None = None,
+    max_pictures: int = 64,
+    known: Known = None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
 
@@ -107,8 +127,8 @@ def evaluate_tokens(
     model.eval()
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
-    for group in pack([len(t.ids) for t in trajectories], max_tokens):
-        result = forward(model, [trajectories[i] for i in group], eye)
+    for group in groups_of(trajectories, max_tokens, max_pictures):
+        result = forward(model, [trajectories[i] for i in group], eye, known)
         token_parts = result.logprobs.split([len(trajectories[i].positions) for i in group])
         state_parts = result.states.split([len(trajectories[i].states) for i in group])
         for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):

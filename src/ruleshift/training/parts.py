@@ -1,0 +1,42 @@
+"""Which weights of a model learn: parts of a vision-language model, or adapters beside its decoder."""
+
+import copy
+from collections.abc import Sequence
+
+from transformers import PreTrainedModel
+
+from ruleshift.backbones.lora import add_lora
+from ruleshift.backbones.vision import FAMILIES, sees
+from ruleshift.training.config import Part
+
+
+def part_of(model: PreTrainedModel, name: str) -> Part:
+    """The part that the parameter called `name` belongs to. Models of text are all decoder."""
+    if sees(model):
+        parts = FAMILIES[model.config.model_type]
+        if name.startswith(parts.projector):  # may be within the tower
+            return "projector"
+        if name.startswith(parts.tower):
+            return "tower"
+    return "decoder"
+
+
+def choose(model: PreTrainedModel, parts: Sequence[Part], lora_rank: int, seed: int) -> None:
+    """Have these parts of a vision-language model learn and no others; with a `lora_rank` above 0, adapters beside the
+    decoder and nothing else. A model of text learns whole."""
+    if lora_rank:
+        add_lora(model, lora_rank, seed)
+    elif sees(model):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(part_of(model, name) in parts)
+
+
+def learns(model: PreTrainedModel, *parts: Part) -> bool:
+    """Whether anything in one of these parts learns."""
+    return any(p.requires_grad for name, p in model.named_parameters() if part_of(model, name) in parts)
+
+
+def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy that stays as it is. Weights that do not learn are shared."""
+    shared = {id(p): p for p in model.parameters() if not p.requires_grad}
+    return copy.deepcopy(model, shared).eval().requires_grad_(False)

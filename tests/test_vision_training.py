@@ -1,0 +1,292 @@
+"""PPO and SFT on pictures, for every family: what learns, what is scored, the same numbers again, and adapters."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine_helpers import RANDOM
+from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from ruleshift.backbones import vision
+from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.lora import has_lora, without_lora
+from ruleshift.backbones.save import save_model
+from ruleshift.backbones.vision import patches, view_of
+from ruleshift.engines.local import LocalEngine
+from ruleshift.errors import RuleshiftError
+from ruleshift.revision import revise
+from ruleshift.runs import RunFolder
+from ruleshift.training.batching import pack
+from ruleshift.training.config import PPOConfig, SFTConfig
+from ruleshift.training.flops import TokenCount, count_parameters, count_tower
+from ruleshift.training.parts import part_of
+from ruleshift.training.ppo import PPO, train_ppo
+from ruleshift.training.sft import expert_conversation, train_sft
+from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
+from vision_helpers import BUILDERS, FAMILIES, HAS_VIDEOS, LookTask, shared, shows
+
+TASK = LookTask()
+ALL = ("tower", "projector", "decoder")
+SMALL_PPO = PPOConfig(
+    updates=3,
+    episodes=4,
+    turns=1,
+    max_new_tokens=4,
+    learning_rate=1e-3,
+    warmup=0,
+    value_only=0,
+    value_steps=2,
+    minibatches=2,
+    max_tokens=120,
+    max_pictures=3,
+    kl_coef=0.1,
+    target_kl=None,
+    save_every=1,
+)
+SMALL_SFT = SFTConfig(
+    steps=2, examples=4, batch=4, micro_batch=2, learning_rate=1e-2, schedule="constant", warmup_share=0.0, save_every=2
+)
+WANTS_VIDEOS = ("smolvlm", "qwen2_5_vl", "qwen3_vl")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+def changed_parts(model, before: dict[str, torch.Tensor]) -> set[str]:
+    return {part_of(model, name) for name, now in model.named_parameters() if not torch.equal(now, before[name])}
+
+
+def new_ppo(config: PPOConfig = SMALL_PPO, family: str = "idefics3") -> PPO:
+    model, chat = BUILDERS[family]()
+    return PPO(model, chat, TASK, "full", config)
+
+
+def train(path: Path, config: SFTConfig = SMALL_SFT, family: str = "idefics3", **more):
+    model, chat = BUILDERS[family]()
+    with RunFolder.open(path, config) as run:
+        train_sft(model, chat, TASK, "full", config, run, **more)
+    return model
+
+
+# What learns
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("parts", [("tower",), ("projector", "decoder")])
+def test_an_update_changes_the_chosen_parts_and_no_others(family, parts):
+    ppo = new_ppo(replace(SMALL_PPO, train_parts=parts), family)
+    before, reference = weights_of(ppo.model), weights_of(ppo.reference)
+    metrics = ppo.update()
+    assert changed_parts(ppo.model, before) == set(parts)
+    assert same_weights(ppo.reference, reference)
+    assert metrics["approx_kl"] < 0.05
+    assert metrics["kl_to_start"] < 0.05
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_of_sft_changes_the_chosen_parts_and_no_others(family, tmp_path):
+    before = weights_of(BUILDERS[family]()[0])
+    model = train(tmp_path, replace(SMALL_SFT, steps=1, train_parts=("projector",)), family)
+    assert changed_parts(model, before) == {"projector"}
+
+
+def test_all_parts_learn_if_nothing_is_said(tmp_path):
+    before = weights_of(BUILDERS["qwen3_vl"]()[0])
+    model = train(tmp_path, replace(SMALL_SFT, steps=1), "qwen3_vl")
+    assert changed_parts(model, before) == set(ALL)
+
+
+def test_features_are_computed_once_an_update_where_the_tower_stays(monkeypatch):
+    looked: list[int] = []
+    original = vision._features
+
+    def counted(model, inputs):
+        found = original(model, inputs)
+        looked.append(len(found))
+        return found
+
+    monkeypatch.setattr(vision, "_features", counted)
+
+    def looks(parts) -> int:
+        looked.clear()
+        new_ppo(replace(SMALL_PPO, train_parts=parts)).update()
+        return sum(looked)
+
+    pictures = 2 * SMALL_PPO.episodes
+    assert looks(("decoder",)) == 2 * pictures  # by the engine, and in the update
+    assert looks(("projector", "decoder")) == 4 * pictures  # by the engine, for values, by the reference, to learn
+
+
+# What is scored and counted
+
+
+def test_the_first_loss_of_sft_is_the_mean_cross_entropy_of_replies(tmp_path):
+    model, chat = shared("idefics3")
+    losses = []
+    for index in range(4):
+        row = expert_conversation(chat, TASK, "full", "train", 0, index)
+        inputs = dict(chat.eye.inputs(row.pictures[:1]))  # both 28 x 28 after resizing
+        second = chat.eye.inputs(row.pictures[1:])
+        inputs = {name: torch.cat([value, second[name]], dim=1) for name, value in inputs.items()}
+        with torch.no_grad():
+            table = model(input_ids=torch.tensor([row.token_ids]), **inputs).logits[0].log_softmax(-1)
+        losses += [-float(table[p - 1, row.token_ids[p]]) for p, learned in enumerate(row.reply_mask) if learned]
+    train(tmp_path)
+    first, second = RunFolder(tmp_path).read_metrics()
+    assert first["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+    assert second["loss"] < first["loss"]
+
+
+def test_tokens_and_patches_are_counted(tmp_path):
+    model, chat = shared("idefics3")
+    rows = [expert_conversation(chat, TASK, "full", "train", 0, index) for index in range(4)]
+    tokens = sum(len(row.token_ids) for row in rows)
+    seen = sum(patches(model, chat.eye, row.pictures) for row in rows)
+    assert seen == 8 * 16
+    counts: list[TokenCount] = []
+    train(tmp_path, at=(1, 2), evaluate=lambda step, count: counts.append(count))
+    assert counts == [TokenCount(step * tokens, 0, step * seen, 0) for step in (1, 2)]
+    tower, all_parameters = count_tower(model), count_parameters(model)
+    assert counts[0].flops(all_parameters, tower) == 6 * (all_parameters - tower) * tokens + 6 * tower * seen
+    ppo = new_ppo(replace(SMALL_PPO, train_parts=("decoder",)))
+    ppo.update()
+    assert (ppo.tokens.patches_trained, ppo.tokens.patches_forward) == (0, 2 * seen)
+
+
+def test_padding_and_its_tokens_change_nothing():
+    model, chat = shared("qwen3_vl")
+    episodes = revise(shows(4), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=5)), turns=3)
+    trajectories = [Trajectory.of(episode) for episode in episodes]
+    assert len({len(t.ids) for t in trajectories}) > 2
+    alone = [forward(model, [t], chat.eye).logprobs for t in trajectories]
+    torch.testing.assert_close(forward(model, trajectories, chat.eye).logprobs, torch.cat(alone), atol=1e-4, rtol=0)
+    ids = torch.tensor([[*trajectories[0].ids, chat.eye.token_id, chat.eye.token_id]])
+    given = torch.ones_like(ids, dtype=torch.bool)
+    given[:, -2:] = False
+    given[:, list(trajectories[0].positions)] = False
+    view = view_of(model, chat.eye, ids, given, [trajectories[0].pictures])
+    assert (view.index[0, -2:] == -1).all()
+    with pytest.raises(RuleshiftError, match="do not belong together"):
+        view_of(model, chat.eye, ids, torch.ones_like(given), [trajectories[0].pictures])
+
+
+def test_a_pass_holds_no_more_pictures_than_are_allowed():
+    assert pack([5, 5, 5, 5], 100, [1, 2, 1, 5], 3) == [[0, 1], [2], [3]]
+    assert pack([5, 5, 5, 5], 100) == [[0, 1, 2, 3]]
+
+
+# The same numbers again
+
+
+def results(run: Path) -> tuple[bytes, bytes]:
+    last = RunFolder(run).latest_checkpoint()
+    return (run / "metrics.jsonl").read_bytes(), (last.path / "policy.safetensors").read_bytes()
+
+
+class StopHereError(Exception):
+    pass
+
+
+def stop_at(step: int) -> Callable[[int, dict[str, float]], None]:
+    def progress(done: int, metrics: dict[str, float]) -> None:
+        if done == step:
+            raise StopHereError
+
+    return progress
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_ppo_goes_on_where_it_was_to_the_same_bytes(tmp_path, lora_rank):
+    config = replace(SMALL_PPO, save_every=2, updates=4, lora_rank=lora_rank)
+
+    def run_in(path: Path, progress=None) -> None:
+        with RunFolder.open(path, config) as run:
+            train_ppo(new_ppo(config), run, progress=progress)
+
+    run_in(tmp_path / "unbroken")
+    with pytest.raises(StopHereError):
+        run_in(tmp_path / "broken", stop_at(3))
+    run_in(tmp_path / "broken")
+    assert results(tmp_path / "broken") == results(tmp_path / "unbroken")
+
+
+def test_sft_goes_on_where_it_was_to_the_same_bytes(tmp_path):
+    config = replace(SMALL_SFT, steps=4, examples=6)
+    unbroken = train(tmp_path / "unbroken", config)
+    with pytest.raises(StopHereError):
+        train(tmp_path / "broken", config, progress=stop_at(3))
+    resumed = train(tmp_path / "broken", config)
+    assert same_weights(resumed, weights_of(unbroken))
+    lines = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("broken", "unbroken")]
+    assert lines[0] == lines[1]
+
+
+# Saving and loading
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_saved_model_sees_the_same(family, tmp_path):
+    if family in WANTS_VIDEOS and not HAS_VIDEOS:
+        pytest.skip("its processor wants a video processor, and those of transformers want torchvision")
+    model, chat = shared(family)
+    save_model(model, chat.source, tmp_path / "model")
+    loaded = load_backbone(str(tmp_path / "model"), device="cpu", pictures=True)
+    assert type(loaded.chat.source) is type(chat.source)
+    old, new = (
+        revise(shows(), LocalEngine(m, c, RANDOM), turns=3) for m, c in ((model, chat), (loaded.model, loaded.chat))
+    )
+    assert [episode.token_ids for episode in old] == [episode.token_ids for episode in new]
+
+
+def test_a_model_of_text_is_refused_where_pictures_are_shown(tmp_path):
+    save_model(tiny_model(), tiny_chat().tokenizer, tmp_path / "text")
+    with pytest.raises(RuleshiftError, match="reads text only, and this task shows pictures"):
+        load_backbone(str(tmp_path / "text"), device="cpu", pictures=True)
+    with pytest.raises(RuleshiftError, match="reads text only, and this task shows pictures"):
+        revise(shows(), LocalEngine(tiny_model(), tiny_chat(), RANDOM), turns=1)
+
+
+# Adapters
+
+
+@pytest.mark.parametrize("family", ["text", "idefics3", "mllama"])
+def test_adapters_learn_beside_a_model_that_stays(family, tmp_path):
+    model, chat = (tiny_model(), tiny_chat()) if family == "text" else BUILDERS[family]()
+    task = EchoTask() if family == "text" else TASK
+    before = weights_of(model)
+    ppo = PPO(model, chat, task, "full", replace(SMALL_PPO, lora_rank=2, entropy_coef=0.1))
+    assert has_lora(model)
+    trajectories = [Trajectory.of(episode) for episode in ppo.collect()]
+    start, _ = evaluate_tokens(model, trajectories, 200, chat.eye)
+    ppo.update()
+    kept = {name.replace(".base_layer.", "."): w for name, w in model.state_dict().items() if ".lora_" not in name}
+    assert kept.keys() == before.keys()
+    assert all(torch.equal(weight, before[name]) for name, weight in kept.items())
+    now, _ = evaluate_tokens(model, trajectories, 200, chat.eye)
+    assert any(not torch.equal(a, b) for a, b in zip(now, start, strict=True))
+    with without_lora(model):
+        off, _ = evaluate_tokens(model, trajectories, 200, chat.eye)
+    torch.testing.assert_close(off, start, atol=1e-6, rtol=0)
+    save_model(model, chat.source, tmp_path / "model")
+    loaded = load_backbone(str(tmp_path / "model"), device="cpu", pictures=family != "text")
+    assert not has_lora(loaded.model)
+    merged, _ = evaluate_tokens(loaded.model, trajectories, 200, loaded.chat.eye)
+    torch.testing.assert_close(merged, now, atol=1e-5, rtol=0)
+
+
+def test_sft_with_adapters_goes_on_where_it_was(tmp_path):
+    config = replace(SMALL_SFT, steps=4, lora_rank=2)
+    unbroken = train(tmp_path / "unbroken", config)
+    assert has_lora(unbroken)
+    with pytest.raises(StopHereError):
+        train(tmp_path / "broken", config, progress=stop_at(3))
+    resumed = train(tmp_path / "broken", config)
+    assert same_weights(resumed, weights_of(unbroken))
+    first = weights_of(BUILDERS["idefics3"]()[0])
+    kept = {name.replace(".base_layer.", "."): w for name, w in resumed.state_dict().items() if ".lora_" not in name}
+    assert all(torch.equal(weight, first[name]) for name, weight in kept.items())
