@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from map_helpers import OsmFile, degrees, graphml_text, helsinki, metres, upper_west_side
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.virl.sources import ON_REAL_MAPS
 from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph, heading
 from ruleshift.tasks.virl.world.graphml import graphml
+from ruleshift.tasks.virl.world.legs import Limits
 from ruleshift.tasks.virl.world.osm import osm
-from ruleshift.tasks.virl.world.routes import build_routes
+from ruleshift.tasks.virl.world.routes import RouteBuilder, build_routes
 from ruleshift.tasks.virl.world.simplify import simplified
 from ruleshift.tasks.virl.world.ways import Way
 
@@ -48,6 +50,11 @@ def corners(graph: StreetGraph) -> dict[XY, set[str]]:
 
 def crossings(graph: StreetGraph) -> list[XY]:
     return [metres(graph, at) for at, meeting in zip(graph.nodes, graph.streets_at, strict=True) if len(meeting) > 2]
+
+
+def crossing_of(graph: StreetGraph) -> int:
+    (crossing,) = (corner for corner, meeting in enumerate(graph.streets_at) if len(meeting) > 2)
+    return crossing
 
 
 def seen(graph: StreetGraph, place: Place, going: float) -> tuple[str, float, str]:
@@ -388,10 +395,12 @@ def test_upper_west_side(real: dict[str, StreetGraph]) -> None:
     blocks = [graph.length(i) for i, street in enumerate(graph.streets) if street.name == "Broadway"]
     assert all(75 < block < 90 for block in blocks)  # its two carriageways made one
     check_invariants(graph)
+    assert {place.kind for place in graph.places} == {"house"}
+    assert len({place.name for place in graph.places}) == len(graph.places)
     for corner, meeting in enumerate(graph.streets_at):
-        names = {graph.streets[street].name for street in meeting}
-        signs = [p.name for p in graph.places if p.kind == "street sign" and math.dist(p.at, graph.nodes[corner]) < 15]
-        assert sorted(signs) == sorted(names if len(names) > 1 else ())
+        houses = [place for place in graph.places if math.dist(place.at, graph.nodes[corner]) < 16]
+        if len(meeting) >= 3 and all(graph.length(street) >= 30 for street in meeting):
+            assert {place.street for place in houses} == set(meeting)
 
 
 @pytest.mark.parametrize("city", ["helsinki", "new york"])
@@ -400,6 +409,55 @@ def test_a_hundred_routes(real: dict[str, StreetGraph], city: str) -> None:
     assert len({(route.start, *(stop.at for stop in route.milestones)) for route in routes}) == 100
     assert all(route.destination for route in routes)
     assert sum(stop.sight is not None for route in routes for stop in route.milestones[:-1]) > 50
+
+
+@pytest.mark.parametrize("city", ["helsinki", "new york"])
+@pytest.mark.parametrize("limits", [Limits(), ON_REAL_MAPS], ids=["default", "wide"])
+def test_routes_never_turn_back_and_never_name_a_street(real: dict[str, StreetGraph], city: str, limits) -> None:
+    """No leg doubles back on the one before, as told or as walked; landmarks and destinations are places."""
+    graph = real[city]
+    streets = {street.name for street in graph.streets}
+    for route in build_routes(graph, 200, seed=3, legs=(2, 5), limits=limits):
+        told = [route.initial_heading, *(stop.heading for stop in route.milestones)]
+        line = [graph.locate(at) for at in route.polyline]
+        walked = [heading(a, b) for a, b in pairwise(line) if math.dist(a, b) > 0.1]
+        for turns in (told, walked):
+            assert max(180 - abs(abs(b - a) % 360 - 180) for a, b in pairwise(turns)) <= 160
+        assert streets.isdisjoint(stop.sight.name for stop in route.milestones if stop.sight)
+
+
+def test_places_called_as_a_street_are_not_told(read) -> None:
+    """A tram stop that bears the name of its street is on the map, but neither a landmark nor a destination."""
+    file = crossroads().street("Far Road", EAST, (100, 100)).street("Low Road", EAST, (100, -100))
+    for number, along in enumerate((30, 45, 60, 75)):
+        file.place(f"Amber Cafe {number}", (100 + 8, along)).place(f"Opal Cafe {number}", (8, along))
+    for name, at in (
+        ("Vale Street", (8, 8)),
+        ("HILL ROAD", (92, -8)),
+        ("Hill Road", (8, -50)),
+        ("Vale street", (50, 8)),
+    ):
+        file.place(name, at)
+    graph = read(file)
+    assert {"Vale Street", "HILL ROAD", "Hill Road", "Vale street"} <= {place.name for place in graph.places}
+    table = RouteBuilder(graph).table
+    assert {place.name.split()[0] for place in table.places} == {"Amber", "Opal"}
+    assert all(table.landmarks(crossing) == [] for crossing in table.crossings)
+    goals = {leg.goal.name.split()[0] for crossing in table.crossings for leg in table.goals(crossing) if leg.goal}
+    assert goals == {"Amber", "Opal"}
+
+
+def test_no_way_back_to_a_place_that_was_passed(read) -> None:
+    """Coming down Hill Road, which bends a little, a place on it is no destination; one round the corner is."""
+    file = OsmFile().street("Hill Road", (0, 150), (15, 70), CENTRE).street("Vale Street", WEST, CENTRE, EAST)
+    graph = read(file.place("Passed Cafe", (3, 50)).place("Amber Cafe", (60, 8)))
+    for limits, found in ((Limits(), {"Amber Cafe"}), (Limits(sharpest=180), {"Amber Cafe", "Passed Cafe"})):
+        table = RouteBuilder(graph, limits).table
+        (crossing,) = table.crossings
+        (hill,) = (i for i in graph.streets_at[crossing] if graph.streets[i].name == "Hill Road")
+        arrival = table.arrival(crossing, hill, 0.9)
+        assert arrival is not None
+        assert {leg.goal.name for leg in table.after(arrival, set(arrival.corners), True) if leg.goal} == found
 
 
 def test_reading_twice_gives_the_same(real: dict[str, StreetGraph], tmp_path: Path) -> None:
@@ -441,16 +499,16 @@ def test_network(network, kind: str) -> None:
     check_invariants(graph)
 
 
-def test_signs_and_houses(network) -> None:
+def test_houses(network) -> None:
     graph = network()
-    signs = {place.name: metres(graph, place.at) for place in graph.places if place.kind == "street sign"}
-    assert signs["Hill Road"] == (5, 8)  # 8 m up Hill Road, on its right
-    assert signs["Vale Street"] in ((8, -5), (-8, 5))
-    houses = [place for place in graph.places if place.kind == "house"]
-    assert len({house.name for house in houses}) == len(houses) == 9
-    hill = {place.name: seen(graph, place, 0) for place in houses if "Hill" in place.name}
-    assert set(hill.values()) <= {("Hill Road", 25, "right"), ("Hill Road", 50, "left"), ("Hill Road", 75, "right")}
-    assert all(math.dist(place.at, corner) > 20 for place in houses for corner in graph.nodes)
+    houses = graph.places
+    assert {house.kind for house in houses} == {"house"}
+    assert len({house.name for house in houses}) == len(houses) == 12
+    hill = {seen(graph, place, 0) for place in houses if "Hill" in place.name}
+    along = {("Hill Road", 25, "right"), ("Hill Road", 50, "left"), ("Hill Road", 75, "right")}
+    assert hill == along | {("Hill Road", 12, "right")}  # 12 m up Hill Road, on the right of who leaves the crossing
+    corner = {metres(graph, place.at) for place in houses if math.dist(place.at, graph.nodes[crossing_of(graph)]) < 20}
+    assert corner == {(9, 12), (12, -9), (-12, 9)}
 
 
 @pytest.mark.parametrize("reverse", [False, True])

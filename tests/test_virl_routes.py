@@ -1,5 +1,6 @@
 """Routes: one worked out by hand, and what must hold of every route through every city."""
 
+import hashlib
 import math
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl.compass import ABSOLUTE, RELATIVE, compass_name, relative_name
 from ruleshift.tasks.virl.route import Geocode, Route
-from ruleshift.tasks.virl.rules import TEST_CITIES, TRAIN_CITY
+from ruleshift.tasks.virl.rules import PRETRAINING_CITIES, TEST_CITIES, TRAIN_CITY, VALIDATION_CITIES
 from ruleshift.tasks.virl.world.graph import Place, Street, StreetGraph
 from ruleshift.tasks.virl.world.legs import Limits
 from ruleshift.tasks.virl.world.procedural import procedural
@@ -216,6 +217,15 @@ def test_pure_function_of_its_arguments() -> None:
     others = [forth.route(6, 0), forth.route(5, 0, (3, 4)), forth.route(5, 0, heldout=False), forth.route(5, 1)]
     assert len({route.id for route in (routes[0], *others)}) == 5
     assert all(other.start != routes[0].start for other in others)
+
+
+def test_routes_of_invented_cities_stay() -> None:
+    """Studies walk them: a change of their bytes is a change of results."""
+    cities = (TRAIN_CITY, *TEST_CITIES, *VALIDATION_CITIES, *PRETRAINING_CITIES[:4])
+    parts = (None, False, True)
+    routes = [procedural_route(city, "stay", index, (2, 4), parts[index % 3]) for city in cities for index in range(20)]
+    assert len(routes) == 320
+    assert hashlib.sha256(repr(routes).encode()).hexdigest()[:16] == "f3d2a725390c1851"
 
 
 def test_straight_on() -> None:

@@ -1,24 +1,33 @@
-"""`ruleshift backbone build`: train the bundled text backbone from scratch.
+"""`ruleshift backbone build`: train the bundled backbones from scratch.
 
-Deterministic (a function of the configuration), resumable after a kill, less than an hour on two CPU cores.
+Deterministic (a function of the configuration), resumable after a kill, less than an hour each on two CPU cores. The
+text backbone comes first; the vision-language one starts from it and learns to see.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from ruleshift.backbones.config import BuildConfig
+from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
 from ruleshift.backbones.muon import Muon
 from ruleshift.backbones.pretraining import conversation, echo
 from ruleshift.backbones.tokenizer import build_tokenizer
+from ruleshift.backbones.vision import read, view_of
 from ruleshift.chat import Chat, Sequences
+from ruleshift.tasks.generalpoints.pictures import drawing
+from ruleshift.tasks.virl.rules import PRETRAINING_CITIES
+from ruleshift.tasks.virl.views import render
 from ruleshift.training.batching import pack, pad
+
+AnyConfig = BuildConfig | VisionBuildConfig
+AHEAD = 4  # batches that are made while the model learns
 
 
 def new_model(config: BuildConfig) -> tuple[PreTrainedModel, Chat]:
-    """An untrained backbone with its tokenizer; initial weights are a function of the seed."""
+    """An untrained text backbone with its tokenizer; initial weights are a function of the seed."""
     tokenizer = build_tokenizer()
     torch.manual_seed(config.seed)
     shape = LlamaConfig(
@@ -39,7 +48,7 @@ def new_model(config: BuildConfig) -> tuple[PreTrainedModel, Chat]:
     return model, Chat(tokenizer, "the bundled backbone")
 
 
-def rate_scale(config: BuildConfig, step: int) -> float:
+def rate_scale(config: AnyConfig, step: int) -> float:
     """Share of the peak learning rates: linear warm-up, then a cosine down to 2%."""
     if step < config.warmup:
         return (step + 1) / config.warmup
@@ -47,24 +56,39 @@ def rate_scale(config: BuildConfig, step: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def batch_of(chat: Chat, config: BuildConfig, step: int) -> list[Sequences]:
+def batch_of(chat: Chat, config: AnyConfig, step: int) -> list[Sequences]:
     """The conversations of one step, none of which any other step sees."""
     indices = range(step * config.batch, (step + 1) * config.batch)
-    if step < config.echo_steps:
+    picture, echo_steps = (config.picture, 0) if isinstance(config, VisionBuildConfig) else (None, config.echo_steps)
+    if step < echo_steps:
         return [echo.conversation(chat, config.seed, index) for index in indices]
-    careless = step >= config.echo_steps + config.clean_steps
-    return [conversation(chat, careless, config.walk_share, config.seed, index) for index in indices]
+    careless = step >= echo_steps + config.clean_steps
+    return [conversation(chat, careless, config.walk_share, config.seed, index, picture) for index in indices]
 
 
-def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], max_tokens: int = 3_000) -> float:
+class Batches(Dataset[list[Sequences]]):
+    """The batches of all steps from `first_step` on."""
+
+    def __init__(self, chat: Chat, config: AnyConfig, first_step: int) -> None:
+        self.chat, self.config, self.first_step = chat, config, first_step
+
+    def __len__(self) -> int:
+        return self.config.steps - self.first_step
+
+    def __getitem__(self, index: int) -> list[Sequences]:
+        return batch_of(self.chat, self.config, self.first_step + index)
+
+
+def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], chat: Chat, max_tokens: int = 3_000) -> float:
     """Accumulate gradients of the mean cross-entropy over reply tokens, each weighted by its mask; returns it in nats
     per token."""
     total = sum(sum(sequence.reply_mask) for sequence in batch)
     loss_sum = 0.0
     for group in pack([len(sequence.token_ids) for sequence in batch], max_tokens):
         ids = pad([batch[i].token_ids for i in group], 0, torch.long).to(model.device)  # (B, T)
-        weights = pad([batch[i].reply_mask for i in group], 0, torch.float32).to(model.device)[:, 1:]  # (B, T-1)
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]  # (B, T-1, H)
+        weights = pad([batch[i].reply_mask for i in group], 0, torch.float32).to(model.device)  # (B, T)
+        hidden = _hidden(model, chat, ids, weights == 0, [batch[i].pictures for i in group])[:, :-1]  # (B, T-1, H)
+        weights = weights[:, 1:]
         learned = weights > 0
         logits = model.get_output_embeddings()(hidden[learned])
         losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][learned], reduction="none")
@@ -74,21 +98,36 @@ def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], max_tokens: int 
     return loss_sum
 
 
+def _hidden(
+    model: PreTrainedModel, chat: Chat, ids: torch.Tensor, given: torch.Tensor, pictures: Sequence[Sequence]
+) -> torch.Tensor:
+    """Last hidden states (B, T, H); `given` (B, T) marks what is not a reply."""
+    if chat.eye is None:
+        return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    return read(model, ids, view_of(model, chat.eye, ids, given, pictures), use_cache=False)
+
+
 def pretrain(
-    config: BuildConfig,
+    config: AnyConfig,
     model: PreTrainedModel,
     chat: Chat,
     optimizers: Mapping[str, torch.optim.Optimizer],
     first_step: int,
     after_step: Callable[[int, float], None],
 ) -> None:
-    """Run steps `first_step` to the last. `after_step(steps done, loss)` logs and saves."""
+    """Run steps `first_step` to the last. `after_step(steps done, loss)` logs and saves.
+
+    Pictures are drawn by a process beside this one.
+    """
     model.train()
-    for step in range(first_step, config.steps):
+    beside = {"num_workers": 1, "prefetch_factor": AHEAD, "worker_init_fn": _remember}
+    workers = {} if chat.eye is None else beside
+    batches = DataLoader(Batches(chat, config, first_step), batch_size=None, **workers)  # type: ignore[arg-type]
+    for step, batch in enumerate(batches, first_step):
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] * rate_scale(config, step)
-        loss = loss_of(model, batch_of(chat, config, step))
+                group["lr"] = group["peak"] * rate_scale(config, step)
+        loss = loss_of(model, batch, chat)
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         for optimizer in optimizers.values():
             optimizer.step()
@@ -96,16 +135,32 @@ def pretrain(
         after_step(step + 1, loss)
 
 
-def new_optimizers(config: BuildConfig, model: PreTrainedModel) -> dict[str, torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for the embedding (decayed) and the norms (not decayed).
+def _remember(worker: int) -> None:
+    """Keep all that pretraining's pictures are put together from: every city, every card at every angle."""
+    render.KEPT = len(PRETRAINING_CITIES)
+    drawing.KEPT.most = 2**30
 
-    Muon learns to copy and to solve hands in fewer steps (docs/log.md, section 9).
+
+def new_optimizers(config: AnyConfig, model: PreTrainedModel) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings and patches (decayed), norms and biases (not decayed).
+
+    Muon learns to copy, to solve hands and to see in fewer steps (docs/log.md, sections 9 and 13). What has learned
+    already, the decoder of a vision-language model, moves at `decoder_share` of the rates.
     """
-    embedding = model.get_input_embeddings().weight
-    matrices = [p for p in model.parameters() if p.dim() > 1 and p is not embedding]
-    norms = [p for p in model.parameters() if p.dim() <= 1]
-    others = [{"params": [embedding], "weight_decay": config.weight_decay}, {"params": norms, "weight_decay": 0.0}]
+    share = config.decoder_share if isinstance(config, VisionBuildConfig) else 1.0
+    decoder = {id(parameter) for parameter in model.get_decoder().parameters()}
+    muon, adamw = [], []
+    for grown, scale in ((True, share), (False, 1.0)):
+        named = [(name, p) for name, p in model.named_parameters() if (id(p) in decoder) == grown]
+        matrices = [p for name, p in named if p.dim() == 2 and "embed" not in name]
+        tables = [p for name, p in named if p.dim() > 2 or (p.dim() == 2 and "embed" in name)]
+        vectors = [p for _, p in named if p.dim() <= 1]
+        rates = {"peak": config.learning_rate * scale}, {"peak": config.embedding_learning_rate * scale}
+        muon.append({"params": matrices, **rates[0]})
+        adamw.append({"params": tables, "weight_decay": config.weight_decay, **rates[1]})
+        adamw.append({"params": vectors, "weight_decay": 0.0, **rates[1]})
+    muon, adamw = ([group for group in groups if group["params"]] for groups in (muon, adamw))
     return {
-        "muon": Muon(matrices, config.learning_rate, weight_decay=config.weight_decay),
-        "adamw": torch.optim.AdamW(others, config.embedding_learning_rate, betas=(0.9, 0.95)),
+        "muon": Muon(muon, config.learning_rate, weight_decay=config.weight_decay),
+        "adamw": torch.optim.AdamW(adamw, config.embedding_learning_rate, betas=(0.9, 0.95)),
     }

@@ -16,7 +16,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from ruleshift.backbones.config import BUNDLED
+from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
 from ruleshift.backbones.vision import FAMILIES
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
@@ -43,7 +43,7 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
-    bundled = BUNDLED.with_name("vision") if pictures else BUNDLED
+    bundled = BUNDLED_VISION if pictures else BUNDLED
     source = str(bundled) if name == "bundled" else name
     if _looks_like_path(source) and not Path(source, "config.json").is_file():
         raise RuleshiftError(f"no model at {source}: a folder with config.json and model.safetensors is expected")

@@ -1,23 +1,29 @@
-"""`ruleshift backbone build`: train the bundled text backbone anew."""
+"""`ruleshift backbone build`: train the bundled backbones anew."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from ruleshift.backbones.config import BuildConfig
+from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
 from ruleshift.commands.checks import at_least, check_folder
 from ruleshift.commands.train import RESUMES
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from ruleshift.chat import Chat
     from ruleshift.runs import RunFolder
 
 SAVE_EVERY = 100
+MAY_BE_ZERO = ("echo_steps", "clean_steps", "careless_steps", "warmup", "seed")
+New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 
 
 @dataclass(frozen=True)
-class Backbone:
+class Build:
     """Train the small text model that stands in for a foundation model anew: from scratch, a function of its seed.
     It sees many card rules, never one of a training, validation or test split. Writes `model` in Hugging Face format
     into --out. A killed build goes on where it was when the command is given again.
@@ -25,8 +31,6 @@ class Backbone:
     Example: ruleshift backbone build --out runs/backbone
     """
 
-    action: Annotated[tyro.conf.Positional[Literal["build"]], tyro.conf.arg(metavar="build")]
-    """What to do."""
     out: Path
     """Run folder; made if need be."""
     config: Annotated[BuildConfig, tyro.conf.arg(name="")] = field(default_factory=BuildConfig)
@@ -34,32 +38,91 @@ class Backbone:
     stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
-        for option in fields(self.config):
-            if option.type is int:
-                least = 0 if option.name in ("echo_steps", "clean_steps", "careless_steps", "warmup", "seed") else 1
-                at_least("--" + option.name.replace("_", "-"), getattr(self.config, option.name), least)
-        check_folder("--out", self.out)
+        def new() -> "tuple[PreTrainedModel, Chat]":
+            from ruleshift.backbones.build import new_model
 
-        from ruleshift.quiet import quiet_libraries
-        from ruleshift.runs import RunFolder
+            return new_model(self.config)
 
-        quiet_libraries()
-        final = self.out / "model"
-        with RunFolder.open(self.out, self.config) as run:
-            if not final.is_dir():
-                _build(self.config, run, final)
-        print(f"model: {final}   metrics: {run.metrics_path}")
+        _run(self.out, self.config, new)
 
 
-def _build(config: BuildConfig, run: "RunFolder", final: Path) -> None:
+@dataclass(frozen=True)
+class BuildVision:
+    """Train the small vision-language model anew: a vision tower before a copy of the bundled text model. It sees many
+    rules, suits, card styles and cities, never red suits nor the styles of a training or test city. Writes `model` in
+    Hugging Face format into --out. A killed build goes on where it was when the command is given again.
+
+    Example: ruleshift backbone build-vision --out runs/vision
+    """
+
+    out: Path
+    """Run folder; made if need be."""
+    config: Annotated[VisionBuildConfig, tyro.conf.arg(name="")] = field(default_factory=VisionBuildConfig)
+
+    stopped: ClassVar[str] = RESUMES
+
+    def run(self) -> None:
+        from ruleshift.errors import RuleshiftError
+
+        side = self.config.patch * self.config.merged
+        if side < 1 or self.config.picture % side:
+            raise RuleshiftError(
+                f"--picture {self.config.picture} is not a multiple of --patch times --merged ({side})"
+            )
+
+        def new() -> "tuple[PreTrainedModel, Chat]":
+            from ruleshift.backbones.seeing import new_vision_model
+
+            return new_vision_model(self.config)
+
+        _run(self.out, self.config, new)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Train the bundled models anew: `build` the text model, `build-vision` the one that also sees and starts from it.
+
+    Example: ruleshift backbone build --out runs/backbone
+    """
+
+    which: Annotated[
+        Annotated[Build, tyro.conf.subcommand("build")] | Annotated[BuildVision, tyro.conf.subcommand("build-vision")],
+        tyro.conf.arg(name=""),
+    ]
+
+    stopped: ClassVar[str] = RESUMES
+
+    def run(self) -> None:
+        self.which.run()
+
+
+def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
+    for option in fields(config):
+        if option.type is int:
+            least = 0 if option.name in MAY_BE_ZERO else 1
+            at_least("--" + option.name.replace("_", "-"), getattr(config, option.name), least)
+    check_folder("--out", out)
+
+    from ruleshift.quiet import quiet_libraries
+    from ruleshift.runs import RunFolder
+
+    quiet_libraries()
+    final = out / "model"
+    with RunFolder.open(out, config) as run:
+        if not final.is_dir():
+            _build(config, new, run, final)
+    print(f"model: {final}   metrics: {run.metrics_path}")
+
+
+def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", final: Path) -> None:
     import torch
 
-    from ruleshift.backbones.build import new_model, new_optimizers, pretrain
+    from ruleshift.backbones.build import new_optimizers, pretrain
     from ruleshift.backbones.save import save_model
     from ruleshift.commands.bars import Bar
     from ruleshift.training.checkpoints import load_state, save_state
 
-    model, chat = new_model(config)
+    model, chat = new()
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     optimizers = new_optimizers(config, model)
     last = run.latest_checkpoint()
@@ -77,4 +140,4 @@ def _build(config: BuildConfig, run: "RunFolder", final: Path) -> None:
             bar.reach(done, f"loss {loss:.3f}")
 
         pretrain(config, model, chat, optimizers, first, after_step)
-    save_model(model, chat.tokenizer, final)
+    save_model(model, chat.source, final)

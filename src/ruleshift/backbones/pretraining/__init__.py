@@ -1,4 +1,4 @@
-"""The pretraining mixture of the bundled text backbone: cards and walks under rules drawn for each conversation.
+"""The pretraining mixture of the bundled backbones: cards and walks under rules drawn for each conversation.
 
 Pure functions of (seed, index). No rule of a training, validation or test split occurs in it.
 """
@@ -7,13 +7,16 @@ from ruleshift.backbones.pretraining import cards, walks
 from ruleshift.chat import Chat, Sequences
 
 
-def conversation(chat: Chat, careless: bool, walk_share: float, seed: int, index: int) -> Sequences:
+def conversation(
+    chat: Chat, careless: bool, walk_share: float, seed: int, index: int, picture: int | None = None
+) -> Sequences:
     """The conversation at `index` of a phase, as token ids with the mask of its replies.
 
     careless: whether errors are made (and learned). A walk where the index falls into `walk_share` of all, a card
-    problem otherwise.
+    problem otherwise. picture: pixels a side of the pictures in which cards and streets are seen; None where they are
+    told.
     """
     before, after = int(index * walk_share), int((index + 1) * walk_share)
     if after > before:
-        return walks.conversation(chat, walks.CARELESS if careless else walks.CLEAN, seed, before)
-    return cards.conversation(chat, cards.CARELESS if careless else cards.CLEAN, seed, index - before)
+        return walks.conversation(chat, walks.CARELESS if careless else walks.CLEAN, seed, before, picture)
+    return cards.conversation(chat, cards.CARELESS if careless else cards.CLEAN, seed, index - before, picture)

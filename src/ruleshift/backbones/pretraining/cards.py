@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.records import Message
-from ruleshift.tasks import get_task
-from ruleshift.tasks.generalpoints.solver import Node, join, number_node
-from ruleshift.tasks.generalpoints.task import GeneralPointsProblem
+from ruleshift.tasks.generalpoints.prompt import write_reply
+from ruleshift.tasks.generalpoints.rules import RANKS
+from ruleshift.tasks.generalpoints.solver import Node, join, number_node, solve
+from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
+from ruleshift.tasks.generalpoints.visual import GeneralPointsVL
 from ruleshift.tasks.streams import stream
 
 
@@ -23,13 +25,15 @@ class Student:
 
     error_rate: probability that an answer is wrong. Of the wrong answers, `guess` are legal formulas over the right
     numbers with the wrong value, `repeat` copies of an earlier attempt (guesses where there is none), `misuse` change
-    one number; the rest are cut short. turns: most attempts in a conversation.
+    one number; the rest are cut short. misread: where cards are seen, the share of wrong answers that take one card for
+    another, and do their best with it. turns: most attempts in a conversation.
     """
 
     error_rate: float
     guess: float = 0.7
     repeat: float = 0.12
     misuse: float = 0.13
+    misread: float = 0.15
     turns: int = 5
 
 
@@ -37,18 +41,21 @@ CLEAN = Student(error_rate=0.0, turns=1)
 CARELESS = Student(error_rate=0.4)
 
 
-def conversation(chat: Chat, student: Student, seed: int, index: int) -> Sequences:
+def conversation(chat: Chat, student: Student, seed: int, index: int, picture: int | None = None) -> Sequences:
     """The pretraining conversation at `index`, as token ids with the mask of its replies."""
-    problem = get_task("gp-l").problem("pretrain", seed, index, "terse")
-    assert isinstance(problem, GeneralPointsProblem)
+    problem = (GeneralPointsVL(size=picture) if picture else GeneralPoints()).problem("pretrain", seed, index, "terse")
     rng = stream("pretraining", seed, index)
     messages = list(problem.context())
     attempts: list[str] = []
     for turn in range(student.turns):
         wrong = rng.random() < student.error_rate
-        formula = _wrong_formula(problem, student, attempts, rng) if wrong else _right_formula(problem, rng)
-        attempts.append(formula)
-        messages.append(Message("assistant", problem.reply(formula)))
+        if wrong and picture and rng.random() < student.misread:
+            reply = _misread(problem, rng)
+        else:
+            formula = _wrong_formula(problem, student, attempts, rng) if wrong else _right_formula(problem, rng)
+            attempts.append(formula)
+            reply = problem.reply(formula)
+        messages.append(Message("assistant", reply))
         verdict = problem.submit(messages[-1].content, last=False)
         if verdict.solved or turn == student.turns - 1:
             break
@@ -73,6 +80,16 @@ def _wrong_formula(problem: GeneralPointsProblem, student: Student, attempts: li
         numbers[rng.randrange(len(numbers))] = rng.randint(1, 13)
         return f"{random_formula(numbers, rng)}={target}"
     return f"{formula[: rng.randrange(1, len(formula))]}={target}"
+
+
+def _misread(problem: GeneralPointsProblem, rng: random.Random) -> str:
+    """A reply that takes one card for another: right for the cards it states, where they can be solved."""
+    rule, ranks = problem.hand.scored, list(problem.hand.ranks)
+    ranks[rng.randrange(len(ranks))] = rng.choice(RANKS)
+    numbers = [rule.value(rank) for rank in ranks]
+    solutions = solve(tuple(numbers), rule.target)
+    formula = rng.choice(solutions) if solutions else random_formula(numbers, rng)
+    return write_reply(ranks, numbers, f"{formula}={rule.target}", problem.style)
 
 
 def random_formula(numbers: list[int], rng: random.Random) -> str:

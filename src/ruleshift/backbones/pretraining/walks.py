@@ -7,12 +7,13 @@ the task and is careless at it.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.records import Message
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.task import Virl, VirlProblem
+from ruleshift.tasks.virl.visual import VirlVL
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ CLEAN = Walker()
 CARELESS = Walker(turn_error=0.3, way_error=0.04, stop_error=0.15)
 
 
-def conversation(chat: Chat, walker: Walker, seed: int, index: int) -> Sequences:
+def conversation(chat: Chat, walker: Walker, seed: int, index: int, picture: int | None = None) -> Sequences:
     """The walk at `index`, as token ids with the mask of its replies."""
-    problem = Virl().problem("pretrain", seed, index, "terse")
+    problem = (VirlVL(size=picture) if picture else Virl()).problem("pretrain", seed, index, "terse")
     rng = stream("walks", seed, index)
     messages = list(problem.context())
     ended = False
@@ -64,11 +65,12 @@ def _weighted(chat: Chat, walk: Sequences) -> Sequences:
     for place, token in enumerate(walk.token_ids[:-1]):
         if token == call:
             weights[place + 1] *= ARGUMENT_WEIGHT
-    return Sequences(walk.token_ids, tuple(weights))
+    return replace(walk, reply_mask=tuple(weights))
 
 
 def _submitted(problem: VirlProblem, reply: str) -> list[Message]:
-    return [Message("assistant", reply), Message("user", problem.submit(reply, last=False).feedback)]
+    verdict = problem.submit(reply, last=False)
+    return [Message("assistant", reply), Message("user", verdict.feedback, verdict.pictures)]
 
 
 def _error_rate(walker: Walker, problem: VirlProblem) -> float:

@@ -19,8 +19,8 @@ from xml.parsers import expat
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl.route import Geocode
 from ruleshift.tasks.virl.world.graph import XY, StreetGraph
+from ruleshift.tasks.virl.world.houses import houses
 from ruleshift.tasks.virl.world.plane import checked, flat, middle
-from ruleshift.tasks.virl.world.signs import signs
 from ruleshift.tasks.virl.world.simplify import simplified
 from ruleshift.tasks.virl.world.snap import clean
 from ruleshift.tasks.virl.world.ways import Node, Way
@@ -31,7 +31,7 @@ Nodes = Mapping[str, Attributes]
 
 
 def graphml(file: str | Path) -> StreetGraph:
-    """The named streets of a network, with street signs and houses as places, since it has none of its own.
+    """The named streets of a network, with houses as places, since it has none of its own.
 
     Left out: streets that do not hang together with most of the others. Raises RuleshiftError for a file that is
     missing, too large, broken, no street network, too wide, or without named streets.
@@ -46,7 +46,7 @@ def graphml(file: str | Path) -> StreetGraph:
         raise RuleshiftError(f"{path} is no street network ({error}): name a GraphML file that OSMnx wrote.") from error
     corners, streets = simplified(ways, {node: metres(at) for node, at in points.items()})
     bare = checked(StreetGraph(clean(path.name.partition(".")[0]), origin, corners, streets, ()), path)
-    return replace(bare, places=signs(bare))
+    return replace(bare, places=houses(bare))
 
 
 def _read(path: Path) -> tuple[Nodes, list[tuple[str, str, Attributes]]]:

@@ -24,8 +24,9 @@ class Limits:
     `start` is how far the first crossing is from the start, at least and at most; on shorter streets down to
     `short_start`. `leg` is the length of a leg between crossings, `goal` that of the last one. A landmark is within
     `landmark` of its crossing. `straight_on` is the share of crossings that are passed by a turn of 45 degrees or
-    less, where there is a choice. The ends of a leg are at least `straightness` of its length apart. `margin` is how
-    far headings, turns and sides keep from the borders between two words.
+    less, where there is a choice. The ends of a leg are at least `straightness` of its length apart. No turn is sharper
+    than `sharpest`, neither from leg to leg nor at the crossing itself. `margin` is how far headings, turns and sides
+    keep from the borders between two words.
     """
 
     start: tuple[float, float] = (40.0, 150.0)
@@ -35,6 +36,7 @@ class Limits:
     landmark: float = 18.0
     straight_on: float = 0.3
     straightness: float = 0.9
+    sharpest: float = 160.0
     margin: float = 3.0
 
     def clear_heading(self, degrees: float) -> bool:
@@ -42,9 +44,10 @@ class Limits:
         return abs(degrees % SECTOR - SECTOR / 2) >= self.margin
 
     def clear_turn(self, before: float, after: float) -> bool:
-        """Whether a turn keeps from the borders between left, slightly left, slightly right and right."""
+        """Whether a turn is none of those back, and keeps from the borders between left, slightly left, slightly right
+        and right."""
         turn = abs(wrap(after - before))
-        return self.margin <= turn <= 180 - self.margin and abs(turn - 45) >= self.margin
+        return self.margin <= turn <= min(180 - self.margin, self.sharpest) and abs(turn - 45) >= self.margin
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,16 @@ class Stretch:
 
 
 class LegTable:
-    """All legs on one map within some limits."""
+    """All legs on one map within some limits.
+
+    `places` are those that routes may name: not those that are called as a street is, such as a stop or a sign, for a
+    walker could not tell which of the two is meant.
+    """
 
     def __init__(self, graph: StreetGraph, limits: Limits) -> None:
         self.graph, self.limits = graph, limits
+        streets = {street.name.casefold() for street in graph.streets}
+        self.places = tuple(place for place in graph.places if place.name.casefold() not in streets)
         self._stretches: dict[tuple[int, int], Stretch] = {}
         self._onward: dict[int, tuple[Leg, ...]] = {}
         self._goals: dict[int, tuple[Leg, ...]] = {}
@@ -120,7 +129,9 @@ class LegTable:
         return [
             other
             for other in offered
-            if visited.isdisjoint(other.corners) and self.limits.clear_turn(leg.heading, other.heading)
+            if visited.isdisjoint(other.corners)
+            and self.limits.clear_turn(leg.heading, other.heading)
+            and abs(wrap(heading(*other.points[:2]) - heading(*leg.points[-2:]))) <= self.limits.sharpest
         ]
 
     def onward(self, crossing: int) -> tuple[Leg, ...]:
@@ -205,14 +216,14 @@ class LegTable:
     def _places(self) -> dict[int, list[Place]]:
         """The places of each street."""
         found: dict[int, list[Place]] = {}
-        for place in self.graph.places:
+        for place in self.places:
             found.setdefault(place.street, []).append(place)
         return found
 
     @cached_property
     def _near(self) -> dict[int, list[Place]]:
         """The landmarks of each crossing."""
-        reach, places = self.limits.landmark, self.graph.places
+        reach, places = self.limits.landmark, self.places
         near = Near(reach)
         for number, place in enumerate(places):
             near.add(number, (place.at, place.at))

@@ -21,6 +21,7 @@ ATTEMPTS, FROM_ONE_START = 400, 40  # to find a way; after some of them, from ot
 HELD_OUT = 3
 WORLD = 0  # seed of the cities that `procedural_route` walks through
 DEFAULT = Limits()
+INVENTED = Limits(sharpest=180.0)  # in invented cities routes may also turn back, as they did when studies began
 
 
 class RouteBuilder:
@@ -151,4 +152,4 @@ def procedural_route(
 @lru_cache(maxsize=64)
 def builder_of(city: str) -> RouteBuilder:
     """The builder of an invented city, made once."""
-    return RouteBuilder(procedural(WORLD, city))
+    return RouteBuilder(procedural(WORLD, city), INVENTED)
