@@ -45,7 +45,7 @@ class Play:
     map: Path | None = None
     """virl-l, virl-vl: file to draw the route on its map into, as a picture (SVG)."""
     size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
     views: AnyViews | None = None
     """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
     leak: tyro.conf.FlagCreatePairsOff[bool] = False
