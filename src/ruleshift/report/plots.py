@@ -66,7 +66,7 @@ def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure
 
 
 def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
-    """Success against recognition, ID and OOD in a panel each, with the most turns. None where there are no pictures."""
+    """Success against recognition, ID and OOD in a panel each, most turns; None where there are no pictures."""
     rows = _measured(results, decoding)
     if not _shows_pictures(results) or not rows:
         return None
