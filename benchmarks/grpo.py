@@ -50,9 +50,14 @@ class Grouped:
     id: str = "grouped"
     version: str = "1.0"
     default_turns: int = 1
+    metric: str = "success"
+    pictures: bool = False
 
     def splits(self) -> Mapping[str, str]:
         return self.task.splits()
+
+    def count(self, split: str) -> int | None:
+        return None
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
         problem = self.task.problem(split, seed, index // self.group, style)

@@ -103,9 +103,14 @@ class EchoTask:
     id: str = "echo"
     version: str = "1.0"
     default_turns: int = 2
+    metric: str = "success"
+    pictures: bool = False
 
     def splits(self) -> Mapping[str, str]:
         return {"train": "the only one"}
+
+    def count(self, split: str) -> int | None:
+        return None
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> EchoProblem:
         name = f"{self.id}/{split}/{seed}/{index}"

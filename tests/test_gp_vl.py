@@ -109,7 +109,7 @@ def test_pictures_differ_between_hands_and_are_drawn_when_asked_for(monkeypatch:
 
 def test_sizes() -> None:
     sides = {style: GeneralPointsVL().problem("id", 0, 0, style).context()[0].pictures[0].width for style in STYLES}
-    assert sides == {"full": 448, "terse": 224, "varied": 448}
+    assert sides == {"full": 448, "terse": 192, "varied": 448}
     picture = TASK.problem("id", 0, 0, "terse").context()[0].pictures[0]
     assert (picture.height, picture.width) == (48, 48)
     for size in (0, 31, 2049, -48):

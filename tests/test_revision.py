@@ -11,7 +11,7 @@ from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Reply, Sampling
 from ruleshift.engines.text import TextEngine, expert, random_guesser
-from ruleshift.records import Completion, Episode, Message, Verdict
+from ruleshift.records import Completion, Episode, Message, Picture, Verdict
 from ruleshift.revision import revise
 from ruleshift.tasks import TASKS, get_task
 
@@ -285,3 +285,39 @@ def test_the_example_of_the_readme_runs(capsys):
 def test_the_readme_shows_the_example_that_is_tested():
     code = EXAMPLE.read_text().split('"""\n\n', 1)[1]
     assert f"```python\n{code}```" in README.read_text()
+
+
+class Sights:
+    """Three steps, each with a picture of its own; every reply is right."""
+
+    def __init__(self, name: str) -> None:
+        self.id, self.step = name, 0
+
+    def context(self):
+        return [Message("user", "look", (Picture(1, 1, b"000"),))]
+
+    def submit(self, reply, last):
+        self.step += 1
+        ended = self.step == 3
+        shown = () if ended else (Picture(1, 1, str(111 * self.step).encode()),)
+        return Verdict("right", 1.0, ended, "on", advanced=not ended, pictures=shown)
+
+
+def test_only_the_first_episodes_keep_their_pictures_where_asked_and_all_are_shown():
+    shown: list[int] = []
+
+    def answer(problem, messages):
+        shown.append(sum(len(message.pictures) for message in messages))
+        return "on"
+
+    engine = TextEngine(answer, batch_size=2)
+    whole = revise([Sights(f"p{k}") for k in range(4)], engine, turns=1)
+    assert [[picture.pixels for picture in e.pictures] for e in whole] == [[b"000", b"111", b"222"]] * 4
+    seen, shown = shown, []
+    first = revise([Sights(f"p{k}") for k in range(4)], engine, turns=1, pictured=1)
+    assert first[0] == whole[0]
+    assert shown == seen == [1, 1, 2, 2, 3, 3] * 2  # policies see as much as before
+    for episode in first[1:]:
+        assert episode.pictures == ()
+        assert all(not turn.verdict.pictures for turn in episode.turns)
+        assert [message.content for message in episode.messages] == [m.content for m in whole[0].messages]

@@ -200,7 +200,7 @@ def test_no_training_walk_is_in_a_shifted_split() -> None:
 
 def test_sizes_and_views() -> None:
     sides = {style: VirlVL().problem("id", 0, 0, style).context()[0].pictures[0].width for style in STYLES}
-    assert sides == {"full": 672, "terse": 224, "varied": 672}
+    assert sides == {"full": 672, "terse": 192, "varied": 672}
     odd = pixels_of(a_walk(task=VirlVL(size=49)).context()[0].pictures[0])
     np.testing.assert_array_equal(odd[:48, :48], view(a_walk(), 0))
     assert not odd[48].any()

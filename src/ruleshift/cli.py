@@ -39,7 +39,7 @@ SUMMARIES = {
     "sft": "Supervised fine-tuning on expert replies.",
     "rl": "Multi-turn PPO with a verifier.",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
-    "study": "The experiments: headline comparison, learning-rate sweep.",
+    "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
     "backbone": "Train the bundled model anew.",
 }

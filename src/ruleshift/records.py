@@ -61,8 +61,8 @@ class Verdict:
     model stated what it was shown correctly (numbers of the cards; None where a task does not ask).
     `found` is what the verifier computed (the value of a formula, say), as text for display. `advanced` says that the
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
-    `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is wanted,
-    as when it is solved.
+    `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
+    wanted, as when it is solved.
     """
 
     outcome: str

@@ -43,7 +43,7 @@ class Data:
     """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
     .graphml)."""
     size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
     views: AnyViews | None = None
     """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
     leak: tyro.conf.FlagCreatePairsOff[bool] = False

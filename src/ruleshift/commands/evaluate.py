@@ -41,7 +41,7 @@ class Eval:
     go_on: tyro.conf.FlagCreatePairsOff[bool] = False
     """virl-l, virl-vl: where the tries of a position are spent, lead the walker on, so that every position is met."""
     size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
     views: AnyViews | None = None
     """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
     leak: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -82,7 +82,7 @@ class Eval:
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
-        policy = open_policy(self.model, self.style, drawing)
+        policy = open_policy(self.model, self.style, drawing, task.pictures)
         episodes = self._answer(task, splits, policy)
         rows = self._rows(task, episodes)
         if self.episodes is not None:
@@ -105,10 +105,13 @@ class Eval:
         from ruleshift.commands.bars import Bar
         from ruleshift.evaluation.evaluate import evaluate
 
-        turns = self.turns or task.default_turns
-        with Bar("eval", self.n * len(splits)) as bar:
+        turns, pictured = self.turns or task.default_turns, None if self.episodes is not None else 0
+        counts = [min(self.n, task.count(split) or self.n) for split in splits]
+        with Bar("eval", sum(counts)) as bar:
             return {
-                split: evaluate(policy.engine, task, split, self.n, turns, policy.style, self.seed, bar.advance)
+                split: evaluate(
+                    policy.engine, task, split, self.n, turns, policy.style, self.seed, bar.advance, pictured
+                )
                 for split in splits
             }
 

@@ -45,7 +45,7 @@ class Play:
     map: Path | None = None
     """virl-l, virl-vl: file to draw the route on its map into, as a picture (SVG)."""
     size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 224 in the terse style, else 448 (gp-vl) or 672."""
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
     views: AnyViews | None = None
     """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
     leak: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -88,7 +88,7 @@ class Play:
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
             _play_by_hand(console, album, problem, turns, self._map_of(problem))
             return
-        policy = open_policy(self.model, self.style, drawing)
+        policy = open_policy(self.model, self.style, drawing, task.pictures)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem)
         _show_episode(console, album, revise([problem], policy.engine, turns)[0])

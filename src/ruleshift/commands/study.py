@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 RESUMES = "finished points and checkpoints are kept; run the same command again to go on from there"
 
 
-TaskId = Literal["gp-l", "virl-l"]
+TaskId = Literal["gp-l", "virl-l", "gp-vl", "virl-vl"]
+TextTask = Literal["gp-l", "virl-l"]
+PictureTask = Literal["gp-vl", "virl-vl"]
 
 
 @dataclass(frozen=True)
@@ -29,31 +31,25 @@ class Recipe:
     ppo: PPOConfig
 
 
-GP = Recipe(SFT_PRESETS["gp-l"]["tiny"], PPO_PRESETS["gp-l"]["tiny"])
-VIRL = Recipe(SFT_PRESETS["virl-l"]["tiny"], PPO_PRESETS["virl-l"]["tiny"])
+GP, VIRL, GP_VL, VIRL_VL = (
+    Recipe(SFT_PRESETS[task]["tiny"], PPO_PRESETS[task]["tiny"]) for task in ("gp-l", "virl-l", "gp-vl", "virl-vl")
+)
 
 
 @dataclass(frozen=True)
-class Headline:
-    """Does post-training teach the rule, or the answers? SFT and multi-turn PPO from one start model, trained on one
-    rule and evaluated all along on that rule and on shifted ones, for each task. Writes results.json and report.html
-    into a folder per task, prints the tables. A killed study goes on where it was when the command is given again.
-
-    Example: ruleshift study headline --out runs/headline --seeds 3
-    """
+class Compared:
+    """The options of a study that compares SFT and PPO."""
 
     out: Path
     """Folder of the study; made if need be."""
-    tasks: tuple[TaskId, ...] = ("gp-l", "virl-l")
-    """Tasks to study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     seeds: int = 1
     """Training seeds of each arm."""
     splits: tuple[str, ...] = ()
-    """Splits to evaluate on; `id` must be among them. By default id, rule-ood, fake, and heldout or city-ood."""
+    """Splits to evaluate on; `id` must be among them. By default id, rule-ood and others that fit the task."""
     n: int | None = None
-    """Problems of each split, the same for every arm; by default 400 hands, 200 routes."""
+    """Problems of each split, the same for every arm; by default 400 hands or 200 routes, in pictures 300 or 100."""
     points: int = 4
     """Evaluations along each training."""
     matched_rates: Literal["none", "sft", "both"] = "sft"
@@ -62,14 +58,15 @@ class Headline:
     """Steps of SFT that the start model gets before both arms."""
     workers: int | None = None
     """Arms that run side by side; by default one more than there are cores."""
-    gp: Recipe = GP
-    virl: Recipe = VIRL
 
     stopped: ClassVar[str] = RESUMES
 
     def configs(self) -> "list[HeadlineConfig]":
         """The settings of the study, task by task."""
-        return [self._config(task) for task in dict.fromkeys(self.tasks)]
+        return [self._config(task) for task in dict.fromkeys(self._tasks())]
+
+    def _tasks(self) -> Sequence[str]:
+        raise NotImplementedError
 
     def _config(self, task: str) -> "HeadlineConfig":
         from ruleshift.studies.arms import MEASUREMENTS
@@ -97,21 +94,76 @@ class Headline:
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
-        if not self.tasks:
+        tasks = self._tasks()
+        if not tasks:
             raise RuleshiftError("--tasks needs at least one task")
         from ruleshift.tasks import get_task
 
-        for task in self.tasks:
+        for task in tasks:
             for split in self.splits:
                 check_split(get_task(task), split)
         if self.splits and "id" not in self.splits:
             raise RuleshiftError("--splits must hold id, on which arms are matched")
-        _prepare(self, self.tasks)
+        _prepare(self, tasks)
 
         from ruleshift.studies.headline import run_headline
 
         configs = self.configs()
         _supervised(lambda: run_headline(configs, self.out, self.workers))
+
+
+@dataclass(frozen=True)
+class Headline(Compared):
+    """Does post-training teach the rule, or the answers? SFT and multi-turn PPO from one start model, trained on one
+    rule and evaluated all along on that rule and on shifted ones, for each task. Writes results.json and report.html
+    into a folder per task, prints the tables. A killed study goes on where it was when the command is given again.
+
+    Example: ruleshift study headline --out runs/headline --seeds 3
+    """
+
+    tasks: tuple[TextTask, ...] = ("gp-l", "virl-l")
+    """Tasks to study."""
+    gp: Recipe = GP
+    virl: Recipe = VIRL
+
+    def _tasks(self) -> Sequence[str]:
+        return self.tasks
+
+
+@dataclass(frozen=True)
+class Vision(Compared):
+    """The same comparison in pictures: does post-training also teach to see? Trained on black suits and on one city,
+    evaluated on red suits and other cities too; recognition stands beside success. Writes and prints what
+    `headline` does, and goes on in the same way.
+
+    Example: ruleshift study vision --out runs/vision --seeds 3
+    """
+
+    tasks: tuple[PictureTask, ...] = ("gp-vl", "virl-vl")
+    """Tasks to study."""
+    quick: tyro.conf.FlagCreatePairsOff[bool] = False
+    """A small version: half of the training, two evaluations of fewer problems."""
+    gp_vl: Recipe = GP_VL
+    virl_vl: Recipe = VIRL_VL
+
+    def _tasks(self) -> Sequence[str]:
+        return self.tasks
+
+    def configs(self) -> "list[HeadlineConfig]":
+        found = super().configs()
+        return [_quick(config) for config in found] if self.quick else found
+
+
+def _quick(config: "HeadlineConfig") -> "HeadlineConfig":
+    """Half of the training, evaluated twice, on a third of the problems, without rows at other learning rates."""
+    return replace(
+        config,
+        points=min(config.points, 2),
+        matched_rates="none",
+        sft=replace(config.sft, steps=-(-config.sft.steps // 2)),
+        ppo=replace(config.ppo, updates=-(-config.ppo.updates // 2)),
+        measurement=replace(config.measurement, n=-(-config.measurement.n // 3)),
+    )
 
 
 @dataclass(frozen=True)
@@ -134,11 +186,13 @@ class Sweep:
     seed: int = 100
     """Training seed."""
     n: int | None = None
-    """Problems of each split; by default 400 hands, 200 routes."""
+    """Problems of each split; by default 400 hands or 200 routes, in pictures 300 or 100."""
     workers: int | None = None
     """Arms that run side by side; by default one more than there are cores."""
     gp: Recipe = GP
     virl: Recipe = VIRL
+    gp_vl: Recipe = GP_VL
+    virl_vl: Recipe = VIRL_VL
 
     stopped: ClassVar[str] = RESUMES
 
@@ -171,19 +225,28 @@ class Sweep:
         _supervised(lambda: run_sweep(config, self.out, self.workers))
 
 
-def _recipe(study: Headline | Sweep, task: str) -> Recipe:
-    return study.gp if task == "gp-l" else study.virl
+def _option(task: str) -> str:
+    """The name of the options with a task's recipe."""
+    return task.removesuffix("-l").replace("-", "_")
+
+
+def _recipe(study: Compared | Sweep, task: str) -> Recipe:
+    recipe: Recipe = getattr(study, _option(task))
+    return recipe
 
 
 @dataclass(frozen=True)
 class Study:
-    """The experiments, one command each: `headline` compares SFT and RL, `sweep` chooses their learning rates.
+    """The experiments, one command each: `headline` compares SFT and RL in text, `vision` in pictures, `sweep` chooses
+    their learning rates.
 
     Example: ruleshift study headline --out runs/headline
     """
 
     which: Annotated[
-        Annotated[Headline, tyro.conf.subcommand("headline")] | Annotated[Sweep, tyro.conf.subcommand("sweep")],
+        Annotated[Headline, tyro.conf.subcommand("headline")]
+        | Annotated[Vision, tyro.conf.subcommand("vision")]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep")],
         tyro.conf.arg(name=""),
     ]
 
@@ -193,7 +256,7 @@ class Study:
         self.which.run()
 
 
-def _prepare(study: Headline | Sweep, tasks: Sequence[str]) -> None:
+def _prepare(study: Compared | Sweep, tasks: Sequence[str]) -> None:
     """Find out before the long work begins what would stop it."""
     from ruleshift.tasks import get_task
 
@@ -202,7 +265,7 @@ def _prepare(study: Headline | Sweep, tasks: Sequence[str]) -> None:
     if study.workers is not None:
         at_least("--workers", study.workers, 1)
     for task in tasks:
-        recipe, prefix = _recipe(study, task), f"--{task.split('-')[0]}."
+        recipe, prefix = _recipe(study, task), f"--{_option(task).replace('_', '-')}."
         check_training(recipe.sft, get_task(task), prefix + "sft.")
         check_training(recipe.ppo, get_task(task), prefix + "ppo.")
     check_folder("--out", study.out)
@@ -211,7 +274,8 @@ def _prepare(study: Headline | Sweep, tasks: Sequence[str]) -> None:
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()
-    load_backbone(study.model)  # the arms load it in processes of their own
+    for pictures in {get_task(task).pictures for task in tasks}:
+        load_backbone(study.model, pictures=pictures)  # the arms load it in processes of their own
 
 
 def _supervised(work: Callable[[], None]) -> None:

@@ -103,10 +103,15 @@ def evaluate(
     style: Style = "full",
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
+    pictured: int | None = None,
 ) -> list[Episode]:
-    """Episodes of the problems 0..n-1 of (split, seed): the same hands for every model."""
-    problems = [task.problem(split, seed, index, style) for index in range(n)]
-    return revise(problems, engine, turns, progress)
+    """Episodes of the problems 0..n-1 of (split, seed), as many as there are: the same hands for every model.
+
+    pictured: how many of them keep their pictures; see `revise`.
+    """
+    count = min(n, task.count(split) or n)
+    problems = [task.problem(split, seed, index, style) for index in range(count)]
+    return revise(problems, engine, turns, progress, pictured)
 
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:

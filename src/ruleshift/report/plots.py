@@ -1,4 +1,5 @@
-"""Figures: OOD success against ID success, against KL to the start model, and every split over training compute.
+"""Figures: OOD success against ID success, against KL to the start model, against recognition where the study measures
+that; and every split over training compute.
 
 What is said of success holds for any share that the study measures by (`meta["metric"]`).
 
@@ -26,10 +27,11 @@ _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 @dataclass(frozen=True)
 class Panel:
-    """One plane: OOD success, measured as `view` says, against ID success or against KL to the start model."""
+    """One plane: OOD success, measured as `view` says, against ID success, KL to the start model, or recognition on the
+    same split."""
 
     view: View
-    across: Literal["id", "kl"]
+    across: Literal["id", "kl", "recognition"]
     heading: str
 
 
@@ -63,6 +65,16 @@ def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure
     return _planes(results, panels, ood)
 
 
+def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
+    """Success against recognition, ID and OOD in a panel each, most turns; None where there are no pictures."""
+    rows = _measured(results, decoding)
+    if not _shows_pictures(results) or not rows:
+        return None
+    view = View(max(turns_in(rows)), decoding, metric_of(results))
+    panels = [Panel(view, "recognition", f"{split} ({turns_label(view.turns)})") for split in (ID, ood)]
+    return _planes(results, panels, (ID, ood))
+
+
 def headline_figure(
     results: Results, turns: int | None = None, decoding: str | None = None, ood: str = OOD
 ) -> go.Figure | None:
@@ -79,12 +91,18 @@ def headline_figure(
     return _planes(results, panels, ood)
 
 
-def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
-    """Success on every split over training compute: a row of panels per number of turns, a column per split.
+def recognition_over_compute(results: Results, decoding: str) -> go.Figure | None:
+    """Recognition on every split over training compute. None where no task shows pictures."""
+    return splits_over_compute(results, decoding, "recognition") if _shows_pictures(results) else None
 
-    Over optimiser steps where no compute was recorded.
+
+def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go.Figure | None:
+    """A metric on every split over training compute: a row of panels per number of turns, a column per split.
+
+    By default what the study is measured by. Over optimiser steps where no compute was recorded.
     """
-    rows = _measured(results, decoding)
+    metric = metric or metric_of(results)
+    rows = _measured(results, decoding, metric)
     arms, splits, budgets = arms_in(rows), splits_in(rows), turns_in(rows)
     if not rows:
         return None
@@ -101,7 +119,7 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
     )
     for i, turns in enumerate(budgets, start=1):
         for j, split in enumerate(splits, start=1):
-            view = View(turns, decoding, metric_of(results))
+            view = View(turns, decoding, metric)
             start = end(rows, view, BASE, split)
             for arm in _drawing_order(arms, styles):
                 points = with_start(curve(rows, view, arm, split), start)
@@ -111,7 +129,7 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
                         figure.add_trace(trace, row=i, col=j)
             if start:
                 figure.add_hline(100 * start.value, line=_DOTTED, layer="below", row=i, col=j)
-        figure.update_yaxes(title_text=f"{in_words(metric_of(results))} in {turns_label(turns)} (%)", row=i, col=1)
+        figure.update_yaxes(title_text=f"{in_words(metric)} in {turns_label(turns)} (%)", row=i, col=1)
     compute = "training compute (FLOP)" if exponent == 0 else f"training compute ({_power(exponent)} FLOP)"
     figure.update_xaxes(axis(rangemode="tozero", nticks=4))
     figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
@@ -119,8 +137,13 @@ def splits_over_compute(results: Results, decoding: str) -> go.Figure | None:
     return _finish(figure, arms, height=110 + 230 * len(budgets))
 
 
-def _measured(results: Results, decoding: str) -> list[Row]:
-    return [row for row in results.rows if row.metric == metric_of(results) and row.decoding == decoding]
+def _measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
+    metric = metric or metric_of(results)
+    return [row for row in results.rows if row.metric == metric and row.decoding == decoding]
+
+
+def _shows_pictures(results: Results) -> bool:
+    return any(row.task.endswith("-vl") for row in results.rows)
 
 
 def metric_of(results: Results) -> str:
@@ -136,6 +159,10 @@ def kl_title(results: Results) -> str:
     return f"KL to the start model ({results.meta.get('kl_unit', 'nats per token')})"
 
 
+def _measure(results: Results) -> str:
+    return f"{in_words(metric_of(results))} (%)"
+
+
 def turns_label(turns: int) -> str:
     return "1 turn" if turns == 1 else f"{turns} turns"
 
@@ -143,22 +170,25 @@ def turns_label(turns: int) -> str:
 # ---------------------------------------------------------------- planes
 
 
-def _planes(results: Results, panels: Sequence[Panel], ood: str) -> go.Figure | None:
-    """OOD success against something else: the panels side by side."""
+def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str]) -> go.Figure | None:
+    """Success on the split `ood` (or on one for each panel) against something else: the panels side by side."""
     rows = results.rows
     arms = arms_in(rows)
     styles = arm_styles(arms)
-    placed = [{arm: _spots(rows, panel, arm, ood) for arm in arms} for panel in panels]
+    splits = [ood] * len(panels) if isinstance(ood, str) else list(ood)
+    placed = [
+        {arm: _spots(rows, panel, arm, split) for arm in arms} for panel, split in zip(panels, splits, strict=True)
+    ]
     if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != BASE):
         return None
     headings = [panel.heading for panel in panels]
     figure = make_subplots(1, len(panels), horizontal_spacing=0.1, subplot_titles=headings)
-    for column, (panel, by_arm) in enumerate(zip(panels, placed, strict=True), start=1):
+    for column, (panel, by_arm, split) in enumerate(zip(panels, placed, splits, strict=True), start=1):
         traces: list[go.Scatter] = []
         start = by_arm.get(BASE, [])[:1]
         for arm in _drawing_order(arms, styles):
             if not styles[arm].is_variant:
-                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in _seeds(rows, panel, arm, ood)]
+                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in _seeds(rows, panel, arm, split)]
             if by_arm[arm]:
                 traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm)
         if start:
@@ -168,12 +198,15 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str) -> go.Figure | 
             figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
         figure.update_xaxes(axis(**_across_axis(results, panel, by_arm)), col=column)
     figure.update_yaxes(axis())
-    figure.update_yaxes(title_text=f"OOD {in_words(metric_of(results))}, {ood} split (%)", col=1)
+    title = f"OOD {in_words(metric_of(results))}, {ood} split (%)" if isinstance(ood, str) else _measure(results)
+    figure.update_yaxes(title_text=title, col=1)
     return _finish(figure, arms, height=460)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
     """Title and range: KL from a little below zero, so that the start model is seen whole."""
+    if panel.across == "recognition":
+        return {"title_text": "recognition of first replies (%)"}
     if panel.across == "id":
         return {"title_text": f"ID {in_words(panel.view.metric)}, {ID} split (%)"}
     furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
@@ -182,7 +215,9 @@ def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[S
 
 def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[Spot]:
     """An arm's path, mean over the seeds in `rows`, without its start."""
-    beside = {point.steps: point for point in curve(rows, panel.view, arm, ID)}
+    seen = panel.across == "recognition"
+    other_view, other_split = (View(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, ID)
+    beside = {point.steps: point for point in curve(rows, other_view, arm, other_split)}
     spots = []
     for point in curve(rows, panel.view, arm, ood):
         y, low, high = 100 * point.value, 100 * point.low, 100 * point.high
@@ -194,9 +229,14 @@ def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[Spot]:
                 spots.append(Spot(kl, y, (0, y - low), (0, high - y), label, details))
         elif other := beside.get(point.steps):
             x, left, right = 100 * other.value, 100 * other.low, 100 * other.high
-            details = f"OOD {_with_interval(point)}<br>ID {_with_interval(other)}"
+            first, second = (in_words(panel.view.metric), "recognition") if seen else ("OOD", "ID")
+            details = f"{first} {_with_interval(point)}<br>{second} {_with_interval(other)}{_flops(point)}"
             spots.append(Spot(x, y, (x - left, y - low), (right - x, high - y), label, details))
     return spots
+
+
+def _flops(point: Point) -> str:
+    return "" if not point.flops else f"<br>{point.flops:.2g} training FLOP"
 
 
 def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[list[Spot]]:

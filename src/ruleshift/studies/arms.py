@@ -30,6 +30,7 @@ from ruleshift.training.sft import train_sft
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
 Report = Callable[[str, int, int], object]  # (arm, units of work done, units in all)
+SHOWN = 2  # conversations of each split that readers are shown
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Measurement:
 
 # What a study of each task measures.
 MEASUREMENTS = {
+    "gp-vl": Measurement("gp-vl", ("id", "rule-ood", "visual-ood"), n=300, kl_problems=128),
+    "virl-vl": Measurement(
+        "virl-vl",
+        ("id", "rule-ood", "visual-ood", "city-ood", "mini"),
+        n=100,
+        turns=(1, 2),
+        max_new_tokens=24,
+        kl_problems=24,
+    ),
     "gp-l": Measurement(),
     "virl-l": Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
@@ -114,10 +124,10 @@ class Meter:
             sampling = Sampling(0.0 if decoding == "greedy" else 1.0, m.max_new_tokens, m.seed)
             engine = LocalEngine(model, self.chat, sampling)
             for split in m.splits:
-                episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed)
+                episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed, pictured=SHOWN)
                 cells.append(cell_of(split, decoding, episodes))
                 if decoding == m.decodings[-1]:
-                    sample += episodes[:2]
+                    sample += episodes[:SHOWN]
         flops = tokens.flops(count_parameters(model), count_tower(model))
         where = (m.task, self.arm.name, self.arm.seed, step)
         self._keep_model(model, step)

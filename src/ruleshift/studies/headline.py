@@ -1,4 +1,4 @@
-"""The headline comparison: does post-training teach the rule, or the answers?
+"""The headline comparison: does post-training teach the rule, or the answers? In text, and for `vision` in pictures.
 
 For each task, from one start model, SFT and multi-turn PPO see the training rule only; both are evaluated densely on
 the training rule and on shifted ones. The learning rates of both arms were chosen on `id-val` alone (study `sweep`);
@@ -36,7 +36,12 @@ from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.sft import train_sft
 
 MatchedRates = Literal["none", "sft", "both"]
-TITLES = {"gp-l": "GeneralPoints in text", "virl-l": "V-IRL in text"}
+TITLES = {
+    "gp-l": "GeneralPoints in text",
+    "virl-l": "V-IRL in text",
+    "gp-vl": "GeneralPoints in pictures",
+    "virl-vl": "V-IRL in pictures",
+}
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,13 @@ def headline_arms(config: HeadlineConfig) -> list[Arm]:
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
-    """What arms are compared by: the task's metric first, and success."""
-    return tuple(dict.fromkeys((task.metric, "success")))
+    """What arms are compared by: the task's metric first, then success and, where there are pictures, recognition."""
+    return tuple(dict.fromkeys((task.metric, "success", *(("recognition",) if task.pictures else ()))))
+
+
+def ood_of(task: str) -> str:
+    """The shift that the figures of a task's report show: where there are pictures, that of the looks."""
+    return "visual-ood" if get_task(task).pictures else "rule-ood"
 
 
 def run_headline(configs: Sequence[HeadlineConfig], out: Path, workers: int | None = None) -> None:
@@ -109,7 +119,7 @@ def _conclude(config: HeadlineConfig, out: Path, seconds: float) -> None:
     results = Results(tuple(rows), _meta(config, seconds))
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", json.dumps([asdict(c) for c in comparisons], indent=1) + "\n")
-    write_report(out / "report.html", results, comparisons, _conversations(arms, out))
+    write_report(out / "report.html", results, comparisons, _conversations(arms, out), ood_of(config.task))
     _print(console, results, comparisons, config.measurement)
     console.print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}", soft_wrap=True)
 
@@ -118,11 +128,11 @@ def _initialised(config: HeadlineConfig, out: Path) -> str:
     """The start model after a short SFT, trained once into `out/init`."""
     folder = out / "init"
     if not (folder / "model").is_dir():
-        start = load_backbone(config.model)
+        start = load_backbone(config.model, pictures=get_task(config.task).pictures)
         settings = SFTConfig(steps=config.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         with RunFolder.open(folder, settings) as run:
             train_sft(start.model, start.chat, get_task(config.measurement.task), start.style, settings, run)
-            save_model(start.model, start.chat.tokenizer, folder / "model")
+            save_model(start.model, start.chat.source, folder / "model")
     return str(folder / "model")
 
 
@@ -152,9 +162,11 @@ def _meta(config: HeadlineConfig, seconds: float) -> dict[str, object]:
 
 
 def _print(console: Console, results: Results, comparisons: list[Comparison], measurement: Measurement) -> None:
-    metric = get_task(measurement.task).metric
+    task = get_task(measurement.task)
+    metric = task.metric
     for decoding in measurement.decodings:
-        console.print(headline_table(results, comparisons, decoding, metric))
+        for shown in (metric, "recognition") if task.pictures else (metric,):
+            console.print(headline_table(results, comparisons, decoding, shown))
     matched = [c for c in comparisons if c.matched_on is not None and c.split != "fake" and c.metric == metric]
     for table in comparison_tables(matched, measurement.decodings[-1]):
         console.print(table)

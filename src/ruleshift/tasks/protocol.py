@@ -72,6 +72,10 @@ class Task(Protocol):
         """Split names with a one-line description each."""
         ...
 
+    def count(self, split: str) -> int | None:
+        """How many problems the split has before they repeat; None where there is no end."""
+        ...
+
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
         """The problem at `index` of the endless stream (split, seed). Raises RuleshiftError for an unknown split."""
         ...

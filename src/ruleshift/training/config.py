@@ -50,17 +50,20 @@ _VIRL_SFT = {
 }
 
 
-def _seeing(presets: dict[str, SFTConfig]) -> dict[str, SFTConfig]:
+def _seeing(presets: dict[str, SFTConfig], tiny: SFTConfig) -> dict[str, SFTConfig]:
     """The presets of a task in text for the same task in pictures: the paper halves the learning rate."""
-    return {**presets, "paper": replace(presets["paper"], learning_rate=5e-7)}
+    return {"tiny": tiny, "paper": replace(presets["paper"], learning_rate=5e-7)}
 
+
+_GP_SEEN = replace(_GP_SFT["tiny"], steps=200, micro_batch=32)
+_VIRL_SEEN = replace(_VIRL_SFT["tiny"], steps=60, batch=16)  # a walk holds a dozen pictures
 
 # By task, then by name of the preset.
 SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
     "gp-l": _GP_SFT,
-    "gp-vl": _seeing(_GP_SFT),
+    "gp-vl": _seeing(_GP_SFT, _GP_SEEN),
     "virl-l": _VIRL_SFT,
-    "virl-vl": _seeing(_VIRL_SFT),
+    "virl-vl": _seeing(_VIRL_SFT, _VIRL_SEEN),
 }
 
 
@@ -169,7 +172,7 @@ _VIRL_PPO = {
 # By task, then by name of the preset.
 PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {
     "gp-l": _GP_PPO,
-    "gp-vl": _GP_PPO,
+    "gp-vl": {**_GP_PPO, "tiny": replace(_GP_PPO["tiny"], updates=20)},
     "virl-l": _VIRL_PPO,
-    "virl-vl": _VIRL_PPO,
+    "virl-vl": {**_VIRL_PPO, "tiny": replace(_VIRL_PPO["tiny"], updates=12, episodes=64, warmup=3, save_every=3)},
 }

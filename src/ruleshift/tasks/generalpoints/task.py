@@ -109,6 +109,9 @@ class GeneralPoints:
     def splits(self) -> Mapping[str, str]:
         return {name: split.description for name, split in SPLITS.items()}
 
+    def count(self, split: str) -> int | None:
+        return None
+
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsProblem:
         if split not in SPLITS:
             raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")

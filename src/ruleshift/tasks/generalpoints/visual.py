@@ -17,7 +17,7 @@ from ruleshift.tasks.generalpoints.verifier import Judgement, recognised
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 
-SIZES: dict[Style, int] = {"full": 448, "terse": 224, "varied": 448}  # pixels a side
+SIZES: dict[Style, int] = {"full": 448, "terse": 192, "varied": 448}  # pixels a side
 SMALLEST, LARGEST = 32, 2048
 
 
@@ -57,7 +57,7 @@ class GeneralPointsVL(GeneralPoints):
     Description: as `gp-l`, with the same hands for the same split, seed and index; the cards are seen, not told.
         Training shows black suits; the shifted tests of vision show red ones (`visual-ood`, `both-ood`), other cards,
         tables and lights (`style-ood`), or suits in four colours (`four-colour`).
-    Observation: a square picture of the hand, `size` pixels a side (None: 224 in the terse style, 448 in the others),
+    Observation: a square picture of the hand, `size` pixels a side (None: 192 in the terse style, 448 in the others),
         in the first user message before the rule and the target; after a failed attempt the verifier's feedback.
     Action: as in `gp-l`. `cards` are the ranks that the model sees, in any order.
     Start: as in `gp-l`; the look of the picture is drawn from the ranges of the split.

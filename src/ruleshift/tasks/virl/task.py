@@ -155,6 +155,9 @@ class Virl:
     def splits(self) -> Mapping[str, str]:
         return {name: split.description for name, split in SPLITS.items()}
 
+    def count(self, split: str) -> int | None:
+        return len(self.routes) or SPLITS[split].size
+
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlProblem:
         if split not in SPLITS:
             raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")

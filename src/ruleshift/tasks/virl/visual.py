@@ -17,7 +17,7 @@ from ruleshift.tasks.virl.verifier import states_sight_alone
 from ruleshift.tasks.virl.views.factorial import Cell
 from ruleshift.tasks.virl.world.graph import StreetGraph
 
-SIZES: dict[Style, int] = {"full": 672, "terse": 224, "varied": 672}  # pixels a side
+SIZES: dict[Style, int] = {"full": 672, "terse": 192, "varied": 672}  # pixels a side
 SMALLEST, LARGEST = 32, 2048
 
 
@@ -58,7 +58,7 @@ class VirlVL(Virl):
     Description: as `virl-l`, along the same walks for the same split, seed and index; what there is to see at a point
         is seen, not told. Training shows one city; the shifted tests of vision show other cities (`city-ood`,
         `both-ood`, `mini`), the city in the looks of others (`visual-ood`), or other names on its signs (`new-names`).
-    Observation: at every point a square picture, `size` pixels a side (None: 224 in the terse style, 672 in the
+    Observation: at every point a square picture, `size` pixels a side (None: 192 in the terse style, 672 in the
         others): front and right above back and left, as the walker stands on arrival there, or with `views="front"`
         the front alone. With `leak`, as in the paper, the text says where there is an intersection.
     Action: as in `virl-l`.
