@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
+from packaging.version import Version
 from transformers import ProcessorMixin
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.pictures import pixels_of
 from ruleshift.records import Picture
 
+OLDEST = "5.23"  # before, processors do not say what stands for a picture, or models not what they make of it
 _ROWS: dict[str, object] = {"return_row_col_info": True}
 # By class of processor: what its image processor is asked for beyond tensors.
 PROCESSORS: dict[str, dict[str, object]] = {
@@ -70,6 +73,8 @@ class Eye:
     """
 
     def __init__(self, processor: ProcessorMixin, name: str = "the model") -> None:
+        if Version(transformers.__version__) < Version(OLDEST):
+            raise RuleshiftError(f"pictures need a newer transformers: pip install -U 'transformers>={OLDEST}'")
         kind = type(processor).__name__
         if kind not in PROCESSORS:
             raise RuleshiftError(f"{name} has a {kind}, which is not known here; known are {', '.join(PROCESSORS)}")
