@@ -10,14 +10,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
 import synthetic
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message, Verdict
-from ruleshift.report.conversations import conversation
+from ruleshift.pictures import picture_of, read_picture
+from ruleshift.records import Episode, Message, Picture, Verdict
+from ruleshift.report import conversations as shown_conversations
+from ruleshift.report.conversations import MOST_PICTURES, Album, conversation, conversations
 from ruleshift.report.page import as_json, render_report, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
@@ -300,21 +303,87 @@ def test_a_page_needs_rows_of_one_task() -> None:
 
 def test_a_page_of_a_study_that_has_only_begun() -> None:
     rows = tuple(row for row in synthetic.results().rows if row.arm == "base")
-    text = Elements(render_report(Results(rows, {}), [], {})).text
+    page = render_report(Results(rows, {}), [], {})
+    text = Elements(page).text
     assert "nothing yet" in text
     assert "Conversations" not in text
+    assert 'class="plot"' not in page  # empty axes show nothing
 
 
 def test_conversations_carry_their_verdicts() -> None:
     episode = synthetic.episodes()["base"][0]
-    shown = conversation(episode)
+    shown = conversation(episode, Album())
     assert [bubble.who for bubble in shown.bubbles] == ["task", *["model", "verifier"] * 3]
     assert [chip.text for chip in shown.chips] == ["wrong value -1", "illegal -3", "solved +5"]
     assert [chip.tone for chip in shown.chips] == ["fair", "bad", "good"]
     assert [bubble.chip for bubble in shown.bubbles if bubble.chip] == list(shown.chips)
     assert shown.summary == "solved in 3 turns, total reward +1"
     examples = (Message("user", "An example."), Message("assistant", "24"), *episode.messages)
-    assert conversation(replace(episode, messages=examples)).bubbles[1].chip is None
+    assert conversation(replace(episode, messages=examples), Album()).bubbles[1].chip is None
+
+
+def a_picture(number: int = 0, size: int = 16) -> Picture:
+    return picture_of(np.full((size, size, 3), number, np.uint8))
+
+
+def with_pictures(count: int, text: str = "Right.") -> Episode:
+    """A walk that shows a picture before every reply."""
+    replies = [("forward()", Verdict("right", 1.0, False, text, advanced=True)) for _ in range(count)]
+    episode, seen = synthetic.episode("virl-vl/id/1/1", replies), iter(range(count))
+    messages = [
+        replace(message, pictures=(a_picture(next(seen)),)) if message.role == "user" else message
+        for message in episode.messages[:-1]
+    ]
+    return replace(episode, messages=(*messages, episode.messages[-1]))
+
+
+def pictures_in(page: str) -> list[Picture]:
+    """The pictures that a page shows, decoded."""
+    images = [attributes for tag, attributes in Elements(page).found if tag == "img"]
+    urls = [(attributes["src"] or "").partition("data:image/png;base64,") for attributes in images]
+    assert all(before == "" and kind for before, kind, _ in urls)
+    assert all(attributes["alt"] and attributes["width"] == attributes["height"] == "16" for attributes in images)
+    return [read_picture(base64.b64decode(data, validate=True)) for _, _, data in urls]
+
+
+def test_the_page_shows_what_the_model_saw() -> None:
+    episode = with_pictures(3, HOSTILE)
+    page = render_report(synthetic.results(), [], {"base": [episode]})
+    assert pictures_in(page) == list(episode.pictures) == [a_picture(number) for number in range(3)]
+    assert "left out" not in page
+    bare = replace(episode, messages=tuple(replace(message, pictures=()) for message in episode.messages))
+    assert (
+        len(Elements(page).found) == len(Elements(render_report(synthetic.results(), [], {"base": [bare]})).found) + 6
+    )
+    assert HOSTILE not in page
+    policy = next(a["content"] or "" for _, a in Elements(page).found if a.get("http-equiv"))
+    assert "img-src data:" in policy
+
+
+def test_a_page_without_pictures_has_no_place_for_them(page: str) -> None:
+    assert "<img" not in page
+    assert 'class="seen"' not in page
+    assert not any(bubble.pictures for bubble in conversation(synthetic.episodes()["rl"][0], Album()).bubbles)
+
+
+def test_every_arm_has_its_share_of_the_pictures() -> None:
+    long, short = [with_pictures(15) for _ in range(3)], [with_pictures(4)]
+    page = render_report(synthetic.results(), [], {"base": long, "sft": [], "rl": short})
+    assert len(pictures_in(page)) == MOST_PICTURES // 2 + 4
+    assert page.count("A picture is left out here") == 45 - MOST_PICTURES // 2
+    urls = [shown.url for item in conversations({"base": long})["base"] for b in item.bubbles for shown in b.pictures]
+    assert [bool(url) for url in urls] == [True] * MOST_PICTURES + [False] * (45 - MOST_PICTURES)
+
+
+def test_pictures_stay_within_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(Album().take(a_picture()).url)
+    album = Album(size=2 * size)
+    assert [len(album.take(a_picture(0, side)).url) for side in (16, 16, 1)] == [size, size, 0]
+    album = Album(size=2 * size)
+    noise = picture_of(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    assert [bool(album.take(picture).url) for picture in (a_picture(), noise, a_picture())] == [True, False, False]
+    monkeypatch.setattr(shown_conversations, "MOST_BYTES", sum(len(Album().take(a_picture(k)).url) for k in range(3)))
+    assert len(pictures_in(render_report(synthetic.results(), [], {"rl": [with_pictures(9)]}))) == 3
 
 
 # ---------------------------------------------------------------- pictures

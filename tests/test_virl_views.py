@@ -23,7 +23,7 @@ from ruleshift.tasks.virl.views.cities import APART, LOOKS, SKY_APART, WINDOWS, 
 from ruleshift.tasks.virl.views.factorial import Cell, cells, new_names
 from ruleshift.tasks.virl.views.font import letters, spelled, written
 from ruleshift.tasks.virl.views.panorama import panorama_grid, panorama_view, read_panorama
-from ruleshift.tasks.virl.views.quads import Draft, planes_of
+from ruleshift.tasks.virl.views.quads import Draft, Pile, planes_of
 from ruleshift.tasks.virl.views.render import grid_view, renderer_of, scene_of, street_view
 from ruleshift.tasks.virl.views.scene import Near
 from ruleshift.tasks.virl.views.weather import weather
@@ -153,6 +153,72 @@ def test_both_renderers_make_the_same_bytes(city: str) -> None:
     for size in (112, 75):
         slow, fast = (grid_view(graph, look, at, heading, size, name) for name in ("numpy", "numba"))
         np.testing.assert_array_equal(slow, fast)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_renderers_agree_on_anything(seed: int) -> None:
+    """Walls, roofs, ground and clear pictures at random, before and behind each other, in no order."""
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(seed)
+    atlas = Atlas()
+    for _ in range(8):
+        picture = rng.integers(0, 256, (8, 16, 4), dtype=np.uint8)
+        picture[..., 3] = rng.choice((0, 100, 255), (8, 16)) if rng.random() < 0.5 else 255
+        atlas.add(picture)
+    solid, ground, sprites = Draft(), Draft(), Draft()
+    for _ in range(60):
+        (ax, ay), (bx, by) = rng.uniform(-20, 20, (2, 2))
+        low, high = np.sort(rng.uniform(-1, 12, 2))
+        picture, tint = int(rng.integers(8)), tuple(int(part) for part in rng.integers(0, 257, 3))
+        box = ((0.0, 0.0), tuple(rng.uniform(1, 60, 2)))
+        for draft in (solid, solid, sprites):
+            draft.wall((ax, ay), (bx, by), low, high, box, picture, tint)
+            ax, ay = rng.uniform(-20, 20, 2)
+        lean = rng.uniform(-3, 3, 2)
+        corners = [(ax, ay, high), (bx, by, high), (bx + lean[0], by + lean[1], low), (ax + lean[0], ay + lean[1], low)]
+        solid.add(corners, ((0, 0), (9, 3), (2, 7)), picture, tint)
+        corners = [(ax, ay, 0.0), (bx, ay, 0.0), (bx, by, 0.0), (ax, by, 0.0)]
+        ground.add(corners, ((0, 0), (20, 3), (2, 17)), picture, tint)
+    parts = [draft.quads() for draft in (solid, ground, sprites)]
+    near = Near(parts[0], np.arange(len(parts[0])), parts[1], np.arange(len(parts[1])), parts[2])
+    sky = weather((40, 90, 200), (200, 210, 230), 30, 20.0)
+    for size, heading in ((33, 10.0), (64, 200.0)):
+        eye = camera((0.3, -0.2), heading)
+        slow, fast = (renderer_of(name)(size, eye, near, atlas.textures(), sky) for name in ("numpy", "numba"))
+        np.testing.assert_array_equal(slow, fast)
+
+
+def test_a_pile_of_quads() -> None:
+    """Numbers stay; what was handed out does not change when more are added."""
+    pile, numbers, handed = Pile(), [], []
+    for count in (3, 0, 1, 7, 40, 2):
+        draft = Draft()
+        for number in range(count):
+            draft.wall((0, 0), (count, 1), 0, 1 + number, ((0, 0), (1, 1)), count, reach=10.0 * count)
+        numbers.append(pile.add(draft.quads()))
+        handed.append((pile.quads, pile.quads.corners.copy()))
+    np.testing.assert_array_equal(np.concatenate(numbers), np.arange(53))
+    assert [len(quads) for quads, _ in handed] == [3, 3, 4, 11, 51, 53]
+    for quads, corners in handed:
+        np.testing.assert_array_equal(quads.corners, corners)
+    assert pile.quads.looks[numbers[4], 0].tolist() == [40] * 40
+    assert pile.quads.corners[numbers[3], 0, 2].tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_square_holds_all_that_its_points_see() -> None:
+    """What is left out for a whole square faces none of its points, or is too far: within 250 m nothing is missing."""
+    scene = scene_of(procedural(0, "lagos"), look_of("lagos"))
+    for index in range(len(scene.fronts)):
+        scene._piece(index)  # of the whole city
+    for at in ((3.0, 5.0), (39.9, 0.1), (20.0, 39.0)):
+        near = scene.near(at)
+        every = near.solid
+        n, away = every.planes[:, 0], ((every.corners[:, 0, :2] - np.array(at)) ** 2).sum(1)
+        before = n[:, 0] * at[0] + n[:, 1] * at[1] + n[:, 2] * HEIGHT - n[:, 3] > 1e-6
+        seen = every.corners[before & (away < np.minimum(every.reach, 250) ** 2)]
+        found = near.solid.corners[near.solids]
+        found = found[((found[:, 0, :2] - np.array(at)) ** 2).sum(1) < 250**2]
+        assert sorted(map(np.ndarray.tobytes, seen)) == sorted(map(np.ndarray.tobytes, found))
 
 
 def test_grid_holds_the_four_views_in_reading_order() -> None:

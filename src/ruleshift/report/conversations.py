@@ -1,11 +1,17 @@
-"""Episodes as the page shows them: bubbles of text, with a chip for every verdict."""
+"""Episodes as the page shows them: bubbles of text and pictures, with a chip for every verdict."""
 
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ruleshift.records import Episode, Role, Verdict
+from ruleshift.pictures import png
+from ruleshift.records import Episode, Picture, Role, Verdict
 
 Tone = Literal["good", "fair", "bad"]
+
+MOST_PICTURES = 40  # of a page, in even shares for its arms
+MOST_BYTES = 16_000_000  # of their URLs
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,15 @@ class Chip:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A picture as a data URL, empty where it is left out."""
+
+    url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Bubble:
     """One message and who speaks; replies carry the verdict on them."""
 
@@ -25,6 +40,7 @@ class Bubble:
     who: str
     text: str
     chip: Chip | None = None
+    pictures: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,29 @@ class Conversation:
     bubbles: tuple[Bubble, ...]
 
 
-def conversation(episode: Episode) -> Conversation:
+class Album:
+    """Takes the pictures of a page in their order, until one would exceed their number or their bytes."""
+
+    def __init__(self, pictures: int = MOST_PICTURES, size: int = MOST_BYTES) -> None:
+        self.pictures, self.size = pictures, size
+
+    def take(self, picture: Picture) -> Shown:
+        url = f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}" if self.pictures else ""
+        if len(url) > self.size:
+            url, self.pictures = "", 0
+        if url:
+            self.pictures, self.size = self.pictures - 1, self.size - len(url)
+        return Shown(url, picture.width, picture.height)
+
+
+def conversations(episodes: Mapping[str, Sequence[Episode]]) -> dict[str, list[Conversation]]:
+    """The conversations of a page, by arm."""
+    arms = max(1, len(episodes))
+    albums = {arm: Album(MOST_PICTURES // arms, MOST_BYTES // arms) for arm in episodes}
+    return {arm: [conversation(episode, albums[arm]) for episode in shown] for arm, shown in episodes.items()}
+
+
+def conversation(episode: Episode, album: Album) -> Conversation:
     """An episode, ready to show. The last replies are the turns'; assistant messages before them are examples."""
     chips = [_chip(turn.verdict) for turn in episode.turns]
     examples = sum(message.role == "assistant" for message in episode.messages) - len(chips)
@@ -48,7 +86,8 @@ def conversation(episode: Episode) -> Conversation:
             if replies >= examples:
                 chip = chips[replies - examples]
             replies += 1
-        bubbles.append(Bubble(message.role, _speaker(message.role, replies > examples), message.content, chip))
+        who = _speaker(message.role, replies > examples)
+        bubbles.append(Bubble(message.role, who, message.content, chip, tuple(map(album.take, message.pictures))))
     count = len(episode.turns)
     ending = "solved" if episode.solved else "not solved"
     summary = f"{ending} in {count} {'turn' if count == 1 else 'turns'}, total reward {episode.total_reward:+g}"

@@ -20,9 +20,18 @@ from ruleshift.evaluation.comparison import Comparison
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report import tables
-from ruleshift.report.conversations import conversation
+from ruleshift.report.conversations import conversations
 from ruleshift.report.palette import FONT, arm_styles
-from ruleshift.report.plots import OOD, metric_of, ood_against_id, ood_against_kl, splits_over_compute, turns_label
+from ruleshift.report.plots import (
+    OOD,
+    metric_of,
+    ood_against_id,
+    ood_against_kl,
+    ood_against_recognition,
+    recognition_over_compute,
+    splits_over_compute,
+    turns_label,
+)
 from ruleshift.report.points import arms_in, decodings_in, family, splits_in
 from ruleshift.results import Results
 
@@ -32,6 +41,8 @@ _CAPTIONS = {
     "Up and right is a rule that transfers, down and right is learning at the expense of transfer.",
     "kl": "The same paths; further right is further from the start model. Arms that fall on one curve here differ in "
     "how far they moved rather than in how they learn.",
+    "seen": "The same paths, on each split against the share of its first replies that state rightly what is shown.",
+    "recognition": "Of first replies. Lines, bands and dotted lines as above.",
     "compute": "Lines are means over seeds, bands 95% intervals over problems, dotted lines the start model. Scales "
     "differ between panels; on fake, higher means that the trained rule is applied although another one is stated.",
 }
@@ -105,7 +116,7 @@ def render_report(
         ood=ood,
         colours={arm: style.colour for arm, style in arm_styles(arms_in(results.rows)).items()},
         splits=_split_descriptions(results),
-        conversations={arm: [conversation(episode) for episode in shown] for arm, shown in episodes.items() if shown},
+        conversations=conversations({arm: shown for arm, shown in episodes.items() if shown}),
         font=Markup(FONT),
         plotly=Markup(get_plotlyjs()),
     )
@@ -141,10 +152,15 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
 
 
 def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
+    """The figures of training: none where nothing was trained (yet)."""
+    if arms_in(results.rows) == [tables.BASE]:
+        return ()
     drawn = {
         "plane": ("Out of distribution against in distribution", ood_against_id(results, decoding, ood)),
         "kl": ("Out of distribution against distance moved", ood_against_kl(results, decoding, ood)),
         "compute": ("Every split over training", splits_over_compute(results, decoding)),
+        "seen": ("What is done right against what is seen right", ood_against_recognition(results, decoding, ood)),
+        "recognition": ("Recognition on every split over training", recognition_over_compute(results, decoding)),
     }
     return tuple(
         Figure(f"{name}-{index}", title, _CAPTIONS[name], as_json(figure), figure.layout.height)

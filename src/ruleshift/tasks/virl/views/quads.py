@@ -26,7 +26,7 @@ class Quads:
     `corners` (N, 4, 3) float64. `planes` (N, 3, 4) float64: the rows are the plane (normal towards the viewer, its
     product with any point of the plane), then u and v as a gradient per metre and a constant. `looks` (N, 4) int64:
     picture, tint in red, green and blue. `reach` (N,): metres from which it is seen. `layer` (N,): the order on the
-    ground.
+    ground. `discs` (N, 3): the middle on the map and the radius of a circle around all corners, a little larger.
     """
 
     corners: np.ndarray
@@ -34,23 +34,33 @@ class Quads:
     looks: np.ndarray
     reach: np.ndarray
     layer: np.ndarray
+    discs: np.ndarray
 
     def __len__(self) -> int:
         return len(self.corners)
 
-    def take(self, which: np.ndarray) -> "Quads":
-        return Quads(self.corners[which], self.planes[which], self.looks[which], self.reach[which], self.layer[which])
+
+class Pile:
+    """Quads to which more can be added. What `quads` has handed out stays as it is."""
+
+    def __init__(self) -> None:
+        self.quads = Draft().quads()
+        self._room = _parts(self.quads)
+
+    def add(self, more: Quads) -> np.ndarray:
+        """The numbers that these have from now on."""
+        start, end = len(self.quads), len(self.quads) + len(more)
+        if end > len(self._room[0]):
+            spare = [np.zeros((end, *part.shape[1:]), part.dtype) for part in self._room]
+            self._room = tuple(map(np.concatenate, zip(_parts(self.quads), spare, strict=True)))
+        for room, part in zip(self._room, _parts(more), strict=True):
+            room[start:end] = part
+        self.quads = Quads(*(room[:end] for room in self._room))
+        return np.arange(start, end)
 
 
-def joined(parts: Sequence[Quads]) -> Quads:
-    """All quads of the parts, in order; `parts` must not be empty."""
-    return Quads(
-        np.concatenate([part.corners for part in parts]),
-        np.concatenate([part.planes for part in parts]),
-        np.concatenate([part.looks for part in parts]),
-        np.concatenate([part.reach for part in parts]),
-        np.concatenate([part.layer for part in parts]),
-    )
+def _parts(quads: Quads) -> tuple[np.ndarray, ...]:
+    return quads.corners, quads.planes, quads.looks, quads.reach, quads.layer, quads.discs
 
 
 @dataclass
@@ -110,8 +120,15 @@ class Draft:
         uv = np.array(self._uv, np.float64).reshape(count, 3, 2)
         return Quads(
             corners, planes_of(corners, uv), np.array(self._looks, np.int64).reshape(count, 4),
-            np.array(self._reach, np.float64), np.array(self._layer, np.int64),
+            np.array(self._reach, np.float64), np.array(self._layer, np.int64), discs_of(corners),
         )  # fmt: skip
+
+
+def discs_of(corners: np.ndarray) -> np.ndarray:
+    """Circles on the map, (N, 3), around quads with these corners (N, 4, 3)."""
+    low, high = corners[:, :, :2].min(1), corners[:, :, :2].max(1)
+    x, y = (high - low).T / 2
+    return np.concatenate([(low + high) / 2, (np.sqrt(x * x + y * y) + 0.01)[:, None]], 1)
 
 
 def planes_of(corners: np.ndarray, uv: np.ndarray) -> np.ndarray:

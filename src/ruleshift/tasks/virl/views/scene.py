@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
@@ -16,20 +17,21 @@ from ruleshift.tasks.virl.views.cars import park_cars
 from ruleshift.tasks.virl.views.houses import House, Lot, Wall
 from ruleshift.tasks.virl.views.looks import Look
 from ruleshift.tasks.virl.views.pictures import Pictures, draw_pictures
-from ruleshift.tasks.virl.views.quads import FAR, Draft, Quads, joined
+from ruleshift.tasks.virl.views.quads import FAR, Draft, Pile, Quads
 from ruleshift.tasks.virl.views.streets import turned_to
 from ruleshift.tasks.virl.views.surfaces import ROAD_TEXELS
 from ruleshift.tasks.virl.views.weather import Weather, weather
 from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph
 
 CELL = 40.0  # metres of the squares for which it is known what is near
-KEPT = 24  # squares, and points, that are remembered
+KEPT, KEPT_CELLS = 24, 200  # points, and squares of about half a megabyte, that are remembered
+FACING = 1e-6  # square metres times metres that a camera is before a plane whose front it sees
 
 
 @dataclass(frozen=True)
 class Near:
-    """What can be seen from a point: solid quads from near to far, pieces of ground in their order, and sprites from
-    far to near. Of the solids and of the ground only the quads with the numbers in `solids` and `grounds` are seen."""
+    """What can be seen from a point: of the solid quads those with the numbers in `solids`, from near to far; of the
+    pieces of ground those in `grounds`, in their order; and sprites from far to near."""
 
     solid: Quads
     solids: np.ndarray
@@ -40,11 +42,26 @@ class Near:
 
 @dataclass(frozen=True)
 class _Piece:
-    """What belongs to one front, or is near one square. `stands` (N, 6): see `streets.stand`."""
+    """What belongs to one front: numbers in the scene's piles; `stands` (N, 6): see `streets.stand`."""
 
-    solid: Quads
-    ground: Quads
+    solids: np.ndarray
+    grounds: np.ndarray
     stands: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What can be seen from some point of a square: numbers in the scene's piles, in the order of drawing; stands.
+
+    What is asked for every point lies in rows: `planes` (4, solids) of the solids; `spots` (3, quads), of the solids
+    and of the ground, the first corner on the map and the reach.
+    """
+
+    solids: np.ndarray
+    grounds: np.ndarray
+    stands: np.ndarray
+    planes: np.ndarray
+    spots: tuple[np.ndarray, np.ndarray]
 
 
 class Scene:
@@ -55,8 +72,9 @@ class Scene:
             raise RuleshiftError(f"{graph.name} is a map without streets: there is nothing to see")
         self.graph, self.look = graph, look
         self.fronts = fronts(graph, look.sidewalk)
+        self._solid, self._ground = Pile(), Pile()
         self._pieces: dict[int, _Piece] = {}
-        self._cells: OrderedDict[tuple[int, int], _Piece] = OrderedDict()
+        self._cells: OrderedDict[tuple[int, int], _Cell] = OrderedDict()
         self._points: OrderedDict[XY, Near] = OrderedDict()
         self._next: dict[int, int] = {}
         blocks: dict[int, list[int]] = {}
@@ -105,27 +123,46 @@ class Scene:
                 self._points.popitem(last=False)
         return self._points[key]
 
+    def forget(self) -> None:
+        """Find out anew what can be seen from everywhere, for measurements; what was built stays."""
+        self._points.clear()
+        self._cells.clear()
+
     def _look_from(self, at: XY) -> Near:
         cell = self._cell((math.floor(at[0] / CELL), math.floor(at[1] / CELL)))
-        sprites = turned_to(cell.stands, at)
-        return Near(cell.solid, _facing(cell.solid, at), cell.ground, _within(cell.ground, at), sprites)
+        solids = cell.solids[(_before(cell.planes, at) > FACING) & _within(cell.spots[0], at)]
+        grounds = cell.grounds[_within(cell.spots[1], at)]
+        return Near(self._solid.quads, solids, self._ground.quads, grounds, turned_to(cell.stands, at))
 
-    def _cell(self, cell: tuple[int, int]) -> _Piece:
-        """All that is near some point of a square: solids by the distance of their pieces, the ground by layers."""
+    def _cell(self, cell: tuple[int, int]) -> _Cell:
         if cell not in self._cells:
-            middle = (cell[0] + 0.5) * CELL, (cell[1] + 0.5) * CELL
-            away = _distances(self._segments, middle)
-            order = np.argsort(away, kind="stable")
-            pieces = [self._piece(int(i)) for i in order[: max(int((away < FAR + CELL * 0.75).sum()), 1)]]
-            ground = joined([piece.ground for piece in pieces])
-            self._cells[cell] = _Piece(
-                joined([piece.solid for piece in pieces]),
-                ground.take(np.argsort(ground.layer, kind="stable")),
-                np.concatenate([piece.stands for piece in pieces]),
-            )
-            while len(self._cells) > KEPT:
+            self._cells[cell] = self._survey(cell[0] * CELL, cell[1] * CELL)
+            while len(self._cells) > KEPT_CELLS:
                 self._cells.popitem(last=False)
+        self._cells.move_to_end(cell)
         return self._cells[cell]
+
+    def _survey(self, x: float, y: float) -> _Cell:
+        """The square with these least coordinates: solids by the distance of their pieces, the ground by layers.
+
+        Solids are left out that are out of reach or show their front to no corner of the square, thus to no point.
+        """
+        middle = x + CELL / 2, y + CELL / 2
+        away = _distances(self._segments, middle)
+        order = np.argsort(away, kind="stable")
+        pieces = [self._piece(int(i)) for i in order[: max(int((away < FAR + CELL * 0.75).sum()), 1)]]
+        solids = np.concatenate([piece.solids for piece in pieces])
+        grounds = np.concatenate([piece.grounds for piece in pieces])
+        stands = np.concatenate([piece.stands for piece in pieces])
+        spots, planes = _spots(self._solid.quads, solids), np.ascontiguousarray(self._solid.quads.planes[solids, 0].T)
+        corners = product((x, x + CELL), (y, y + CELL))
+        shown = np.maximum.reduce([_before(planes, at) for at in corners]) > 0
+        shown &= _within(spots, middle, CELL * 0.75)
+        grounds = grounds[np.argsort(self._ground.quads.layer[grounds], kind="stable")]
+        far = np.array((stands[:, 0], stands[:, 1], np.full(len(stands), streets.STANDS)))
+        stands = stands[_within(far, middle, CELL * 0.75)]
+        both = spots[:, shown], _spots(self._ground.quads, grounds)
+        return _Cell(solids[shown], grounds, stands, planes[:, shown], both)
 
     def _piece(self, index: int) -> _Piece:
         if index not in self._pieces:
@@ -158,7 +195,8 @@ class Scene:
             entrances = [(place.at[0] - x) * dx + (place.at[1] - y) * dy for place in places]
             stands += streets.stand(front, start, end, entrances, self.look, self.pictures, rng)
             park_cars(solid, ground, front, start, end, self.look, self.pictures, rng)
-        return _Piece(solid.quads(), ground.quads(), np.array(stands, np.float64).reshape(-1, 6))
+        numbers = self._solid.add(solid.quads()), self._ground.add(ground.quads())
+        return _Piece(*numbers, np.array(stands, np.float64).reshape(-1, 6))
 
     def lots(self, front: Front) -> tuple[Wall, list[Lot]]:
         """The wall of a front that has houses, and its lots."""
@@ -311,15 +349,16 @@ def _distances(segments: np.ndarray, at: XY) -> np.ndarray:
     return np.sqrt(x * x + y * y)
 
 
-def _within(quads: Quads, at: XY) -> np.ndarray:
-    """The numbers of the quads within reach of a point."""
-    x, y = quads.corners[:, 0, 0] - at[0], quads.corners[:, 0, 1] - at[1]
-    return np.flatnonzero(x * x + y * y < quads.reach * quads.reach)
+def _spots(quads: Quads, numbers: np.ndarray) -> np.ndarray:
+    return np.stack([quads.corners[numbers, 0, 0], quads.corners[numbers, 0, 1], quads.reach[numbers]])
 
 
-def _facing(quads: Quads, at: XY) -> np.ndarray:
-    """The numbers of the quads that are within reach and show their front to the camera at a point."""
-    x, y = quads.corners[:, 0, 0] - at[0], quads.corners[:, 0, 1] - at[1]
-    plane = quads.planes[:, 0]
-    above = ((plane[:, 0] * at[0] + plane[:, 1] * at[1]) + plane[:, 2] * HEIGHT) - plane[:, 3]
-    return np.flatnonzero((above > 1e-6) & (x * x + y * y < quads.reach * quads.reach))
+def _within(spots: np.ndarray, at: XY, more: float = 0.0) -> np.ndarray:
+    """Which quads are within reach, and so many metres `more`, of a point."""
+    x, y, reach = spots[0] - at[0], spots[1] - at[1], spots[2] + more
+    return x * x + y * y < reach * reach
+
+
+def _before(planes: np.ndarray, at: XY) -> np.ndarray:
+    """For planes (4, N), how far the camera at a point is before them, by what is above 0."""
+    return ((planes[0] * at[0] + planes[1] * at[1]) + planes[2] * HEIGHT) - planes[3]

@@ -155,15 +155,15 @@ def turned_to(stands: np.ndarray, at: XY) -> Quads:
     """Trees and lamps turned towards a point, from far to near."""
     x, y = stands[:, 0] - at[0], stands[:, 1] - at[1]
     square = x * x + y * y
-    order = np.argsort(-square, kind="stable")
-    order = order[(square[order] > 1.0) & (square[order] < STANDS * STANDS)]
+    seen = np.flatnonzero((square > 1.0) & (square < STANDS * STANDS))
+    order = seen[np.argsort(-square[seen], kind="stable")]
     one, far = stands[order], np.sqrt(square[order])
     half = one[:, 3] / 2 / far
     dx, dy = y[order] * half, -x[order] * half
     corners = np.zeros((len(one), 4, 3))
-    for corner, (side, up) in enumerate(((-1, 1), (1, 1), (1, 0), (-1, 0))):
-        corners[:, corner, 0], corners[:, corner, 1] = one[:, 0] + side * dx, one[:, 1] + side * dy
-        corners[:, corner, 2] = up * one[:, 4]
+    sides = np.array((-1, 1, 1, -1))
+    corners[:, :, 0], corners[:, :, 1] = one[:, :1] + sides * dx[:, None], one[:, 1:2] + sides * dy[:, None]
+    corners[:, :2, 2] = one[:, 4:5]
     corners = np.rint(corners * GRID) / GRID
     picture = one[:, 2].astype(np.int64)
     wide, high = TREE[0] - 0.5, TREE[1] - 0.5
@@ -171,4 +171,5 @@ def turned_to(stands: np.ndarray, at: XY) -> Quads:
     tone = one[:, 5].astype(np.int64)
     reach = np.full(len(one), STANDS)
     looks = np.stack([picture, tone, tone, tone], 1)
-    return Quads(corners, planes_of(corners, uv), looks, reach, np.zeros(len(one), np.int64))
+    discs = one[:, (0, 1, 3)] * (1.0, 1.0, 0.5) + (0.0, 0.0, 0.01)
+    return Quads(corners, planes_of(corners, uv), looks, reach, np.zeros(len(one), np.int64), discs)
