@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, replace
 
 import pytest
@@ -15,17 +16,18 @@ from transformers.models.mllama.processing_mllama import (
 
 from engine_helpers import RANDOM, reply_ids
 from helpers import one_thread
-from ruleshift.chat import encode_dialogue, episode_sequence
+from ruleshift.chat import Chat, encode_dialogue, episode_sequence
 from ruleshift.engines import local
 from ruleshift.engines.forward import SeeingForward, forward_of
 from ruleshift.engines.llama import FusedLlama
 from ruleshift.engines.local import LocalEngine
+from ruleshift.errors import RuleshiftError
 from ruleshift.pictures import pixels_of
 from ruleshift.records import Message, Picture
 from ruleshift.revision import revise
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory, forward
-from vision_helpers import FAMILIES, noise, shared, shows
+from vision_helpers import FAMILIES, Show, noise, shared, shows
 
 SHORT = replace(RANDOM, max_new_tokens=6)
 
@@ -180,3 +182,56 @@ def test_cards_in_pictures_are_played():
         assert episode.token_ids.count(chat.eye.token_id) >= 4
         assert len(episode.pictures) == 1
     forward(model, [Trajectory.of(episode) for episode in episodes], chat.eye)
+
+
+# Processors and templates
+
+
+@pytest.mark.parametrize("size", [(28, 28), (28, 42), (8, 8)])
+def test_the_quick_way_gives_the_bits_of_the_processor(size):
+    _, chat = shared("idefics3")
+    pictures = [noise(seed, *size) for seed in range(3)]
+    arrays = [pixels_of(picture) for picture in pictures]
+    quick, slow = chat.eye.inputs(pictures), chat.eye._tensors(arrays)
+    assert (chat.eye._scale_of_size(*size) is not None) == (size == (28, 28))
+    assert quick.keys() == slow.keys()
+    assert all(torch.equal(quick[name], value) for name, value in slow.items())
+
+
+def test_features_that_do_not_fit_their_places_are_an_error_that_says_so():
+    model, chat = shared("idefics3")
+    wrong = Chat(copy(chat.source))
+    wrong.source.image_seq_len = 9
+    with pytest.raises(RuleshiftError, match="makes 4 features of a picture of 42 x 28, and its processor 9"):
+        revise(shows(1), LocalEngine(model, wrong, SHORT), turns=1)
+
+
+def test_a_template_that_drops_pictures_is_refused():
+    _, chat = shared("idefics3")
+    source = copy(chat.source)
+    source.chat_template = chat.tokenizer.chat_template.replace("<image>", "")
+    with pytest.raises(RuleshiftError, match="shows 0 of 2 pictures"):
+        Chat(source).encode_prompt(Show("a", 1).context())
+
+
+def test_an_unknown_processor_is_refused():
+    class OtherProcessor(type(shared("llava")[1].source)):
+        pass
+
+    other = copy(shared("llava")[1].source)
+    other.__class__ = OtherProcessor
+    with pytest.raises(RuleshiftError, match="OtherProcessor, which is not known here"):
+        Chat(other)
+
+
+def test_a_space_that_a_template_prints_before_replies_is_part_of_given_ones():
+    """As in SmolVLM's: a reply is asked for by `Assistant:`, and printed as `Assistant: reply`."""
+    source = copy(shared("smolvlm")[1].source)
+    source.chat_template = (
+        "{% for message in messages %}{% if message.role == 'assistant' %}<bot> {{ message.content[0].text }}<end>"
+        "{% else %}<user>{{ message.content[0].text }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<bot>{% endif %}"
+    )
+    chat = Chat(source)
+    assert chat._before == " "
+    assert shared("smolvlm")[1]._before == ""

@@ -1,11 +1,13 @@
 """PPO and SFT on pictures, for every family: what learns, what is scored, the same numbers again, and adapters."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoProcessor
 
 from engine_helpers import RANDOM
 from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
@@ -93,6 +95,11 @@ def test_a_step_of_sft_changes_the_chosen_parts_and_no_others(family, tmp_path):
     before = weights_of(BUILDERS[family]()[0])
     model = train(tmp_path, replace(SMALL_SFT, steps=1, train_parts=("projector",)), family)
     assert changed_parts(model, before) == {"projector"}
+
+
+def test_nothing_that_learns_is_refused():
+    with pytest.raises(RuleshiftError, match="nothing would learn"):
+        new_ppo(replace(SMALL_PPO, train_parts=()))
 
 
 def test_all_parts_learn_if_nothing_is_said(tmp_path):
@@ -249,6 +256,21 @@ def test_a_model_of_text_is_refused_where_pictures_are_shown(tmp_path):
         load_backbone(str(tmp_path / "text"), device="cpu", pictures=True)
     with pytest.raises(RuleshiftError, match="reads text only, and this task shows pictures"):
         revise(shows(), LocalEngine(tiny_model(), tiny_chat(), RANDOM), turns=1)
+
+
+def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    model, chat = shared("idefics3")
+    save_model(model, chat.source, tmp_path / "model")
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise ImportError("Qwen2VLVideoProcessor requires the Torchvision library")
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", refuse)
+    with pytest.raises(RuleshiftError, match=r"needs torchvision.*pip install 'ruleshift\[vision\]'"):
+        load_backbone(str(tmp_path / "model"), device="cpu")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(RuleshiftError, match=r"pip install 'ruleshift\[lora\]'"):
+        new_ppo(replace(SMALL_PPO, lora_rank=2))
 
 
 # Adapters

@@ -56,6 +56,10 @@ class Chat:
         after_reply = self._render([Message("user", "x"), Message("assistant", _MARK)], generate=False)
         if after_reply.count(_MARK) != 1:
             raise RuleshiftError(f"the chat template of {name} does not print assistant messages as they are")
+        # Some templates print a space before a reply that they do not print where one is asked for.
+        asked = self._render([Message("user", "x")], generate=True)
+        between = after_reply.removeprefix(asked).split(_MARK)[0] if after_reply.startswith(asked) else ""
+        self._before = between if between.isspace() else ""
         # What the template prints between the end of a reply and the next message starts with the end-of-turn token.
         self._closing = after_reply.split(_MARK)[1]
         closing_ids = self._ids(self._closing)
@@ -87,7 +91,7 @@ class Chat:
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """Ids of a given reply (an expert's), closed by the end-of-turn token."""
-        return (*self._ids(self._plain(text)), self._end_id)
+        return (*self._ids(self._before + self._plain(text)), self._end_id)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a reply, special tokens left out."""

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -59,9 +60,15 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
             (AutoProcessor, AutoModelForImageTextToText) if seeing else (AutoTokenizer, AutoModelForCausalLM)
         )
         chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source))
+        if isinstance(chat_source, ProcessorMixin):  # torchvision's has other pixels, where it is installed
+            chat_source.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil")
         model = kind_of.from_pretrained(source, config=config, dtype=kind, use_safetensors=True)
     except RuleshiftError:
         raise
+    except ImportError as error:  # what processors of some families need for videos, of which there are none here
+        raise RuleshiftError(
+            f"the processor of {name!r} needs torchvision, SmolVLM's num2words too: pip install 'ruleshift[vision]'"
+        ) from error
     except Exception as error:  # transformers raises OSError, ValueError, SafetensorError and more for bad folders
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuleshiftError(

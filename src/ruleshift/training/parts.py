@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.lora import add_lora
 from ruleshift.backbones.vision import FAMILIES, sees
+from ruleshift.errors import RuleshiftError
 from ruleshift.training.config import Part
 
 
@@ -27,6 +28,8 @@ def choose(model: PreTrainedModel, parts: Sequence[Part], lora_rank: int, seed: 
     if lora_rank:
         add_lora(model, lora_rank, seed)
     elif sees(model):
+        if not parts:
+            raise RuleshiftError("--train-parts names no part: nothing would learn")
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(model, name) in parts)
 
