@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from ruleshift.commands.checks import check_folder, check_training
+from ruleshift.commands.opening import AnyViews
 from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, PPOConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -22,7 +23,39 @@ RESUMES = "the work up to the last checkpoint is kept; run the same command agai
 
 
 @dataclass(frozen=True)
-class Sft:
+class Training:
+    """The options that both kinds of training share."""
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
+    out: Path
+    """Run folder; made if need be."""
+    model: str = "bundled"
+    """Start model: bundled, a model folder, or a hub id."""
+    preset: Literal["tiny", "paper"] = "tiny"
+    """Values of the options below for this task: tiny for the bundled model, paper as in arXiv 2501.17161."""
+    routes: Path | None = None
+    """virl-l, virl-vl: walk routes of your own, the paper's data (folder, .json), a map (.osm.pbf, .osm, .graphml)."""
+    size: int | None = None
+    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
+    views: AnyViews | None = None
+    """virl-vl only: four views in one picture (grid, the default), or the one ahead (front)."""
+    leak: tyro.conf.FlagCreatePairsOff[bool] = False
+    """virl-vl only: the text says where there is an intersection, as in the paper."""
+    tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
+
+    stopped: ClassVar[str] = RESUMES
+
+    def open(self) -> "Task":
+        """The task as it is to be shown."""
+        from ruleshift.commands.opening import open_task
+
+        return open_task(self.task, self.routes, size=self.size, leak=self.leak, views=self.views)
+
+
+@dataclass(frozen=True)
+class Sft(Training):
     """Supervised fine-tuning of a model on expert replies, with TRL; the loss is on replies only.
     --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end `model` in Hugging Face format.
     A killed run goes on where it was when the command is given again. Options left out take the values of --preset.
@@ -30,19 +63,7 @@ class Sft:
     Example: ruleshift sft gp-l --model bundled --out runs/sft --steps 300 --learning-rate 1e-4
     """
 
-    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l or virl-l."""
-    out: Path
-    """Run folder; made if need be."""
-    model: str = "bundled"
-    """Start model: bundled, a model folder, or a hub id."""
-    preset: Literal["tiny", "paper"] = "tiny"
-    """Values of the options below for this task: tiny for the bundled model, paper as in arXiv 2501.17161."""
-    tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
     training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFT_PRESETS["gp-l"]["tiny"]
-
-    stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
         def train(start: "Backbone", task: "Task", run: "RunFolder", follow: Follow) -> None:
@@ -54,7 +75,7 @@ class Sft:
 
 
 @dataclass(frozen=True)
-class Rl:
+class Rl(Training):
     """Multi-turn PPO: the model answers, the verifier's feedback joins the conversation, and the rewards of all turns
     train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end `model` in Hugging
     Face format. A killed run goes on where it was when the command is given again, with the same numbers. Options left
@@ -63,19 +84,7 @@ class Rl:
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
     """
 
-    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l or virl-l."""
-    out: Path
-    """Run folder; made if need be."""
-    model: str = "bundled"
-    """Start model: bundled, a model folder, or a hub id."""
-    preset: Literal["tiny", "paper"] = "tiny"
-    """Values of the options below for this task: tiny for the bundled model, paper as in arXiv 2501.17161."""
-    tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
     training: Annotated[PPOConfig, tyro.conf.arg(name="")] = PPO_PRESETS["gp-l"]["tiny"]
-
-    stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
         def train(start: "Backbone", task: "Task", run: "RunFolder", follow: Follow) -> None:
@@ -95,9 +104,8 @@ def _train(
 ) -> None:
     """Check, load, train in the run folder from where an earlier call stopped, and save the model there."""
     from ruleshift.commands.trackers import check_trackers, tracking
-    from ruleshift.tasks import get_task
 
-    task = get_task(command.task)
+    task = command.open()
     check_training(config, task)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
@@ -112,6 +120,8 @@ def _train(
     # Before the folder takes this configuration down: the name may be wrong.
     start = load_backbone(command.model, pictures=task.pictures)
     settings = {"verb": verb, "task": command.task, "model": command.model, "training": config}
+    shown = {"routes": command.routes, "size": command.size, "views": command.views, "leak": command.leak or None}
+    settings |= {name: value for name, value in shown.items() if value is not None}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
         if not final.is_dir():
