@@ -149,7 +149,8 @@ def new_optimizers(config: AnyConfig, model: PreTrainedModel) -> dict[str, torch
     """
     share = config.decoder_share if isinstance(config, VisionBuildConfig) else 1.0
     decoder = {id(parameter) for parameter in model.get_decoder().parameters()}
-    muon, adamw = [], []
+    muon: list[dict[str, object]] = []
+    adamw: list[dict[str, object]] = []
     for grown, scale in ((True, share), (False, 1.0)):
         named = [(name, p) for name, p in model.named_parameters() if (id(p) in decoder) == grown]
         matrices = [p for name, p in named if p.dim() == 2 and "embed" not in name]

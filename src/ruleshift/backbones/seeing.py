@@ -35,7 +35,7 @@ def new_vision_model(config: VisionBuildConfig) -> tuple[PreTrainedModel, Chat]:
     chat = Chat(_processor(config, _tokenizer()), "the bundled vision-language backbone")
     assert chat.eye is not None
     torch.manual_seed(config.seed)
-    decoder = {**text.config.to_dict(), "vocab_size": len(chat.tokenizer)}
+    decoder = {**text.config.to_dict(), "vocab_size": len(chat.tokenizer), "_name_or_path": ""}
     shape = Idefics3Config(
         text_config=decoder,
         vision_config={
@@ -48,7 +48,6 @@ def new_vision_model(config: VisionBuildConfig) -> tuple[PreTrainedModel, Chat]:
         },
         scale_factor=config.merged,
         image_token_id=chat.eye.token_id,
-        pad_token_id=chat.tokenizer.pad_token_id,
         tie_word_embeddings=True,
     )
     shape.ruleshift_style = "terse"

@@ -138,6 +138,7 @@ class Eval:
             "versions": here["packages"],
             "splits": {split: descriptions[split] for split in splits},
             "model": self.model,
+            "metric": task.metric,
             "style": policy.style,
             "temperature": self.temperature if self.decoding == "sampled" else 0.0,
             "problem_seed": self.seed,

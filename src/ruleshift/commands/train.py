@@ -119,7 +119,7 @@ def _train(
     quiet_libraries()
     # Before the folder takes this configuration down: the name may be wrong.
     start = load_backbone(command.model, pictures=task.pictures)
-    settings = {"verb": verb, "task": command.task, "model": command.model, "training": config}
+    settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     shown = {"routes": command.routes, "size": command.size, "views": command.views, "leak": command.leak or None}
     settings |= {name: value for name, value in shown.items() if value is not None}
     final = command.out / "model"

@@ -102,6 +102,7 @@ def _speaker(role: Role, judged: bool) -> str:
 
 
 def _chip(verdict: Verdict) -> Chip:
-    tone: Tone = "good" if verdict.solved else "fair" if verdict.valid else "bad"
+    right = verdict.solved or (verdict.advanced and verdict.reward > 0)
+    tone: Tone = "good" if right else "fair" if verdict.valid else "bad"
     outcome = verdict.outcome.replace("_", " ")
     return Chip(f"{outcome} {verdict.reward:+g}", tone, f"= {verdict.found}" if verdict.found else "")
