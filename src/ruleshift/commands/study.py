@@ -199,12 +199,13 @@ class Sweep:
     def config(self) -> "SweepConfig":
         """The settings of the study."""
         from ruleshift.studies.arms import MEASUREMENTS
-        from ruleshift.studies.sweep import SPLITS, SweepConfig
+        from ruleshift.studies.sweep import SEEN_SPLITS, SPLITS, SweepConfig
+        from ruleshift.tasks import get_task
 
         recipe, usual = _recipe(self, self.task), MEASUREMENTS[self.task]
         measurement = replace(
             usual,
-            splits=SPLITS,
+            splits=SEEN_SPLITS if get_task(self.task).pictures else SPLITS,
             decodings=("sampled",),
             n=self.n or usual.n,
             seed=2_000,

@@ -25,6 +25,7 @@ CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
 
 
 SPLITS = ("id-val", "val-shift-a", "val-shift-b")
+SEEN_SPLITS = (*SPLITS, "val-visual")  # of tasks in pictures
 
 
 @dataclass(frozen=True)
