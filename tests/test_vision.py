@@ -14,7 +14,7 @@ from transformers.models.mllama.processing_mllama import (
     get_cross_attention_token_mask,
 )
 
-from engine_helpers import RANDOM, reply_ids
+from engine_helpers import RANDOM, puzzles, reply_ids
 from helpers import one_thread
 from ruleshift.chat import Chat, encode_dialogue, episode_sequence
 from ruleshift.engines import local
@@ -27,7 +27,7 @@ from ruleshift.records import Message, Picture
 from ruleshift.revision import revise
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory, forward
-from vision_helpers import FAMILIES, Show, noise, shared, shows
+from vision_helpers import BUILDERS, FAMILIES, Show, noise, shared, shows
 
 SHORT = replace(RANDOM, max_new_tokens=6)
 
@@ -235,3 +235,39 @@ def test_a_space_that_a_template_prints_before_replies_is_part_of_given_ones():
     chat = Chat(source)
     assert chat._before == " "
     assert shared("smolvlm")[1]._before == ""
+
+
+# Conversations with and without pictures together
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_conversations_without_pictures_join_those_with_some(family):
+    model, chat = shared(family)
+
+    def problems() -> list:
+        return [one for pair in zip(puzzles(4, solved_by=3), shows(4), strict=True) for one in pair]
+
+    alone = revise(problems(), LocalEngine(model, chat, SHORT, batch_size=1), turns=3)
+    assert {len(episode.pictures) for episode in alone} >= {0, 2, 3}
+    for batch_size in (3, 8):
+        for one, other in zip(
+            revise(problems(), LocalEngine(model, chat, SHORT, batch_size), turns=3), alone, strict=True
+        ):
+            assert reply_ids(one) == reply_ids(other)
+    drawn = [p for episode in alone for turn in episode.turns for p in turn.completion.logprobs]
+    whole = forward(model, [Trajectory.of(episode) for episode in alone], chat.eye)
+    torch.testing.assert_close(torch.tensor(drawn), whole.logprobs.detach(), atol=1e-4, rtol=0)
+    words = [Trajectory.of(episode) for episode in alone if not episode.pictures]
+    drawn = [p for one in words for p in one.old_logprobs]
+    torch.testing.assert_close(
+        forward(model, words, chat.eye).logprobs.detach(), torch.tensor(drawn), atol=1e-4, rtol=0
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_runs(family):
+    model, chat = BUILDERS[family]()
+    episodes = revise(shows(), LocalEngine(model.bfloat16(), chat, SHORT), turns=4)
+    drawn = torch.tensor([p for episode in episodes for turn in episode.turns for p in turn.completion.logprobs])
+    whole = forward(model, [Trajectory.of(episode) for episode in episodes], chat.eye).logprobs.detach()
+    assert float((drawn - whole).abs().mean()) < 0.2
