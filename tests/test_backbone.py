@@ -167,19 +167,20 @@ def test_one_training_step_lowers_the_loss_on_its_batch() -> None:
     trained = [p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]]
     assert sorted(map(id, trained)) == sorted(map(id, model.parameters()))
     batch = batch_of(chat, TINY, 0)
-    first = loss_of(model, batch)
+    first = loss_of(model, batch, chat)
     for _ in range(5):
         for optimizer in optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
-        last = loss_of(model, batch)
+        last = loss_of(model, batch, chat)
     assert last < first - 0.1
 
 
 def test_loss_does_not_depend_on_how_the_batch_is_parted() -> None:
     model, chat = new_model(TINY)
     batch = batch_of(chat, TINY, 5)
-    assert loss_of(model, batch, max_tokens=10_000) == pytest.approx(loss_of(model, batch, max_tokens=1), abs=1e-5)
+    whole, parted = (loss_of(model, batch, chat, max_tokens) for max_tokens in (10_000, 1))
+    assert whole == pytest.approx(parted, abs=1e-5)
 
 
 def test_bundled_backbone_is_small_reads_rules_and_is_imperfect() -> None:

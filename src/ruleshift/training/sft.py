@@ -20,13 +20,12 @@ from trl import SFTTrainer
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.engines.text import expert_messages
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Picture
 from ruleshift.runs import RunFolder
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.config import SFTConfig
 from ruleshift.training.flops import TokenCount
 from ruleshift.training.parts import choose
-from ruleshift.training.sft_pictures import Collator, PictureTrainer
+from ruleshift.training.sft_pictures import Collator, PictureTrainer, labels_of
 
 
 def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
@@ -36,13 +35,15 @@ def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: 
 
 def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> Dataset:
     """Columns `input_ids` and `labels` (-100 off the replies), which SFTTrainer takes as they are; for a chat that sees
-    also the `index` of the problem (see `sft_pictures`)."""
-    columns: dict[str, list[object]] = {"input_ids": [], "labels": []}
-    for index in range(config.examples):
-        row = expert_conversation(chat, task, style, config.split, config.seed, index)
-        columns["input_ids"].append(list(row.token_ids))
-        columns["labels"].append([t if m else -100 for t, m in zip(row.token_ids, row.reply_mask, strict=True)])
-    return Dataset.from_dict(columns if chat.eye is None else {**columns, "index": range(config.examples)})
+    the `index` of the problem alone (see `sft_pictures`)."""
+    if chat.eye is not None:
+        return Dataset.from_dict({"index": range(config.examples)})
+    rows = [
+        expert_conversation(chat, task, style, config.split, config.seed, index) for index in range(config.examples)
+    ]
+    return Dataset.from_dict(
+        {"input_ids": [list(row.token_ids) for row in rows], "labels": [labels_of(row) for row in rows]}
+    )
 
 
 class _Steps(TrainerCallback):
@@ -130,6 +131,7 @@ def train_sft(
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
         dataloader_pin_memory=False,
         remove_unused_columns=chat.eye is None,
+        dataset_kwargs=None if chat.eye is None else {"skip_prepare_dataset": True},
     )
     choose(model, config.train_parts, config.lora_rank, config.seed)
     last = _latest(run.checkpoints_path)
@@ -144,11 +146,11 @@ def train_sft(
         trainer = SFTTrainer(**given)
     else:
 
-        def pictures(index: int) -> tuple[Picture, ...]:
-            return expert_conversation(chat, task, style, config.split, config.seed, index).pictures
+        def conversation(index: int) -> Sequences:
+            return expert_conversation(chat, task, style, config.split, config.seed, index)
 
         looked = [int(line.get("patches", 0)) for line in run.read_metrics()]
-        trainer = PictureTrainer(chat, sum(looked[-1:]), data_collator=Collator(chat, pictures), **given)
+        trainer = PictureTrainer(chat, sum(looked[-1:]), data_collator=Collator(chat, conversation), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
     trainer.train(resume_from_checkpoint=str(last) if last else None)

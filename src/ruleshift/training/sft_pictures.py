@@ -1,7 +1,7 @@
 """What SFT needs for conversations with pictures: batches that hold them, and a trainer whose pass sees them.
 
-A row of the dataset has no pictures but the index of its problem: they are drawn again when the row is used, so that
-memory holds those of one pass (`micro_batch` conversations) and no more.
+A row of the dataset is the index of its problem: ids and pictures are made when the row is used, so that memory holds
+the pictures of one pass (`micro_batch` conversations) and no more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,8 @@ from torch.nn.functional import cross_entropy
 from trl import SFTTrainer
 
 from ruleshift.backbones.vision import patches, read, view_of
-from ruleshift.chat import Chat
+from ruleshift.chat import Chat, Sequences
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Picture
 from ruleshift.training.batching import pad
 from ruleshift.training.flops import TokenCount
 from ruleshift.training.parts import learns
@@ -23,18 +22,24 @@ from ruleshift.training.parts import learns
 
 @dataclass(frozen=True)
 class Collator:
-    """Rows with `input_ids`, `labels` and `index` as a padded batch with the pictures of each conversation."""
+    """Rows with the `index` of a conversation as a padded batch with the pictures of each."""
 
     chat: Chat
-    pictures: Callable[[int], Sequence[Picture]]
+    conversation: Callable[[int], Sequences]
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        said = [self.conversation(row["index"]) for row in rows]
         return {
-            "input_ids": pad([row["input_ids"] for row in rows], self.chat.pad_id, torch.long),
-            "labels": pad([row["labels"] for row in rows], -100, torch.long),
-            "attention_mask": pad([[1] * len(row["input_ids"]) for row in rows], 0, torch.long),
-            "pictures": [self.pictures(row["index"]) for row in rows],
+            "input_ids": pad([one.token_ids for one in said], self.chat.pad_id, torch.long),
+            "labels": pad([labels_of(one) for one in said], -100, torch.long),
+            "attention_mask": pad([[1] * len(one.token_ids) for one in said], 0, torch.long),
+            "pictures": [one.pictures for one in said],
         }
+
+
+def labels_of(sequence: Sequences) -> list[int]:
+    """The ids of replies, and -100 elsewhere."""
+    return [token if learned else -100 for token, learned in zip(sequence.token_ids, sequence.reply_mask, strict=True)]
 
 
 class PictureTrainer(SFTTrainer):
