@@ -42,6 +42,8 @@ class Compared:
 
     out: Path
     """Folder of the study; made if need be."""
+    tasks: tuple[TaskId, ...] = ()
+    """Tasks to study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     seeds: int = 1
@@ -63,10 +65,7 @@ class Compared:
 
     def configs(self) -> "list[HeadlineConfig]":
         """The settings of the study, task by task."""
-        return [self._config(task) for task in dict.fromkeys(self._tasks())]
-
-    def _tasks(self) -> Sequence[str]:
-        raise NotImplementedError
+        return [self._config(task) for task in dict.fromkeys(self.tasks)]
 
     def _config(self, task: str) -> "HeadlineConfig":
         from ruleshift.studies.arms import MEASUREMENTS
@@ -94,17 +93,16 @@ class Compared:
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
-        tasks = self._tasks()
-        if not tasks:
+        if not self.tasks:
             raise RuleshiftError("--tasks needs at least one task")
         from ruleshift.tasks import get_task
 
-        for task in tasks:
+        for task in self.tasks:
             for split in self.splits:
                 check_split(get_task(task), split)
         if self.splits and "id" not in self.splits:
             raise RuleshiftError("--splits must hold id, on which arms are matched")
-        _prepare(self, tasks)
+        _prepare(self, self.tasks)
 
         from ruleshift.studies.headline import run_headline
 
@@ -126,9 +124,6 @@ class Headline(Compared):
     gp: Recipe = GP
     virl: Recipe = VIRL
 
-    def _tasks(self) -> Sequence[str]:
-        return self.tasks
-
 
 @dataclass(frozen=True)
 class Vision(Compared):
@@ -145,9 +140,6 @@ class Vision(Compared):
     """A small version: half of the training, two evaluations of fewer problems."""
     gp_vl: Recipe = GP_VL
     virl_vl: Recipe = VIRL_VL
-
-    def _tasks(self) -> Sequence[str]:
-        return self.tasks
 
     def configs(self) -> "list[HeadlineConfig]":
         found = super().configs()
