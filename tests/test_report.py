@@ -24,7 +24,14 @@ from ruleshift.report.conversations import MOST_PICTURES, Album, conversation, c
 from ruleshift.report.page import as_json, render_report, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
-from ruleshift.report.plots import headline_figure, ood_against_id, ood_against_kl, splits_over_compute
+from ruleshift.report.plots import (
+    headline_figure,
+    ood_against_id,
+    ood_against_kl,
+    ood_against_recognition,
+    recognition_over_compute,
+    splits_over_compute,
+)
 from ruleshift.report.points import View, arms_in, curve, end, splits_in
 from ruleshift.report.tables import comparison_tables, headline, headline_table, signed
 from ruleshift.results import Results
@@ -187,6 +194,36 @@ def test_every_split_and_budget_has_its_panel() -> None:
     assert figure is not None
     assert {trace.xaxis for trace in figure.data} == {"x", *(f"x{index}" for index in range(2, 9))}
     assert "training compute (10¹⁵ FLOP)" in figure.to_json(engine="json").encode().decode("unicode_escape")
+
+
+def test_success_is_shown_against_recognition_on_the_same_split_where_there_are_pictures() -> None:
+    told = synthetic.results(metrics=("success", "recognition"))
+    assert ood_against_recognition(told, "greedy") is None
+    assert recognition_over_compute(told, "greedy") is None
+    rows = [
+        replace(row, task="gp-vl", turns=1, value=row.value / 2 + 0.5) if row.metric == "recognition" else row
+        for row in told.rows
+        if row.metric == "success" or row.turns == 1
+    ]
+    seen = Results(tuple(replace(row, task="gp-vl") for row in rows), {})
+    figure = ood_against_recognition(seen, "greedy")
+    assert figure is not None
+    ends = {
+        (row.split, row.arm, row.seed): row
+        for row in seen.rows
+        if row.step == 80 and row.decoding == "greedy" and row.metric == "recognition"
+    }
+    success = [r for r in seen.rows if (r.step, r.decoding, r.metric, r.turns) == (80, "greedy", "success", 5)]
+    for split, place in (("id", "x"), ("rule-ood", "x2")):
+        for arm in ("sft", "rl"):
+            wide = [100 * ends[split, arm, seed].value for seed in (1, 2, 3)]
+            high = [100 * row.value for row in success if (row.split, row.arm) == (split, arm)]
+            path = next(t for t in figure.data if t.name == arm and t.xaxis == place and t.mode == "lines+markers")
+            assert path.x[-1] == pytest.approx(sum(wide) / 3)
+            assert path.y[-1] == pytest.approx(sum(high) / 3)
+    curves = recognition_over_compute(seen, "greedy")
+    assert curves is not None
+    assert "recognition in 1 turn" in curves.to_json()
 
 
 def test_figures_do_without_what_was_not_measured() -> None:

@@ -8,13 +8,15 @@ import pytest
 from ruleshift.backbones.build import new_model
 from ruleshift.backbones.config import BuildConfig
 from ruleshift.backbones.save import save_model
+from ruleshift.commands.study import Sweep, Vision
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.results import load_results
 from ruleshift.studies.arms import Measurement
-from ruleshift.studies.headline import HeadlineConfig, headline_arms, run_headline
+from ruleshift.studies.headline import HeadlineConfig, headline_arms, metrics_of, ood_of, run_headline
 from ruleshift.studies.sweep import CRITERION, SweepConfig, choose, run_sweep, sweep_arms
+from ruleshift.tasks import get_task
 from ruleshift.training.config import PPOConfig, SFTConfig
 
 SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
@@ -65,6 +67,24 @@ def test_matched_rates_and_seeds_decide_the_arms() -> None:
     assert sorted(names) == sorted(["base", *2 * ["sft", "rl", "sft-lr1e-4", "rl-lr1e-3"]])
     alone = [arm.name for arm in headline_arms(HeadlineConfig(sft=SFT, ppo=PPO, matched_rates="none"))]
     assert sorted(alone) == ["base", "rl", "sft"]
+
+
+def test_vision_compares_the_tasks_in_pictures_and_quick_is_smaller(tmp_path: Path) -> None:
+    whole = {config.task: config for config in Vision(tmp_path).configs()}
+    quick = {config.task: config for config in Vision(tmp_path, quick=True).configs()}
+    assert list(whole) == list(quick) == ["gp-vl", "virl-vl"]
+    for task, config in whole.items():
+        small = quick[task]
+        assert {"id", "rule-ood", "visual-ood"} <= set(config.measurement.splits)
+        assert (small.sft.steps, small.ppo.updates) == (config.sft.steps // 2, config.ppo.updates // 2)
+        assert small.measurement.n < config.measurement.n
+        assert "recognition" in metrics_of(get_task(task))
+        assert ood_of(task) == "visual-ood"
+    assert {"city-ood", "mini"} <= set(whole["virl-vl"].measurement.splits)
+    assert "recognition" not in metrics_of(get_task("gp-l"))
+    assert ood_of("gp-l") == "rule-ood"
+    swept = Sweep(tmp_path, task="gp-vl").config().measurement.splits
+    assert swept == ("id-val", "val-shift-a", "val-shift-b", "val-visual")
 
 
 def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
