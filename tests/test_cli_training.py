@@ -213,23 +213,32 @@ def _group_lives(group: int) -> bool:
     return True
 
 
+def _heed_interrupts() -> None:
+    """In a child: what runs the tests may ignore interrupts (a shell's background), which children inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, model: Path, tmp_path: Path) -> None:
     options = f"--tasks gp-l --model {model} --points 1 --matched-rates none --workers 2 --out {tmp_path} {TINY_STUDY}"
     command = [sys.executable, "-m", "ruleshift", "study", "headline", *options.split(), "--gp.ppo.updates", "100000"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    study = subprocess.Popen(command, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    study = subprocess.Popen(command, start_new_session=True, preexec_fn=_heed_interrupts, **pipes)  # type: ignore[call-overload]
     arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
-    for _ in range(1_200):
-        if (arm / "metrics.jsonl").exists():
-            break
-        assert study.poll() is None, study.stderr.read()
-        time.sleep(0.1)
-    if blow == signal.SIGINT:
-        os.killpg(study.pid, blow)  # a terminal sends it to the whole group
-    else:
-        study.kill()
-    _, errors = study.communicate(timeout=60)
+    try:
+        for _ in range(1_200):
+            if (arm / "metrics.jsonl").exists():
+                break
+            assert study.poll() is None, study.stderr.read()
+            time.sleep(0.1)
+        if blow == signal.SIGINT:
+            os.killpg(study.pid, blow)  # a terminal sends it to the whole group
+        else:
+            study.kill()
+        _, errors = study.communicate(timeout=60)
+    except BaseException:
+        os.killpg(study.pid, signal.SIGKILL)
+        raise
     if blow == signal.SIGINT:
         assert study.returncode == 130
         assert "stopped: finished points and checkpoints are kept" in errors
