@@ -55,7 +55,7 @@ def _seeing(presets: dict[str, SFTConfig], tiny: SFTConfig) -> dict[str, SFTConf
     return {"tiny": tiny, "paper": replace(presets["paper"], learning_rate=5e-7)}
 
 
-_GP_SEEN = replace(_GP_SFT["tiny"], steps=200, micro_batch=32)
+_GP_SEEN = replace(_GP_SFT["tiny"], steps=200, micro_batch=32, learning_rate=1e-3)
 _VIRL_SEEN = replace(_VIRL_SFT["tiny"], steps=60, batch=16)  # a walk holds a dozen pictures
 
 # By task, then by name of the preset.
