@@ -56,7 +56,8 @@ def _seeing(presets: dict[str, SFTConfig], tiny: SFTConfig) -> dict[str, SFTConf
 
 
 _GP_SEEN = replace(_GP_SFT["tiny"], steps=200, micro_batch=32, learning_rate=1e-3)
-_VIRL_SEEN = replace(_VIRL_SFT["tiny"], steps=60, batch=16)  # a walk holds a dozen pictures
+# A walk holds a dozen pictures.
+_VIRL_SEEN = replace(_VIRL_SFT["tiny"], steps=60, batch=16, learning_rate=3e-4)
 
 # By task, then by name of the preset.
 SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
@@ -169,10 +170,11 @@ _VIRL_PPO = {
     "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
+_VIRL_SEEN_PPO = replace(_VIRL_PPO["tiny"], updates=12, episodes=64, learning_rate=1e-4, warmup=3, save_every=3)
 # By task, then by name of the preset.
 PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {
     "gp-l": _GP_PPO,
     "gp-vl": {**_GP_PPO, "tiny": replace(_GP_PPO["tiny"], updates=20)},
     "virl-l": _VIRL_PPO,
-    "virl-vl": {**_VIRL_PPO, "tiny": replace(_VIRL_PPO["tiny"], updates=12, episodes=64, warmup=3, save_every=3)},
+    "virl-vl": {**_VIRL_PPO, "tiny": _VIRL_SEEN_PPO},
 }
