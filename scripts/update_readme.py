@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the headline tables of README.md from docs/results/headline (the numbers of a published run).
+"""Write the tables of README.md from docs/results (the numbers of published runs).
 
 python scripts/update_readme.py            write them
 python scripts/update_readme.py --check    exit with 1 if README.md shows anything else
@@ -14,7 +14,8 @@ from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.results import Results, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLISHED = ROOT / "docs" / "results" / "headline"
+PUBLISHED = ROOT / "docs" / "results"
+STUDY = {"gp-l": "headline", "virl-l": "headline", "gp-vl": "vision"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,17 @@ COLUMNS = {
         Column("step_accuracy", "city-ood", 2, "other cities, steps"),
         Column("step_accuracy", "fake", 1, "fake, steps"),
     ),
+    "gp-vl": (
+        Column("success", "id", 5, "black suits"),
+        Column("success", "visual-ood", 5, "red suits"),
+        Column("success", "rule-ood", 5, "shifted rule"),
+        Column("recognition", "id", 1, "black suits, read right"),
+        Column("recognition", "visual-ood", 1, "red suits, read right"),
+    ),
+}
+SHOWN = {
+    "headline": "Score under the shifted rule against the training rule",
+    "vision": "Score with red suits against black suits",
 }
 NOTES = {
     "gp-l": "Success in %; {n} hands a cell. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the "
@@ -49,16 +61,18 @@ NOTES = {
     "virl-l": "Right steps (retries counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted "
     "rule*: left and right in place of compass names. *fake*: the prompt lists the shifted words, the verifier wants "
     "those of training, 1 try; higher means memorised.",
+    "gp-vl": "Success within 5 turns, and first replies that state all cards rightly, in %; {n} hands a cell. *black "
+    "suits*: as in training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
 }
 
 
 def block(task: str) -> str:
     """What stands between the markers of a task."""
-    folder = PUBLISHED / task
+    folder = PUBLISHED / STUDY[task] / task
     results, comparisons = load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json")
     meta = results.meta
     parts = [
-        f"![Score under the shifted rule against the training rule, and distance moved](docs/headline-{task}.png)",
+        f"![{SHOWN[STUDY[task]]}, and distance moved](docs/{STUDY[task]}-{task}.png)",
         "",
         *(line for decoding in ("sampled", "greedy") for line in [*table(task, results, comparisons, decoding), ""]),
         NOTES[task].format(n=results.rows[0].n)
