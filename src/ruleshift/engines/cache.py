@@ -5,9 +5,11 @@ into a buffer and attention reads a view. Columns may be written for the leading
 or what was left by rows they changed places with.
 """
 
+from inspect import signature
 from typing import Protocol, Self
 
 import torch
+from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 ROOM = 64  # columns to spare in a new buffer
@@ -118,3 +120,10 @@ class GrowingCache(Cache, Rows):
         for layer in self.layers:
             for part in layer.parts:
                 part.select(rows, columns)
+
+
+def as_argument(cache: Cache, reader: nn.Module) -> dict[str, Cache]:
+    """The cache as the keyword argument that a module of transformers takes: `cache` from 5.24 on, `past_key_values`
+    before."""
+    name = "cache" if "cache" in signature(reader.forward).parameters else "past_key_values"
+    return {name: cache}

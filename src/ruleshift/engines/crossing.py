@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.crossing import NOTHING, CrossView, arguments, with_nobody
 from ruleshift.engines.attention import fast_decoding
-from ruleshift.engines.cache import GrowingCache, GrowingLayer
+from ruleshift.engines.cache import GrowingCache, GrowingLayer, as_argument
 
 
 class CrossCache(GrowingCache):
@@ -102,13 +102,14 @@ class CrossForward:
             cache.span[:, :rows] = span[:, :, -1]
         cache.lead(rows)
         with fast_decoding(self.model):
-            output = self.model.get_decoder()(
+            decoder = self.model.get_decoder()
+            output = decoder(
                 inputs_embeds=embedded,
                 position_ids=position,
                 attention_mask=mask,
                 cross_attention_states=states,
-                past_key_values=cache,
                 use_cache=True,
+                **as_argument(cache, decoder),
                 **arguments(cache.owner[:rows], span, embedded.dtype),
             )
         return self.model.get_output_embeddings()(output.last_hidden_state[:, -1]).float()

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.vision import View, looks_across, read, sees
 from ruleshift.engines.attention import fast_decoding
-from ruleshift.engines.cache import GrowingCache, Rows
+from ruleshift.engines.cache import GrowingCache, Rows, as_argument
 from ruleshift.engines.crossing import CrossForward
 from ruleshift.engines.llama import FusedLlama, can_fuse
 
@@ -51,9 +51,9 @@ class ModelForward:
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=position,
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **as_argument(cache, self.model),
             )
         return output.logits[:, -1].float()
 
@@ -70,7 +70,8 @@ class SeeingForward(ModelForward):
         view: View | None = None,
     ) -> torch.Tensor:
         with fast_decoding(self.model):
-            hidden = read(self.model, ids, view, position, mask, past_key_values=cache, use_cache=True)
+            kept = as_argument(cache, self.model.get_decoder())
+            hidden = read(self.model, ids, view, position, mask, use_cache=True, **kept)
         return self.model.get_output_embeddings()(hidden[:, -1]).float()
 
 

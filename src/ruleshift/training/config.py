@@ -170,7 +170,7 @@ _VIRL_PPO = {
     "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
-_VIRL_SEEN_PPO = replace(_VIRL_PPO["tiny"], updates=12, episodes=64, learning_rate=1e-4, warmup=3, save_every=3)
+_VIRL_SEEN_PPO = replace(_VIRL_PPO["tiny"], episodes=64, learning_rate=1e-4, warmup=3, save_every=5)
 # By task, then by name of the preset.
 PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {
     "gp-l": _GP_PPO,
