@@ -273,6 +273,16 @@ def test_a_wrong_model_name_does_not_spoil_the_run_folder(model: Path, tmp_path:
     assert main([*command, str(model)]) == 0
 
 
+def test_parts_that_cannot_learn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def told(task: str, *options: str) -> str:
+        return refusal(capsys, "rl", task, "--out", tmp_path / "run", *options)
+
+    assert "only the decoder can learn" in told("gp-l", "--train-parts", "tower")
+    assert "leave --train-parts out" in told("gp-vl", "--train-parts", "tower", "--lora-rank", "4")
+    assert "names no part" in told("gp-vl", "--train-parts")
+    assert not (tmp_path / "run").exists()
+
+
 def test_truncated_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = Path(shutil.copytree(model, tmp_path / "cut")) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])

@@ -3,12 +3,13 @@
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 from transformers.models.mllama.processing_mllama import (
     convert_sparse_cross_attention_mask_to_dense,
     get_cross_attention_token_mask,
@@ -212,6 +213,41 @@ def test_a_template_that_drops_pictures_is_refused():
     source.chat_template = chat.tokenizer.chat_template.replace("<image>", "")
     with pytest.raises(RuleshiftError, match="shows 0 of 2 pictures"):
         Chat(source).encode_prompt(Show("a", 1).context())
+
+
+def test_a_template_for_text_alone_is_refused():
+    _, chat = shared("idefics3")
+    source = copy(chat.source)
+    for template, message in (
+        ("{% for message in messages %}{{ message.content }}<end>{% endfor %}", "takes text only; add its processor's"),
+        ("{% for message in messages %}{{ message.content.strip() }}<end>{% endfor %}", "cannot print a conversation"),
+    ):
+        source.chat_template = template
+        with pytest.raises(RuleshiftError, match=message):
+            Chat(source)
+    source.chat_template = {"default": chat.tokenizer.chat_template, "tool_use": ""}
+    assert Chat(source).encode_prompt(Show("a", 1).context()) == chat.encode_prompt(Show("a", 1).context())
+
+
+def test_the_beginning_of_sequence_is_there_once_as_from_the_processor():
+    """As in LLaVA 1.5, whose template leaves it to the tokenizer, and in Llama 3.2, whose template prints it."""
+    source = deepcopy(shared("llava")[1].source)
+    tokenizer, template = source.tokenizer, source.tokenizer.chat_template
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
+    said = [
+        {
+            "role": "user",
+            "content": [{"type": "image", "image": Image.new("RGB", (28, 28))}, {"type": "text", "text": "A J"}],
+        }
+    ]
+    for source.chat_template in (template, "<s>" + template):
+        theirs = source.apply_chat_template(said, add_generation_prompt=True, tokenize=True, return_dict=True)
+        ours = Chat(source).encode_prompt([Message("user", "A J", (noise(1),))])
+        assert list(ours) == theirs["input_ids"][0]
+        assert ours.count(tokenizer.bos_token_id) == 1
 
 
 def test_an_unknown_processor_is_refused():

@@ -1,5 +1,6 @@
 """PPO and SFT on pictures, for every family: what learns, what is scored, the same numbers again, and adapters."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
 from engine_helpers import RANDOM
@@ -20,6 +22,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
 from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
+from ruleshift.training import sft
 from ruleshift.training.batching import pack
 from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.flops import TokenCount, count_parameters, count_tower
@@ -102,6 +105,20 @@ def test_nothing_that_learns_is_refused():
         new_ppo(replace(SMALL_PPO, train_parts=()))
 
 
+def test_weights_in_half_precision_are_refused_and_adapters_beside_them_learn_from_small_steps():
+    model, chat = BUILDERS["idefics3"]()
+    with pytest.raises(RuleshiftError, match="bfloat16 would round small steps away: load the model with dtype="):
+        PPO(model.bfloat16(), chat, TASK, "full", SMALL_PPO)
+    ppo = PPO(model, chat, TASK, "full", replace(SMALL_PPO, lora_rank=2, learning_rate=1e-6, warmup=0))
+    before = [p.detach().clone() for p in ppo.trained]
+    ppo.update()
+    moved = [(now != old).float().mean() for now, old in zip(ppo.trained, before, strict=True)]
+    assert {p.dtype for p in ppo.trained} == {torch.float32}
+    assert torch.stack(moved).mean() > 0.9
+    with pytest.raises(RuleshiftError, match="has adapters already"):
+        PPO(model, chat, TASK, "full", SMALL_PPO)
+
+
 def test_all_parts_learn_if_nothing_is_said(tmp_path):
     before = weights_of(BUILDERS["qwen3_vl"]()[0])
     model = train(tmp_path, replace(SMALL_SFT, steps=1), "qwen3_vl")
@@ -182,6 +199,24 @@ def test_padding_and_its_tokens_change_nothing():
         view_of(model, chat.eye, ids, torch.ones_like(given), [trajectories[0].pictures])
 
 
+def test_features_are_remembered_as_long_as_there_is_room():
+    model, chat = shared("qwen3_vl")
+    pictures = [picture for problem in shows(4) for message in problem.context() for picture in message.pictures]
+    distinct = list(dict.fromkeys(pictures))
+    assert len(distinct) > 2
+    seen = vision.features(model, chat.eye, distinct)
+
+    def size(some) -> int:
+        return sum(one.tokens.nbytes + sum(level.nbytes for level in one.deep) for one in some)
+
+    known = vision.Known(size(seen) // 2)
+    again = vision.features(model, chat.eye, distinct, known)
+    assert known.features
+    assert size(known.features.values()) <= size(seen) // 2
+    for one, other, third in zip(seen, again, vision.features(model, chat.eye, distinct, known), strict=True):
+        torch.testing.assert_close((one.tokens, other.tokens), (other.tokens, third.tokens))
+
+
 def test_a_pass_holds_no_more_pictures_than_are_allowed():
     assert pack([5, 5, 5, 5], 100, [1, 2, 1, 5], 3) == [[0, 1], [2], [3]]
     assert pack([5, 5, 5, 5], 100) == [[0, 1, 2, 3]]
@@ -222,15 +257,40 @@ def test_ppo_goes_on_where_it_was_to_the_same_bytes(tmp_path, lora_rank):
     assert results(tmp_path / "broken") == results(tmp_path / "unbroken")
 
 
-def test_sft_goes_on_where_it_was_to_the_same_bytes(tmp_path):
-    config = replace(SMALL_SFT, steps=4, examples=6)
-    unbroken = train(tmp_path / "unbroken", config)
+@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sft_goes_on_where_it_was_to_the_same_bytes(tmp_path, family, lora_rank):
+    config = replace(SMALL_SFT, steps=4, examples=6, lora_rank=lora_rank)
+    unbroken = train(tmp_path / "unbroken", config, family)
     with pytest.raises(StopHereError):
-        train(tmp_path / "broken", config, progress=stop_at(3))
-    resumed = train(tmp_path / "broken", config)
+        train(tmp_path / "broken", config, family, progress=stop_at(3))
+    resumed = train(tmp_path / "broken", config, family)
     assert same_weights(resumed, weights_of(unbroken))
     lines = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("broken", "unbroken")]
     assert lines[0] == lines[1]
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path):
+    with pytest.raises(StopHereError):
+        train(tmp_path, replace(SMALL_SFT, steps=4), progress=stop_at(3))
+    (file,) = tmp_path.glob("checkpoints/checkpoint-2/model.safetensors")
+    weights = load_file(file)
+    weights.pop("model.text_model.norm.weight")
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(RuleshiftError, match="lacks 1 of the model's weights and has 0 of others"):
+        train(tmp_path, replace(SMALL_SFT, steps=4))
+
+
+def test_one_of_several_gpus_is_used(tmp_path, monkeypatch):
+    prepare = sft.TrlConfig.__post_init__
+
+    def with_two(self) -> None:
+        prepare(self)
+        self._n_gpu = 2
+
+    monkeypatch.setattr(sft.TrlConfig, "__post_init__", with_two)
+    before = weights_of(BUILDERS["idefics3"]()[0])
+    assert changed_parts(train(tmp_path, replace(SMALL_SFT, steps=1)), before) == set(ALL)
 
 
 # Saving and loading
@@ -250,9 +310,24 @@ def test_a_saved_model_sees_the_same(family, tmp_path):
     assert [episode.token_ids for episode in old] == [episode.token_ids for episode in new]
 
 
+def test_an_older_folder_of_llava_sees_the_same(tmp_path):
+    model, chat = shared("llava")
+    save_model(model, chat.source, tmp_path / "model")
+    file = tmp_path / "model" / "processor_config.json"
+    said = json.loads(file.read_text())
+    for name in ("patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"):
+        del said[name]
+    file.write_text(json.dumps(said))
+    loaded = load_backbone(str(tmp_path / "model"), device="cpu", pictures=True)
+    prompt = shows()[0].context()
+    assert loaded.chat.encode_prompt(prompt) == chat.encode_prompt(prompt)
+
+
 def test_a_model_of_text_is_refused_where_pictures_are_shown(tmp_path):
     save_model(tiny_model(), tiny_chat().tokenizer, tmp_path / "text")
-    with pytest.raises(RuleshiftError, match="reads text only, and this task shows pictures"):
+    with pytest.raises(
+        RuleshiftError, match="is of no vision-language family known here, and this task shows pictures"
+    ):
         load_backbone(str(tmp_path / "text"), device="cpu", pictures=True)
     with pytest.raises(RuleshiftError, match="reads text only, and this task shows pictures"):
         revise(shows(), LocalEngine(tiny_model(), tiny_chat(), RANDOM), turns=1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from ruleshift.errors import RuleshiftError
@@ -38,14 +39,15 @@ class Chat:
 
     `end_ids` are the ids that end a turn (the template's end-of-turn token, the tokenizer's end of sequence). With a
     processor, whose tokenizer then counts, messages may have pictures, and `eye` is what makes tensors of them.
-    Raises RuleshiftError when there is no chat template, or one that drops or rewrites replies.
+    Raises RuleshiftError when there is no chat template, or one that drops or rewrites replies, or fails.
     """
 
     def __init__(self, source: PreTrainedTokenizerBase | ProcessorMixin, name: str = "the model") -> None:
         self.source, self.name = source, name
         self.eye = Eye(source, name) if isinstance(source, ProcessorMixin) else None
         tokenizer: PreTrainedTokenizerBase = source.tokenizer if isinstance(source, ProcessorMixin) else source
-        self._template = source.chat_template if isinstance(source.chat_template, str) else None
+        own = source.chat_template
+        self._template = own if isinstance(own, str | None) else own.get("default")
         if self._template is None and tokenizer.chat_template is None:
             raise RuleshiftError(
                 f"the tokenizer of {name} has no chat template; add a chat_template.jinja to its folder "
@@ -56,8 +58,13 @@ class Chat:
         after_reply = self._render([Message("user", "x"), Message("assistant", _MARK)], generate=False)
         if after_reply.count(_MARK) != 1:
             raise RuleshiftError(f"the chat template of {name} does not print assistant messages as they are")
+        if self.eye is not None and any(mark in after_reply for mark in ("'type'", '"type"')):  # a part, as it is
+            raise RuleshiftError(
+                f"the chat template of {name} takes text only; add its processor's chat_template.jinja"
+            )
         # Some templates print a space before a reply that they do not print where one is asked for.
         asked = self._render([Message("user", "x")], generate=True)
+        self._opening = self._unprinted_opening(asked)
         between = after_reply.removeprefix(asked).split(_MARK)[0] if after_reply.startswith(asked) else ""
         self._before = between if between.isspace() else ""
         # What the template prints between the end of a reply and the next message starts with the end-of-turn token.
@@ -74,7 +81,8 @@ class Chat:
 
     def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Ids of the opening messages, ready for the first reply."""
-        return self._placed(self._render(messages, generate=True), [_sizes(message) for message in messages])
+        text = self._render(messages, generate=True)
+        return self._opening + self._placed(text, [_sizes(message) for message in messages])
 
     def encode_feedback(self, message: Message, ended: bool) -> tuple[int, ...]:
         """Ids from the end of a reply to the start of the next: end of turn, the feedback message, reply header.
@@ -99,11 +107,23 @@ class Chat:
 
     def _render(self, messages: Sequence[Message], generate: bool) -> str:
         dialogue: list[Any] = [{"role": message.role, "content": self._content(message)} for message in messages]
-        text = self.tokenizer.apply_chat_template(
-            dialogue, chat_template=self._template, tokenize=False, add_generation_prompt=generate
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                dialogue, chat_template=self._template, tokenize=False, add_generation_prompt=generate
+            )
+        except TemplateError as error:
+            raise RuleshiftError(f"the chat template of {self.name} cannot print a conversation ({error})") from error
         assert isinstance(text, str)
         return text
+
+    def _unprinted_opening(self, prompt: str) -> tuple[int, ...]:
+        """The ids that processors put before a prompt whose template does not print the beginning of sequence; for
+        models of text it is the template's to print. Source: transformers, `ProcessorMixin.apply_chat_template`."""
+        bos = self.tokenizer.bos_token
+        if self.eye is None or bos is None or prompt.startswith(bos):
+            return ()
+        first = self.tokenizer("x")["input_ids"][:1]
+        return tuple(first) if first == [self.tokenizer.bos_token_id] else ()
 
     def _content(self, message: Message) -> str | list[dict[str, str]]:
         """What the template is given: text, or with a processor a list of parts, pictures first."""

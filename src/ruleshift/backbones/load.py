@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
+    LlavaProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     ProcessorMixin,
@@ -38,12 +39,15 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
     """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
 
     pictures: whether it must see; "bundled" is then the bundled vision-language model.
-    device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU.
+    device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU; weights that
+    are to learn must be in "float32", whose products a GPU then computes in TF32.
     Only safetensors are read and no remote code is run. Raises RuleshiftError with the remedy when the model is
     missing, truncated, of another kind, sees nothing though it must, or its tokenizer has no chat template.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+    if place.type == "cuda" and kind == torch.float32:
+        torch.backends.cuda.matmul.allow_tf32 = True
     bundled = BUNDLED_VISION if pictures else BUNDLED
     source = str(bundled) if name == "bundled" else name
     if _looks_like_path(source) and not Path(source, "config.json").is_file():
@@ -53,8 +57,8 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
         seeing = config.model_type in FAMILIES
         if pictures and not seeing:
             raise RuleshiftError(
-                f"the model {name!r} ({config.model_type}) reads text only, and this task shows pictures: choose a "
-                f"vision-language model ({', '.join(FAMILIES)})"
+                f"the model {name!r} ({config.model_type}) is of no vision-language family known here, and this task "
+                f"shows pictures: choose one of {', '.join(FAMILIES)}"
             )
         reader, kind_of = (
             (AutoProcessor, AutoModelForImageTextToText) if seeing else (AutoTokenizer, AutoModelForCausalLM)
@@ -75,9 +79,20 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
             f"cannot load the model {name!r} ({reason}); check that the name or folder is right and the files are "
             "whole, and save or download it again if not"
         ) from error
+    _complete(chat_source, model)
     style = cast(Style, config.to_dict().get("ruleshift_style", "full"))
     model.to(place)  # type: ignore[arg-type]
     return Backbone(name, model.eval(), Chat(chat_source, repr(name)), style)
+
+
+def _complete(processor: PreTrainedTokenizerBase | ProcessorMixin, model: PreTrainedModel) -> None:
+    """What older folders of LLaVA leave to the model's configuration."""
+    if isinstance(processor, LlavaProcessor) and processor.patch_size is None:
+        processor.patch_size = model.config.vision_config.patch_size
+        processor.vision_feature_select_strategy = model.config.vision_feature_select_strategy
+        processor.num_additional_image_tokens = int(
+            model.config.vision_config.model_type == "clip_vision_model"
+        )  # class
 
 
 def _looks_like_path(name: str) -> bool:

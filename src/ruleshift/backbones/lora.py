@@ -20,7 +20,8 @@ SCALE = 2  # of what an adapter adds (lora_alpha / rank)
 
 def add_lora(model: "PreTrainedModel", rank: int, seed: int) -> None:
     """Freeze `model` and put an adapter of this rank beside every linear layer of its decoder, the output head left
-    out. An adapter starts by adding nothing; half of it is random, drawn from `seed`."""
+    out. An adapter starts by adding nothing; half of it is random, drawn from `seed`. It is in float32, whatever the
+    model is in."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -36,6 +37,9 @@ def add_lora(model: "PreTrainedModel", rank: int, seed: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=names), model)
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            parameter.data = parameter.data.float()
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -61,7 +65,8 @@ def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
         name.replace(".base_layer.", "."): weight for name, weight in model.state_dict().items() if ".lora_" not in name
     }
     for name, layer in _adapted(model):
-        weights[f"{name}.weight"] = weights[f"{name}.weight"] + layer.get_delta_weight(*layer.active_adapters)
+        whole = weights[f"{name}.weight"]
+        weights[f"{name}.weight"] = (whole + layer.get_delta_weight(*layer.active_adapters)).to(whole.dtype)
     return weights
 
 

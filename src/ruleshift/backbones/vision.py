@@ -18,6 +18,7 @@ from ruleshift.records import Picture
 from ruleshift.sight import Eye, Space, by_size
 
 PICTURES_AT_ONCE = 64  # in one pass of a tower: bounds memory where no gradient is kept
+KEPT_BYTES = 2**32  # of features that are remembered
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,23 @@ class Features:
 
     tokens: torch.Tensor
     deep: tuple[torch.Tensor, ...] = ()
+
+
+class Known:
+    """Features of pictures that were seen before, as long as the weights that made them stay. They may take `room`
+    bytes; a picture that finds none left is looked at again each time."""
+
+    def __init__(self, room: int = KEPT_BYTES) -> None:
+        self.room = room
+        self.clear()
+
+    def clear(self) -> None:
+        self.left, self.features = self.room, dict[Picture, Features]()
+
+    def add(self, picture: Picture, seen: Features) -> None:
+        self.left -= sum(one.nbytes for one in (seen.tokens, *seen.deep))
+        if self.left >= 0:
+            self.features[picture] = seen
 
 
 @dataclass(frozen=True)
@@ -97,11 +115,12 @@ def patches(model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture]) -> in
 
 
 def features(
-    model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture], known: dict[Picture, Features] | None = None
+    model: PreTrainedModel, eye: Eye, pictures: Sequence[Picture], known: Known | None = None
 ) -> list[Features]:
     """What the decoder of `model` reads for each picture. A picture that is there twice is looked at once, and one that
     is `known` not at all; what is found is added there."""
-    found = {} if known is None else known
+    old = {} if known is None else known.features
+    found = {picture: old[picture] for picture in pictures if picture in old}
     distinct = [picture for picture in dict.fromkeys(pictures) if picture not in found]
     for places in by_size(distinct):
         for first in range(0, len(places), PICTURES_AT_ONCE):
@@ -114,6 +133,8 @@ def features(
                         "in the model's config"
                     )
                 found[picture] = seen
+                if known is not None:
+                    known.add(picture, seen)
     return [found[picture] for picture in pictures]
 
 
@@ -137,7 +158,7 @@ def view_of(
     ids: torch.Tensor,
     given: torch.Tensor,
     pictures: Sequence[Sequence[Picture]],
-    known: dict[Picture, Features] | None = None,
+    known: Known | None = None,
 ) -> AnyView:
     """The pictures of each row in their places among the ids (B, T); None if there are none.
 

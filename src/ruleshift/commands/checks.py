@@ -46,8 +46,23 @@ def check_training(config: "SFTConfig | PPOConfig", task: "Task", prefix: str = 
             at_least(option, value, min(1, *(getattr(preset, field.name) for preset in presets)))
         elif field.type is float and field.name.endswith(("learning_rate", "temperature", "max_grad_norm")):
             above_zero(option, value)
+    _check_parts(config, task, prefix)
     if isinstance(config, SFTConfig):
         _check_sft(config, prefix)
+
+
+def _check_parts(config: "SFTConfig | PPOConfig", task: "Task", prefix: str) -> None:
+    parts = config.train_parts
+    if not parts:
+        raise RuleshiftError(f"{prefix}train-parts names no part: nothing would learn")
+    if config.lora_rank and parts != type(config).train_parts:
+        raise RuleshiftError(
+            f"{prefix}lora-rank trains adapters and no part of the model: leave {prefix}train-parts out"
+        )
+    if not task.pictures and "decoder" not in parts:
+        raise RuleshiftError(
+            f"{task.id} shows no pictures, so that only the decoder can learn: {prefix}train-parts decoder"
+        )
 
 
 def _check_sft(config: "SFTConfig", prefix: str) -> None:

@@ -118,7 +118,8 @@ def _train(
 
     quiet_libraries()
     # Before the folder takes this configuration down: the name may be wrong.
-    start = load_backbone(command.model, pictures=task.pictures)
+    dtype = "auto" if config.lora_rank else "float32"
+    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     shown = {"routes": command.routes, "size": command.size, "views": command.views, "leak": command.leak or None}
     settings |= {name: value for name, value in shown.items() if value is not None}

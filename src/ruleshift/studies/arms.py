@@ -152,7 +152,7 @@ def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: 
         if all((folder / "points" / f"{step:06d}.json").is_file() for step in arm.points):
             report(arm.name, 1, 1)
             return
-        start = load_backbone(model, pictures=get_task(measurement.task).pictures)
+        start = load_backbone(model, dtype="float32", pictures=get_task(measurement.task).pictures)
         meter = Meter(measurement, arm, start, folder)
         if arm.training is None:
             meter.measure(start.model, 0, TokenCount())

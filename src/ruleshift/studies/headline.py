@@ -128,7 +128,7 @@ def _initialised(config: HeadlineConfig, out: Path) -> str:
     """The start model after a short SFT, trained once into `out/init`."""
     folder = out / "init"
     if not (folder / "model").is_dir():
-        start = load_backbone(config.model, pictures=get_task(config.task).pictures)
+        start = load_backbone(config.model, dtype="float32", pictures=get_task(config.task).pictures)
         settings = SFTConfig(steps=config.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         with RunFolder.open(folder, settings) as run:
             train_sft(start.model, start.chat, get_task(config.measurement.task), start.style, settings, run)

@@ -78,6 +78,8 @@ class PPOConfig:
     """Episodes collected for an update."""
     turns: int = 5
     """Verification budget: most replies to a card problem, or at a position of a route."""
+    batch_size: int = 256
+    """Episodes sampled at once; fewer take less memory, and give the same replies."""
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int = 36

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.lora import add_lora
+from ruleshift.backbones.lora import add_lora, has_lora
 from ruleshift.backbones.vision import FAMILIES, sees
 from ruleshift.errors import RuleshiftError
 from ruleshift.training.config import Part
@@ -24,7 +24,13 @@ def part_of(model: PreTrainedModel, name: str) -> Part:
 
 def choose(model: PreTrainedModel, parts: Sequence[Part], lora_rank: int, seed: int) -> None:
     """Have these parts of a vision-language model learn and no others; with a `lora_rank` above 0, adapters beside the
-    decoder and nothing else. A model of text learns whole."""
+    decoder and nothing else. A model of text learns whole.
+
+    Raises RuleshiftError for a model with adapters, and where weights in half precision would learn: they round away
+    what a step of 1e-6 changes.
+    """
+    if has_lora(model):
+        raise RuleshiftError("the model has adapters already: save it, which makes them part of it, and load it again")
     if lora_rank:
         add_lora(model, lora_rank, seed)
     elif sees(model):
@@ -32,6 +38,12 @@ def choose(model: PreTrainedModel, parts: Sequence[Part], lora_rank: int, seed: 
             raise RuleshiftError("--train-parts names no part: nothing would learn")
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(part_of(model, name) in parts)
+    halves = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad and p.itemsize < 4}
+    if halves:
+        raise RuleshiftError(
+            f"weights in {', '.join(sorted(halves))} would round small steps away: load the model with "
+            'dtype="float32", or train adapters beside it (lora_rank)'
+        )
 
 
 def learns(model: PreTrainedModel, *parts: Part) -> bool:

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.lora import without_lora
 from ruleshift.backbones.save import save_model
-from ruleshift.backbones.vision import patches
+from ruleshift.backbones.vision import Known, patches
 from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
@@ -35,7 +35,7 @@ from ruleshift.training.config import PPOConfig
 from ruleshift.training.flops import TokenCount, count_parameters, count_tower
 from ruleshift.training.losses import k3, sequence_policy_loss, token_policy_loss, value_loss
 from ruleshift.training.parts import choose, frozen_copy, learns
-from ruleshift.training.trajectories import Known, Trajectory, evaluate_tokens, forward, groups_of
+from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward, groups_of
 from ruleshift.training.value import ValueHead
 
 
@@ -72,7 +72,7 @@ class PPO:
             eps=config.adam_epsilon,
         )
         # Features of the pictures of an update, where neither tower nor projector learns.
-        self.known: Known = None if learns(model, "tower", "projector") else {}
+        self.known = None if learns(model, "tower", "projector") else Known()
         self.tokens = TokenCount()
         self.done = 0  # updates made
 
@@ -91,7 +91,7 @@ class PPO:
         first = self.done * config.episodes
         problems = [self.task.problem(config.split, config.seed, first + i, self.style) for i in range(config.episodes)]
         sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
-        return revise(problems, LocalEngine(self.model, self.chat, sampling), config.turns)
+        return revise(problems, LocalEngine(self.model, self.chat, sampling, config.batch_size), config.turns)
 
     def estimate(self, episodes: Sequence[Episode]) -> tuple[Batch, dict[str, float]]:
         """Values, advantages and returns of all turns; reference log-probs of all reply tokens."""

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from datasets import Dataset
 from transformers import (
     PreTrainedModel,
@@ -15,7 +14,6 @@ from transformers import (
     TrainingArguments,
 )
 from trl import SFTConfig as TrlConfig
-from trl import SFTTrainer
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.engines.text import expert_messages
@@ -26,6 +24,7 @@ from ruleshift.training.config import SFTConfig
 from ruleshift.training.flops import TokenCount
 from ruleshift.training.parts import choose
 from ruleshift.training.sft_pictures import Collator, PictureTrainer, labels_of
+from ruleshift.training.trainer import Trainer
 
 
 def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
@@ -55,7 +54,7 @@ class _Steps(TrainerCallback):
         at: Sequence[int],
         evaluate: Callable[[int, TokenCount], None] | None,
         progress: Callable[[int, dict[str, float]], object] | None,
-        trainer: SFTTrainer,
+        trainer: Trainer,
     ) -> None:
         self.run, self.at, self.evaluate, self.progress = run, at, evaluate, progress
         self.trainer = trainer
@@ -127,12 +126,14 @@ def train_sft(
         report_to="none",
         disable_tqdm=True,
         use_cpu=model.device.type == "cpu",
-        bf16=model.dtype == torch.bfloat16,
+        bf16=False,
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
         dataloader_pin_memory=False,
         remove_unused_columns=chat.eye is None,
         dataset_kwargs=None if chat.eye is None else {"skip_prepare_dataset": True},
     )
+    if arguments.n_gpu > 1:  # the model is on one of them
+        arguments._n_gpu = 1
     choose(model, config.train_parts, config.lora_rank, config.seed)
     last = _latest(run.checkpoints_path)
     run.truncate_metrics(0 if last is None else int(last.name.split("-")[1]))
@@ -143,7 +144,7 @@ def train_sft(
         "processing_class": chat.tokenizer,
     }
     if chat.eye is None:
-        trainer = SFTTrainer(**given)
+        trainer = Trainer(**given)
     else:
 
         def conversation(index: int) -> Sequences:

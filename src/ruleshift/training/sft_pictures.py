@@ -1,7 +1,7 @@
 """What SFT needs for conversations with pictures: batches that hold them, and a trainer whose pass sees them.
 
 A row of the dataset is the index of its problem: ids and pictures are made when the row is used, so that memory holds
-the pictures of one pass (`micro_batch` conversations) and no more.
+the pictures of one optimiser step, and features and gradients those of one pass (`micro_batch` conversations).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from trl import SFTTrainer
 
 from ruleshift.backbones.vision import patches, read, view_of
 from ruleshift.chat import Chat, Sequences
@@ -18,6 +17,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.training.batching import pad
 from ruleshift.training.flops import TokenCount
 from ruleshift.training.parts import learns
+from ruleshift.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def labels_of(sequence: Sequences) -> list[int]:
     return [token if learned else -100 for token, learned in zip(sequence.token_ids, sequence.reply_mask, strict=True)]
 
 
-class PictureTrainer(SFTTrainer):
-    """SFTTrainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is the mean
+class PictureTrainer(Trainer):
+    """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is the mean
     cross-entropy of the labels of a step, as in SFTTrainer. Only in one process: others would not share gradients.
     `patches` counts what the tower has looked at, from what it had at the last checkpoint."""
 

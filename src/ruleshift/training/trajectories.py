@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.vision import Features, read, view_of
+from ruleshift.backbones.vision import Known, read, view_of
 from ruleshift.records import Episode, Picture
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
@@ -60,11 +60,8 @@ class Forward(NamedTuple):
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
 
 
-Known = dict[Picture, Features] | None
-
-
 def forward(
-    model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known = None
+    model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known | None = None
 ) -> Forward:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
 
@@ -117,7 +114,7 @@ def evaluate_tokens(
     max_tokens: int,
     eye: Eye | None = None,
     max_pictures: int = 64,
-    known: Known = None,
+    known: Known | None = None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
 
