@@ -11,7 +11,7 @@ from cli_helpers import refusal
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl.inspection import Report, check_folder
-from virl_fixtures import Hostile, raw_route, write_download
+from virl_fixtures import Hostile, jpeg, raw_route, write_download
 
 
 def test_a_complete_download_has_no_faults(tmp_path: Path) -> None:
@@ -116,6 +116,48 @@ def test_partial_downloads(tmp_path: Path) -> None:
         check_folder(tmp_path / "nowhere")
 
 
+def faults_of(folder: Path, content: bytes) -> tuple[str, ...]:
+    """The faults of a download that has `content` for one of its pictures."""
+    (folder / "street_views" / "pano-cafe.jpg").write_bytes(content)
+    return check_folder(folder).faults
+
+
+def test_pictures_cut_short_are_named(tmp_path: Path) -> None:
+    folder, whole = write_download(tmp_path), jpeg()
+    said = ("street_views/pano-cafe.jpg is cut short: download it again",)
+    for end in (3, 4, 20, len(whole) // 4, len(whole) // 2, len(whole) - 2, len(whole) - 1):
+        assert faults_of(folder, whole[:end]) == said
+    assert faults_of(folder, whole + 60 * b"\0") == ()
+    assert faults_of(folder, whole + 1000 * b"\0") == said
+    assert faults_of(folder, whole) == ()
+
+
+def test_what_only_looks_like_a_picture_is_named(tmp_path: Path) -> None:
+    folder = write_download(tmp_path)
+    for start in (b"\xff\xd8\xff", b"\xff\xd8\xff\xe0 not much of a picture", jpeg()[:200]):
+        (fault,) = faults_of(folder, start + b"\xff\xd9")
+        assert fault.startswith("street_views/pano-cafe.jpg is not read as a JPEG picture (")
+        assert fault.endswith("): download it again")
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (2, 1), (62, 31), (512, 512), (256, 512), (512, 200)])
+def test_pictures_of_another_size_are_named(columns: int, rows: int, tmp_path: Path) -> None:
+    (fault,) = faults_of(write_download(tmp_path), jpeg(columns, rows))
+    assert fault == (
+        f"street_views/pano-cafe.jpg has {columns} x {rows} pixels, "
+        "but a panorama is about twice as wide as high and at least 64 wide: download it again"
+    )
+
+
+def test_pictures_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, whole = write_download(tmp_path), jpeg()
+    assert faults_of(folder, whole[: len(whole) // 2 + 300] + whole[-2:]) == ()  # only decoding would tell
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 512 * 256 // 2 - 1)
+    faults = faults_of(folder, whole)
+    assert len(faults) == 5
+    assert all("decompression bomb" in fault for fault in faults)
+
+
 # ---------------------------------------------------------------- the command
 
 
@@ -137,6 +179,15 @@ def test_check_virl_names_problems_and_fails(tmp_path: Path, capsys: pytest.Capt
     assert "... and 7 more (--show 8 prints them all)" in capsys.readouterr().out
     assert "is not a folder" in refusal(capsys, "data", "check-virl", tmp_path / "nowhere")
     assert "--show must be at least 0" in refusal(capsys, "data", "check-virl", tmp_path, "--show", -1)
+
+
+def test_check_virl_fails_for_a_picture_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_download(tmp_path)
+    (folder / "street_views" / "pano-cafe.jpg").write_bytes(jpeg()[:-100])
+    assert main(["data", "check-virl", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "street_views/pano-cafe.jpg is cut short: download it again" in said.out
+    assert said.err == f"error: {tmp_path} has 1 problem: do as the lines above say\n"
 
 
 def test_check_virl_has_help_and_leaves_data_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The mapping from places to panoramas: what is read, and what is refused without being run."""
+"""The mapping from places to panoramas, and their pictures: what is read, and what is refused."""
 
 import json
 import pickle
@@ -12,7 +12,8 @@ import pytest
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl import panoramas
 from ruleshift.tasks.virl.panoramas import Panoramas, load_panoramas, read_pickle
-from virl_fixtures import Hostile, mapping
+from ruleshift.tasks.virl.views.panorama import read_panorama
+from virl_fixtures import Hostile, jpeg, mapping
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -151,3 +152,38 @@ def test_the_nearest_panorama_within_20_metres() -> None:
     assert places.nearest((60.0, 9.9997)) == "c"  # 16.7 m
     assert places.nearest((60.0, 9.9996)) is None  # 22.3 m
     assert places.nearest((60.0, 9.9996), within=25) == "c"
+
+
+# ---------------------------------------------------------------- the pictures
+
+
+def write_panorama(folder: Path, content: bytes) -> None:
+    (folder / "pano.jpg").write_bytes(content)
+    (folder / "pano.metadata.json").write_text('{"rotation": 12.5}')
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(64, 32), (512, 256), (448, 256), (512, 240)])
+def test_pictures_twice_as_wide_as_high_are_read(columns: int, rows: int, tmp_path: Path) -> None:
+    write_panorama(tmp_path, jpeg(columns, rows))
+    picture, rotation = read_panorama(tmp_path, "pano")
+    assert (picture.shape, rotation) == ((rows, columns, 3), 12.5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(1, 1), (2, 1), (62, 31), (512, 512), (256, 512), (512, 220), (512, 310)]
+)
+def test_pictures_of_another_size_are_refused(columns: int, rows: int, tmp_path: Path) -> None:
+    write_panorama(tmp_path, jpeg(columns, rows))
+    with pytest.raises(RuleshiftError) as error:
+        read_panorama(tmp_path, "pano")
+    assert str(error.value) == (
+        f"pano.jpg has {columns} x {rows} pixels, "
+        "but a panorama is about twice as wide as high and at least 64 wide: download it again"
+    )
+
+
+def test_pictures_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_panorama(tmp_path, jpeg())
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 512 * 256 // 2 - 1)
+    with pytest.raises(RuleshiftError, match=r"pano.jpg is not read as a JPEG picture .*decompression bomb"):
+        read_panorama(tmp_path, "pano")

@@ -1,10 +1,13 @@
 """V-IRL data for the tests: the form is that of the paper's data, the places are invented."""
 
+import io
 import json
 import os
 import pickle
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from ruleshift.tasks.virl.route import Milestone, Route, Sight
 
@@ -88,6 +91,13 @@ def mapping() -> dict[tuple[float, float], str]:
     }
 
 
+def jpeg(columns: int = 512, rows: int = 256) -> bytes:
+    """A JPEG file, grey all over; as it is, that of a panorama."""
+    file = io.BytesIO()
+    Image.new("RGB", (columns, rows), "grey").save(file, "JPEG")
+    return file.getvalue()
+
+
 def write_download(top: Path, routes: list[dict[str, Any]] | None = None) -> Path:
     """A complete download, small: the folder nyc_1k_routes in `top`."""
     folder = top / "nyc_1k_routes"
@@ -96,7 +106,7 @@ def write_download(top: Path, routes: list[dict[str, Any]] | None = None) -> Pat
     (folder / "route_infos.json").write_text(json.dumps([routes or [raw_route()], 1]))
     (folder / "gps_pano_mapping.pkl").write_bytes(pickle.dumps(mapping()))
     for id in mapping().values():
-        (pictures / f"{id}.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
+        (pictures / f"{id}.jpg").write_bytes(jpeg())
         (pictures / f"{id}.metadata.json").write_text(json.dumps({"rotation": 271.5, "panoId": id}))
     return folder
 

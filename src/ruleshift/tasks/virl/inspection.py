@@ -13,10 +13,12 @@ from ruleshift.tasks.virl.official import PICTURES, ROUTES, folders, no_routes, 
 from ruleshift.tasks.virl.panoramas import NAMES, WITHIN, Panoramas, load_panoramas
 from ruleshift.tasks.virl.rail import build_rail
 from ruleshift.tasks.virl.route import Route
+from ruleshift.tasks.virl.views.panorama import MOST_METADATA, open_panorama
 
 COUNTED = ("routes", "broken routes", "milestones", "landmarks", "panoramas", "pictures", "metadata")
-MOST_METADATA = 1 << 20  # bytes
 JPEG = b"\xff\xd8\xff"  # how such a file begins
+END = b"\xff\xd9"  # how it ends, but for padding
+PADDING = 64  # bytes at the end of a file that END is looked for in
 
 Found = TypeVar("Found")
 
@@ -150,15 +152,33 @@ class _Check:
 def _faults_of_panorama(folder: Path, id: str, name: str) -> Iterator[str]:
     """What is wrong with the picture of a panorama and with its metadata."""
     try:
-        with (folder / f"{id}.jpg").open("rb") as file:
-            if file.read(len(JPEG)) != JPEG:
-                yield f"{name}.jpg is not a JPEG picture: download it again"
-    except FileNotFoundError:
-        yield f"{name}.jpg is missing: download it"
-    except OSError as error:
-        yield f"cannot read {name}.jpg ({error.strerror}): check who may read it"
+        _check_picture(folder / f"{id}.jpg", f"{name}.jpg")
+    except RuleshiftError as error:
+        yield str(error)
     try:
         metadata = read_json(folder / f"{id}.metadata.json", f"{name}.metadata.json", MOST_METADATA)
         metadata["rotation"].number(-360, 360)
     except RuleshiftError as error:
         yield str(error)
+
+
+def _check_picture(path: Path, name: str) -> None:
+    """Look at both ends of a panorama's picture and at its size, without decoding it.
+
+    Raises RuleshiftError if it is missing, cut short, no picture or no panorama.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(JPEG))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - PADDING))
+            end = file.read(PADDING)
+    except FileNotFoundError as error:
+        raise RuleshiftError(f"{name} is missing: download it") from error
+    except OSError as error:
+        raise RuleshiftError(f"cannot read {name} ({error.strerror}): check who may read it") from error
+    if start != JPEG:
+        raise RuleshiftError(f"{name} is not a JPEG picture: download it again")
+    if END not in end:
+        raise RuleshiftError(f"{name} is cut short: download it again")
+    with open_panorama(path, name):
+        pass

@@ -4,9 +4,11 @@ A heading is found at the share (heading + rotation) / 360 of a panorama's colum
 with the picture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +16,16 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl.compass import check_compat
 from ruleshift.tasks.virl.entries import read_json
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Opened
+
 # Degrees to the right of the walker's heading of the views in a grid, row by row. The prompt says front, right, back
 # and left; the official code looks half a right angle beside that.
 TURNS = {"fixed": (0.0, 90.0, 180.0, 270.0), "official": (-135.0, -45.0, 45.0, 135.0)}
 GAP = {"fixed": 0, "official": 5}  # pixels between the views of a grid
 MOST_METADATA = 1 << 20  # bytes
+LEAST_COLUMNS = 64
+TOLERANCE = 0.15  # share by which columns may differ from twice the rows: mosaics of tiles may lack their last ones
 
 
 def panorama_view(panorama: np.ndarray, rotation: float, heading: float, size: int) -> np.ndarray:
@@ -64,19 +71,37 @@ def grid_of(view: Callable[[float, int], np.ndarray], heading: float, size: int,
     return grid
 
 
+@contextmanager
+def open_panorama(path: Path, name: str) -> "Iterator[Opened]":
+    """The picture of a panorama, called `name` in what is said of it; its pixels are read once they are asked for.
+
+    Raises RuleshiftError for one that is missing, broken or not of a panorama's size.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=("JPEG",)) as picture:
+            _check_size(name, picture.width, picture.height)
+            yield picture
+    except FileNotFoundError as error:
+        raise RuleshiftError(f"{name} is missing: download it") from error
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise RuleshiftError(f"{name} is not read as a JPEG picture ({error}): download it again") from error
+
+
+def _check_size(name: str, columns: int, rows: int) -> None:
+    if columns < LEAST_COLUMNS or abs(columns - 2 * rows) > TOLERANCE * 2 * rows:
+        raise RuleshiftError(
+            f"{name} has {columns} x {rows} pixels, but a panorama is about twice as wide as high and at least "
+            f"{LEAST_COLUMNS} wide: download it again"
+        )
+
+
 def read_panorama(folder: Path, id: str) -> tuple[np.ndarray, float]:
     """The picture (rows, columns, 3) uint8 and the rotation in degrees of a panorama in a folder of street views.
 
     Raises RuleshiftError for what is missing or broken.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    path = folder / f"{id}.jpg"
     rotation = read_json(folder / f"{id}.metadata.json", f"{id}.metadata.json", MOST_METADATA)["rotation"]
-    try:
-        with Image.open(path, formats=("JPEG",)) as picture:
-            return np.asarray(picture.convert("RGB")), rotation.number(-360, 360)
-    except FileNotFoundError as error:
-        raise RuleshiftError(f"{path.name} is missing: download it") from error
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RuleshiftError(f"{path.name} is not read as a JPEG picture ({error}): download it again") from error
+    with open_panorama(folder / f"{id}.jpg", f"{id}.jpg") as picture:
+        return np.asarray(picture.convert("RGB")), rotation.number(-360, 360)
