@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ import pytest
 
 import ruleshift
 from cli_helpers import refusal, save_tiny_model
-from ruleshift.cli import main
+from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
+from ruleshift.cli import VERBS_WITH_SPLITS, main
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
 from ruleshift.results import load_results
+from ruleshift.tasks import TASKS
 from ruleshift.training.config import SFT_PRESETS
 
 VERBS = ("play", "data", "sft", "rl", "eval", "study headline", "study sweep", "report", "backbone")
@@ -61,6 +64,54 @@ def test_help_shows_the_values_of_a_preset(capsys: pytest.CaptureFixture[str]) -
             main(["sft", "gp-l", f"--preset={preset}", "--help"])
         examples = SFT_PRESETS["gp-l"][preset].examples
         assert f"(default: {examples})" in capsys.readouterr().out
+
+
+def help_of(capsys: pytest.CaptureFixture[str], command: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS_WITH_SPLITS)
+def test_help_lists_the_splits_of_a_task(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, task in TASKS.items():
+        said = " ".join(help_of(capsys, f"{verb} {name}").split())
+        assert [split for split, words in task.splits().items() if f" {split}: {words}" not in said] == []
+    said = help_of(capsys, verb)
+    assert f"The splits of a task: ruleshift {verb} TASK --help" in said
+    assert "rule-ood: " not in said
+
+
+def test_help_with_the_splits_is_light() -> None:
+    script = """
+import contextlib, sys
+from ruleshift.cli import main
+with contextlib.suppress(SystemExit):
+    main(["rl", "virl-vl", "--help"])
+heavy = {"torch", "transformers", "trl", "datasets", "pyarrow", "plotly"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+
+def test_help_of_studies_says_nothing_of_another_task(capsys: pytest.CaptureFixture[str]) -> None:
+    for study in ("headline", "vision", "sweep"):
+        said = help_of(capsys, f"study {study}")
+        assert "SFT on expert data" in said
+        assert "preset `tiny` of gp-l" not in said
+
+
+def test_help_of_a_build_describes_every_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    for verb, folder, minutes in (("build", BUNDLED, 28), ("build-vision", BUNDLED_VISION, 33)):
+        said = help_of(capsys, f"backbone {verb}")
+        assert said.count("(default: ") >= 16
+        assert re.findall(r".*(?:INT|FLOAT|│) +\(default.*", said) == []
+        assert f"{minutes} minutes on two CPU cores" in said
+        assert f"{minutes} minutes on two CPU cores" in (folder / "README.md").read_text()
 
 
 def test_malformed_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,6 +179,12 @@ def test_watch_a_model_play(model: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "reply 2" in out
 
 
+def test_a_folder_called_bundled_hides_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundled").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["play", "gp-l", "--model", "bundled", "--turns", "1"]) == 0
+
+
 def test_control_characters_of_a_model_never_reach_the_terminal() -> None:
     assert printable("a\x1b[31m\r\x07\nb\t1 é 卡") == "a�[31m��\nb\t1 é 卡"
 
@@ -168,6 +225,50 @@ def test_eval_of_a_model_and_its_report(model: Path, tmp_path: Path, capsys: pyt
     assert (tmp_path / "other.html").read_text() == page
 
 
+def test_eval_counts_what_was_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "eval virl-l --model random --n 20 --split mini"
+    assert main(command.split()) == 0
+    assert "random on virl-l, greedy, 18 problems" in capsys.readouterr().out
+    assert main([*command.split(), "--split", "id"]) == 0
+    assert "random on virl-l, greedy, 18 to 20 problems" in capsys.readouterr().out
+
+
+def test_eval_shows_shares_in_percent_and_steps_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "virl-l", "--model", "random", "--split", "mini"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    steps = [line for line in lines if "steps passed within" in line]
+    shares = [line for line in lines if " within " in line and line not in steps]
+    assert [len(steps), len(shares)] == [2, 6]
+    assert all(re.search(r"\(mean\) +[\d.]+ +[\d.]+ to [\d.]+ +$", line) for line in steps), steps
+    assert all(re.search(r"\d +[\d.]+% +[\d.]+% to [\d.]+% +$", line) for line in shares), shares
+
+
+def test_report_without_a_shifted_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("id", "mini"):
+        assert main(f"eval virl-l --model expert --n 2 --split {split} --json {tmp_path}/results.json".split()) == 0
+        assert main(["report", str(tmp_path)]) == 0
+        said = refusal(capsys, "report", tmp_path, "--ood", "rule-ood")
+        assert said == f"error: the results hold nothing of --ood 'rule-ood'; choose from {split}"
+
+
+def test_report_of_a_study_in_pictures_shows_its_shift(tmp_path: Path) -> None:
+    study = Path(__file__).parent.parent / "docs" / "results" / "vision" / "gp-vl"
+    for name, ood in (("usual", []), ("visual", ["--ood", "visual-ood"]), ("rule", ["--ood", "rule-ood"])):
+        assert main(["report", str(study), "--out", str(tmp_path / name), *ood]) == 0
+    assert (tmp_path / "usual").read_text() == (tmp_path / "visual").read_text() != (tmp_path / "rule").read_text()
+
+
+def test_a_missing_model_is_noticed_before_libraries_load() -> None:
+    script = """
+import sys
+from ruleshift.cli import main
+assert main(["eval", "gp-l", "--model", "/nope/folder"]) == main(["play", "gp-l", "--model", "/nope/folder"]) == 2
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, timeout=120, stderr=subprocess.PIPE, text=True)
+    assert done.stderr.count("error: no model at /nope/folder") == 2
+
+
 def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is not there" in refusal(capsys, "report", tmp_path)
     assert main(f"eval gp-l --model expert --n 2 --json {tmp_path}/results.json".split()) == 0
@@ -189,6 +290,7 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("play gp-l --split nowhere", "rule-ood"),
         ("play gp-l --turns 0", "--turns must be at least 1"),
         ("play gp-l --index -1", "--index must be at least 0"),
+        ("play virl-l --split mini --index 18", "mini has problems 0 to 17"),
         ("data gp-l --n 0 --out TMP/x", "--n must be at least 1"),
         ("data gp-l --out TMP", "is not a file"),
         ("data gp-l --out TMP/no/x", "create it first"),
@@ -204,6 +306,7 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("eval gp-l --model TMP/nothing", "no model at"),
         ("eval gp-l --model TMP/nothing --json TMP/no/x.json", "create it first"),  # before the model is looked at
         ("eval gp-l --model TMP/nothing --episodes TMP/file/x", "create it first"),
+        ("eval gp-l --json TMP/x --episodes TMP/./x", "--json and --episodes are both"),
         ("rl gp-l --out TMP/run --updates 0", "--updates must be at least 1"),
         ("rl gp-l --out TMP/run --seed -1", "--seed must be at least 0"),
         ("rl gp-l --out TMP/run --learning-rate 0", "--learning-rate must be a number above 0"),

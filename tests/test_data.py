@@ -37,6 +37,15 @@ def test_rows_are_the_problems_with_a_right_reply(name: str, tmp_path: Path) -> 
         assert verdict.valid
 
 
+def test_a_split_that_ends_is_written_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "data.jsonl"
+    assert main(["data", "virl-l", "--split", "mini", "--n", "20", "--out", str(out)]) == 0
+    assert [row["id"] for row in read(out)] == [f"virl-l/mini/0/{index}" for index in range(18)]
+    assert capsys.readouterr().out == f"18 conversations, all that mini has: {out}\n"
+    assert main(["data", "virl-l", "--split", "mini", "--n", "18", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"18 conversations: {out}\n"
+
+
 def test_both_formats_hold_the_same(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.parquet"):
         main(["data", "gp-l", *PROBLEMS, "--style", "varied", "--out", str(tmp_path / name)])

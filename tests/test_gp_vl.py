@@ -339,9 +339,15 @@ def test_play_saves_what_it_shows(
     monkeypatch.setattr("rich.console.Console.input", lambda *_, **__: "1+1")
     command = ["play", "gp-vl", "--size", "64", "--turns", "2"]
     assert main([*command, "--pictures", str(tmp_path / "shown")]) == 0
-    assert f"picture: {tmp_path}/shown/01.png" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "shown").iterdir()] == ["01.png"]
-    assert read_picture((tmp_path / "shown" / "01.png").read_bytes()) == picture
+    shown = tmp_path / "shown" / "gp-vl-rule-ood-0-0-1.png"
+    assert f"picture: {shown}" in capsys.readouterr().out
+    assert list(shown.parent.iterdir()) == [shown]
+    assert read_picture(shown.read_bytes()) == picture
+    for index in ("1", "0"):  # another problem leaves it, the same one takes its place
+        assert main([*command, "--index", index, "--pictures", str(shown.parent)]) == 0
+    assert {path.name for path in shown.parent.iterdir()} == {shown.name, "gp-vl-rule-ood-0-1-1.png"}
+    assert read_picture(shown.read_bytes()) == picture
+    capsys.readouterr()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert main([*command, "--model", "expert"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("picture: ")]

@@ -33,8 +33,10 @@ from ruleshift.report.plots import (
     splits_over_compute,
 )
 from ruleshift.report.points import View, arms_in, curve, end, splits_in
-from ruleshift.report.tables import comparison_tables, headline, headline_table, signed
+from ruleshift.report.tables import comparison_tables, headline, headline_table, signed, usual_ood
 from ruleshift.results import Results
+from ruleshift.studies.headline import ood_of
+from ruleshift.tasks import TASKS
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></div></details>"
 
@@ -328,6 +330,24 @@ def test_write_report(tmp_path: Path) -> None:
     surrogate = synthetic.episode("gp-l/id/1/1", [("lone \ud800 surrogate", Verdict("solved", 5.0, True, "Correct."))])
     write_report(path, synthetic.results(seeds=(1,)), [], {"rl": [surrogate]})
     assert "lone ? surrogate" in path.read_text(encoding="utf-8")
+
+
+def with_splits(task: str, *splits: str) -> Results:
+    row = synthetic.results().rows[0]
+    return Results(tuple(replace(row, task=task, split=split) for split in splits), {})
+
+
+def test_the_split_that_stands_for_out_of_distribution() -> None:
+    every = ("fake", "id", "rule-ood", "visual-ood")
+    for task in TASKS:
+        assert usual_ood(with_splits(task, *every)) == ood_of(task)
+        assert usual_ood(with_splits(task, "id", "rule-ood")) == "rule-ood"
+        assert usual_ood(with_splits(task, "mini", "id", "city-ood")) == "city-ood"
+        assert usual_ood(with_splits(task, "id")) == "id"
+    assert usual_ood(with_splits("a task of one's own", *every)) == "rule-ood"
+    assert usual_ood(Results((), {})) == "rule-ood"
+    trained = tuple(row for row in synthetic.results().rows if row.split == "id")
+    assert "<html" in render_report(Results(trained, {}), [], {}, "id")
 
 
 def test_a_page_needs_rows_of_one_task() -> None:

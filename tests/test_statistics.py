@@ -7,6 +7,7 @@ from statistics import fmean
 
 import pytest
 
+from ruleshift.evaluation.evaluate import Cell, Point, rows_of
 from ruleshift.evaluation.statistics import (
     clustered_difference,
     mean_interval,
@@ -212,3 +213,11 @@ def test_share_interval_is_wilson_for_outcomes_and_widens_with_clusters() -> Non
 def test_mean_interval() -> None:
     assert mean_interval([1.0, 3.0]) == pytest.approx((2 - 1.96, 2 + 1.96))
     assert mean_interval([2.0, 2.0]) == (2.0, 2.0)
+
+
+def test_the_interval_of_steps_passed_ends_at_zero() -> None:
+    cell = Cell("id", "greedy", ((-2,), (-2,), (-2,), (1, -2)), (1, 1, 1, 2), (1, 1, 1, 2))
+    rows = rows_of(Point("virl-l", "base", 0, 0, 0.0, 0.0, (cell,)), [2])
+    (passed,) = [row for row in rows if row.metric == "steps_passed"]
+    assert mean_interval([0.0, 0.0, 0.0, 1.0]) == pytest.approx((0.25 - 0.49, 0.25 + 0.49))
+    assert (passed.value, passed.ci_low, passed.ci_high) == pytest.approx((0.25, 0.0, 0.74))

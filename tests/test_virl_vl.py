@@ -473,7 +473,7 @@ def test_commands(download: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["play", "virl-vl", "--model", "expert", "--split", "id", "--pictures", str(shown), *routes]) == 0
     walk = replace(on(download), size=64).problem("id", 0, 0)
     assert len(list(shown.iterdir())) == len(walk.itinerary.points)
-    assert read_picture((shown / "01.png").read_bytes()) == walk.context()[0].pictures[0]
+    assert read_picture((shown / "virl-vl-id-0-0-1.png").read_bytes()) == walk.context()[0].pictures[0]
     (tmp_path / "routes.json").write_text(json.dumps([raw_route()]))
     assert "walk in text with virl-l" in refusal(capsys, "play", "virl-vl", "--routes", tmp_path / "routes.json")
     assert "32 to 2048 pixels a side" in refusal(capsys, "eval", "virl-vl", "--size", 9)

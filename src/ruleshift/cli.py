@@ -1,6 +1,7 @@
 """The command `ruleshift`: parses the command line, runs one verb, and puts errors into one line."""
 
 import errno
+import inspect
 import itertools
 import os
 import sys
@@ -43,6 +44,7 @@ SUMMARIES = {
     "report": "Write the report of a study again, from its numbers.",
     "backbone": "Train the bundled model anew.",
 }
+VERBS_WITH_SPLITS = ("play", "data", "sft", "rl", "eval")
 
 
 class Command(Protocol):
@@ -88,8 +90,7 @@ def parse(arguments: Sequence[str]) -> Command:
     """The verb with its options. The list of verbs shows a line about each; the help of a verb tells all."""
     if list(arguments[:2]) == ["data", "check-virl"]:  # beside the tasks that `data` takes
         return tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=arguments[2:])
-    listing = not arguments or arguments[0].startswith("-")
-    preset, task = _preset(arguments), _task(arguments)
+    preset, task = _preset(arguments), _task(arguments) or "gp-l"
     verbs: dict[str, tuple[type, object]] = {
         "play": (Play, MISSING_NONPROP),
         "data": (Data, MISSING_NONPROP),
@@ -101,7 +102,7 @@ def parse(arguments: Sequence[str]) -> Command:
         "backbone": (Backbone, MISSING_NONPROP),
     }
     options = tuple(
-        Annotated[kind, tyro.conf.subcommand(name, default=default, description=SUMMARIES[name] if listing else None)]
+        Annotated[kind, tyro.conf.subcommand(name, default=default, description=_told(name, kind, arguments))]
         for name, (kind, default) in verbs.items()
     )
     verb: Any = Union[options]  # noqa: UP007  (as many members as there are verbs)
@@ -118,9 +119,25 @@ def _preset(arguments: Sequence[str]) -> str:
     return named[-1] if named else "tiny"
 
 
-def _task(arguments: Sequence[str]) -> str:
-    """The task that is asked for, of which the presets depend; any task if there is none of that name."""
-    return next((word for word in arguments[1:] if word in PPO_PRESETS), "gp-l")
+def _task(arguments: Sequence[str]) -> str | None:
+    """The task that is asked for, on which the presets and the splits depend."""
+    return next((word for word in arguments[1:] if word in PPO_PRESETS), None)
+
+
+def _told(verb: str, kind: type, arguments: Sequence[str]) -> str | None:
+    """What the help says about a verb: in the list of verbs a line, in its own its docstring (None), to which those
+    that deal problems add the splits of the task that is asked for."""
+    if not arguments or arguments[0].startswith("-"):
+        return SUMMARIES[verb]
+    if verb != arguments[0] or verb not in VERBS_WITH_SPLITS or not {"-h", "--help"} & {*arguments}:
+        return None
+    task, told = _task(arguments), inspect.getdoc(kind)
+    if task is None:
+        return f"{told}\n\nThe splits of a task: ruleshift {verb} TASK --help"
+    from ruleshift.tasks import get_task
+
+    lines = [f"  {split}: {description}" for split, description in get_task(task).splits().items()]
+    return "\n".join([f"{told}\n", f"Splits of {task}:", *lines])
 
 
 def _fail(message: str) -> int:

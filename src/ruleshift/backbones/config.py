@@ -3,36 +3,55 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruleshift.errors import RuleshiftError
+
 BUNDLED = Path(__file__).parent / "bundled" / "text"
 BUNDLED_VISION = BUNDLED.with_name("vision")
 
 
+def check_model(name: str) -> None:
+    """Raise RuleshiftError for a name that looks like a folder's and holds no model."""
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists()
+    if looks_like_path and not Path(name, "config.json").is_file():
+        raise RuleshiftError(f"no model at {name}: a folder with config.json and model.safetensors is expected")
+
+
 @dataclass(frozen=True)
 class BuildConfig:
-    """Shape and pretraining of the bundled text backbone.
-
-    The first phase (`echo_steps`) teaches to copy, the second (`clean_steps`) shows right answers only, the third
-    (`careless_steps`) careless ones. Every conversation is shown once, `batch` at a step; in the second and third phase
-    `walk_share` of them are walks, the others card problems. `learning_rate` is that of the layers' matrices (Muon),
-    `embedding_learning_rate` that of everything else (AdamW).
-    """
+    """Shape and pretraining of the bundled text backbone. Every conversation is shown once."""
 
     width: int = 128
+    """Size of a token's vector."""
     layers: int = 4
+    """Layers."""
     heads: int = 4
+    """Attention heads."""
     key_value_heads: int = 1
+    """Heads of keys and values, which attention heads share."""
     feedforward: int = 384
+    """Width of the feed-forward part of a layer."""
     echo_steps: int = 200
+    """Steps of the first phase, which teaches to copy."""
     clean_steps: int = 1000
+    """Steps of the second phase, which shows right answers only."""
     careless_steps: int = 500
+    """Steps of the third phase, which shows careless answers."""
     batch: int = 128
+    """Conversations a step."""
     walk_share: float = 0.15
+    """Share of walks in the second and third phase; the others are card problems."""
     learning_rate: float = 4e-3
+    """Peak learning rate of the layers' matrices (Muon)."""
     embedding_learning_rate: float = 2e-3
+    """Peak learning rate of everything else (AdamW)."""
     warmup: int = 100
+    """Steps of linear warm-up."""
     weight_decay: float = 0.01
+    """Weight decay of matrices and embeddings."""
     max_grad_norm: float = 1.0
+    """Gradient clipping (global norm)."""
     seed: int = 0
+    """Seed of the weights and of the data."""
 
     @property
     def steps(self) -> int:
@@ -42,33 +61,44 @@ class BuildConfig:
 @dataclass(frozen=True)
 class VisionBuildConfig:
     """Shape and pretraining of the bundled vision-language backbone: a vision tower before a copy of the bundled text
-    backbone, trained together.
-
-    The tower cuts a picture of `picture` pixels a side into patches of `patch`; `merged` times `merged` of them become
-    one token of the decoder. The first phase (`clean_steps`) shows right answers only, the second (`careless_steps`)
-    careless ones. Every conversation is shown once, `batch` at a step; `walk_share` of them are walks, the others card
-    problems. `learning_rate` is that of matrices (Muon), `embedding_learning_rate` that of everything else (AdamW); the
-    decoder, which has learned already, moves at `decoder_share` of them.
-    """
+    backbone, trained together. Every conversation is shown once."""
 
     width: int = 96
+    """Size of a patch's vector in the tower."""
     layers: int = 3
+    """Layers of the tower."""
     heads: int = 3
+    """Attention heads of the tower."""
     feedforward: int = 288
+    """Width of the feed-forward part of a layer of the tower."""
     picture: int = 192
+    """Pixels a side of a picture."""
     patch: int = 16
+    """Pixels a side of the patches that the tower cuts a picture into."""
     merged: int = 3
+    """Patches a side of the squares that become one token of the decoder."""
     clean_steps: int = 1000
+    """Steps of the first phase, which shows right answers only."""
     careless_steps: int = 500
+    """Steps of the second phase, which shows careless answers."""
     batch: int = 24
+    """Conversations a step."""
     walk_share: float = 0.17
+    """Share of walks; the others are card problems."""
     learning_rate: float = 4e-3
+    """Peak learning rate of matrices (Muon)."""
     embedding_learning_rate: float = 2e-3
+    """Peak learning rate of everything else (AdamW)."""
     decoder_share: float = 0.5
+    """Share of these rates at which the decoder moves, which has learned already."""
     warmup: int = 50
+    """Steps of linear warm-up."""
     weight_decay: float = 0.01
+    """Weight decay of matrices and embeddings."""
     max_grad_norm: float = 1.0
+    """Gradient clipping (global norm)."""
     seed: int = 0
+    """Seed of the tower's weights and of the data."""
 
     @property
     def steps(self) -> int:

@@ -1,7 +1,6 @@
 """Loading a model, of text or of text and pictures, with its chat: a bundled one, a local folder, or a hub id."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -18,7 +17,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
+from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION, check_model
 from ruleshift.backbones.vision import FAMILIES
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
@@ -50,8 +49,7 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
         torch.backends.cuda.matmul.allow_tf32 = True
     bundled = BUNDLED_VISION if pictures else BUNDLED
     source = str(bundled) if name == "bundled" else name
-    if _looks_like_path(source) and not Path(source, "config.json").is_file():
-        raise RuleshiftError(f"no model at {source}: a folder with config.json and model.safetensors is expected")
+    check_model(source)
     try:
         config = AutoConfig.from_pretrained(source)
         seeing = config.model_type in FAMILIES
@@ -90,10 +88,5 @@ def _complete(processor: PreTrainedTokenizerBase | ProcessorMixin, model: PreTra
     if isinstance(processor, LlavaProcessor) and processor.patch_size is None:
         processor.patch_size = model.config.vision_config.patch_size
         processor.vision_feature_select_strategy = model.config.vision_feature_select_strategy
-        processor.num_additional_image_tokens = int(
-            model.config.vision_config.model_type == "clip_vision_model"
-        )  # class
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists()
+        with_class = model.config.vision_config.model_type == "clip_vision_model"  # a token beside those of patches
+        processor.num_additional_image_tokens = int(with_class)

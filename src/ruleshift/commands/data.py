@@ -49,7 +49,7 @@ class Data:
     leak: tyro.conf.FlagCreatePairsOff[bool] = False
     """virl-vl only: tell in words where there is an intersection, as the paper does."""
     n: int = 1000
-    """How many."""
+    """How many; fewer where the split has fewer."""
     seed: int = 0
     """Seed of the deals."""
     style: Literal["full", "terse", "varied"] = "full"
@@ -61,21 +61,24 @@ class Data:
         from ruleshift.commands.bars import Bar
         from ruleshift.commands.datafiles import pictures_beside, write_jsonl, write_parquet
         from ruleshift.commands.opening import open_task
+        from ruleshift.evaluation.evaluate import how_many
 
         at_least("--n", self.n, 1)
         task = open_task(self.task, self.routes, size=self.size, views=self.views, leak=self.leak)
         check_split(task, self.split)
         check_file("--out", self.out)
         form = self.format or ("parquet" if self.out.suffix == ".parquet" else "jsonl")
-        with Bar("data", self.n) as bar:
+        count = how_many(task, self.split, self.n)
+        with Bar("data", count) as bar:
 
             def rows() -> Iterator[dict[str, object]]:
-                for row in data_rows(task, self.split, self.seed, self.n, self.style):
+                for row in data_rows(task, self.split, self.seed, count, self.style):
                     yield row
                     bar.advance()
 
             (write_parquet if form == "parquet" else write_jsonl)(self.out, rows(), task.pictures)
-        print(f"{self.n} conversations: {self.out}")
+        ended = f", all that {self.split} has" if count < self.n else ""
+        print(f"{count} conversations{ended}: {self.out}")
         if task.pictures and form == "jsonl":
             print(f"pictures: {pictures_beside(self.out)}")
 

@@ -21,6 +21,11 @@ def pictures_beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}-pictures")
 
 
+def picture_name(problem: str, number: int) -> str:
+    """The file name of a problem's picture, counted from 1 in the order in which they are shown."""
+    return f"{problem.replace('/', '-')}-{number}.png"
+
+
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], pictured: bool) -> None:
     """A JSON object a line. Pictures go into files of their own, whose names relative to the folder of `path` take
     their place; the file itself is written last, when all that it names is there."""
@@ -38,7 +43,7 @@ def _with_files(rows: Iterable[dict[str, Any]], path: Path) -> Iterator[dict[str
     for row in rows:
         names = []
         for number, picture in enumerate(row["images"], 1):
-            names.append(f"{folder.name}/{row['id'].replace('/', '-')}-{number}.png")
+            names.append(f"{folder.name}/{picture_name(row['id'], number)}")
             write_atomically(path.parent / names[-1], png(picture))
         yield {**row, "images": names}
 

@@ -1,7 +1,7 @@
 """`ruleshift eval`: what a policy solves, with intervals."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -11,6 +11,7 @@ import tyro
 from ruleshift.commands.checks import at_least, check_file, check_split, command_line
 from ruleshift.commands.opening import AnyViews
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
+from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +26,9 @@ class Eval:
     """Let a model answer the problems of a split, with the verifier's feedback between its turns, and count what it
     solves: success within 1, 2 ... turns with Wilson 95% intervals, and of first replies validity (right form to the
     letter) and recognition (the problem was read right). The same --seed gives every model the same problems.
+
+    The steps of walks are pooled over routes, with intervals over routes: the more these differ, the wider, since the
+    steps of one route are not independent. Steps passed is a mean over routes: how many steps come before one fails.
 
     Example: ruleshift eval gp-l --model bundled --split id --split rule-ood --json base.json
     """
@@ -89,7 +93,8 @@ class Eval:
             save_episodes(self.episodes, [episode for split in splits for episode in episodes[split]])
         if self.json is not None:
             save_results(self.json, rows, self._meta(task, splits, policy, time.monotonic() - began))
-        Console().print(_table(f"{self.model} on {task.id}, {self.decoding}, {self.n} problems", rows))
+        problems = _counted(len(answered) for answered in episodes.values())
+        Console().print(_table(f"{self.model} on {task.id}, {self.decoding}, {problems} problems", rows))
 
     def _checked(self) -> Drawing:
         at_least("--n", self.n, 1)
@@ -99,15 +104,16 @@ class Eval:
         drawing.check()
         check_file("--json", self.json)
         check_file("--episodes", self.episodes)
+        if self.json is not None and self.episodes is not None and self.json.resolve() == self.episodes.resolve():
+            raise RuleshiftError(f"--json and --episodes are both {self.json}: choose another name for one")
         return drawing
 
     def _answer(self, task: "Task", splits: Sequence[str], policy: Policy) -> "dict[str, list[Episode]]":
         from ruleshift.commands.bars import Bar
-        from ruleshift.evaluation.evaluate import evaluate
+        from ruleshift.evaluation.evaluate import evaluate, how_many
 
         turns, pictured = self.turns or task.default_turns, None if self.episodes is not None else 0
-        counts = [min(self.n, task.count(split) or self.n) for split in splits]
-        with Bar("eval", sum(counts)) as bar:
+        with Bar("eval", sum(how_many(task, split, self.n) for split in splits)) as bar:
             return {
                 split: evaluate(
                     policy.engine, task, split, self.n, turns, policy.style, self.seed, bar.advance, pictured
@@ -145,17 +151,23 @@ class Eval:
         }
 
 
+def _counted(numbers: Iterable[int]) -> str:
+    """The numbers of problems that splits have, as one number if they agree."""
+    distinct = sorted(set(numbers))
+    return f"{distinct[0]} to {distinct[-1]}" if len(distinct) > 1 else str(distinct[0])
+
+
 def _table(title: str, rows: "Sequence[Row]") -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from ruleshift.report.tables import number
+    from ruleshift.report.tables import is_share, number
 
     table = Table(title=Text(title), box=box.SIMPLE_HEAD)
     for heading in ("split", "metric"):
         table.add_column(heading)
-    for heading in ("%", "95% interval"):
+    for heading in ("value", "95% interval"):
         table.add_column(heading, justify="right")
     previous = None
     for row in rows:
@@ -163,7 +175,11 @@ def _table(title: str, rows: "Sequence[Row]") -> "Table":
             table.add_section()
         of_first = row.metric in ("validity", "recognition")
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
-        value, low, high = (number(x, row.metric) for x in (row.value, row.ci_low, row.ci_high))
+        if is_share(row.metric):
+            unit = "%"
+        else:
+            metric, unit = f"{metric} (mean)", ""
+        value, low, high = (number(x, row.metric) + unit for x in (row.value, row.ci_low, row.ci_high))
         table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}")
         previous = row.split
     return table

@@ -51,7 +51,8 @@ class Play:
     leak: tyro.conf.FlagCreatePairsOff[bool] = False
     """virl-vl only: tell in words where there is an intersection, as the paper does."""
     pictures: Path | None = None
-    """gp-vl, virl-vl: folder for the pictures that are shown, as PNG files; by default a temporary one."""
+    """gp-vl, virl-vl: folder for the pictures that are shown, as PNG files named after the problem; by default a
+    temporary one."""
     turns: int | None = None
     """Verification budget: most replies, to each step of a problem that has several; by default the task's."""
     style: AnyStyle = "auto"
@@ -67,6 +68,7 @@ class Play:
         from rich.console import Console
 
         from ruleshift.commands.opening import open_task
+        from ruleshift.evaluation.evaluate import how_many
         from ruleshift.revision import revise
 
         if self.turns is not None:
@@ -78,19 +80,23 @@ class Play:
         if self.pictures is not None and not task.pictures:
             raise RuleshiftError(f"--pictures is for tasks that show pictures, and {task.id} does not: leave it out")
         check_split(task, self.split)
+        count = how_many(task, self.split, self.index + 1)
+        if self.index >= count:
+            raise RuleshiftError(f"there is no --index {self.index}: {self.split} has problems 0 to {count - 1}")
         check_file("--map", self.map)
         turns = self.turns or task.default_turns
         if self.pictures is not None:
             check_folder("--pictures", self.pictures)
         console = Console(highlight=False)
-        album = _Album(console, self.pictures)
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
+            album = _Album(console, self.pictures, problem.id)
             _play_by_hand(console, album, problem, turns, self._map_of(problem))
             return
         policy = open_policy(self.model, self.style, drawing, task.pictures)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem)
+        album = _Album(console, self.pictures, problem.id)
         _show_episode(console, album, revise([problem], policy.engine, turns)[0])
 
     def _map_of(self, problem: "TaskProblem") -> "Callable[[], str] | None":
@@ -117,13 +123,15 @@ class Play:
 
 @dataclass
 class _Album:
-    """The folder (None: a temporary one) that the pictures go into as they are shown, a file each."""
+    """The folder (None: a temporary one) that a problem's pictures go into as they are shown, a file each."""
 
     console: "Console"
     folder: Path | None
+    problem: str
     shown: int = field(default=0, init=False)
 
     def show(self, pictures: "Sequence[Picture]") -> None:
+        from ruleshift.commands.datafiles import picture_name
         from ruleshift.files import write_atomically
         from ruleshift.pictures import png
 
@@ -131,7 +139,7 @@ class _Album:
             if self.folder is None:
                 self.folder = Path(tempfile.mkdtemp(prefix="ruleshift-"))
             self.shown += 1
-            path = self.folder / f"{self.shown:02}.png"
+            path = self.folder / picture_name(self.problem, self.shown)
             write_atomically(path, png(picture))
             self.console.print(f"picture: {path}", markup=False, soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ruleshift.backbones.config import check_model
 from ruleshift.commands.checks import above_zero, at_least
 from ruleshift.errors import RuleshiftError
 
@@ -50,6 +51,8 @@ def open_policy(model: str, style: AnyStyle, drawing: Drawing, pictures: bool = 
         from ruleshift.engines.text import expert, random_guesser
 
         return Policy(expert() if model == "expert" else random_guesser(drawing.seed), _chosen(style, "full"))
+    if model != "bundled":
+        check_model(model)
 
     from ruleshift.backbones.load import load_backbone
     from ruleshift.engines.local import LocalEngine

@@ -29,8 +29,9 @@ class Report:
     """Page to write; by default report.html beside the results."""
     png: Path | None = None
     """Also draw the headline figure to this picture (.png, .svg, .pdf); needs kaleido and Chrome."""
-    ood: str = "rule-ood"
-    """Split that stands for out of distribution."""
+    ood: str | None = None
+    """Split that stands for out of distribution; by default visual-ood in pictures, else rule-ood, else the first of
+    the results that is not id."""
     decoding: Literal["sampled", "greedy"] = "sampled"
     """Decoding that the picture shows; the page shows both."""
 
@@ -39,6 +40,7 @@ class Report:
     def run(self) -> None:
         from ruleshift.evaluation.comparison import load_comparisons
         from ruleshift.report.page import write_report
+        from ruleshift.report.tables import usual_ood
         from ruleshift.results import load_results
 
         file = self.source / "results.json" if self.source.is_dir() else self.source
@@ -48,16 +50,17 @@ class Report:
         check_file("--png", self.png)
         results = load_results(file)
         splits = sorted({row.split for row in results.rows})
-        if splits and self.ood not in splits:
-            raise RuleshiftError(f"the results hold nothing of --ood {self.ood!r}; choose from {', '.join(splits)}")
+        ood = usual_ood(results) if self.ood is None else self.ood
+        if splits and ood not in splits:
+            raise RuleshiftError(f"the results hold nothing of --ood {ood!r}; choose from {', '.join(splits)}")
         known = folder / "comparisons.json"
         comparisons = load_comparisons(known) if known.is_file() else []
-        write_report(out, results, comparisons, _conversations(folder), self.ood)
+        write_report(out, results, comparisons, _conversations(folder), ood)
         print(f"report: {out}")
         if self.png is not None:
             from ruleshift.report.pictures import headline_picture
 
-            headline_picture(results, self.png, self.ood, self.decoding)
+            headline_picture(results, self.png, ood, self.decoding)
             print(f"picture: {self.png}")
 
 

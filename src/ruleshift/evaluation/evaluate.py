@@ -109,9 +109,13 @@ def evaluate(
 
     pictured: how many of them keep their pictures; see `revise`.
     """
-    count = min(n, task.count(split) or n)
-    problems = [task.problem(split, seed, index, style) for index in range(count)]
+    problems = [task.problem(split, seed, index, style) for index in range(how_many(task, split, n))]
     return revise(problems, engine, turns, progress, pictured)
+
+
+def how_many(task: Task, split: str, n: int) -> int:
+    """How many of the problems 0..n-1 a split has before they repeat."""
+    return min(n, task.count(split) or n)
 
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
@@ -152,10 +156,16 @@ def rows_of(point: Point, turns: Sequence[int]) -> list[Row]:
         measured = [(metric, budget) for budget in turns for metric in per_budget]
         for metric, budget in [*measured, ("validity", 1), ("recognition", 1)]:
             values = cell.outcomes(metric, budget)
-            low, high = mean_interval(values) if metric == "steps_passed" else share_interval(values)
+            low, high = _steps_interval(values) if metric == "steps_passed" else share_interval(values)
             where = (point.task, point.arm, point.seed, point.step, cell.split, metric, budget, cell.decoding)
             rows.append(Row(*where, fmean(values), len(values), low, high, point.kl_to_start, point.train_flops))
     return rows
+
+
+def _steps_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The interval of a mean number of steps, which is never below 0."""
+    low, high = mean_interval(values)
+    return max(low, 0.0), high
 
 
 def save_point(path: Path, point: Point) -> None:

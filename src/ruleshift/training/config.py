@@ -8,8 +8,9 @@ Part = Literal["tower", "projector", "decoder"]
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """SFT on expert data. The defaults are the preset `tiny` of gp-l."""
+    """SFT on expert data."""
 
+    # The defaults are the preset `tiny` of gp-l.
     steps: int = 400
     """Optimiser steps."""
     examples: int = 20_000
@@ -70,8 +71,9 @@ SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Multi-turn PPO. The defaults are the preset `tiny` of gp-l."""
+    """Multi-turn PPO."""
 
+    # The defaults are the preset `tiny` of gp-l.
     updates: int = 30
     """Updates; each collects `episodes` and learns from them."""
     episodes: int = 128
@@ -172,7 +174,7 @@ _VIRL_PPO = {
     "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
-_VIRL_SEEN_PPO = replace(_VIRL_PPO["tiny"], episodes=64, learning_rate=1e-4, warmup=3, save_every=5)
+_VIRL_SEEN_PPO = replace(_VIRL_PPO["tiny"], updates=36, episodes=64, learning_rate=1e-4, warmup=3, save_every=6)
 # By task, then by name of the preset.
 PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {
     "gp-l": _GP_PPO,
