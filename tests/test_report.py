@@ -35,8 +35,7 @@ from ruleshift.report.plots import (
 from ruleshift.report.points import View, arms_in, curve, end, splits_in
 from ruleshift.report.tables import comparison_tables, headline, headline_table, signed, usual_ood
 from ruleshift.results import Results
-from ruleshift.studies.headline import ood_of
-from ruleshift.tasks import TASKS
+from ruleshift.tasks import TASKS, get_task
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></div></details>"
 
@@ -340,7 +339,7 @@ def with_splits(task: str, *splits: str) -> Results:
 def test_the_split_that_stands_for_out_of_distribution() -> None:
     every = ("fake", "id", "rule-ood", "visual-ood")
     for task in TASKS:
-        assert usual_ood(with_splits(task, *every)) == ood_of(task)
+        assert usual_ood(with_splits(task, *every)) == ("visual-ood" if get_task(task).pictures else "rule-ood")
         assert usual_ood(with_splits(task, "id", "rule-ood")) == "rule-ood"
         assert usual_ood(with_splits(task, "mini", "id", "city-ood")) == "city-ood"
         assert usual_ood(with_splits(task, "id")) == "id"

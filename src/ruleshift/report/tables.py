@@ -184,8 +184,8 @@ def _signed_interval(comparison: Comparison, metric: str = "success") -> str:
 
 
 def usual_ood(results: Results) -> str:
-    """The split that stands for out of distribution where none is named: the shift that the task's study shows
-    (`visual-ood` where there are pictures), else `rule-ood`, else the first that is not `id`, else the only one."""
+    """The split that stands for out of distribution where none is named: `visual-ood` where there are pictures, else
+    `rule-ood`, else the first that is not `id`, else the only one."""
     splits = splits_in(results.rows)
     pictured = any(row.task in TASKS and TASKS[row.task].pictures for row in results.rows)
     wanted = [*(["visual-ood"] if pictured else []), "rule-ood", *(split for split in splits if split != "id"), *splits]

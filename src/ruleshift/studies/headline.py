@@ -24,7 +24,7 @@ from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report.page import write_report
-from ruleshift.report.tables import comparison_tables, headline_table
+from ruleshift.report.tables import comparison_tables, headline_table, usual_ood
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.studies.arms import Arm, Measurement, load_points, log_spaced, with_learning_rate
@@ -87,11 +87,6 @@ def metrics_of(task: Task) -> tuple[str, ...]:
     return tuple(dict.fromkeys((task.metric, "success", *(("recognition",) if task.pictures else ()))))
 
 
-def ood_of(task: str) -> str:
-    """The shift that the figures of a task's report show: where there are pictures, that of the looks."""
-    return "visual-ood" if get_task(task).pictures else "rule-ood"
-
-
 def run_headline(configs: Sequence[HeadlineConfig], out: Path, workers: int | None = None) -> None:
     """Run (or go on with) the study of some tasks, each in a folder of `out` that is named after it.
 
@@ -119,7 +114,7 @@ def _conclude(config: HeadlineConfig, out: Path, seconds: float) -> None:
     results = Results(tuple(rows), _meta(config, seconds))
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", json.dumps([asdict(c) for c in comparisons], indent=1) + "\n")
-    write_report(out / "report.html", results, comparisons, _conversations(arms, out), ood_of(config.task))
+    write_report(out / "report.html", results, comparisons, _conversations(arms, out), usual_ood(results))
     _print(console, results, comparisons, config.measurement)
     console.print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}", soft_wrap=True)
 

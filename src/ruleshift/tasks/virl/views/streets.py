@@ -16,6 +16,7 @@ from ruleshift.tasks.virl.views.surfaces import PAVING_TEXELS
 from ruleshift.tasks.virl.world.graph import XY
 
 ROUND = 2.2  # metres of a kerb on either side of a corner that are rounded
+TAPER = 3.0  # metres of a kerb on either side of a place where the street's width changes
 KERB = 0.5  # metres of the kerb's picture, of which the stone is 0.25
 PAVEMENT, STONE, PAINT, SHADOW = range(4)  # the order on the ground
 FREE = 19.0  # metres from a crossing without trees and parked cars, so that its places are seen
@@ -36,11 +37,11 @@ def pave(draft: Draft, before: Front, front: Front, after: Front, middle: XY | N
     cut, onward = _cuts(front, after)
     first, last = _moved(start, front.way, _cuts(before, front)[1]), _moved(end, front.way, -cut)
     line = [first, last]
-    if cut:
-        to = _moved(after.kerb[0], after.way, onward)
+    to = _moved(after.kerb[0], after.way, onward)
+    if after.kerb[0] != end:
+        line.append(to)
+    elif cut:
         line += [_curve(last, end, to, step / 4) for step in range(1, 5)]
-    elif after.kerb[0] != end:
-        line.append(after.kerb[0])
 
     def piece(points: Sequence[XY]) -> None:
         texels = PAVING_TEXELS, PAVING_TEXELS
@@ -59,14 +60,16 @@ def pave(draft: Draft, before: Front, front: Front, after: Front, middle: XY | N
 
 
 def _cuts(front: Front, after: Front) -> tuple[float, float]:
-    """Metres that are cut off the kerb's end and the beginning of the next one, to round the corner of a block."""
+    """Metres that are cut off the kerb's end and the beginning of the next one: to round the corner of a block, or to
+    get from one width of a street to another."""
     assert front.kerb is not None
     assert after.kerb is not None
     turn = front.way[0] * after.way[1] - front.way[1] * after.way[0]
-    if turn < 0.2 or front.kerb[1] != after.kerb[0]:
+    meet = front.kerb[1] == after.kerb[0]
+    if meet and turn < 0.2:
         return 0.0, 0.0
     lengths = (_along(side, side.kerb[1]) - _along(side, side.kerb[0]) for side in (front, after) if side.kerb)
-    cut, onward = (min(ROUND, max(length, 0.0) * 0.3) for length in lengths)
+    cut, onward = (min(ROUND if meet else TAPER, max(length, 0.0) * 0.3) for length in lengths)
     return cut, onward
 
 
