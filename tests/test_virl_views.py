@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ruleshift.tasks.virl.rules import PRETRAINING_CITIES, TEST_CITIES, TRAIN_CI
 from ruleshift.tasks.virl.task import Virl
 from ruleshift.tasks.virl.views import rasterise
 from ruleshift.tasks.virl.views.atlas import Atlas
-from ruleshift.tasks.virl.views.blocks import fronts
+from ruleshift.tasks.virl.views.blocks import Front, fronts
 from ruleshift.tasks.virl.views.camera import HEIGHT, VIEWS, camera
 from ruleshift.tasks.virl.views.cities import APART, LOOKS, SKY_APART, WINDOWS, apart, look_of
 from ruleshift.tasks.virl.views.factorial import Cell, cells, new_names
@@ -26,6 +27,7 @@ from ruleshift.tasks.virl.views.panorama import panorama_grid, panorama_view, re
 from ruleshift.tasks.virl.views.quads import Draft, Pile, planes_of
 from ruleshift.tasks.virl.views.render import grid_view, renderer_of, scene_of, street_view
 from ruleshift.tasks.virl.views.scene import Near
+from ruleshift.tasks.virl.views.streets import STONE, pave
 from ruleshift.tasks.virl.views.weather import weather
 from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.names import FIRST
@@ -244,7 +246,7 @@ HASHES = {
     "new-york": "22a0365becf82018",
     "lagos": "d257efe2d62a33eb",
     "new-delhi": "2a8e4b2d40f2e5f8",
-    "hong-kong": "d45e8e630de78cd4",
+    "hong-kong": "ed67d7e6865ed2ec",
     "melbourne": "10960e09825e3308",
     "milan": "ccf3c46f63dd2695",
     "london": "a1966451f8e2d491",
@@ -252,6 +254,22 @@ HASHES = {
     "san-francisco": "4448ac46bcccef2f",
     "buenos-aires": "495f6aa1281b9973",
 }
+
+
+def test_a_kerb_goes_over_gently_where_its_street_becomes_wider() -> None:
+    def front(start: float, road: float) -> Front:
+        ends = tuple(((start, y), (start + 30, y)) for y in (road + 3, road))
+        return Front(0, 0, 0, True, 0.0, (start, 0.0), (1.0, 0.0), 30.0, road + 3, road, *ends)
+
+    row, draft = [front(0, 4), front(30, 4), front(60, 5.2), front(90, 5.2)], Draft()
+    for before, here, after in zip(row, row[1:], row[2:], strict=False):
+        pave(draft, before, here, after, None, SimpleNamespace(pavement=0, kerb=1))
+    quads = draft.quads()
+    inner = quads.corners[quads.layer == STONE][:, :2, :2]  # (stones, ends, xy)
+    (dx, dy) = (inner[:, 1] - inner[:, 0]).T
+    assert dx.sum() == pytest.approx(60, abs=0.2)
+    assert dy.sum() == pytest.approx(1.2, abs=0.05)
+    assert (np.abs(dy) < 0.25 * dx).all()
 
 
 @pytest.mark.parametrize("city", CITIES)
