@@ -357,11 +357,13 @@ def test_a_page_needs_rows_of_one_task() -> None:
         render_report(Results((*rows, replace(rows[0], task="virl-l")), {}), [], {})
 
 
-def test_a_page_of_a_study_that_has_only_begun() -> None:
+def test_a_page_of_an_evaluation_speaks_of_no_training() -> None:
     rows = tuple(row for row in synthetic.results().rows if row.arm == "base")
     page = render_report(Results(rows, {}), [], {})
     text = Elements(page).text
-    assert "nothing yet" in text
+    assert "What a model answers as it comes" in text
+    assert "after training" not in text.lower()
+    assert "After training" in Elements(render_report(synthetic.results(), [], {})).text
     assert "Conversations" not in text
     assert 'class="plot"' not in page  # empty axes show nothing
 

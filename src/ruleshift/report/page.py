@@ -110,6 +110,7 @@ def render_report(
         task=task,
         about=_about(results),
         arms=arms_in(results.rows),
+        trained=arms_in(results.rows) != [tables.BASE],
         models=len({(row.arm, row.seed, row.step) for row in results.rows}),
         problems=_range(row.n for row in results.rows),
         sections=[_section(results, comparisons, decoding, ood) for decoding in decodings_in(results.rows)],

@@ -170,7 +170,9 @@ SPLITS: dict[str, Split] = {
     "proxy-id": Split("of that experiment: test routes of its training rule", spaces=(_PROXY,)),
     "proxy-ood": Split("of that experiment: its shifted rule, relative words", _SHIFT, spaces=(_PROXY,)),
     "city-val": Split("absolute directions, validation cities", cities=VALIDATION_CITIES),
-    "val-visual": Split("validation shift of the look: training city in the looks of these", looks=VALIDATION_CITIES),
+    "val-visual": Split(
+        "validation shift of the look: training city in the looks of two validation cities", looks=VALIDATION_CITIES
+    ),
     "pretrain": Split(
         "pretraining routes: both spaces made of words drawn for each route, cities of their own",
         ("absolute", "relative"),
