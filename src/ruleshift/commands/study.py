@@ -137,7 +137,7 @@ class Vision(Compared):
     tasks: tuple[PictureTask, ...] = ("gp-vl", "virl-vl")
     """Tasks to study."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """A small version: half of the training, two evaluations of fewer problems."""
+    """A small version: a third of the training, two evaluations of fewer problems."""
     gp_vl: Recipe = GP_VL
     virl_vl: Recipe = VIRL_VL
 
@@ -147,13 +147,13 @@ class Vision(Compared):
 
 
 def _quick(config: "HeadlineConfig") -> "HeadlineConfig":
-    """Half of the training, evaluated twice, on a third of the problems, without rows at other learning rates."""
+    """A third of the training, evaluated twice, on a third of the problems, without rows at other learning rates."""
     return replace(
         config,
         points=min(config.points, 2),
         matched_rates="none",
-        sft=replace(config.sft, steps=-(-config.sft.steps // 2)),
-        ppo=replace(config.ppo, updates=-(-config.ppo.updates // 2)),
+        sft=replace(config.sft, steps=-(-config.sft.steps // 3)),
+        ppo=replace(config.ppo, updates=-(-config.ppo.updates // 3)),
         measurement=replace(config.measurement, n=-(-config.measurement.n // 3)),
     )
 
