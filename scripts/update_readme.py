@@ -15,7 +15,7 @@ from ruleshift.results import Results, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "docs" / "results"
-STUDY = {"gp-l": "headline", "virl-l": "headline", "gp-vl": "vision"}
+STUDY = {"gp-l": "headline", "virl-l": "headline", "gp-vl": "vision", "virl-vl": "vision"}
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,21 @@ COLUMNS = {
         Column("recognition", "id", 1, "black suits, read right"),
         Column("recognition", "visual-ood", 1, "red suits, read right"),
     ),
+    "virl-vl": (
+        Column("step_accuracy", "id", 2, "training city, steps"),
+        Column("step_accuracy", "visual-ood", 2, "in other looks, steps"),
+        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
+        Column("step_accuracy", "mini", 2, "mini, steps"),
+        Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
+        Column("recognition", "id", 1, "training city, read right"),
+        Column("recognition", "city-ood", 1, "other cities, read right"),
+    ),
 }
 SHOWN = {
-    "headline": "Score under the shifted rule against the training rule",
-    "vision": "Score with red suits against black suits",
+    "gp-l": "Score under the shifted rule against the training rule",
+    "virl-l": "Score under the shifted rule against the training rule",
+    "gp-vl": "Score with red suits against black suits",
+    "virl-vl": "Score in the looks of other cities against those of the training city",
 }
 NOTES = {
     "gp-l": "Success in %; {n} hands a cell. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the "
@@ -63,6 +74,9 @@ NOTES = {
     "those of training, 1 try; higher means memorised.",
     "gp-vl": "Success within 5 turns, and first replies that state all cards rightly, in %; {n} hands a cell. *black "
     "suits*: as in training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
+    "virl-vl": "Right steps (retries counted), 2 tries at a position, and positions whose first reply states rightly "
+    "what is seen, in %; {n} routes a cell, 18 in *mini*. *in other looks*: the training city as nine others look; "
+    "*shifted rule*: the training city, left and right in place of compass names.",
 }
 
 
@@ -72,7 +86,7 @@ def block(task: str) -> str:
     results, comparisons = load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json")
     meta = results.meta
     parts = [
-        f"![{SHOWN[STUDY[task]]}, and distance moved](docs/{STUDY[task]}-{task}.png)",
+        f"![{SHOWN[task]}, and distance moved](docs/{STUDY[task]}-{task}.png)",
         "",
         *(line for decoding in ("sampled", "greedy") for line in [*table(task, results, comparisons, decoding), ""]),
         NOTES[task].format(n=results.rows[0].n)
