@@ -64,8 +64,9 @@ class Known:
         self.left, self.features = self.room, dict[Picture, Features]()
 
     def add(self, picture: Picture, seen: Features) -> None:
-        self.left -= sum(one.nbytes for one in (seen.tokens, *seen.deep))
-        if self.left >= 0:
+        size = sum(one.nbytes for one in (seen.tokens, *seen.deep))
+        if size <= self.left:
+            self.left -= size
             self.features[picture] = seen
 
 

@@ -61,7 +61,7 @@ class Data:
         from ruleshift.commands.bars import Bar
         from ruleshift.commands.datafiles import pictures_beside, write_jsonl, write_parquet
         from ruleshift.commands.opening import open_task
-        from ruleshift.evaluation.evaluate import how_many
+        from ruleshift.tasks.protocol import how_many
 
         at_least("--n", self.n, 1)
         task = open_task(self.task, self.routes, size=self.size, views=self.views, leak=self.leak)

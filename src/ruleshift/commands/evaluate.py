@@ -110,7 +110,8 @@ class Eval:
 
     def _answer(self, task: "Task", splits: Sequence[str], policy: Policy) -> "dict[str, list[Episode]]":
         from ruleshift.commands.bars import Bar
-        from ruleshift.evaluation.evaluate import evaluate, how_many
+        from ruleshift.evaluation.evaluate import evaluate
+        from ruleshift.tasks.protocol import how_many
 
         turns, pictured = self.turns or task.default_turns, None if self.episodes is not None else 0
         with Bar("eval", sum(how_many(task, split, self.n) for split in splits)) as bar:

@@ -68,8 +68,8 @@ class Play:
         from rich.console import Console
 
         from ruleshift.commands.opening import open_task
-        from ruleshift.evaluation.evaluate import how_many
         from ruleshift.revision import revise
+        from ruleshift.tasks.protocol import how_many
 
         if self.turns is not None:
             at_least("--turns", self.turns, 1)

@@ -5,8 +5,10 @@ into a buffer and attention reads a view. Columns may be written for the leading
 or what was left by rows they changed places with.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from inspect import signature
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import nn
@@ -123,7 +125,11 @@ class GrowingCache(Cache, Rows):
 
 
 def as_argument(cache: Cache, reader: nn.Module) -> dict[str, Cache]:
-    """The cache as the keyword argument that a module of transformers takes: `cache` from 5.24 on, `past_key_values`
-    before."""
-    name = "cache" if "cache" in signature(reader.forward).parameters else "past_key_values"
-    return {name: cache}
+    """The cache as the keyword argument that a module of transformers takes."""
+    return {_name_for(type(reader).forward): cache}
+
+
+@lru_cache
+def _name_for(forward: Callable[..., Any]) -> str:
+    """`cache` from transformers 5.24 on, `past_key_values` before."""
+    return "cache" if "cache" in signature(forward).parameters else "past_key_values"

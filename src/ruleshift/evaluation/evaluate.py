@@ -14,7 +14,7 @@ from ruleshift.files import write_atomically
 from ruleshift.records import Episode, Verdict
 from ruleshift.results import Row
 from ruleshift.revision import revise
-from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.protocol import Style, Task, how_many
 
 METRICS = ("success", "step_accuracy", "first_try_accuracy", "steps_passed", "validity", "recognition")
 
@@ -111,11 +111,6 @@ def evaluate(
     """
     problems = [task.problem(split, seed, index, style) for index in range(how_many(task, split, n))]
     return revise(problems, engine, turns, progress, pictured)
-
-
-def how_many(task: Task, split: str, n: int) -> int:
-    """How many of the problems 0..n-1 a split has before they repeat."""
-    return min(n, task.count(split) or n)
 
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:

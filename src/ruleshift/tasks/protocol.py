@@ -79,3 +79,8 @@ class Task(Protocol):
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
         """The problem at `index` of the endless stream (split, seed). Raises RuleshiftError for an unknown split."""
         ...
+
+
+def how_many(task: Task, split: str, n: int) -> int:
+    """How many of the problems 0..n-1 a split has before they repeat."""
+    return min(n, task.count(split) or n)

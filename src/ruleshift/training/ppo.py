@@ -71,7 +71,8 @@ class PPO:
             lr=config.learning_rate,
             eps=config.adam_epsilon,
         )
-        # Features of the pictures of an update, where neither tower nor projector learns.
+        # Features of the pictures of an update, where neither tower nor projector learns. Pictures for which it has no
+        # room are looked at more often than `tokens` counts.
         self.known = None if learns(model, "tower", "projector") else Known()
         self.tokens = TokenCount()
         self.done = 0  # updates made
