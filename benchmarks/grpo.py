@@ -31,9 +31,9 @@ from engine import load
 from ruleshift.backbones.load import Backbone
 from ruleshift.errors import RuleshiftError
 from ruleshift.quiet import quiet_libraries
+from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Style, Task, TaskProblem
-from ruleshift.training.config import PPOConfig
 from ruleshift.training.ppo import PPO
 from timing import print_json, print_table, seconds
 
@@ -90,7 +90,7 @@ class TakingTurns(TrainerCallback):
 
 def ppo(backbone: Backbone, task: Task, arguments: argparse.Namespace) -> PPO:
     """Our side: one turn; everything not named here is the default."""
-    config = PPOConfig(
+    config = RLConfig(
         episodes=arguments.episodes,
         turns=1,
         max_new_tokens=arguments.max_new_tokens,

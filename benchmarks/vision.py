@@ -23,10 +23,10 @@ import torch
 from ruleshift.backbones import vision
 from ruleshift.backbones.load import load_backbone
 from ruleshift.quiet import quiet_libraries
+from ruleshift.settings import PPO_PRESETS
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints import visual as cards
 from ruleshift.tasks.virl import eyes
-from ruleshift.training.config import PPO_PRESETS
 from ruleshift.training.ppo import PPO
 from timing import print_json, print_table
 

@@ -19,8 +19,8 @@ from ruleshift.cli import VERBS_WITH_SPLITS, main
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
 from ruleshift.results import load_results
+from ruleshift.settings import SFT_PRESETS
 from ruleshift.tasks import TASKS
-from ruleshift.training.config import SFT_PRESETS
 
 VERBS = ("play", "data", "sft", "rl", "eval", "study headline", "study sweep", "report", "backbone")
 

@@ -254,7 +254,7 @@ def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, m
 
 def test_defaults_of_the_studies_are_those_of_the_library() -> None:
     from ruleshift.commands.study import Headline, Sweep
-    from ruleshift.studies.arms import MEASUREMENTS
+    from ruleshift.settings import MEASUREMENTS
     from ruleshift.studies.headline import HeadlineConfig
     from ruleshift.studies.sweep import SweepConfig
 

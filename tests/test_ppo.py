@@ -17,12 +17,12 @@ from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, w
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
-from ruleshift.training.config import PPO_PRESETS, PPOConfig
+from ruleshift.settings import PPO_PRESETS, RLConfig
 from ruleshift.training.flops import TokenCount, count_parameters
 from ruleshift.training.losses import k3
 from ruleshift.training.ppo import PPO, Batch, episode_metrics, rate_scale, train_ppo
 
-SMALL = PPOConfig(
+SMALL = RLConfig(
     updates=5,
     episodes=8,
     turns=3,
@@ -50,7 +50,7 @@ def _one_thread():
         yield
 
 
-def new_ppo(config: PPOConfig = SMALL, drift: float = 0.0) -> PPO:
+def new_ppo(config: RLConfig = SMALL, drift: float = 0.0) -> PPO:
     """PPO on a tiny model; `drift` moves the model away from its start, which stays the reference."""
     ppo = PPO(tiny_model(layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
     generator = torch.Generator().manual_seed(5)
@@ -243,7 +243,7 @@ LEARN = replace(
 )
 
 
-def successes(config: PPOConfig, updates: int) -> list[float]:
+def successes(config: RLConfig, updates: int) -> list[float]:
     ppo = PPO(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config)
     return [ppo.update()["success_first"] for _ in range(updates)]
 
@@ -300,7 +300,7 @@ def test_the_paper_preset_holds_the_official_values():
     assert (paper.temperature, paper.turns) == (0.2, 5)
     assert (paper.value_coef, paper.entropy_coef, paper.kl_coef) == (0.5, 0.0, 0.0)
     assert (paper.value_steps, paper.value_only, paper.normalise_advantages, paper.target_kl) == (0, 0, False, None)
-    assert PPO_PRESETS["gp-l"]["tiny"] == PPOConfig()
+    assert PPO_PRESETS["gp-l"]["tiny"] == RLConfig()
 
 
 def test_episode_metrics():
@@ -320,7 +320,7 @@ def test_episode_metrics():
 
 
 def train(
-    path: str | Path, config: PPOConfig = SMALL, progress: Callable[[int, dict[str, float]], object] | None = None
+    path: str | Path, config: RLConfig = SMALL, progress: Callable[[int, dict[str, float]], object] | None = None
 ) -> None:
     """Run or continue the run at `path`."""
     with one_thread(), RunFolder.open(path, config) as run:

@@ -11,7 +11,7 @@ import torch
 from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
-from ruleshift.training.config import SFT_PRESETS, SFTConfig
+from ruleshift.settings import SFT_PRESETS, SFTConfig
 from ruleshift.training.flops import TokenCount
 from ruleshift.training.sft import expert_conversation, expert_dataset, train_sft
 

@@ -13,14 +13,13 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.results import load_results
-from ruleshift.studies.arms import Measurement
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.headline import HeadlineConfig, headline_arms, metrics_of, run_headline
 from ruleshift.studies.sweep import CRITERION, SweepConfig, choose, run_sweep, sweep_arms
 from ruleshift.tasks import get_task
-from ruleshift.training.config import PPOConfig, SFTConfig
 
 SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
-PPO = PPOConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
+PPO = RLConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
 MEASUREMENT = Measurement(n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
 
 

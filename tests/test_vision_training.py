@@ -22,9 +22,9 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
 from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training import sft
 from ruleshift.training.batching import pack
-from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.flops import TokenCount, count_parameters, count_tower
 from ruleshift.training.parts import part_of
 from ruleshift.training.ppo import PPO, train_ppo
@@ -34,7 +34,7 @@ from vision_helpers import BUILDERS, FAMILIES, HAS_VIDEOS, LookTask, shared, sho
 
 TASK = LookTask()
 ALL = ("tower", "projector", "decoder")
-SMALL_PPO = PPOConfig(
+SMALL_PPO = RLConfig(
     updates=3,
     episodes=4,
     turns=1,
@@ -66,7 +66,7 @@ def changed_parts(model, before: dict[str, torch.Tensor]) -> set[str]:
     return {part_of(model, name) for name, now in model.named_parameters() if not torch.equal(now, before[name])}
 
 
-def new_ppo(config: PPOConfig = SMALL_PPO, family: str = "idefics3") -> PPO:
+def new_ppo(config: RLConfig = SMALL_PPO, family: str = "idefics3") -> PPO:
     model, chat = BUILDERS[family]()
     return PPO(model, chat, TASK, "full", config)
 

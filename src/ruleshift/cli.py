@@ -21,7 +21,7 @@ from ruleshift.commands.report import Report
 from ruleshift.commands.study import Study
 from ruleshift.commands.train import Rl, Sft
 from ruleshift.errors import RuleshiftError
-from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS
+from ruleshift.settings import PPO_PRESETS, SFT_PRESETS
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?

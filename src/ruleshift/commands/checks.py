@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
+    from ruleshift.settings import RLConfig, SFTConfig
     from ruleshift.tasks.protocol import Task
-    from ruleshift.training.config import PPOConfig, SFTConfig
 
 
 def at_least(option: str, value: float, least: float) -> None:
@@ -32,9 +32,9 @@ def check_split(task: "Task", split: str) -> None:
         raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
 
 
-def check_training(config: "SFTConfig | PPOConfig", task: "Task", prefix: str = "--") -> None:
+def check_training(config: "SFTConfig | RLConfig", task: "Task", prefix: str = "--") -> None:
     """Raise RuleshiftError for settings that no training can run with. `prefix` begins the names of their options."""
-    from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, SFTConfig
+    from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, SFTConfig
 
     check_split(task, config.split)
     by_task = SFT_PRESETS if isinstance(config, SFTConfig) else PPO_PRESETS
@@ -51,7 +51,7 @@ def check_training(config: "SFTConfig | PPOConfig", task: "Task", prefix: str = 
         _check_sft(config, prefix)
 
 
-def _check_parts(config: "SFTConfig | PPOConfig", task: "Task", prefix: str) -> None:
+def _check_parts(config: "SFTConfig | RLConfig", task: "Task", prefix: str) -> None:
     parts = config.train_parts
     if not parts:
         raise RuleshiftError(f"{prefix}train-parts names no part: nothing would learn")

@@ -9,7 +9,7 @@ import tyro
 
 from ruleshift.commands.checks import above_zero, at_least, check_folder, check_split, check_training
 from ruleshift.errors import RuleshiftError
-from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, PPOConfig, SFTConfig
+from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
     from ruleshift.studies.headline import HeadlineConfig
@@ -28,7 +28,7 @@ class Recipe:
     """How both arms are trained on one task."""
 
     sft: SFTConfig
-    ppo: PPOConfig
+    ppo: RLConfig
 
 
 GP, VIRL, GP_VL, VIRL_VL = (
@@ -68,7 +68,7 @@ class Compared:
         return [self._config(task) for task in dict.fromkeys(self.tasks)]
 
     def _config(self, task: str) -> "HeadlineConfig":
-        from ruleshift.studies.arms import MEASUREMENTS
+        from ruleshift.settings import MEASUREMENTS
         from ruleshift.studies.headline import HeadlineConfig
 
         recipe, usual = _recipe(self, task), MEASUREMENTS[task]
@@ -190,7 +190,7 @@ class Sweep:
 
     def config(self) -> "SweepConfig":
         """The settings of the study."""
-        from ruleshift.studies.arms import MEASUREMENTS
+        from ruleshift.settings import MEASUREMENTS
         from ruleshift.studies.sweep import SEEN_SPLITS, SPLITS, SweepConfig
         from ruleshift.tasks import get_task
 

@@ -9,13 +9,11 @@ import tyro
 
 from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import AnyViews
-from ruleshift.training.config import PPO_PRESETS, SFT_PRESETS, PPOConfig, SFTConfig
+from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
-    from ruleshift.backbones.load import Backbone
     from ruleshift.commands.bars import Bar
     from ruleshift.commands.trackers import Trackers
-    from ruleshift.runs import RunFolder
     from ruleshift.tasks.protocol import Task
 
 Follow = Callable[[int, Mapping[str, float]], None]
@@ -66,12 +64,7 @@ class Sft(Training):
     training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFT_PRESETS["gp-l"]["tiny"]
 
     def run(self) -> None:
-        def train(start: "Backbone", task: "Task", run: "RunFolder", follow: Follow) -> None:
-            from ruleshift.training.sft import train_sft
-
-            train_sft(start.model, start.chat, task, start.style, self.training, run, progress=follow)
-
-        _train(self, "sft", self.training, self.training.steps, train)
+        _train(self, "sft", self.training, self.training.steps)
 
 
 @dataclass(frozen=True)
@@ -84,24 +77,13 @@ class Rl(Training):
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
     """
 
-    training: Annotated[PPOConfig, tyro.conf.arg(name="")] = PPO_PRESETS["gp-l"]["tiny"]
+    training: Annotated[RLConfig, tyro.conf.arg(name="")] = PPO_PRESETS["gp-l"]["tiny"]
 
     def run(self) -> None:
-        def train(start: "Backbone", task: "Task", run: "RunFolder", follow: Follow) -> None:
-            from ruleshift.training.ppo import PPO, train_ppo
-
-            train_ppo(PPO(start.model, start.chat, task, start.style, self.training), run, progress=follow)
-
-        _train(self, "rl", self.training, self.training.updates, train)
+        _train(self, "rl", self.training, self.training.updates)
 
 
-def _train(
-    command: Sft | Rl,
-    verb: str,
-    config: SFTConfig | PPOConfig,
-    steps: int,
-    train: "Callable[[Backbone, Task, RunFolder, Follow], None]",
-) -> None:
+def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     """Check, load, train in the run folder from where an earlier call stopped, and save the model there."""
     from ruleshift.commands.trackers import check_trackers, tracking
 
@@ -115,6 +97,7 @@ def _train(
     from ruleshift.commands.bars import Bar
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
+    from ruleshift.training.train import train
 
     quiet_libraries()
     # Before the folder takes this configuration down: the name may be wrong.
@@ -127,7 +110,7 @@ def _train(
     with RunFolder.open(command.out, settings) as run:
         if not final.is_dir():
             with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
-                train(start, task, run, _follower(bar, trackers))
+                train(config, start.model, start.chat, task, start.style, run, progress=_follower(bar, trackers))
             save_model(start.model, start.chat.source, final)
     print(f"model: {final}   metrics: {run.metrics_path}")
 

@@ -8,7 +8,6 @@ number of cores.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -21,49 +20,15 @@ from ruleshift.evaluation.episodes import save_episodes
 from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate, load_point, save_point
 from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
-from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.flops import TokenCount, count_parameters, count_tower
-from ruleshift.training.ppo import PPO, train_ppo
-from ruleshift.training.sft import train_sft
+from ruleshift.training.train import train
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
 Report = Callable[[str, int, int], object]  # (arm, units of work done, units in all)
 SHOWN = 2  # conversations of each split that readers are shown
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What is measured at every point: the same hands for every arm and seed."""
-
-    task: str = "gp-l"
-    splits: tuple[str, ...] = ("id", "rule-ood", "heldout", "fake")
-    n: int = 400
-    turns: tuple[int, ...] = (1, 5)
-    decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")
-    seed: int = 1_000
-    max_new_tokens: int = 36
-    kl_problems: int = 256
-    """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""
-
-
-# What a study of each task measures.
-MEASUREMENTS = {
-    "gp-vl": Measurement("gp-vl", ("id", "rule-ood", "visual-ood"), n=300, kl_problems=128),
-    "virl-vl": Measurement(
-        "virl-vl",
-        ("id", "rule-ood", "visual-ood", "city-ood", "mini"),
-        n=100,
-        turns=(1, 2),
-        max_new_tokens=24,
-        kl_problems=24,
-    ),
-    "gp-l": Measurement(),
-    "virl-l": Measurement(
-        "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +37,7 @@ class Arm:
 
     name: str
     seed: int
-    training: SFTConfig | PPOConfig | None
+    training: SFTConfig | RLConfig | None
     points: tuple[int, ...]
 
     @property
@@ -157,37 +122,18 @@ def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: 
         if arm.training is None:
             meter.measure(start.model, 0, TokenCount())
             report(arm.name, 1, 1)
-        elif isinstance(arm.training, SFTConfig):
-            _run_sft(arm, arm.training, start, meter, run, report)
-        else:
-            _run_ppo(arm, arm.training, start, meter, run, report)
+            return
+        steps = arm.training.steps if isinstance(arm.training, SFTConfig) else arm.training.updates
 
+        def at_point(step: int, tokens: TokenCount) -> None:
+            if not meter.path(step).is_file():
+                meter.measure(start.model, step, tokens)
 
-def _run_sft(arm: Arm, config: SFTConfig, start: Backbone, meter: Meter, run: RunFolder, report: Report) -> None:
-    def at_point(step: int, tokens: TokenCount) -> None:
-        if not meter.path(step).is_file():
-            meter.measure(start.model, step, tokens)
+        def progress(step: int, metrics: dict[str, float]) -> None:
+            report(arm.name, step, steps)
 
-    train_sft(
-        start.model,
-        start.chat,
-        meter.task,
-        start.style,
-        config,
-        run,
-        arm.points,
-        at_point,
-        lambda step, metrics: report(arm.name, step, config.steps),
-    )
-
-
-def _run_ppo(arm: Arm, config: PPOConfig, start: Backbone, meter: Meter, run: RunFolder, report: Report) -> None:
-    def at_point(step: int, ppo: PPO) -> None:
-        if not meter.path(step).is_file():
-            meter.measure(ppo.model, step, ppo.tokens)
-
-    ppo = PPO(start.model, start.chat, meter.task, start.style, config)
-    train_ppo(ppo, run, arm.points, at_point, lambda done, metrics: report(arm.name, done, config.updates))
+        where = (start.model, start.chat, meter.task, start.style)
+        train(arm.training, *where, run, arm.points, at_point, progress)
 
 
 def load_points(root: Path, arm: Arm) -> list[Point]:

@@ -27,12 +27,12 @@ from ruleshift.report.page import write_report
 from ruleshift.report.tables import comparison_tables, headline_table, usual_ood
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
-from ruleshift.studies.arms import Arm, Measurement, load_points, log_spaced, with_learning_rate
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.studies.arms import Arm, load_points, log_spaced, with_learning_rate
 from ruleshift.studies.compare import compare
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
-from ruleshift.training.config import PPOConfig, SFTConfig
 from ruleshift.training.sft import train_sft
 
 MatchedRates = Literal["none", "sft", "both"]
@@ -58,7 +58,7 @@ class HeadlineConfig:
     matched_rates: MatchedRates = "sft"
     init_steps: int = 0
     sft: SFTConfig = SFTConfig()
-    ppo: PPOConfig = PPOConfig()
+    ppo: RLConfig = RLConfig()
     measurement: Measurement = Measurement()
 
     @property
@@ -94,7 +94,7 @@ def run_headline(configs: Sequence[HeadlineConfig], out: Path, workers: int | No
     """
     began = time.monotonic()
     jobs = [job for config in configs for job in _jobs(config, out / config.task)]
-    run_jobs(sorted(jobs, key=lambda job: not isinstance(job.arm.training, PPOConfig)), workers)  # the longest first
+    run_jobs(sorted(jobs, key=lambda job: not isinstance(job.arm.training, RLConfig)), workers)  # the longest first
     for config in configs:
         _conclude(config, out / config.task, time.monotonic() - began)
 

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Remaining
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.studies.arms import Arm, Measurement, run_arm
+from ruleshift.settings import Measurement
+from ruleshift.studies.arms import Arm, run_arm
 
 News = tuple[str, int, int]  # name of a job, units of work done, units in all
 _news: "multiprocessing.Queue[News]"  # of a worker process

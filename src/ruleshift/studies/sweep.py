@@ -15,10 +15,10 @@ from rich.table import Table
 
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.files import write_atomically
-from ruleshift.studies.arms import Arm, Measurement, load_points, with_learning_rate
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.studies.arms import Arm, load_points, with_learning_rate
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.tasks import get_task
-from ruleshift.training.config import PPOConfig, SFTConfig
 
 GRID = (3e-5, 1e-4, 3e-4, 1e-3)
 CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
@@ -36,7 +36,7 @@ class SweepConfig:
     grid: tuple[float, ...] = GRID
     seed: int = 100
     sft: SFTConfig = SFTConfig()
-    ppo: PPOConfig = PPOConfig()
+    ppo: RLConfig = RLConfig()
     measurement: Measurement = Measurement(splits=SPLITS, decodings=("sampled",), seed=2_000)
 
 

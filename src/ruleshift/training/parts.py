@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from ruleshift.backbones.lora import add_lora, has_lora
 from ruleshift.backbones.vision import FAMILIES, sees
 from ruleshift.errors import RuleshiftError
-from ruleshift.training.config import Part
+from ruleshift.settings import Part
 
 
 def part_of(model: PreTrainedModel, name: str) -> Part:

@@ -4,7 +4,7 @@ One turn is one action: a whole reply. The state is the conversation, the value 
 advantages are turn-level GAE, and all turns of an episode are trained in one pass over the conversation.
 
 How it differs from the paper's official settings is listed in `docs/deviations.md`; the preset `paper` in
-`training/config.py` holds the official values.
+`settings.py` holds the official values.
 """
 
 import math
@@ -27,11 +27,11 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
 from ruleshift.revision import revise
 from ruleshift.runs import RunFolder, read_tensors
+from ruleshift.settings import RLConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.advantages import gae, normalise
 from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_state, save_state
-from ruleshift.training.config import PPOConfig
 from ruleshift.training.flops import TokenCount, count_parameters, count_tower
 from ruleshift.training.losses import k3, sequence_policy_loss, token_policy_loss, value_loss
 from ruleshift.training.parts import choose, frozen_copy, learns
@@ -53,7 +53,7 @@ class Batch:
 class PPO:
     """Trains `model` in place. One call of `update` is the whole algorithm: collect, estimate, learn."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: PPOConfig) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: RLConfig) -> None:
         if config.value_only and not config.value_steps:
             raise RuleshiftError("--value-only needs a value head that learns by itself: set --value-steps above 0")
         self.model, self.chat, self.task, self.style, self.config = model, chat, task, style, config
@@ -247,7 +247,7 @@ class PPO:
         self.done = done
 
 
-def rate_scale(config: PPOConfig, update: int) -> float:
+def rate_scale(config: RLConfig, update: int) -> float:
     """Share of the peak learning rate at an update: linear warm-up, then the schedule down to `final_rate`."""
     if update < config.warmup:
         return (update + 1) / config.warmup

@@ -19,8 +19,8 @@ from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.engines.text import expert_messages
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
+from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
-from ruleshift.training.config import SFTConfig
 from ruleshift.training.flops import TokenCount
 from ruleshift.training.parts import choose
 from ruleshift.training.sft_pictures import Collator, PictureTrainer, labels_of

@@ -1,4 +1,4 @@
-"""Settings of the two post-training stages, with their presets. No heavy imports, so that `--help` is quick."""
+"""Settings of training and of measurement, with their presets. No heavy imports, so that `--help` is quick."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -70,7 +70,7 @@ SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
 
 
 @dataclass(frozen=True)
-class PPOConfig:
+class RLConfig:
     """Multi-turn PPO."""
 
     # The defaults are the preset `tiny` of gp-l.
@@ -145,7 +145,7 @@ class PPOConfig:
     """Updates between checkpoints."""
 
 
-_PAPER = PPOConfig(
+_PAPER = RLConfig(
     updates=20,
     episodes=512,  # about 256 turns a process, 8 processes, 4 turns an episode
     temperature=0.2,
@@ -169,16 +169,49 @@ _PAPER = PPOConfig(
     target_kl=None,
     save_every=1,
 )
-_GP_PPO = {"tiny": PPOConfig(), "paper": _PAPER}
+_GP_PPO = {"tiny": RLConfig(), "paper": _PAPER}
 _VIRL_PPO = {
-    "tiny": PPOConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
+    "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
     "paper": replace(_PAPER, turns=2, episodes=320),  # about 512 turns a process, 8 processes, 13 turns a route
 }
 _VIRL_SEEN_PPO = replace(_VIRL_PPO["tiny"], updates=36, episodes=64, learning_rate=1e-4, warmup=3, save_every=6)
 # By task, then by name of the preset.
-PPO_PRESETS: dict[str, dict[str, PPOConfig]] = {
+PPO_PRESETS: dict[str, dict[str, RLConfig]] = {
     "gp-l": _GP_PPO,
     "gp-vl": {**_GP_PPO, "tiny": replace(_GP_PPO["tiny"], updates=20)},
     "virl-l": _VIRL_PPO,
     "virl-vl": {**_VIRL_PPO, "tiny": _VIRL_SEEN_PPO},
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured at every point: the same hands for every arm and seed."""
+
+    task: str = "gp-l"
+    splits: tuple[str, ...] = ("id", "rule-ood", "heldout", "fake")
+    n: int = 400
+    turns: tuple[int, ...] = (1, 5)
+    decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")
+    seed: int = 1_000
+    max_new_tokens: int = 36
+    kl_problems: int = 256
+    """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""
+
+
+# What a study of each task measures.
+MEASUREMENTS = {
+    "gp-vl": Measurement("gp-vl", ("id", "rule-ood", "visual-ood"), n=300, kl_problems=128),
+    "virl-vl": Measurement(
+        "virl-vl",
+        ("id", "rule-ood", "visual-ood", "city-ood", "mini"),
+        n=100,
+        turns=(1, 2),
+        max_new_tokens=24,
+        kl_problems=24,
+    ),
+    "gp-l": Measurement(),
+    "virl-l": Measurement(
+        "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
+    ),
 }
