@@ -39,7 +39,7 @@ from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.chat import Chat
 from ruleshift.engines.attention import decode_attention
 from ruleshift.engines.local import LocalEngine
-from ruleshift.engines.protocol import Engine, Reply, Sampling
+from ruleshift.engines.protocol import Engine, Reply, Request, Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.quiet import quiet_libraries
 from ruleshift.records import Completion, Episode, Message
@@ -60,9 +60,9 @@ class GenerateEngine:
     sampling: Sampling
     batch_size: int
 
-    def open(self, problems: Sequence[Problem]) -> "GenerateSession":
+    def open(self, requests: Sequence[Request]) -> "GenerateSession":
         session = GenerateSession(self)
-        session.append((), (), problems)
+        session.append((), (), requests)
         return session
 
 
@@ -102,13 +102,13 @@ class GenerateSession:
         ids = ids[: ends[0] + 1] if ends else ids
         return Completion(self.engine.chat.decode(ids), tuple(ids), (), "stop" if ends else "length")
 
-    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
         chat = self.engine.chat
         fed = [
             chat.encode_feedback(message, ended=self.completions[row].stop_reason == "stop")
             for row, message in zip(keep, feedback, strict=True)
         ]
-        prompts = [chat.encode_prompt(problem.context()) for problem in joining]
+        prompts = [chat.encode_prompt(request.messages) for request in joining]
         self.conversations = [self.conversations[row] + ids for row, ids in zip(keep, fed, strict=True)] + prompts
         self.appended = fed + prompts
 

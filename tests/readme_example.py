@@ -18,8 +18,8 @@ class Sum:
         return Verdict("right" if right else "wrong", float(right), right, "Right." if right else "Wrong, try again.")
 
 
-def my_model(problem, messages):  # ask any model here; messages is the conversation so far, feedback included
-    return "41" if len(messages) == 1 else "42"
+def my_model(request):  # ask any model here; request.messages is the conversation so far, feedback included
+    return "41" if len(request.messages) == 1 else "42"
 
 
 episodes = revise([Sum("sum-1", (17, 25))], TextEngine(my_model), turns=5)

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
-from ruleshift.engines.protocol import Reply, Sampling
+from ruleshift.engines.protocol import Reply, Request, Sampling
 from ruleshift.engines.text import TextEngine, expert, random_guesser
 from ruleshift.records import Completion, Episode, Message, Picture, Verdict
 from ruleshift.revision import revise
@@ -36,9 +36,9 @@ class Countdown:
         return Verdict("done" if solved else "more", 1.0 if solved else -0.5, solved, f"feedback {len(self.asked)}")
 
 
-def count(problem, messages: Sequence[Message]) -> str:
+def count(request: Request) -> str:
     """Replies with the problem and the number of messages it has seen."""
-    return f"{problem.id}:{len(messages)}"
+    return f"{request.id}:{len(request.messages)}"
 
 
 def countdowns(*needs: int) -> list[Countdown]:
@@ -105,6 +105,20 @@ def test_no_problems_no_episodes():
     assert revise([], TextEngine(count), turns=3) == []
 
 
+class Once(Countdown):
+    """A Countdown whose context can be asked for once."""
+
+    def context(self) -> Sequence[Message]:
+        assert not hasattr(self, "told")
+        self.told = True
+        return super().context()
+
+
+def test_a_problem_is_asked_for_its_context_once():
+    for batch_size in (1, 2, 9):
+        revise([Once(f"p{k}", 2) for k in range(5)], TextEngine(count, batch_size), turns=3)
+
+
 def test_progress_counts_episodes_as_they_end():
     seen: list[int] = []
     revise(countdowns(*[1] * 8), TextEngine(count, batch_size=3), turns=2, progress=seen.append)
@@ -119,15 +133,15 @@ class Recorder:
         self.calls: list[tuple[list[int], list[str], list[str]]] = []
         self.live: list[str] = []
 
-    def open(self, problems):
-        self.append((), (), problems)
+    def open(self, requests):
+        self.append((), (), requests)
         return self
 
     def generate(self):
         return [Reply((1, 2), Completion(name, (3,), (-0.5,))) for name in self.live]
 
     def append(self, keep, feedback, joining=()):
-        names = [problem.id for problem in joining]
+        names = [request.id for request in joining]
         self.calls.append((list(keep), [message.content for message in feedback], names))
         self.live = [self.live[row] for row in keep] + names
 
@@ -306,8 +320,8 @@ class Sights:
 def test_only_the_first_episodes_keep_their_pictures_where_asked_and_all_are_shown():
     shown: list[int] = []
 
-    def answer(problem, messages):
-        shown.append(sum(len(message.pictures) for message in messages))
+    def answer(request):
+        shown.append(sum(len(message.pictures) for message in request.messages))
         return "on"
 
     engine = TextEngine(answer, batch_size=2)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruleshift.backbones.tokenizer import build_tokenizer
-from ruleshift.engines.text import TextEngine, expert, expert_messages
+from ruleshift.engines.protocol import Insider, Request
+from ruleshift.engines.text import expert, expert_messages
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.records import Verdict
@@ -90,16 +91,16 @@ def test_the_official_verifier_blames_the_observation_and_wastes_the_last_try() 
     assert (Virl(compat="official").default_turns, Virl().default_turns) == (3, 2)
 
 
-def errs_at(*steps: int, times: int) -> TextEngine:
+def errs_at(*steps: int, times: int) -> Insider:
     """Walks right, but for the first tries at some steps of the route."""
     tries: dict[tuple[str, int], int] = {}
 
-    def answer(problem: VirlProblem, messages: object) -> str:
+    def answer(problem: VirlProblem, request: Request) -> str:
         place = problem.id, problem.position
         tries[place] = tries.get(place, 0) + 1
         return problem.reply("bogus") if problem.position in steps and tries[place] <= times else problem.gold()
 
-    return TextEngine(answer)  # type: ignore[arg-type]
+    return Insider(answer)  # type: ignore[arg-type]
 
 
 def test_the_budget_is_that_of_a_position() -> None:

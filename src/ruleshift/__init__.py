@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ruleshift.backbones.load import load_backbone
     from ruleshift.engines.local import LocalEngine
-    from ruleshift.engines.protocol import Sampling
+    from ruleshift.engines.protocol import Answerer, Sampling
     from ruleshift.engines.text import TextEngine
-    from ruleshift.records import Message, Verdict
-    from ruleshift.revision import revise
+    from ruleshift.records import Completion, Message, Verdict
+    from ruleshift.revision import converse, revise
     from ruleshift.tasks import TASKS, get_task
 
 __version__ = "0.1.0"
 __all__ = [
     "TASKS",
+    "Answerer",
+    "Completion",
     "LocalEngine",
     "Message",
     "Sampling",
     "TextEngine",
     "Verdict",
+    "converse",
     "get_task",
     "load_backbone",
     "revise",
@@ -30,11 +33,14 @@ __all__ = [
 
 _HOMES = {
     "TASKS": "ruleshift.tasks",
+    "Answerer": "ruleshift.engines.protocol",
+    "Completion": "ruleshift.records",
     "LocalEngine": "ruleshift.engines.local",
     "Message": "ruleshift.records",
     "Sampling": "ruleshift.engines.protocol",
     "TextEngine": "ruleshift.engines.text",
     "Verdict": "ruleshift.records",
+    "converse": "ruleshift.revision",
     "get_task": "ruleshift.tasks",
     "load_backbone": "ruleshift.backbones.load",
     "revise": "ruleshift.revision",

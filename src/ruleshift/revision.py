@@ -1,87 +1,179 @@
-"""Sequential revision: the one loop of training, evaluation and inference-time verification.
+"""Sequential revision: the one conversation of training, evaluation and inference-time verification, and its drivers.
 
-Context, generate, submit, append feedback, until solved or the verification budget is spent; batched over problems.
+Context, generate, submit, append feedback, until solved or the verification budget is spent.
 Source: Chu et al. (arXiv 2501.17161), section 3: v_in(t) = concat(v_in(0), [v_out(k), v_ver(k)] for k < t).
 
 A problem may have several steps (the positions of a route). A verdict that says `advanced` leads to the next step,
 whose budget is full again.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
-from ruleshift.engines.protocol import Engine, Reply
-from ruleshift.records import Episode, Message, Turn
-from ruleshift.tasks.protocol import Problem
+from ruleshift.engines.protocol import Answerer, Engine, Insider, Reply, Request, Responder
+from ruleshift.records import Completion, Episode, Message, Turn
+from ruleshift.tasks.protocol import Problem, TaskProblem
 
 # Waiting problems join once this share of the batch is free: reading the prompts of a few rows is slow.
 JOIN_SHARE = 1 / 8
 
+Progress = Callable[[int], object]  # called with the number of episodes that ended since the last call
 
-def revise(
-    problems: Sequence[Problem],
-    engine: Engine,
-    turns: int,
-    progress: Callable[[int], object] | None = None,
-    pictured: int | None = None,
-) -> list[Episode]:
-    """One finished episode per problem, in order. At most `engine.batch_size` conversations are live at once.
 
-    turns: the verification budget of each step, at least 1. progress: called with the number of episodes that ended
-    since the last call. pictured: how many episodes, the first ones, keep their pictures (None: all); the others
-    forget a picture once the engine has it, so that there are no more at once than live conversations (apart from what
-    problems keep themselves).
+class Conversation:
+    """A problem, what was said about it so far, and the tries that its current step has taken of its `budget`.
+
+    One that does not keep its pictures forgets them once whoever answers has no more need of them.
     """
-    if turns < 1:
-        raise ValueError(f"the verification budget must be at least one turn, not {turns}")
-    keeping = len(problems) if pictured is None else pictured
-    conversations = [_Conversation(problem, place < keeping) for place, problem in enumerate(problems)]
-    live, waiting = conversations[: engine.batch_size], conversations[engine.batch_size :]
-    session = engine.open([conversation.problem for conversation in live])
-    while live:
-        for conversation in live:
-            conversation.was_read()
-        for conversation, reply in zip(live, session.generate(), strict=True):
-            conversation.take(reply, turns)
-        keep = [row for row, conversation in enumerate(live) if not conversation.ended]
-        kept = [live[row] for row in keep]
-        if progress is not None and len(kept) < len(live):
-            progress(len(live) - len(kept))
-        free = engine.batch_size - len(kept)
-        joining = waiting[:free] if free >= JOIN_SHARE * engine.batch_size else []
-        waiting = waiting[len(joining) :]
-        live = kept + joining
-        if live:
-            session.append(keep, [c.messages[-1] for c in kept], [c.problem for c in joining])
-    return [conversation.episode() for conversation in conversations]
 
-
-class _Conversation:
-    """A problem, what was said about it so far, and the tries that its current step has taken."""
-
-    def __init__(self, problem: Problem, keeps_pictures: bool = True) -> None:
-        self.problem, self.keeps_pictures = problem, keeps_pictures
+    def __init__(self, problem: Problem, budget: int, sample: int = 0, keeps_pictures: bool = True) -> None:
+        if budget < 1:
+            raise ValueError(f"the verification budget must be at least one turn, not {budget}")
+        self.problem, self.budget, self.sample, self.keeps_pictures = problem, budget, sample, keeps_pictures
         self.turns: list[Turn] = []
         self.messages: list[Message] = []
         self.tries = 0
         self.ended = False
 
-    def take(self, reply: Reply, budget: int) -> None:
-        """Submit a reply, with a budget of so many tries for each step."""
+    def request(self) -> Request:
+        """What whoever answers is told now. The first call asks the problem for its context."""
+        if not self.messages:
+            self.messages = list(self.problem.context())
+        return Request(self.problem.id, tuple(self.messages), self.sample)
+
+    def take(self, reply: Reply) -> None:
+        """Submit a reply; its feedback joins the conversation."""
         text = reply.completion.text
-        verdict = self.problem.submit(text, self.tries == budget - 1)
+        verdict = self.problem.submit(text, self.tries == self.budget - 1)
         self.messages += [Message("assistant", text), Message("user", verdict.feedback, verdict.pictures)]
         kept = verdict if self.keeps_pictures or not verdict.pictures else replace(verdict, pictures=())
         self.turns.append(Turn(reply.appended_ids, reply.completion, kept))
         self.tries = 0 if verdict.advanced else self.tries + 1
-        self.ended = verdict.solved or verdict.ended or self.tries == budget
+        self.ended = verdict.solved or verdict.ended or self.tries == self.budget
 
     def was_read(self) -> None:
-        """The engine has all messages so far."""
-        if not self.messages:
-            self.messages = list(self.problem.context())
+        """Pictures so far are needed no more."""
         if not self.keeps_pictures:
             self.messages = [replace(m, pictures=()) if m.pictures else m for m in self.messages]
 
     def episode(self) -> Episode:
+        """What was said, frozen."""
+        self.was_read()
         return Episode(self.problem.id, tuple(self.turns), tuple(self.messages))
+
+
+def revise(
+    problems: Sequence[Problem],
+    responder: Responder,
+    turns: int,
+    progress: Progress | None = None,
+    pictured: int | None = None,
+    samples: Sequence[int] | None = None,
+) -> list[Episode]:
+    """One finished episode per problem, in order, whoever answers. Episodes do not depend on each other.
+
+    turns: the verification budget of each step, at least 1. pictured: how many episodes, the first ones, keep their
+    pictures (None: all); the others forget them on the way, so that there are no more at once than live conversations
+    (apart from what problems keep themselves). samples: of each problem, which of several conversations about it this
+    one is (0 by default). An Answerer is waited for in an event loop of its own; in a running one, await `converse`.
+    """
+    conversations = _conversations(problems, turns, pictured, samples)
+    done = progress or _ignore
+    if isinstance(responder, Answerer):
+        asyncio.run(_concurrently(conversations, responder, done))
+    elif isinstance(responder, Insider):
+        _one_by_one(conversations, responder, done)
+    else:
+        _in_batches(conversations, responder, done)
+    return [conversation.episode() for conversation in conversations]
+
+
+async def converse(
+    problems: Sequence[Problem],
+    answerer: Answerer,
+    turns: int,
+    progress: Progress | None = None,
+    pictured: int | None = None,
+    samples: Sequence[int] | None = None,
+) -> list[Episode]:
+    """`revise` for an Answerer within a running event loop.
+
+    No conversation waits for another, and the order in which answers arrive changes nothing. The first exception of
+    an answer, or cancellation, ends all of them and is raised once they have ended.
+    """
+    conversations = _conversations(problems, turns, pictured, samples)
+    await _concurrently(conversations, answerer, progress or _ignore)
+    return [conversation.episode() for conversation in conversations]
+
+
+def _conversations(
+    problems: Sequence[Problem], turns: int, pictured: int | None, samples: Sequence[int] | None
+) -> list[Conversation]:
+    keeping = len(problems) if pictured is None else pictured
+    numbers = [0] * len(problems) if samples is None else samples
+    pairs = zip(problems, numbers, strict=True)
+    return [Conversation(problem, turns, sample, place < keeping) for place, (problem, sample) in enumerate(pairs)]
+
+
+def _ignore(ended: int) -> None:
+    """For those who follow no progress."""
+
+
+def _in_batches(conversations: Sequence[Conversation], engine: Engine, progress: Progress) -> None:
+    """At most `engine.batch_size` conversations are live at once; they take their turns together."""
+    live, waiting = list(conversations[: engine.batch_size]), conversations[engine.batch_size :]
+    session = engine.open([conversation.request() for conversation in live])
+    while live:
+        for conversation in live:
+            conversation.was_read()
+        for conversation, reply in zip(live, session.generate(), strict=True):
+            conversation.take(reply)
+        keep = [row for row, conversation in enumerate(live) if not conversation.ended]
+        kept = [live[row] for row in keep]
+        if len(kept) < len(live):
+            progress(len(live) - len(kept))
+        free = engine.batch_size - len(kept)
+        joining = waiting[:free] if free >= JOIN_SHARE * engine.batch_size else []
+        waiting = waiting[len(joining) :]
+        live = [*kept, *joining]
+        if live:
+            session.append(keep, [c.messages[-1] for c in kept], [c.request() for c in joining])
+
+
+async def _concurrently(conversations: Sequence[Conversation], answerer: Answerer, progress: Progress) -> None:
+    """At most `answerer.limit` conversations are live at once, each at a turn of its own."""
+    waiting = iter(conversations)
+    workers = min(answerer.limit, len(conversations))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(_work(waiting, answerer, progress))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    if not all(conversation.ended for conversation in conversations):
+        raise RuntimeError("an answer was cancelled")
+
+
+async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: Progress) -> None:
+    """Take waiting conversations, one after the other, each to its end."""
+    for conversation in waiting:
+        while not conversation.ended:
+            conversation.take(_text_only(await answerer.answer(conversation.request())))
+        conversation.was_read()
+        progress(1)
+
+
+def _one_by_one(conversations: Sequence[Conversation], insider: Insider, progress: Progress) -> None:
+    for conversation in conversations:
+        problem = cast(TaskProblem, conversation.problem)
+        while not conversation.ended:
+            conversation.take(_text_only(Completion(insider.answer(problem, conversation.request()))))
+        conversation.was_read()
+        progress(1)
+
+
+def _text_only(completion: Completion) -> Reply:
+    """A reply of one who is shown messages: which ids were appended is not known."""
+    return Reply((), completion)

@@ -16,9 +16,9 @@ from ruleshift.errors import RuleshiftError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ruleshift.engines.text import TextEngine
+    from ruleshift.engines.protocol import Insider, Request
     from ruleshift.records import Episode, Message, Picture, Verdict
-    from ruleshift.tasks.protocol import Problem, TaskProblem
+    from ruleshift.tasks.protocol import TaskProblem
 
 
 @dataclass(frozen=True)
@@ -184,25 +184,25 @@ class _Shown:
         return self.problem.reply(answer)
 
 
-def _person(console: "Console", album: _Album, draw_map: "Callable[[], str] | None") -> "TextEngine":
+def _person(console: "Console", album: _Album, draw_map: "Callable[[], str] | None") -> "Insider":
     """Somebody at the terminal, who is shown the map before every reply. Raises EOFError when they leave."""
-    from ruleshift.engines.text import TextEngine
+    from ruleshift.engines.protocol import Insider
 
-    def answer(problem: "Problem", messages: "Sequence[Message]") -> str:
-        turn = 1 + sum(message.role == "assistant" for message in messages)
+    def answer(problem: "TaskProblem", request: "Request") -> str:
+        turn = 1 + sum(message.role == "assistant" for message in request.messages)
         if turn == 1:
-            for message in messages:
+            for message in request.messages:
                 album.show(message.pictures)
-                _show(console, problem.id, message.content)
+                _show(console, request.id, message.content)
             console.print("Type an answer, or a whole reply in JSON; Ctrl-D ends.", style="dim")
         if draw_map is not None:
             console.print(printable(draw_map()), markup=False, no_wrap=True, style="dim")
         typed = ""
         while not typed:
             typed = console.input(f"reply {turn}> ", markup=False).strip()
-        return typed if typed.startswith("{") else cast("TaskProblem", problem).reply(typed)
+        return typed if typed.startswith("{") else problem.reply(typed)
 
-    return TextEngine(answer)
+    return Insider(answer)
 
 
 def _show_episode(console: "Console", album: _Album, episode: "Episode") -> None:

@@ -8,7 +8,7 @@ from ruleshift.commands.checks import above_zero, at_least
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
-    from ruleshift.engines.protocol import Engine
+    from ruleshift.engines.protocol import Responder
     from ruleshift.tasks.protocol import Style
 
 AnyStyle = Literal["auto", "full", "terse", "varied"]
@@ -20,7 +20,7 @@ REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512}
 class Policy:
     """Who answers, and the prompt style it is shown."""
 
-    engine: "Engine"
+    engine: "Responder"
     style: "Style"
 
 

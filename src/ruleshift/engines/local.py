@@ -17,12 +17,11 @@ from transformers import PreTrainedModel
 from ruleshift.backbones.vision import AnyView, View, view_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
-from ruleshift.engines.protocol import Reply, Sampling
+from ruleshift.engines.protocol import Reply, Request, Sampling
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.engines.window import Window
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Message, Picture, StopReason
-from ruleshift.tasks.protocol import Problem
 
 READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
 DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended before they are moved out of the way
@@ -43,14 +42,18 @@ class LocalEngine:
     def __init__(self, model: PreTrainedModel, chat: Chat, sampling: Sampling, batch_size: int = 256) -> None:
         self.model, self.chat, self.sampling, self.batch_size = model, chat, sampling, batch_size
 
-    def open(self, problems: Sequence[Problem]) -> "LocalSession":
-        return LocalSession(self, problems)
+    def open(self, requests: Sequence[Request]) -> "LocalSession":
+        return LocalSession(self, requests)
+
+    def sync(self, model: PreTrainedModel) -> None:
+        """Answer as this model does from now on."""
+        self.model = model
 
 
 class LocalSession:
     """Live conversations of a LocalEngine. Rows of all tensors are the live conversations, in order."""
 
-    def __init__(self, engine: LocalEngine, problems: Sequence[Problem]) -> None:
+    def __init__(self, engine: LocalEngine, requests: Sequence[Request]) -> None:
         self.engine, self.model, self.chat = engine, engine.model, engine.chat
         self.device = self.model.device
         with torch.inference_mode():
@@ -66,7 +69,7 @@ class LocalSession:
         self.unread: list[Piece] = []  # not yet in the window
         self.prompts: list[Piece] = []  # of conversations that start now
         self.completions: list[Completion] = []
-        self.append((), (), problems)
+        self.append((), (), requests)
 
     @torch.inference_mode()
     def generate(self) -> list[Reply]:
@@ -84,7 +87,7 @@ class LocalSession:
         return [Reply(ids, completion) for ids, completion in zip(self.appended, self.completions, strict=True)]
 
     @torch.inference_mode()
-    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
         rows = list(keep)
         kept = [self.completions[row] for row in rows]
         appended = [
@@ -96,13 +99,13 @@ class LocalSession:
             Piece(completion.token_ids[-1:] + ids, 1, message.pictures)
             for completion, ids, message in zip(kept, appended, feedback, strict=True)
         ]
-        self.prompts = [self._prompt(problem.context()) for problem in joining]
+        self.prompts = [self._prompt(request.messages) for request in joining]
         self.appended = appended + [prompt.ids for prompt in self.prompts]
         if rows:
             self.window.keep(self.order.argsort()[rows])
         else:
             self.window = self._empty_window(0)
-        keys = [stream_key(self.engine.sampling.seed, problem.id) for problem in joining]
+        keys = [stream_key(self.engine.sampling.seed, request.id, request.sample) for request in joining]
         self.keys = np.concatenate([self.keys[rows], np.array(keys, dtype=np.uint64)])
         self.turns = np.concatenate([self.turns[rows], np.zeros(len(joining), dtype=np.uint64)])
         self.order = torch.arange(len(self.keys), device=self.device)

@@ -1,20 +1,30 @@
-"""What an engine is: anything that holds a batch of conversations and answers in all of them."""
+"""Who can answer: engines that hold a batch of conversations, answerers that take one each, and insiders."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ruleshift.records import Completion, Message
-from ruleshift.tasks.protocol import Problem
+from ruleshift.tasks.protocol import TaskProblem
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem."""
+    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id and sample of each request."""
 
     temperature: float = 1.0
     max_new_tokens: int = 512
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one who answers is told: the id of the problem, the conversation so far, and which of several
+    conversations about this problem it is (`sample`); id and sample seed everything random about the replies."""
+
+    id: str
+    messages: tuple[Message, ...]
+    sample: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,10 +42,10 @@ class Session(Protocol):
         """The next reply of every live conversation, in order."""
         ...
 
-    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
         """Keep the live conversations at these positions only, and append a feedback message to each of them.
 
-        Conversations about the problems `joining` start after them.
+        The conversations `joining` start after them.
         """
         ...
 
@@ -45,6 +55,28 @@ class Engine(Protocol):
 
     batch_size: int
 
-    def open(self, problems: Sequence[Problem]) -> Session:
-        """Start one conversation per problem."""
+    def open(self, requests: Sequence[Request]) -> Session:
+        """Start these conversations."""
         ...
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """Takes one conversation at a time, whole, and as many at once as `limit` says: a model behind an API, say."""
+
+    answer: Callable[[Request], Awaitable[Completion]]
+    limit: int = 16
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"at least one conversation must be answered at a time, not {self.limit}")
+
+
+@dataclass(frozen=True)
+class Insider:
+    """Answers from the problem itself, at the step where it is: an expert, a guesser, a person at a terminal."""
+
+    answer: Callable[[TaskProblem, Request], str]
+
+
+Responder = Engine | Answerer | Insider

@@ -9,9 +9,10 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def stream_key(seed: int, problem_id: str) -> int:
-    """The 64-bit key of a conversation's stream."""
-    digest = hashlib.blake2b(f"{seed}/{problem_id}".encode(), digest_size=8, person=b"draws").digest()
+def stream_key(seed: int, problem_id: str, sample: int = 0) -> int:
+    """The 64-bit key of a conversation's stream; `sample` tells conversations about the same problem apart."""
+    salt = sample.to_bytes(8, "little")
+    digest = hashlib.blake2b(f"{seed}/{problem_id}".encode(), digest_size=8, person=b"draws", salt=salt).digest()
     return int.from_bytes(digest, "little")
 
 

@@ -1,52 +1,56 @@
-"""Engines that need no tokens: a function from a problem and its conversation to a reply."""
+"""Policies that need no tokens: a function from a conversation to a reply, and those that know the problem."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from dataclasses import replace
 
-from ruleshift.engines.protocol import Reply
+from ruleshift.engines.protocol import Insider, Reply, Request
 from ruleshift.engines.streams import stream_key
 from ruleshift.records import Completion, Message
-from ruleshift.tasks.protocol import Problem, TaskProblem
+from ruleshift.tasks.protocol import TaskProblem
 
-Answer = Callable[[Problem, Sequence[Message]], str]
+Answer = Callable[[Request], str]
 
 
 class TextEngine:
-    """Answers by calling `answer(problem, messages)`: wrap an expert, a person, or any model with this."""
+    """Answers by calling `answer(request)`, where `request.messages` is the conversation so far: wraps any model."""
 
     def __init__(self, answer: Answer, batch_size: int = 256) -> None:
         self.answer, self.batch_size = answer, batch_size
 
-    def open(self, problems: Sequence[Problem]) -> "TextSession":
-        return TextSession(self.answer, problems)
+    def open(self, requests: Sequence[Request]) -> "TextSession":
+        return TextSession(self.answer, requests)
 
 
 class TextSession:
-    def __init__(self, answer: Answer, problems: Sequence[Problem]) -> None:
-        self.answer = answer
-        self.problems: list[Problem] = []
-        self.messages: list[list[Message]] = []
-        self.append((), (), problems)
+    def __init__(self, answer: Answer, requests: Sequence[Request]) -> None:
+        self.answer, self.live = answer, list(requests)
 
     def generate(self) -> list[Reply]:
-        replies = []
-        for problem, messages in zip(self.problems, self.messages, strict=True):
-            text = self.answer(problem, messages)
-            messages.append(Message("assistant", text))
-            replies.append(Reply((), Completion(text)))
-        return replies
+        texts = [self.answer(request) for request in self.live]
+        self.live = [_longer(r, Message("assistant", text)) for r, text in zip(self.live, texts, strict=True)]
+        return [Reply((), Completion(text)) for text in texts]
 
-    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Problem] = ()) -> None:
-        kept = [self.messages[row] for row in keep]
-        for messages, message in zip(kept, feedback, strict=True):
-            messages.append(message)
-        self.problems = [self.problems[row] for row in keep] + list(joining)
-        self.messages = kept + [list(problem.context()) for problem in joining]
+    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
+        kept = [_longer(self.live[row], message) for row, message in zip(keep, feedback, strict=True)]
+        self.live = [*kept, *joining]
 
 
-def expert() -> TextEngine:
+def _longer(request: Request, message: Message) -> Request:
+    return replace(request, messages=(*request.messages, message))
+
+
+def expert() -> Insider:
     """Always gives the gold reply: the ceiling of every split."""
-    return TextEngine(lambda problem, messages: cast(TaskProblem, problem).gold())
+    return Insider(lambda problem, request: problem.gold())
+
+
+def random_guesser(seed: int = 0) -> Insider:
+    """Gives a reply in the right form with chance content: the floor of every split."""
+
+    def answer(problem: TaskProblem, request: Request) -> str:
+        return problem.guess(stream_key(seed, f"{request.id}/{len(request.messages)}", request.sample))
+
+    return Insider(answer)
 
 
 def expert_messages(problem: TaskProblem) -> list[Message]:
@@ -59,12 +63,3 @@ def expert_messages(problem: TaskProblem) -> list[Message]:
         if not verdict.advanced:
             return messages
         messages.append(Message("user", verdict.feedback, verdict.pictures))
-
-
-def random_guesser(seed: int = 0) -> TextEngine:
-    """Gives a reply in the right form with chance content: the floor of every split."""
-
-    def answer(problem: Problem, messages: Sequence[Message]) -> str:
-        return cast(TaskProblem, problem).guess(stream_key(seed, f"{problem.id}/{len(messages)}"))
-
-    return TextEngine(answer)

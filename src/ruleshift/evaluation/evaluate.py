@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 
-from ruleshift.engines.protocol import Engine
+from ruleshift.engines.protocol import Responder
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval
 from ruleshift.files import write_atomically
@@ -95,7 +95,7 @@ class Point:
 
 
 def evaluate(
-    engine: Engine,
+    responder: Responder,
     task: Task,
     split: str,
     n: int,
@@ -110,7 +110,7 @@ def evaluate(
     pictured: how many of them keep their pictures; see `revise`.
     """
     problems = [task.problem(split, seed, index, style) for index in range(how_many(task, split, n))]
-    return revise(problems, engine, turns, progress, pictured)
+    return revise(problems, responder, turns, progress, pictured)
 
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
