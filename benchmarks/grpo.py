@@ -18,8 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,42 +32,20 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.quiet import quiet_libraries
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Style, Task, TaskProblem
-from ruleshift.training.ppo import PPO
+from ruleshift.tasks.protocol import Task, TaskProblem
+from ruleshift.training.rl import RL
+from ruleshift.training.rollout import Rollout, local_engine
 from timing import print_json, print_table, seconds
 
 LEARNING_RATE = 1e-6
 EPOCHS = MINIBATCHES = 2
 
 
-@dataclass(frozen=True)
-class Grouped:
-    """A task that deals every problem `group` times in a row; each deal samples its own reply."""
-
-    task: Task
-    group: int
-    id: str = "grouped"
-    version: str = "1.0"
-    default_turns: int = 1
-    metric: str = "success"
-    pictures: bool = False
-
-    def splits(self) -> Mapping[str, str]:
-        return self.task.splits()
-
-    def count(self, split: str) -> int | None:
-        return None
-
-    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
-        problem = self.task.problem(split, seed, index // self.group, style)
-        return replace(problem, id=f"{problem.id}/{index % self.group}")
-
-
 @dataclass
 class TakingTurns(TrainerCallback):
     """Times the updates of the trainer, and of `ours` in between."""
 
-    ours: PPO
+    ours: RL
     steps: int  # optimiser steps in an update
     times: dict[str, list[float]] = field(default_factory=lambda: {"ruleshift": [], "trl": []})
     metrics: list[dict[str, float]] = field(default_factory=list)
@@ -88,10 +65,11 @@ class TakingTurns(TrainerCallback):
             self.started = time.perf_counter()
 
 
-def ppo(backbone: Backbone, task: Task, arguments: argparse.Namespace) -> PPO:
+def our_trainer(backbone: Backbone, task: Task, arguments: argparse.Namespace) -> RL:
     """Our side: one turn; everything not named here is the default."""
     config = RLConfig(
         episodes=arguments.episodes,
+        group=arguments.group,
         turns=1,
         max_new_tokens=arguments.max_new_tokens,
         learning_rate=LEARNING_RATE,
@@ -104,7 +82,8 @@ def ppo(backbone: Backbone, task: Task, arguments: argparse.Namespace) -> PPO:
         split="train",
         seed=arguments.seed,
     )
-    return PPO(backbone.model, backbone.chat, task, backbone.style, config)
+    rollout = Rollout(task, backbone.style, config, local_engine(backbone.model, backbone.chat, config))
+    return RL(backbone.model, backbone.chat, rollout)
 
 
 def grpo(backbone: Backbone, task: Task, folder: Path, arguments: argparse.Namespace) -> GRPOTrainer:
@@ -120,7 +99,7 @@ def grpo(backbone: Backbone, task: Task, folder: Path, arguments: argparse.Names
         replies = [completion[0]["content"] for completion in completions]
         return [problem(i).submit(reply, True).reward for i, reply in zip(index, replies, strict=True)]
 
-    prompts = range(0, updates * arguments.episodes, arguments.group)
+    prompts = range(updates * arguments.episodes // arguments.group)
     dialogues = [[{"role": m.role, "content": m.content} for m in problem(i).context()] for i in prompts]
     settings = GRPOConfig(
         output_dir=str(folder / "trainer"),
@@ -177,10 +156,10 @@ def main() -> None:
         backbone = load(arguments.model)
     except RuleshiftError as error:
         sys.exit(f"{error}\n(--model untrained measures the bundled shape with random weights)")
-    task = Grouped(get_task("gp-l"), arguments.group)
+    task = get_task("gp-l")
     with tempfile.TemporaryDirectory() as folder:
         trainer = grpo(backbone, task, Path(folder), arguments)
-        turns = TakingTurns(ppo(backbone, task, arguments), EPOCHS * MINIBATCHES)
+        turns = TakingTurns(our_trainer(backbone, task, arguments), EPOCHS * MINIBATCHES)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(turns)
         trainer.train()

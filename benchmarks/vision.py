@@ -27,7 +27,8 @@ from ruleshift.settings import PPO_PRESETS
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints import visual as cards
 from ruleshift.tasks.virl import eyes
-from ruleshift.training.ppo import PPO
+from ruleshift.training.rl import RL
+from ruleshift.training.rollout import Rollout, local_engine
 from timing import print_json, print_table
 
 PARTS = ("drawing", "encoding", "decoding", "estimates", "learning")
@@ -52,7 +53,8 @@ def measured(task: str, episodes: int | None, updates: int) -> list[object]:
     start = load_backbone("bundled", pictures=True)
     config = PPO_PRESETS[task]["tiny"]
     config = replace(config, episodes=episodes or config.episodes, value_only=0, warmup=0)
-    ppo = PPO(start.model, start.chat, get_task(task), start.style, config)
+    rollout = Rollout(get_task(task), start.style, config, local_engine(start.model, start.chat, config))
+    ppo = RL(start.model, start.chat, rollout)
     ppo.update()
     spent: Counter[str] = Counter()
     inner = cards.draw, eyes.Eyes.picture, vision.features
@@ -62,7 +64,7 @@ def measured(task: str, episodes: int | None, updates: int) -> list[object]:
     for _ in range(updates):
         vision.features = timed(spent, "encoding", inner[2])
         before, began = spent["drawing"] + spent["encoding"], time.perf_counter()
-        collected = ppo.collect()
+        collected = rollout.collect(ppo.done)
         spent["decoding"] += time.perf_counter() - began - (spent["drawing"] + spent["encoding"] - before)
         pictures += sum(len(episode.pictures) for episode in collected)
         vision.features = inner[2]

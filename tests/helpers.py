@@ -12,7 +12,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.chat import Chat
 from ruleshift.records import Message, Verdict
-from ruleshift.tasks.protocol import Style
+from ruleshift.settings import RLConfig
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.training.rl import RL
+from ruleshift.training.rollout import Rollout, local_engine
 
 RANKS = ("A", "J", "Q", "K")
 
@@ -53,6 +56,11 @@ def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 def same_weights(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
     """Whether the weights are still those, to the last bit."""
     return all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def new_rl(model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: RLConfig) -> RL:
+    """Reinforcement learning of a model that answers in this process."""
+    return RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)))
 
 
 @contextmanager

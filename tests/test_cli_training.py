@@ -46,7 +46,7 @@ def test_rl(rl_run: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_rl_again_does_nothing(rl_run: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (rl_run / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr("ruleshift.training.ppo.PPO.update", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr("ruleshift.training.rl.RL.update", lambda self: pytest.fail("trained again"))
     assert main(["rl", "gp-l", "--model", str(model), "--out", str(rl_run), *TINY_RL]) == 0
     assert (rl_run / "metrics.jsonl").read_bytes() == before
 
@@ -64,18 +64,18 @@ def test_rl_resumes_with_the_same_numbers(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from ruleshift.training.ppo import PPO
+    from ruleshift.training.rl import RL
 
-    update, run = PPO.update, tmp_path / "run"
+    update, run = RL.update, tmp_path / "run"
 
-    def stopped_in_the_second(self: PPO) -> dict[str, float]:
+    def stopped_in_the_second(self: RL) -> dict[str, float]:
         if self.done == 1:
             raise KeyboardInterrupt
         return update(self)
 
     command = ["rl", "gp-l", "--model", str(model), "--out", str(run), *TINY_RL]
     with monkeypatch.context() as patch:
-        patch.setattr(PPO, "update", stopped_in_the_second)
+        patch.setattr(RL, "update", stopped_in_the_second)
         assert main(command) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("stopped: the work up to the last checkpoint is kept")
     assert len(metrics(run)) == 1

@@ -12,7 +12,7 @@ from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, w
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFT_PRESETS, SFTConfig
-from ruleshift.training.flops import TokenCount
+from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft import expert_conversation, expert_dataset, train_sft
 
 TASK = EchoTask()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
 from engine_helpers import RANDOM
-from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones import vision
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.lora import has_lora, without_lora
@@ -24,10 +24,10 @@ from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training import sft
+from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
 from ruleshift.training.batching import pack
-from ruleshift.training.flops import TokenCount, count_parameters, count_tower
 from ruleshift.training.parts import part_of
-from ruleshift.training.ppo import PPO, train_ppo
+from ruleshift.training.rl import RL, train_rl
 from ruleshift.training.sft import expert_conversation, train_sft
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
 from vision_helpers import BUILDERS, FAMILIES, HAS_VIDEOS, LookTask, shared, shows
@@ -66,9 +66,9 @@ def changed_parts(model, before: dict[str, torch.Tensor]) -> set[str]:
     return {part_of(model, name) for name, now in model.named_parameters() if not torch.equal(now, before[name])}
 
 
-def new_ppo(config: RLConfig = SMALL_PPO, family: str = "idefics3") -> PPO:
+def new_ppo(config: RLConfig = SMALL_PPO, family: str = "idefics3") -> RL:
     model, chat = BUILDERS[family]()
-    return PPO(model, chat, TASK, "full", config)
+    return new_rl(model, chat, TASK, "full", config)
 
 
 def train(path: Path, config: SFTConfig = SMALL_SFT, family: str = "idefics3", **more):
@@ -85,10 +85,10 @@ def train(path: Path, config: SFTConfig = SMALL_SFT, family: str = "idefics3", *
 @pytest.mark.parametrize("parts", [("tower",), ("projector", "decoder")])
 def test_an_update_changes_the_chosen_parts_and_no_others(family, parts):
     ppo = new_ppo(replace(SMALL_PPO, train_parts=parts), family)
-    before, reference = weights_of(ppo.model), weights_of(ppo.reference)
+    before, reference = weights_of(ppo.learner.model), weights_of(ppo.learner.reference)
     metrics = ppo.update()
-    assert changed_parts(ppo.model, before) == set(parts)
-    assert same_weights(ppo.reference, reference)
+    assert changed_parts(ppo.learner.model, before) == set(parts)
+    assert same_weights(ppo.learner.reference, reference)
     assert metrics["approx_kl"] < 0.05
     assert metrics["kl_to_start"] < 0.05
 
@@ -108,15 +108,15 @@ def test_nothing_that_learns_is_refused():
 def test_weights_in_half_precision_are_refused_and_adapters_beside_them_learn_from_small_steps():
     model, chat = BUILDERS["idefics3"]()
     with pytest.raises(RuleshiftError, match="bfloat16 would round small steps away: load the model with dtype="):
-        PPO(model.bfloat16(), chat, TASK, "full", SMALL_PPO)
-    ppo = PPO(model, chat, TASK, "full", replace(SMALL_PPO, lora_rank=2, learning_rate=1e-6, warmup=0))
-    before = [p.detach().clone() for p in ppo.trained]
+        new_rl(model.bfloat16(), chat, TASK, "full", SMALL_PPO)
+    ppo = new_rl(model, chat, TASK, "full", replace(SMALL_PPO, lora_rank=2, learning_rate=1e-6, warmup=0))
+    before = [p.detach().clone() for p in ppo.learner.trained]
     ppo.update()
-    moved = [(now != old).float().mean() for now, old in zip(ppo.trained, before, strict=True)]
-    assert {p.dtype for p in ppo.trained} == {torch.float32}
+    moved = [(now != old).float().mean() for now, old in zip(ppo.learner.trained, before, strict=True)]
+    assert {p.dtype for p in ppo.learner.trained} == {torch.float32}
     assert torch.stack(moved).mean() > 0.9
     with pytest.raises(RuleshiftError, match="has adapters already"):
-        PPO(model, chat, TASK, "full", SMALL_PPO)
+        new_rl(model, chat, TASK, "full", SMALL_PPO)
 
 
 def test_all_parts_learn_if_nothing_is_said(tmp_path):
@@ -179,7 +179,7 @@ def test_tokens_and_patches_are_counted(tmp_path):
     assert counts[0].flops(all_parameters, tower) == 6 * (all_parameters - tower) * tokens + 6 * tower * seen
     ppo = new_ppo(replace(SMALL_PPO, train_parts=("decoder",)))
     ppo.update()
-    assert (ppo.tokens.patches_trained, ppo.tokens.patches_forward) == (0, 2 * seen)
+    assert (ppo.learner.account.tokens.patches_trained, ppo.learner.account.tokens.patches_forward) == (0, 2 * seen)
 
 
 def test_padding_and_its_tokens_change_nothing():
@@ -248,7 +248,7 @@ def test_ppo_goes_on_where_it_was_to_the_same_bytes(tmp_path, lora_rank):
 
     def run_in(path: Path, progress=None) -> None:
         with RunFolder.open(path, config) as run:
-            train_ppo(new_ppo(config), run, progress=progress)
+            train_rl(new_ppo(config), run, progress=progress)
 
     run_in(tmp_path / "unbroken")
     with pytest.raises(StopHereError):
@@ -356,9 +356,9 @@ def test_adapters_learn_beside_a_model_that_stays(family, tmp_path):
     model, chat = (tiny_model(), tiny_chat()) if family == "text" else BUILDERS[family]()
     task = EchoTask() if family == "text" else TASK
     before = weights_of(model)
-    ppo = PPO(model, chat, task, "full", replace(SMALL_PPO, lora_rank=2, entropy_coef=0.1))
+    ppo = new_rl(model, chat, task, "full", replace(SMALL_PPO, lora_rank=2, entropy_coef=0.1))
     assert has_lora(model)
-    trajectories = [Trajectory.of(episode) for episode in ppo.collect()]
+    trajectories = [Trajectory.of(episode) for episode in ppo.rollout.collect(0)]
     start, _ = evaluate_tokens(model, trajectories, 200, chat.eye)
     ppo.update()
     kept = {name.replace(".base_layer.", "."): w for name, w in model.state_dict().items() if ".lora_" not in name}

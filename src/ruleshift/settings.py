@@ -71,13 +71,17 @@ SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
 
 @dataclass(frozen=True)
 class RLConfig:
-    """Multi-turn PPO."""
+    """Multi-turn reinforcement learning. Combinations that fit no algorithm are refused when training begins."""
 
     # The defaults are the preset `tiny` of gp-l.
+    algorithm: str = "ppo"
+    """ppo, grpo or reinforce: options left out then take the values that make it so (see `training/algorithms.py`)."""
     updates: int = 30
     """Updates; each collects `episodes` and learns from them."""
     episodes: int = 128
     """Episodes collected for an update."""
+    group: int = 1
+    """Episodes about the same problem, each with draws of its own; a divisor of `episodes`."""
     turns: int = 5
     """Verification budget: most replies to a card problem, or at a position of a route."""
     batch_size: int = 256
@@ -111,10 +115,12 @@ class RLConfig:
     """Most padded tokens in one forward and backward pass; gradients accumulate over as many as it takes."""
     max_pictures: int = 64
     """Most pictures in such a pass."""
-    clip: float = 0.2
-    """Clip range of the probability ratio."""
+    clip: float | None = 0.2
+    """Clip range of the probability ratio; None does not clip it."""
     ratio: Literal["token", "sequence"] = "token"
     """One ratio per token, or one per reply."""
+    weigh: Literal["ratio", "turn", "episode"] = "ratio"
+    """What counts the same in the policy loss: every ratio, every turn, or every episode."""
     gamma: float = 0.9
     """Discount per turn."""
     lam: float = 0.95

@@ -23,7 +23,7 @@ from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
-from ruleshift.training.flops import TokenCount, count_parameters, count_tower
+from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
 from ruleshift.training.train import train
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 

@@ -1,13 +1,37 @@
 """Training state as safetensors: weights and optimiser moments, no pickle."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ruleshift.backbones.save import save_model
+from ruleshift.errors import RuleshiftError
 from ruleshift.runs import read_tensors
+from ruleshift.training.accounting import TokenCount
+from ruleshift.training.learner import Learner
+
+Tensors = dict[str, torch.Tensor]
+
+
+def save_learner(folder: Path, learner: Learner) -> None:
+    """Everything needed to go on, as safetensors; the model in Hugging Face format."""
+    save_model(learner.model, learner.chat.source, folder / "model")
+    save_state(folder, learner.modules, {"optimizer": learner.optimizer})
+    save_file({"tokens": torch.tensor(astuple(learner.account.tokens))}, folder / "tokens.safetensors")
+
+
+def load_learner(folder: Path, learner: Learner) -> None:
+    """Go on from what `save_learner` wrote. Raises RuleshiftError for what is missing, damaged, or of another run."""
+    load_state(folder, learner.modules, {"optimizer": learner.optimizer})
+    file = folder / "tokens.safetensors"
+    found = read_tensors(file)
+    expected = {"tokens": torch.zeros(len(fields(TokenCount)), dtype=torch.long)}
+    _check(file, found, expected)
+    learner.account.tokens = TokenCount(*found["tokens"].tolist())
 
 
 def save_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
@@ -20,15 +44,59 @@ def save_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mappi
 
 
 def load_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-    """Read back what `save_state` wrote. Raises RuleshiftError for a missing or truncated file."""
+    """Read back what `save_state` wrote. Raises RuleshiftError for a missing or truncated file, and for one that holds
+    something else than these modules and optimisers have, before anything is changed."""
+    read = {name: read_tensors(folder / f"{name}.safetensors") for name in (*modules, *optimizers)}
     for name, module in modules.items():
-        module.load_state_dict(read_tensors(folder / f"{name}.safetensors"))
+        _check(folder / f"{name}.safetensors", read[name], module.state_dict())
+    states = {name: _moments(folder / f"{name}.safetensors", read[name], o) for name, o in optimizers.items()}
+    for name, module in modules.items():
+        module.load_state_dict(read[name])
     for name, optimizer in optimizers.items():
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for entry, tensor in read_tensors(folder / f"{name}.safetensors").items():
-            index, key = entry.split(".", 1)
-            state.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _moments(file: Path, found: Tensors, optimizer: torch.optim.Optimizer) -> dict[int, Tensors]:
+    """The state of an optimiser, by the index of its parameter: numbers, and tensors of the parameter's shape. A
+    parameter that has learned nothing yet has none."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, Tensors] = {}
+    for entry, tensor in found.items():
+        index, _, key = entry.partition(".")
+        if not (key and index.isdecimal() and int(index) < len(parameters)):
+            raise _of_another(file, f"an entry {entry[:60]!r}")
+        if tensor.dim() and tensor.shape != parameters[int(index)].shape:
+            raise _of_another(file, f"{entry} of the shape {tuple(tensor.shape)}")
+        state.setdefault(int(index), {})[key] = tensor
+    keys = {frozenset(of_one) for of_one in state.values()}
+    if len(keys) > 1:
+        raise _of_another(file, "not the same entries for every weight")
+    return state
+
+
+def _check(file: Path, found: Tensors, expected: Mapping[str, torch.Tensor]) -> None:
+    """Raise RuleshiftError unless these are the tensors that are expected: names, shapes and kinds of number."""
+    lost, more = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if lost or more:
+        told = [
+            f"{len(names)} {what} ({_some(names)})" for names, what in ((lost, "missing"), (more, "others")) if names
+        ]
+        raise _of_another(file, f"tensors of other names: {', '.join(told)}")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
+            raise _of_another(file, f"{name} as {tuple(found[name].shape)} of {found[name].dtype}")
+
+
+def _some(names: Iterable[str]) -> str:
+    first = [name[:60] for name in names]
+    return ", ".join(first[:3]) + (" ..." if len(first) > 3 else "")
+
+
+def _of_another(file: Path, holds: str) -> RuleshiftError:
+    return RuleshiftError(
+        f"{file} is not of this run: it holds {holds}. Delete the checkpoint folder {file.parent} and run the same "
+        "command again, which resumes from the checkpoint before it, or starts anew where there is none."
+    )
 
 
 def _save(folder: Path, name: str, values: Mapping[str, object]) -> None:

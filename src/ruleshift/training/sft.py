@@ -21,7 +21,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
-from ruleshift.training.flops import TokenCount
+from ruleshift.training.accounting import TokenCount
 from ruleshift.training.parts import choose
 from ruleshift.training.sft_pictures import Collator, PictureTrainer, labels_of
 from ruleshift.training.trainer import Trainer

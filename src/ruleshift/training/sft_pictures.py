@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from ruleshift.backbones.vision import patches, read, view_of
 from ruleshift.chat import Chat, Sequences
 from ruleshift.errors import RuleshiftError
+from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pad
-from ruleshift.training.flops import TokenCount
 from ruleshift.training.parts import learns
 from ruleshift.training.trainer import Trainer
 

@@ -8,8 +8,9 @@ from ruleshift.chat import Chat
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task
-from ruleshift.training.flops import TokenCount
-from ruleshift.training.ppo import PPO, train_ppo
+from ruleshift.training.accounting import TokenCount
+from ruleshift.training.rl import RL, train_rl
+from ruleshift.training.rollout import Rollout, local_engine
 from ruleshift.training.sft import train_sft
 
 
@@ -32,6 +33,6 @@ def train(
     if isinstance(config, SFTConfig):
         train_sft(model, chat, task, style, config, run, at, evaluate, progress)
         return
-    ppo = PPO(model, chat, task, style, config)
-    at_point = None if evaluate is None else lambda step, trained: evaluate(step, trained.tokens)
-    train_ppo(ppo, run, at, at_point, progress)
+    rl = RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)))
+    at_point = None if evaluate is None else lambda step, trained: evaluate(step, trained.learner.account.tokens)
+    train_rl(rl, run, at, at_point, progress)

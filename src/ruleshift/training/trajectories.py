@@ -1,4 +1,4 @@
-"""Episodes as the flat tensors that PPO's losses take."""
+"""Episodes as the flat tensors that losses take."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ruleshift.backbones.vision import Known, read, view_of
 from ruleshift.records import Episode, Picture
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
-from ruleshift.training.losses import chosen_logprobs, entropy
+from ruleshift.training.objectives import chosen_logprobs, entropy
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class Trajectory:
         rewards = tuple(step.verdict.reward for step in episode.turns)
         replies = (tuple(positions), tuple(turn), tuple(logprobs))
         return cls(tuple(ids), *replies, tuple(states), rewards, episode.pictures)
+
+    @property
+    def turn_lengths(self) -> list[int]:
+        """Reply tokens of each turn."""
+        return [self.turn.count(k) for k in range(len(self.states))]
 
 
 class Forward(NamedTuple):

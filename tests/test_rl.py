@@ -1,4 +1,4 @@
-"""Multi-turn PPO: wiring against numbers worked out by hand, a task that must be learnt, and kill -9."""
+"""The loop of reinforcement learning: wiring against numbers by hand, a task that must be learnt, and kill -9."""
 
 import math
 import random
@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
 from ruleshift.settings import PPO_PRESETS, RLConfig
-from ruleshift.training.flops import TokenCount, count_parameters
-from ruleshift.training.losses import k3
-from ruleshift.training.ppo import PPO, Batch, episode_metrics, rate_scale, train_ppo
+from ruleshift.training.accounting import TokenCount, count_parameters
+from ruleshift.training.checkpoints import load_learner, save_learner
+from ruleshift.training.learner import Batch, rate_scale
+from ruleshift.training.objectives import k3
+from ruleshift.training.rl import RL, train_rl
+from ruleshift.training.rollout import episode_metrics
 
 SMALL = RLConfig(
     updates=5,
@@ -50,26 +53,26 @@ def _one_thread():
         yield
 
 
-def new_ppo(config: RLConfig = SMALL, drift: float = 0.0) -> PPO:
+def new_ppo(config: RLConfig = SMALL, drift: float = 0.0) -> RL:
     """PPO on a tiny model; `drift` moves the model away from its start, which stays the reference."""
-    ppo = PPO(tiny_model(layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
+    ppo = new_rl(tiny_model(layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        for parameter in ppo.model.parameters():
+        for parameter in ppo.learner.model.parameters():
             parameter += drift * torch.randn(parameter.shape, generator=generator)
     return ppo
 
 
-def batch_of(ppo: PPO) -> Batch:
-    return ppo.estimate(ppo.collect())[0]
+def batch_of(ppo: RL) -> Batch:
+    return ppo.estimate(ppo.rollout.collect(ppo.done))[0]
 
 
-def start_logprobs(ppo: PPO, batch: Batch) -> list[torch.Tensor]:
+def start_logprobs(ppo: RL, batch: Batch) -> list[torch.Tensor]:
     """Of every trajectory, log-probs of its reply tokens under the start model, one conversation at a time."""
     rows = []
     for trajectory in batch.trajectories:
         with torch.no_grad():
-            table = ppo.reference(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
+            table = ppo.learner.reference(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
         rows.append(torch.stack([table[p - 1, trajectory.ids[p]] for p in trajectory.positions]))
     return rows
 
@@ -112,9 +115,9 @@ def test_kl_in_the_loss_is_the_mean_k3_and_pulls_the_model_back():
     assert ppo.learn(without_advantages(batch))["kl_to_start"] < 0.99 * first["kl_to_start"]
     # Control: in the reward, it is no part of the loss, and nothing moves.
     ppo = new_ppo(replace(config, kl_in="reward"), drift=0.1)
-    before = weights_of(ppo.model)
+    before = weights_of(ppo.learner.model)
     ppo.learn(without_advantages(batch_of(ppo)))
-    assert same_weights(ppo.model, before)
+    assert same_weights(ppo.learner.model, before)
 
 
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
@@ -143,19 +146,21 @@ def test_tokens_are_counted_by_what_was_processed():
     ppo = new_ppo()
     batch = batch_of(ppo)
     every = sum(len(t.ids) for t in batch.trajectories)
-    assert ppo.tokens == TokenCount(trained=0, forward=3 * every)  # sampled, valued, read by the reference
+    assert ppo.learner.account.tokens == TokenCount(
+        trained=0, forward=3 * every
+    )  # sampled, valued, read by the reference
     ppo.learn(batch)
-    assert ppo.tokens == TokenCount(trained=2 * every, forward=3 * every)  # two epochs
-    parameters = count_parameters(ppo.model)
-    assert parameters == sum(p.numel() for p in ppo.model.parameters()) > 10_000
-    assert ppo.tokens.flops(parameters) == 6 * parameters * 2 * every + 2 * parameters * 3 * every
+    assert ppo.learner.account.tokens == TokenCount(trained=2 * every, forward=3 * every)  # two epochs
+    parameters = count_parameters(ppo.learner.model)
+    assert parameters == sum(p.numel() for p in ppo.learner.model.parameters()) > 10_000
+    assert ppo.learner.account.tokens.flops(parameters) == 6 * parameters * 2 * every + 2 * parameters * 3 * every
 
 
 def test_no_problem_is_dealt_twice():
     ppo = new_ppo()
-    first = {episode.problem_id for episode in ppo.collect()}
+    first = {episode.problem_id for episode in ppo.rollout.collect(ppo.done)}
     ppo.done = 1
-    second = {episode.problem_id for episode in ppo.collect()}
+    second = {episode.problem_id for episode in ppo.rollout.collect(ppo.done)}
     assert first == {f"echo/train/0/{i}" for i in range(8)}
     assert second == {f"echo/train/0/{i}" for i in range(8, 16)}
 
@@ -170,7 +175,7 @@ def test_micro_batches_do_not_change_the_step(changes):
         config = replace(SMALL, max_tokens=max_tokens, kl_coef=0.1, entropy_coef=0.01, adam_epsilon=1e-3, **changes)
         ppo = new_ppo(config, drift=0.05)
         metrics = ppo.learn(batch_of(ppo))
-        after.append((torch.cat([p.detach().flatten() for p in ppo.model.parameters()]), metrics))
+        after.append((torch.cat([p.detach().flatten() for p in ppo.learner.model.parameters()]), metrics))
     (small, metrics_small), (large, metrics_large) = after
     torch.testing.assert_close(small, large, atol=2e-5, rtol=0)
     assert metrics_small == pytest.approx(metrics_large, abs=1e-4, rel=1e-3)
@@ -183,49 +188,53 @@ def test_an_update_ends_early_once_the_policy_has_moved_too_far():
         ppo = new_ppo(replace(SMALL, target_kl=target_kl, minibatches=1, epochs=4))
         batch = batch_of(ppo)
         stopped = ppo.learn(batch)["early_stop"]
-        return stopped, ppo.tokens.trained // sum(len(t.ids) for t in batch.trajectories)
+        return stopped, ppo.learner.account.tokens.trained // sum(len(t.ids) for t in batch.trajectories)
 
     assert steps(None) == (0.0, 4)
     assert steps(1e9) == (0.0, 4)
     assert steps(1e-4) == (1.0, 2)  # the first step is taken where the policy is still the one that sampled
 
 
-def value_error(ppo: PPO, batch: Batch) -> float:
+def value_error(ppo: RL, batch: Batch) -> float:
     with torch.no_grad():
-        return float(((ppo.value(torch.cat(batch.states)) - torch.cat(batch.returns)) ** 2).mean()) / 2
+        return float(((ppo.learner.critic(torch.cat(batch.states)) - torch.cat(batch.returns)) ** 2).mean()) / 2
 
 
 def test_value_only_updates_fit_the_head_and_leave_the_model_alone():
     ppo = new_ppo(replace(SMALL, value_only=1, value_steps=40))
-    model, head = weights_of(ppo.model), weights_of(ppo.value)
+    model, head = weights_of(ppo.learner.model), weights_of(ppo.learner.critic)
     batch = batch_of(ppo)
     error = value_error(ppo, batch)
     metrics = ppo.learn(batch)
     assert value_error(ppo, batch) < 0.5 * error
     assert metrics.keys() == {"value_loss"}
-    assert same_weights(ppo.model, model)
-    assert not same_weights(ppo.value, head)
-    assert ppo.tokens.trained == 0
+    assert same_weights(ppo.learner.model, model)
+    assert not same_weights(ppo.learner.critic, head)
+    assert ppo.learner.account.tokens.trained == 0
     ppo.done = 1  # control: the next update trains the model too
     assert "policy_loss" in ppo.learn(batch)
-    assert not same_weights(ppo.model, model)
+    assert not same_weights(ppo.learner.model, model)
 
 
 def test_the_value_loss_reaches_the_model_only_when_they_learn_together():
     for value_steps, touched in ((3, False), (0, True)):
         ppo = new_ppo(replace(SMALL, value_steps=value_steps))
-        batch, model, head = without_advantages(batch_of(ppo)), weights_of(ppo.model), weights_of(ppo.value)
+        batch, model, head = (
+            without_advantages(batch_of(ppo)),
+            weights_of(ppo.learner.model),
+            weights_of(ppo.learner.critic),
+        )
         assert ppo.learn(batch)["value_loss"] > 0
-        assert same_weights(ppo.model, model) != touched
-        assert not same_weights(ppo.value, head)
+        assert same_weights(ppo.learner.model, model) != touched
+        assert not same_weights(ppo.learner.critic, head)
 
 
 def test_the_start_model_stays_as_it_was():
     ppo = new_ppo()
-    before = weights_of(ppo.reference)
+    before = weights_of(ppo.learner.reference)
     ppo.update()
-    assert same_weights(ppo.reference, before)
-    assert not same_weights(ppo.model, before)
+    assert same_weights(ppo.learner.reference, before)
+    assert not same_weights(ppo.learner.model, before)
 
 
 LEARN = replace(
@@ -244,7 +253,7 @@ LEARN = replace(
 
 
 def successes(config: RLConfig, updates: int) -> list[float]:
-    ppo = PPO(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config)
+    ppo = new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config)
     return [ppo.update()["success_first"] for _ in range(updates)]
 
 
@@ -287,7 +296,7 @@ def test_the_learning_rates_follow_the_schedule():
     rates = []
     for _ in range(2):
         ppo.update()
-        rates.append([group["lr"] for group in ppo.optimizer.param_groups])
+        rates.append([group["lr"] for group in ppo.learner.optimizer.param_groups])
     assert rates == [pytest.approx([1e-2, 1e-3]), pytest.approx([0.75e-2, 0.75e-3])]
 
 
@@ -324,7 +333,7 @@ def train(
 ) -> None:
     """Run or continue the run at `path`."""
     with one_thread(), RunFolder.open(path, config) as run:
-        train_ppo(new_ppo(config), run, progress=progress)
+        train_rl(new_ppo(config), run, progress=progress)
 
 
 def train_until_killed(path: str) -> None:
@@ -355,7 +364,7 @@ def results(run: Path) -> tuple[bytes, bytes]:
 
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers(unbroken, tmp_path):
     run = tmp_path / "killed"
-    command = [sys.executable, "-c", "import sys, test_ppo; test_ppo.train_until_killed(sys.argv[1])", str(run)]
+    command = [sys.executable, "-c", "import sys, test_rl; test_rl.train_until_killed(sys.argv[1])", str(run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"
@@ -392,25 +401,28 @@ def test_updates_after_the_last_checkpoint_are_made_again(unbroken, tmp_path):
 def test_a_checkpoint_holds_the_moments_of_the_optimiser(tmp_path):
     ppo, loaded, without = new_ppo(), new_ppo(), new_ppo()
     ppo.update()
-    ppo.save(tmp_path)
-    loaded.load(tmp_path, 1)
-    without.load(tmp_path, 1)
-    without.optimizer.state.clear()
+    save_learner(tmp_path, ppo.learner)
+    for other in (loaded, without):
+        load_learner(tmp_path, other.learner)
+        other.done = 1
+    without.learner.optimizer.state.clear()
     expected = ppo.update()
     assert loaded.update() == expected
-    assert same_weights(loaded.model, weights_of(ppo.model))
+    assert same_weights(loaded.learner.model, weights_of(ppo.learner.model))
     # Control: without the moments the same episodes are collected, and the steps are others.
     assert without.update()["reward"] == expected["reward"]
-    assert not same_weights(without.model, weights_of(ppo.model))
+    assert not same_weights(without.learner.model, weights_of(ppo.learner.model))
 
 
 def test_a_finished_run_is_left_alone_and_evaluated_where_asked(tmp_path):
     config = replace(SMALL, updates=3, save_every=2)
     seen: list[tuple[int, int, int]] = []
     with RunFolder.open(tmp_path, config) as run:
-        train_ppo(new_ppo(config), run, (1, 3), lambda done, p: seen.append((done, p.done, p.tokens.trained)))
+        train_rl(
+            new_ppo(config), run, (1, 3), lambda done, p: seen.append((done, p.done, p.learner.account.tokens.trained))
+        )
         before = run.metrics_path.read_bytes()
-        train_ppo(new_ppo(config), run, (1, 3), lambda done, p: seen.append((0, 0, 0)))
+        train_rl(new_ppo(config), run, (1, 3), lambda done, p: seen.append((0, 0, 0)))
     assert [done for done, _, _ in seen] == [done for _, done, _ in seen] == [1, 3]
     assert 0 < seen[0][2] < seen[1][2]
     assert run.metrics_path.read_bytes() == before

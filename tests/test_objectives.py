@@ -1,21 +1,20 @@
-"""The losses of PPO against hand values, enumeration and plain policy gradients."""
+"""Objectives against hand values, enumeration and plain policy gradients."""
 
 import math
 
 import pytest
 import torch
 
-from ruleshift.training.losses import (
+from ruleshift.training.objectives import (
     chosen_logprobs,
     clipped_objective,
     entropy,
     k3,
-    sequence_policy_loss,
-    token_policy_loss,
+    policy_loss,
     value_loss,
 )
 
-LOSSES = [token_policy_loss, sequence_policy_loss]
+LEVELS = ["token", "sequence"]
 TURN = torch.tensor([0, 0, 0, 1, 2, 2])  # three turns of 3, 1 and 2 tokens
 ADVANTAGES = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 
@@ -50,7 +49,7 @@ def test_clipped_objective_on_both_sides(ratio, advantage, loss, clipped):
 def test_losses_agree_for_turns_of_one_token():
     new, old = double(-1.0, -2.0, -0.5), double(-1.2, -1.0, -0.5)
     turn = torch.arange(3)
-    token, sequence = (loss(new, old, turn, ADVANTAGES, 0.2) for loss in LOSSES)
+    token, sequence = (policy_loss(new, old, turn, ADVANTAGES, level, 0.2) for level in LEVELS)
     for a, b in zip(token, sequence, strict=True):
         assert torch.equal(a, b)
     assert token.clipped.tolist() == [1.0, 1.0, 0.0]  # ratios 1.22 up and 0.37 down, each where its advantage wants
@@ -58,20 +57,20 @@ def test_losses_agree_for_turns_of_one_token():
 
 def test_losses_agree_per_turn_when_the_policy_has_not_moved():
     old = -torch.arange(1.0, 7.0).double()
-    token = token_policy_loss(old, old, TURN, ADVANTAGES, 0.2)
-    sequence = sequence_policy_loss(old, old, TURN, ADVANTAGES, 0.2)
+    token = policy_loss(old, old, TURN, ADVANTAGES, "token", 0.2)
+    sequence = policy_loss(old, old, TURN, ADVANTAGES, "sequence", 0.2)
     assert torch.equal(token.loss, -ADVANTAGES[TURN])
     assert torch.equal(sequence.loss, -ADVANTAGES)
     assert token.approx_kl.item() == sequence.approx_kl.item() == 0.0
     moved = old + double(0, 0, 0.1, 0, 0, 0)  # control: then they differ
-    token, sequence = (loss(moved, old, TURN, ADVANTAGES, 0.2) for loss in LOSSES)
+    token, sequence = (policy_loss(moved, old, TURN, ADVANTAGES, level, 0.2) for level in LEVELS)
     assert token.loss[:3].mean() != pytest.approx(sequence.loss[0].item(), abs=1e-3)
 
 
 def test_the_ratio_of_a_sequence_is_the_product_over_its_tokens():
     old = -torch.arange(1.0, 7.0).double()
     ratios = double(1.1, 1.2, 0.9, 0.7, 1.05, 1.3)
-    loss = sequence_policy_loss(old + ratios.log(), old, TURN, ADVANTAGES, clip=10.0).loss
+    loss = policy_loss(old + ratios.log(), old, TURN, ADVANTAGES, "sequence", clip=10.0).loss
     expected = [-2.0 * 1.1 * 1.2 * 0.9, 1.0 * 0.7, -0.5 * 1.05 * 1.3]
     assert loss.tolist() == pytest.approx(expected, abs=1e-12)
 
@@ -80,18 +79,18 @@ def test_the_turns_of_tokens_may_come_in_any_order():
     generator = torch.Generator().manual_seed(0)
     new, old = torch.randn(2, 6, dtype=torch.float64, generator=generator)
     order = torch.tensor([4, 0, 3, 5, 2, 1])
-    straight = sequence_policy_loss(new, old, TURN, ADVANTAGES, 0.2)
-    mixed = sequence_policy_loss(new[order], old[order], TURN[order], ADVANTAGES, 0.2)
+    straight = policy_loss(new, old, TURN, ADVANTAGES, "sequence", 0.2)
+    mixed = policy_loss(new[order], old[order], TURN[order], ADVANTAGES, "sequence", 0.2)
     torch.testing.assert_close(mixed.loss, straight.loss, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("objective", LOSSES)
-def test_the_first_gradient_is_the_policy_gradient(objective):
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_first_gradient_is_the_policy_gradient(level):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 5, dtype=torch.float64, generator=generator).requires_grad_()
     tokens = torch.tensor([0, 3, 1, 4, 4, 2])
     logprobs = chosen_logprobs(logits, tokens)
-    objective(logprobs, logprobs.detach(), TURN, ADVANTAGES, 0.2).loss.sum().backward()
+    policy_loss(logprobs, logprobs.detach(), TURN, ADVANTAGES, level, 0.2).loss.sum().backward()
     # For a softmax, d log p(a) / d logits = onehot(a) - p.
     onehot = torch.nn.functional.one_hot(tokens, 5).double()
     expected = -ADVANTAGES[TURN, None] * (onehot - logits.detach().softmax(-1))
@@ -99,11 +98,11 @@ def test_the_first_gradient_is_the_policy_gradient(objective):
     assert not torch.allclose(logits.grad, -expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("objective", LOSSES)
-def test_approx_kl_is_the_mean_k3_and_carries_no_gradient(objective):
+@pytest.mark.parametrize("level", LEVELS)
+def test_approx_kl_is_the_mean_k3_and_carries_no_gradient(level):
     new = double(-1.0, -2.0, -0.5, -1.0, -1.0, -1.0).requires_grad_()
     old = double(-1.5, -2.0, -0.5, -1.0, -1.0, -1.0)
-    kl = objective(new, old, TURN, ADVANTAGES, 0.2).approx_kl
+    kl = policy_loss(new, old, TURN, ADVANTAGES, level, 0.2).approx_kl
     assert kl.item() == pytest.approx((math.exp(0.5) - 1.5) / 6, abs=1e-12)
     assert not kl.requires_grad
 

@@ -12,12 +12,16 @@ others. M are the parameters of tower and projector, which process patches: P_tr
 P_forward where it only looks. Features of a tower and projector that stay as they are, are computed once per update.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from ruleshift.training.parts import part_of
+from ruleshift.backbones.vision import patches
+from ruleshift.sight import Eye
+from ruleshift.training.parts import learns, part_of
+from ruleshift.training.trajectories import Trajectory
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,32 @@ def count_parameters(model: nn.Module) -> int:
 def count_tower(model: PreTrainedModel) -> int:
     """Number of parameters of tower and projector; 0 for a model of text."""
     return sum(p.numel() for name, p in model.named_parameters() if part_of(model, name) != "decoder")
+
+
+class Account:
+    """Keeps count of what a run of reinforcement learning processes."""
+
+    def __init__(self, model: PreTrainedModel, eye: Eye | None) -> None:
+        self.model, self.eye = model, eye
+        self.tokens = TokenCount()
+        self.features_stay = not learns(model, "tower", "projector")
+
+    def passed(self, trajectories: Sequence[Trajectory], passes: int) -> None:
+        """The engine and `passes` - 1 forward passes have read these: pictures each time, or once for all passes of an
+        update where their features stay as they are."""
+        tokens = sum(len(t.ids) for t in trajectories)
+        looks = min(passes, 2) if self.features_stay else passes
+        self.tokens += TokenCount(forward=passes * tokens, patches_forward=looks * self._patches(trajectories))
+
+    def trained(self, trajectories: Sequence[Trajectory]) -> None:
+        """A forward and backward pass."""
+        self.tokens += TokenCount(trained=sum(len(t.ids) for t in trajectories))
+        if not self.features_stay:
+            looked, learned = self._patches(trajectories), learns(self.model, "tower")
+            self.tokens += TokenCount(0, 0, looked * learned, looked * (not learned))
+
+    def flops(self) -> float:
+        return self.tokens.flops(count_parameters(self.model), count_tower(self.model))
+
+    def _patches(self, trajectories: Sequence[Trajectory]) -> int:
+        return 0 if self.eye is None else sum(patches(self.model, self.eye, t.pictures) for t in trajectories)

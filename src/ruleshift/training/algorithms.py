@@ -1,0 +1,71 @@
+"""The algorithms, as data over parts: who estimates, whether there is a critic, and what the settings then are.
+
+All of them run through the one loop of `rl.py`, over several turns, in text and pictures, whole or with adapters. An
+algorithm is one entry of `ALGORITHMS`, and a function in `estimators.py` or `objectives.py` where it needs a new one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.settings import RLConfig
+from ruleshift.training.estimators import Estimator, gae, group_scaled, reward_to_go
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """`settings` are the values of RLConfig that make it what it is: a preset's are replaced by them, and each can be
+    set to something else."""
+
+    summary: str
+    estimator: Estimator
+    critic: bool
+    settings: Mapping[str, Any]
+    paper: str
+    deviations: str
+
+
+_WITHOUT_CRITIC = {"value_steps": 0, "value_only": 0, "normalise_advantages": False}
+
+ALGORITHMS = {
+    "ppo": Algorithm(
+        "Clipped ratios, a critic on the state before each reply, and GAE over turns.",
+        gae,
+        critic=True,
+        settings={},
+        paper="Schulman et al., arXiv 1707.06347; over turns as in Chu et al., arXiv 2501.17161",
+        deviations="KL to the start model in the loss; the critic learns by itself, before the model (value_steps); "
+        "an update ends at target_kl. docs/deviations.md lists what differs from the official settings.",
+    ),
+    "reinforce": Algorithm(
+        "Every reply in proportion to the discounted rewards from it on: no baseline, no critic, no clip.",
+        reward_to_go,
+        critic=False,
+        settings={**_WITHOUT_CRITIC, "clip": None, "target_kl": None, "kl_coef": 0.0, "epochs": 1, "minibatches": 1},
+        paper="Williams (1992), Machine Learning 8",
+        deviations="the mean over tokens, not the sum over an episode; Adam; with more than one step to an update, "
+        "ratios correct for what has moved since the replies were drawn.",
+    ),
+    "grpo": Algorithm(
+        "The return of an episode against those of its group, in units of their deviation: no critic.",
+        group_scaled,
+        critic=False,
+        settings={**_WITHOUT_CRITIC, "group": 8, "gamma": 1.0, "weigh": "episode", "kl_coef": 0.04},
+        paper="Shao et al., arXiv 2402.03300",
+        deviations="an episode may have several turns: its outcome is the sum of their rewards, and all of their "
+        "tokens share its advantage and its weight; an update ends at target_kl.",
+    ),
+}
+
+
+def algorithm(name: str) -> Algorithm:
+    """The algorithm of this name. Raises RuleshiftError for an unknown one."""
+    if name not in ALGORITHMS:
+        raise RuleshiftError(f"unknown --algorithm {name!r}; choose from {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]
+
+
+def configured(config: RLConfig, name: str) -> RLConfig:
+    """A preset with the values that make it this algorithm."""
+    return replace(config, algorithm=name, **algorithm(name).settings)

@@ -1,0 +1,207 @@
+"""What learns in reinforcement learning, and what stands beside it: a model, its critic, its start, their optimiser."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ruleshift.backbones.lora import without_lora
+from ruleshift.backbones.vision import Known
+from ruleshift.chat import Chat
+from ruleshift.errors import Diverged
+from ruleshift.settings import RLConfig
+from ruleshift.training.accounting import Account
+from ruleshift.training.critic import ValueHead
+from ruleshift.training.objectives import k3, policy_loss, value_loss, weights
+from ruleshift.training.parts import choose, frozen_copy, learns
+from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward, groups_of
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an update learns from: trajectories with, per turn, advantage and return, and reference log-probs."""
+
+    trajectories: list[Trajectory]
+    advantages: list[torch.Tensor]  # each (N_i,)
+    returns: list[torch.Tensor]  # each (N_i,)
+    states: list[torch.Tensor]  # each (N_i, H), as the model saw them before this update; without a critic (N_i, 0)
+    reference: list[torch.Tensor]  # each (T_i,)
+
+
+class Learner:
+    """Reads trajectories, and takes steps on `model` in place."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, config: RLConfig, has_critic: bool) -> None:
+        self.model, self.chat, self.config = model, chat, config
+        choose(model, config.train_parts, config.lora_rank, config.seed)
+        self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
+        self.model.eval()  # no dropout: the policy that is trained is the one that sampled
+        torch.manual_seed(config.seed)
+        self.critic = ValueHead(model).to(model.device) if has_critic else None
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        rates = [{"params": self.trained, "peak": config.learning_rate}]
+        if self.critic is not None:
+            rates.append({"params": list(self.critic.parameters()), "peak": config.value_learning_rate})
+        self.optimizer = torch.optim.Adam(rates, lr=config.learning_rate, eps=config.adam_epsilon)
+        # Features of the pictures of an update, where neither tower nor projector learns. Pictures for which it has no
+        # room are looked at more often than `account` counts.
+        self.known = None if learns(model, "tower", "projector") else Known()
+        self.account = Account(model, chat.eye)
+
+    @property
+    def policy(self) -> nn.Module:
+        """What a checkpoint holds of the model: all of it, or its adapters."""
+        return nn.ParameterList(self.trained) if self.config.lora_rank else self.model
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """All that learns."""
+        return {"policy": self.policy} | ({} if self.critic is None else {"value": self.critic})
+
+    def read(
+        self, trajectories: Sequence[Trajectory]
+    ) -> tuple[list[torch.Tensor], list[list[float]], list[torch.Tensor]]:
+        """Per trajectory: states (N_i, H) and their values, and log-probs of the reply tokens (T_i,) by the start
+        model. Without a critic the states are empty and the values 0."""
+        if self.known is not None:
+            self.known.clear()
+        if self.critic is None:
+            states = [torch.empty(len(t.states), 0) for t in trajectories]
+            values = [[0.0] * len(t.states) for t in trajectories]
+        else:
+            _, states = self._evaluate(self.model, trajectories)
+            with torch.no_grad():
+                values = [self.critic(hidden).tolist() for hidden in states]
+        if self.reference is None:
+            with without_lora(self.model):
+                reference, _ = self._evaluate(self.model, trajectories)
+        else:
+            reference, _ = self._evaluate(self.reference, trajectories)
+        self.account.passed(trajectories, 2 if self.critic is None else 3)
+        return states, values, reference
+
+    def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
+        limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
+        return evaluate_tokens(model, trajectories, *limits, self.known)
+
+    def set_rates(self, update: int) -> None:
+        """The learning rates of an update, counted from 0."""
+        scale = rate_scale(self.config, update)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * scale
+
+    def fit_critic(self, batch: Batch) -> dict[str, float]:
+        """Full-batch steps of the critic alone on the states of this update; the model is not touched."""
+        metrics: dict[str, float] = {}
+        if self.critic is None:
+            return metrics
+        states, returns = torch.cat(batch.states).detach(), torch.cat(batch.returns)
+        for _ in range(self.config.value_steps):
+            loss = value_loss(self.critic(states), returns).mean()
+            metrics = {"value_loss": loss.item()}
+            check_finite(metrics)
+            loss.backward()
+            self._apply_gradients()
+        return metrics
+
+    def step(self, batch: Batch, chosen: Sequence[int]) -> dict[str, float]:
+        """One optimiser step on these trajectories, gradients accumulated over micro-batches. Raises Diverged before
+        it is taken where a loss or the gradient is not finite."""
+        config = self.config
+        trajectories = [batch.trajectories[i] for i in chosen]
+        self.account.trained(trajectories)
+        counts = Counts.of(trajectories, config)
+        totals: dict[str, float] = {}
+        for group in groups_of(trajectories, config.max_tokens, config.max_pictures):
+            parts = self._loss(batch, [chosen[i] for i in group], counts)
+            parts.pop("loss").backward()
+            for name, part in parts.items():
+                totals[name] = totals.get(name, 0.0) + float(part.detach())
+        check_finite(totals)
+        totals["grad_norm"] = self._apply_gradients()
+        return totals
+
+    def _loss(self, batch: Batch, group: Sequence[int], counts: "Counts") -> dict[str, torch.Tensor]:
+        """Loss terms of a micro-batch, each divided by the counts of the whole mini-batch."""
+        config = self.config
+        trajectories = [batch.trajectories[i] for i in group]
+        result = forward(self.model, trajectories, self.chat.eye, self.known)
+        device = result.logprobs.device
+        old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
+        advantages = torch.cat([batch.advantages[i] for i in group])
+        policy = policy_loss(result.logprobs, old, result.turn, advantages, config.ratio, config.clip)
+        weight = torch.tensor([w for t in trajectories for w in _weights(t, config)], device=device)
+        kl = k3(torch.cat([batch.reference[i] for i in group]) - result.logprobs).sum() / counts.tokens
+        entropy = result.entropy.sum() / counts.tokens
+        policy_term = (policy.loss * weight).sum() / counts.weight
+        kl_weight = config.kl_coef if config.kl_in == "loss" else 0.0
+        loss = policy_term + kl_weight * kl - config.entropy_coef * entropy
+        parts = {
+            "policy_loss": policy_term,
+            "kl_to_start": kl,
+            "entropy": entropy,
+            "clipped": policy.clipped.sum() / counts.ratios,
+            "approx_kl": policy.approx_kl * (len(old) / counts.tokens),
+        }
+        if self.critic is not None and config.value_steps == 0:
+            errors = value_loss(self.critic(result.states), torch.cat([batch.returns[i] for i in group]))
+            parts["value_loss"] = errors.sum() / counts.turns
+            loss = loss + config.value_coef * parts["value_loss"]
+        return {"loss": loss, **parts}
+
+    def _apply_gradients(self) -> float:
+        """Clip the model's gradient, step, and forget gradients. Returns the norm before clipping. Raises Diverged
+        instead where it is not finite."""
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.max_grad_norm)
+        check_finite({"grad_norm": float(norm)})
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def check_weights(self) -> None:
+        """Raise Diverged if a weight is not finite."""
+        for name, module in self.modules.items():
+            wrong = sum(int((~p.detach().isfinite()).sum()) for p in module.parameters())
+            if wrong:
+                raise Diverged(f"{wrong} weights of the {name} are not finite")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """By what the sums over a mini-batch are divided."""
+
+    tokens: int
+    turns: int
+    ratios: int
+    weight: float
+
+    @classmethod
+    def of(cls, trajectories: Sequence[Trajectory], config: RLConfig) -> "Counts":
+        tokens, turns = sum(len(t.positions) for t in trajectories), sum(len(t.states) for t in trajectories)
+        each = [w for t in trajectories for w in _weights(t, config)]
+        return cls(tokens, turns, len(each), sum(each))
+
+
+def _weights(trajectory: Trajectory, config: RLConfig) -> list[float]:
+    return weights(trajectory.turn_lengths, config.ratio, config.weigh)
+
+
+def check_finite(numbers: dict[str, float]) -> None:
+    """Raise Diverged, with its name, for a number that is not finite."""
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise Diverged(f"{name} is {number}")
+
+
+def rate_scale(config: RLConfig, update: int) -> float:
+    """Share of the peak learning rate at an update: linear warm-up, then the schedule down to `final_rate`."""
+    if update < config.warmup:
+        return (update + 1) / config.warmup
+    if config.schedule == "constant":
+        return 1.0
+    progress = (update - config.warmup) / max(1, config.updates - config.warmup)
+    shape = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return config.final_rate + (1 - config.final_rate) * shape

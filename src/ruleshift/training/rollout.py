@@ -1,0 +1,93 @@
+"""Where episodes come from: problems that were never dealt before in the run, answered by an engine from outside."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from transformers import PreTrainedModel
+
+from ruleshift.chat import Chat
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Engine, Sampling
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Episode, Turn
+from ruleshift.revision import revise
+from ruleshift.settings import RLConfig
+from ruleshift.tasks.protocol import Style, Task
+
+
+class SyncedEngine(Engine, Protocol):
+    """An engine that answers as a model does that learns elsewhere. It returns token ids and log-probabilities."""
+
+    def sync(self, model: PreTrainedModel) -> None:
+        """Answer as this model does from now on; called after every update."""
+        ...
+
+
+def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig) -> LocalEngine:
+    """Samples from the model that learns itself, in this process."""
+    return LocalEngine(model, chat, Sampling(config.temperature, config.max_new_tokens, config.seed), config.batch_size)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Episodes of a task for training. Those about one problem stand next to each other, `config.group` of them."""
+
+    task: Task
+    style: Style
+    config: RLConfig
+    engine: SyncedEngine
+
+    def __post_init__(self) -> None:
+        if self.config.group < 1 or self.config.episodes % self.config.group:
+            raise RuleshiftError(
+                f"--group {self.config.group} does not divide --episodes {self.config.episodes}: change either"
+            )
+
+    def collect(self, update: int) -> list[Episode]:
+        """The episodes of an update, counted from 0. Raises RuleshiftError for a reward that is no
+        number, or not finite."""
+        config = self.config
+        first = update * config.episodes
+        deals = [divmod(first + i, config.group) for i in range(config.episodes)]
+        problems = [self.task.problem(config.split, config.seed, index, self.style) for index, _ in deals]
+        episodes = revise(problems, self.engine, config.turns, samples=[sample for _, sample in deals])
+        return [replace(e, turns=tuple(self._with_real_reward(turn, update) for turn in e.turns)) for e in episodes]
+
+    def groups(self) -> list[int]:
+        """Which episodes of an update are about the same problem: a number for each."""
+        return [i // self.config.group for i in range(self.config.episodes)]
+
+    def _with_real_reward(self, turn: Turn, update: int) -> Turn:
+        """The reward as a float, of whatever type of number the task gives it."""
+        reward = turn.verdict.reward
+        try:
+            number = float("text" if isinstance(reward, str | bytes) else reward)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise RuleshiftError(
+                f"{self.task.id} gave the reward {_short(reward)}, which is no real number: mend its `submit`"
+            ) from error
+        if not math.isfinite(number):
+            raise RuleshiftError(
+                f"{self.task.id} gave a reward that is not finite ({number}) in update {update + 1}: mend its `submit`"
+            )
+        return replace(turn, verdict=replace(turn.verdict, reward=number))
+
+
+def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Success on the first turn and within the budget, mean total reward, turns and reply tokens per episode."""
+    count = len(episodes)
+    return {
+        "success_first": sum(e.solved_within(1) for e in episodes) / count,
+        "success": sum(e.solved for e in episodes) / count,
+        "reward": sum(e.total_reward for e in episodes) / count,
+        "turns": sum(len(e.turns) for e in episodes) / count,
+        "reply_tokens": sum(len(t.completion.token_ids) for e in episodes for t in e.turns) / count,
+    }
+
+
+def _short(value: object) -> str:
+    """A value in a message, cut where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
