@@ -33,7 +33,6 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from ruleshift.backbones.build import new_model
 from ruleshift.backbones.config import BuildConfig
 from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.chat import Chat
@@ -41,6 +40,7 @@ from ruleshift.engines.attention import decode_attention
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Engine, Reply, Request, Sampling
 from ruleshift.errors import RuleshiftError
+from ruleshift.pretraining.build import new_model
 from ruleshift.quiet import quiet_libraries
 from ruleshift.records import Completion, Episode, Message
 from ruleshift.revision import revise

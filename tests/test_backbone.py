@@ -7,19 +7,19 @@ from statistics import fmean
 import pytest
 import torch
 
-from ruleshift.backbones.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
 from ruleshift.backbones.config import BUNDLED, BuildConfig
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.muon import Muon, orthogonalised
-from ruleshift.backbones.pretraining import conversation as mixed
-from ruleshift.backbones.pretraining import echo, walks
-from ruleshift.backbones.pretraining.cards import CLEAN, Student, conversation, random_formula
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import cell_of, evaluate
+from ruleshift.pretraining import conversation as mixed
+from ruleshift.pretraining import echo, walks
+from ruleshift.pretraining.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
+from ruleshift.pretraining.cards import CLEAN, Student, conversation, random_formula
+from ruleshift.pretraining.muon import Muon, orthogonalised
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.expression import parse
 from ruleshift.tasks.streams import stream

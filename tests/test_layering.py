@@ -1,20 +1,42 @@
-"""The core never imports the edges, tasks need no model library, and nothing runs or unpickles foreign content."""
+"""Modules import what the table of docs/design.md allows, in no circle; nothing runs or unpickles foreign content."""
 
 import ast
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import ruleshift
 
 PACKAGE = Path(ruleshift.__file__).parent
-CORE = ("records", "errors", "files", "chat", "revision", "tasks", "engines", "backbones", "training", "evaluation")
-CORE += ("runs", "results")
-EDGES = ("ruleshift.studies", "ruleshift.report", "ruleshift.integrations", "ruleshift.commands", "ruleshift.cli")
-FORBIDDEN = {f"ruleshift.{name}": EDGES for name in CORE}
-FORBIDDEN["ruleshift.tasks"] = (*EDGES, "ruleshift.engines", "ruleshift.training", "torch", "transformers")
+DESIGN = Path(__file__).parent.parent / "docs" / "design.md"
 UNSAFE = {"eval", "exec", "torch.load"} | {f"pickle.{name}" for name in ("load", "loads", "Unpickler")}
+
+
+class Layer(NamedTuple):
+    """Where a module or package stands in the table, and what it may import from elsewhere."""
+
+    place: int
+    standard_library_only: bool
+    refused: tuple[str, ...]
+
+
+def layers(text: str) -> dict[str, Layer]:
+    """The table of modules, as the document has it: by name, from the bottom of the house to its roof."""
+    table: dict[str, Layer] = {}
+    for line in text.split("| module |")[1].split("\n\n")[0].splitlines()[2:]:
+        names, _, allowed = line.strip("|").split("|")
+        for name in re.findall(r"`([^`]+)`", names):
+            refused = tuple(re.findall(r"no (\w+)", allowed))
+            table[name.rstrip("/")] = Layer(len(table), allowed.strip() == "the standard library", refused)
+    return table
+
+
+LAYERS = layers(DESIGN.read_text())
 
 
 def sources() -> Iterator[tuple[str, str]]:
@@ -40,11 +62,39 @@ def imported(module: str, tree: ast.AST) -> dict[str, str]:
     return names
 
 
+def is_wrong(name: str, layer: Layer) -> bool:
+    """Whether a module of this layer must not import that name."""
+    root, _, rest = name.partition(".")
+    if root == "ruleshift":
+        inner = rest.partition(".")[0]
+        return name != "ruleshift.__version__" and (inner not in LAYERS or LAYERS[inner].place > layer.place)
+    return root in layer.refused or (layer.standard_library_only and root not in sys.stdlib_module_names)
+
+
 def wrong_imports(module: str, source: str) -> list[str]:
     """The imports by which a module reaches up to a layer it must not know."""
-    forbidden = [bad for package, bads in FORBIDDEN.items() if within(module, package) for bad in bads]
-    names = imported(module, ast.parse(source))
-    return [name for name in names if any(within(name, bad) for bad in forbidden)]
+    layer = LAYERS[module.split(".")[1]]
+    return [name for name in imported(module, ast.parse(source)) if is_wrong(name, layer)]
+
+
+def circle(modules: Iterable[tuple[str, str]]) -> list[str]:
+    """Modules that import each other, in order; none where there is no circle. Imports inside functions, and those
+    for type checkers only, count."""
+    named = {module.removesuffix(".__init__"): (module, source) for module, source in modules}
+    graph = {}
+    for name, (module, source) in named.items():
+        found = {_home(other, named) for other in imported(module, ast.parse(source))}
+        graph[name] = found - {name, None}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _home(name: str, modules: Iterable[str]) -> str | None:
+    """The module that an imported name is, or is in."""
+    return max((module for module in modules if within(name, module)), key=len, default=None)
 
 
 def unsafe_names(module: str, source: str) -> list[str]:
@@ -62,8 +112,30 @@ def unsafe_names(module: str, source: str) -> list[str]:
     return [name for name in used if name in UNSAFE]
 
 
-def test_there_are_sources_to_check() -> None:
-    assert {"ruleshift.records", "ruleshift.tasks.protocol", "ruleshift.runs"} <= {module for module, _ in sources()}
+def test_the_table_names_every_module_and_no_other() -> None:
+    assert {module.split(".")[1] for module, _ in sources()} == set(LAYERS)
+    assert next(iter(LAYERS)) == "errors"
+    assert LAYERS["records"].standard_library_only
+    assert LAYERS["tasks"].refused == ("torch", "transformers")
+    assert LAYERS["runs"].place < LAYERS["training"].place < LAYERS["studies"].place
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("from ruleshift.tasks import b", "import ruleshift.tasks.a"),
+        ("from ruleshift.tasks.b import name", "def late():\n    from . import a"),
+        ("import ruleshift.tasks.b as b", "if TYPE_CHECKING:\n    from ruleshift.tasks.a import Name"),
+    ],
+)
+def test_circles_are_found(first: str, second: str) -> None:
+    both = [("ruleshift.tasks.__init__", ""), ("ruleshift.tasks.a", first), ("ruleshift.tasks.b", second)]
+    assert set(circle(both)) == {"ruleshift.tasks.a", "ruleshift.tasks.b"}
+    assert circle(both[:2]) == []
 
 
 @pytest.mark.parametrize(("module", "source"), [pytest.param(*item, id=item[0]) for item in sources()])
@@ -76,11 +148,18 @@ def test_module(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("ruleshift.records", "import ruleshift.cli"),
+        ("ruleshift.records", "import numpy"),
+        ("ruleshift.records", "from ruleshift.settings import RLConfig"),  # to its right
+        ("ruleshift.pictures", "from ruleshift.tasks import get_task"),
         ("ruleshift.runs", "import ruleshift.report.page as page"),
-        ("ruleshift.training.ppo", "from ruleshift import studies"),
-        ("ruleshift.training.ppo", "from .. import studies"),
+        ("ruleshift.backbones.load", "from ruleshift.training.batching import pack"),
+        ("ruleshift.engines.local", "from ruleshift.revision import revise"),
+        ("ruleshift.training.rl", "from ruleshift import studies"),
+        ("ruleshift.training.rl", "from .. import studies"),
+        ("ruleshift.training.rl", "from ruleshift import revise"),  # by the front door
         ("ruleshift.training.__init__", "from ..report import page"),
         ("ruleshift.chat", "def late():\n    from ruleshift.integrations.trl import reward"),
+        ("ruleshift.report.page", "from ruleshift.studies import headline"),
         ("ruleshift.tasks.generalpoints.task", "import torch.nn as nn"),
         ("ruleshift.tasks.generalpoints.task", "from transformers import AutoModel"),
         ("ruleshift.tasks.generalpoints.task", "from ...engines import local"),
@@ -93,10 +172,13 @@ def test_wrong_imports_are_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
+        ("ruleshift.records", "import json\nfrom ruleshift.errors import RuleshiftError"),
         ("ruleshift.tasks.virl.task", "from ruleshift.records import Message\nimport numpy\nimport torchless"),
-        ("ruleshift.training.ppo", "import torch\nfrom ruleshift.engines.local import LocalEngine"),
+        ("ruleshift.training.rl", "import torch\nfrom ruleshift.engines.local import LocalEngine"),
+        ("ruleshift.revision", "from ruleshift.engines.protocol import Engine"),
         ("ruleshift.studies.headline", "from ruleshift.report import page"),
         ("ruleshift.tasks.virl.task", "from . import engines, training"),
+        ("ruleshift.cli", "from ruleshift import __version__"),
     ],
 )
 def test_right_imports_pass(module: str, source: str) -> None:

@@ -179,7 +179,7 @@ def test_micro_batches_do_not_change_the_step(changes):
     (small, metrics_small), (large, metrics_large) = after
     torch.testing.assert_close(small, large, atol=2e-5, rtol=0)
     assert metrics_small == pytest.approx(metrics_large, abs=1e-4, rel=1e-3)
-    start = torch.cat([p.detach().flatten() for p in new_ppo(drift=0.05).model.parameters()])
+    start = torch.cat([p.detach().flatten() for p in new_ppo(drift=0.05).learner.model.parameters()])
     assert float((small - start).abs().max()) > 1e-3  # control: it was a step
 
 

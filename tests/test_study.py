@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ruleshift.backbones.build import new_model
 from ruleshift.backbones.config import BuildConfig
 from ruleshift.backbones.save import save_model
 from ruleshift.commands.study import Sweep, Vision
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.pretraining.build import new_model
 from ruleshift.results import load_results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.headline import HeadlineConfig, headline_arms, metrics_of, run_headline

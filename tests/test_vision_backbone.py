@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ruleshift.backbones.build import batch_of, loss_of, new_optimizers
 from ruleshift.backbones.config import BUNDLED, VisionBuildConfig
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.pretraining import cards
 from ruleshift.backbones.seeing import new_vision_model
 from ruleshift.cli import main
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.pictures import pixels_of
+from ruleshift.pretraining import cards
+from ruleshift.pretraining.build import batch_of, loss_of, new_optimizers
 from ruleshift.records import Message
 from ruleshift.tasks import get_task
 

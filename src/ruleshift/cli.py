@@ -21,7 +21,7 @@ from ruleshift.commands.report import Report
 from ruleshift.commands.study import Study
 from ruleshift.commands.train import Rl, Sft
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import PPO_PRESETS, SFT_PRESETS
+from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -38,7 +38,7 @@ SUMMARIES = {
     "play": "See a problem, answer it, and read the verdict; or watch a model play.",
     "data": "Write problems with an expert's reply to a file.",
     "sft": "Supervised fine-tuning on expert replies.",
-    "rl": "Multi-turn PPO with a verifier.",
+    "rl": "Multi-turn reinforcement learning with a verifier (PPO, GRPO, REINFORCE).",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
@@ -95,7 +95,7 @@ def parse(arguments: Sequence[str]) -> Command:
         "play": (Play, MISSING_NONPROP),
         "data": (Data, MISSING_NONPROP),
         "sft": (Sft, Sft(tyro.MISSING, tyro.MISSING, training=SFT_PRESETS[task][preset])),
-        "rl": (Rl, Rl(tyro.MISSING, tyro.MISSING, training=PPO_PRESETS[task][preset])),
+        "rl": (Rl, Rl(tyro.MISSING, tyro.MISSING, training=_as_named(PPO_PRESETS[task][preset], arguments))),
         "eval": (Eval, MISSING_NONPROP),
         "study": (Study, MISSING_NONPROP),
         "report": (Report, MISSING_NONPROP),
@@ -112,11 +112,24 @@ def parse(arguments: Sequence[str]) -> Command:
 
 def _preset(arguments: Sequence[str]) -> str:
     """The preset that is asked for, whose values are the defaults of other options. Tyro complains of unknown ones."""
+    named = _value_of("--preset", arguments)
+    return named if named in ("tiny", "paper") else "tiny"
+
+
+def _as_named(preset: RLConfig, arguments: Sequence[str]) -> RLConfig:
+    """A preset with the values of the algorithm that is asked for."""
+    named = _value_of("--algorithm", arguments)
+    if named is None:
+        return preset
+    from ruleshift.training.algorithms import configured
+
+    return configured(preset, named)
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    """What the last option of this name is set to."""
     words = " ".join(arguments).replace("=", " ").split()
-    named = [
-        value for option, value in itertools.pairwise(words) if option == "--preset" and value in ("tiny", "paper")
-    ]
-    return named[-1] if named else "tiny"
+    return next((value for option, value in reversed([*itertools.pairwise(words)]) if option == name), None)
 
 
 def _task(arguments: Sequence[str]) -> str | None:

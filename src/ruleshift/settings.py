@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ruleshift.errors import RuleshiftError
+
 Part = Literal["tower", "projector", "decoder"]
 
 
@@ -71,11 +73,11 @@ SFT_PRESETS: dict[str, dict[str, SFTConfig]] = {
 
 @dataclass(frozen=True)
 class RLConfig:
-    """Multi-turn reinforcement learning. Combinations that fit no algorithm are refused when training begins."""
+    """Multi-turn reinforcement learning. Raises RuleshiftError for episodes that make no whole groups."""
 
     # The defaults are the preset `tiny` of gp-l.
     algorithm: str = "ppo"
-    """ppo, grpo or reinforce: options left out then take the values that make it so (see `training/algorithms.py`)."""
+    """ppo, reinforce or grpo. Where it is named, options left out take the values that make it so."""
     updates: int = 30
     """Updates; each collects `episodes` and learns from them."""
     episodes: int = 128
@@ -149,6 +151,10 @@ class RLConfig:
     """Seed of deals, sampling and shuffling."""
     save_every: int = 10
     """Updates between checkpoints."""
+
+    def __post_init__(self) -> None:
+        if self.group < 1 or self.episodes % self.group:
+            raise RuleshiftError(f"--episodes {self.episodes} is not a multiple of --group {self.group}: change either")
 
 
 _PAPER = RLConfig(

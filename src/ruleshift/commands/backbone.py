@@ -40,7 +40,7 @@ class Build:
 
     def run(self) -> None:
         def new() -> "tuple[PreTrainedModel, Chat]":
-            from ruleshift.backbones.build import new_model
+            from ruleshift.pretraining.build import new_model
 
             return new_model(self.config)
 
@@ -119,9 +119,9 @@ def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
 def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", final: Path) -> None:
     import torch
 
-    from ruleshift.backbones.build import new_optimizers, pretrain
     from ruleshift.backbones.save import save_model
     from ruleshift.commands.bars import Bar
+    from ruleshift.pretraining.build import new_optimizers, pretrain
     from ruleshift.training.checkpoints import load_state, save_state
 
     model, chat = new()

@@ -69,10 +69,14 @@ class Sft(Training):
 
 @dataclass(frozen=True)
 class Rl(Training):
-    """Multi-turn PPO: the model answers, the verifier's feedback joins the conversation, and the rewards of all turns
-    train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end `model` in Hugging
-    Face format. A killed run goes on where it was when the command is given again, with the same numbers. Options left
-    out take the values of --preset.
+    """Multi-turn reinforcement learning: the model answers, the verifier's feedback joins the conversation, and the
+    rewards of all turns train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end
+    `model` in Hugging Face format. A killed run resumes when the command is given again, with the same numbers. Options
+    left out take the values of --preset, and those that make it the --algorithm that is named:
+
+    ppo: clipped ratios, a critic on the state before each reply, and GAE over turns (arXiv 1707.06347).
+    reinforce: every reply in proportion to the discounted rewards from it on, without baseline (Williams, 1992).
+    grpo: the return of an episode against those of --group episodes about one problem (arXiv 2402.03300).
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
     """
@@ -100,6 +104,10 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     from ruleshift.training.train import train
 
     quiet_libraries()
+    if isinstance(config, RLConfig):
+        from ruleshift.training.algorithms import algorithm_of
+
+        algorithm_of(config)
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)

@@ -59,13 +59,21 @@ ALGORITHMS = {
 }
 
 
-def algorithm(name: str) -> Algorithm:
-    """The algorithm of this name. Raises RuleshiftError for an unknown one."""
-    if name not in ALGORITHMS:
-        raise RuleshiftError(f"unknown --algorithm {name!r}; choose from {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
+def algorithm_of(config: RLConfig) -> Algorithm:
+    """The algorithm of these settings. Raises RuleshiftError for an unknown one, and for settings that do not fit."""
+    found = _named(config.algorithm)
+    if config.value_only and not (found.critic and config.value_steps):
+        needs = "--value-steps above 0" if found.critic else "an --algorithm with a critic, such as ppo"
+        raise RuleshiftError(f"--value-only {config.value_only} trains a critic by itself: use {needs}, or set it to 0")
+    return found
 
 
 def configured(config: RLConfig, name: str) -> RLConfig:
-    """A preset with the values that make it this algorithm."""
-    return replace(config, algorithm=name, **algorithm(name).settings)
+    """A preset with the values that make it this algorithm. Raises RuleshiftError for an unknown one."""
+    return replace(config, algorithm=name, **_named(name).settings)
+
+
+def _named(name: str) -> Algorithm:
+    if name not in ALGORITHMS:
+        raise RuleshiftError(f"unknown --algorithm {name!r}; choose from {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]

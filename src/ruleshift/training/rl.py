@@ -13,10 +13,10 @@ import torch
 from transformers import PreTrainedModel
 
 from ruleshift.chat import Chat
-from ruleshift.errors import Diverged, RuleshiftError
+from ruleshift.errors import Diverged
 from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
-from ruleshift.training.algorithms import algorithm
+from ruleshift.training.algorithms import algorithm_of
 from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_learner, save_learner
 from ruleshift.training.estimators import explained_variance, normalise
@@ -30,12 +30,7 @@ class RL:
 
     def __init__(self, model: PreTrainedModel, chat: Chat, rollout: Rollout) -> None:
         self.rollout, self.config = rollout, rollout.config
-        self.algorithm = algorithm(self.config.algorithm)
-        if self.config.value_only and not (self.algorithm.critic and self.config.value_steps):
-            raise RuleshiftError(
-                "--value-only trains a critic by itself: use an --algorithm with a critic and --value-steps above 0, "
-                "or set it to 0"
-            )
+        self.algorithm = algorithm_of(self.config)
         self.learner = Learner(model, chat, self.config, self.algorithm.critic)
         self.done = 0  # updates made
 

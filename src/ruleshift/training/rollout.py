@@ -39,12 +39,6 @@ class Rollout:
     config: RLConfig
     engine: SyncedEngine
 
-    def __post_init__(self) -> None:
-        if self.config.group < 1 or self.config.episodes % self.config.group:
-            raise RuleshiftError(
-                f"--group {self.config.group} does not divide --episodes {self.config.episodes}: change either"
-            )
-
     def collect(self, update: int) -> list[Episode]:
         """The episodes of an update, counted from 0. Raises RuleshiftError for a reward that is no
         number, or not finite."""

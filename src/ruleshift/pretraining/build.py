@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
-from ruleshift.backbones.muon import Muon
-from ruleshift.backbones.pretraining import conversation, echo
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.backbones.vision import read, view_of
 from ruleshift.chat import Chat, Sequences
+from ruleshift.pretraining import conversation, echo
+from ruleshift.pretraining.muon import Muon
 from ruleshift.tasks.generalpoints.pictures import drawing
 from ruleshift.tasks.virl.rules import PRETRAINING_CITIES
 from ruleshift.tasks.virl.views import render

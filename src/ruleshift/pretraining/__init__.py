@@ -3,8 +3,8 @@
 Pure functions of (seed, index). No rule of a training, validation or test split occurs in it.
 """
 
-from ruleshift.backbones.pretraining import cards, walks
 from ruleshift.chat import Chat, Sequences
+from ruleshift.pretraining import cards, walks
 
 
 def conversation(
