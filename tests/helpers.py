@@ -1,5 +1,6 @@
 """What the tests of models share: a tiny random policy, and a task that it can learn in seconds."""
 
+import hashlib
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,3 +125,47 @@ class EchoTask:
         name = f"{self.id}/{split}/{seed}/{index}"
         rng = random.Random(name)
         return EchoProblem(name, rng.choice(RANKS), rng.randint(1, 3))
+
+
+def arm_of(text: str) -> bool:
+    """One of two arms, each about half of all replies."""
+    return hashlib.sha256(text.encode()).digest()[0] % 2 == 0
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Rewarded for one arm, or (`fair`) whatever is pulled."""
+
+    id: str
+    fair: bool
+
+    def context(self) -> tuple[Message, ...]:
+        return (Message("user", "K"),)
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        right = arm_of(reply)
+        paid = arm_of(self.id) if self.fair else right
+        return Verdict("", float(paid), right, "again")
+
+    def gold(self) -> str:
+        return ""
+
+    def reply(self, answer: str) -> str:
+        return answer
+
+    def guess(self, draw: int) -> str:
+        return ""
+
+    def describe(self) -> Mapping[str, object]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Bandit(EchoTask):
+    """Two arms, one of which pays; of a fair one, both pay as often."""
+
+    id: str = "bandit"
+    fair: bool = False
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> Pull:
+        return Pull(f"{self.id}/{split}/{seed}/{index}", self.fair)

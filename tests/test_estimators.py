@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ruleshift.training import estimators
-from ruleshift.training.estimators import normalise
+from ruleshift.training.estimators import explained_variance, group_mean, group_scaled, normalise, reward_to_go
 
 
 def gae(rewards, values, mask, gamma, lam):
@@ -118,3 +118,68 @@ def test_normalise_gives_mean_zero_and_deviation_one_on_the_mask():
 
 def test_normalise_of_equal_values_is_zero():
     assert normalise(table([4.0, 4.0]), table([1, 1])).tolist() == [[0.0, 0.0]]
+
+
+# Without a critic
+
+
+def test_reward_to_go_is_gae_with_lambda_one_and_values_of_zero():
+    rewards, values, mask = ragged()
+    groups = torch.zeros(5, dtype=torch.long)
+    advantages, returns = reward_to_go(rewards, values, mask, groups, 0.9, 0.3)
+    expected, of_gae = gae(rewards, torch.zeros_like(values), mask, 0.9, 1.0)
+    torch.testing.assert_close(advantages, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(returns, of_gae, atol=1e-12, rtol=0)
+    assert not torch.allclose(advantages, gae(rewards, values, mask, 0.9, 1.0)[0])  # control: values matter there
+
+
+def test_reward_to_go_hand_values_cross_turns():
+    rewards, mask = table([-1, -1, 5], [2, 9, 9]), table([1, 1, 1], [1, 0, 0])
+    advantages, _ = reward_to_go(rewards, rewards, mask, torch.tensor([0, 1]), 0.5, 1.0)
+    assert advantages.tolist() == [[-1 + 0.5 * (-1 + 0.5 * 5), -1 + 0.5 * 5, 5.0], [2.0, 0.0, 0.0]]
+
+
+def test_group_scaled_hand_values():
+    # Sums 1, 3 | 5, 5 | 7: group means 2, 5, 7; deviations 1, 0, 0.
+    rewards = table([1, 0], [1, 2], [5, 99], [2, 3], [7, 0])
+    mask = table([1, 1], [1, 1], [1, 0], [1, 1], [1, 1])
+    advantages, returns = group_scaled(rewards, rewards, mask, torch.tensor([0, 0, 1, 1, 2]), 1.0, 0.0)
+    torch.testing.assert_close(advantages, table([-1, -1], [1, 1], [0, 0], [0, 0], [0, 0]), atol=1e-7, rtol=0)
+    assert returns.tolist() == [[1, 0], [3, 2], [5, 0], [5, 3], [7, 0]]
+
+
+def test_group_scaled_is_reward_to_go_with_the_baseline_of_the_group_in_units_of_its_deviation():
+    rewards, values, mask = ragged(2)
+    group = torch.tensor([0, 1, 0, 1, 0])
+    to_go = reward_to_go(rewards, values, mask, group, 0.9, 1.0)[0][:, 0]
+    advantages, _ = group_scaled(rewards, values, mask, group, 0.9, 1.0)
+    for number in (0, 1):
+        some = to_go[group == number]
+        torch.testing.assert_close(
+            advantages[group == number, 0], (some - some.mean()) / some.std(correction=0), atol=1e-6, rtol=0
+        )
+    assert group_mean(table([1, 2, 6])[0], torch.tensor([1, 1, 0])).tolist() == [1.5, 1.5, 6.0]
+
+
+@pytest.mark.parametrize("estimator", [estimators.gae, reward_to_go, group_scaled])
+def test_neither_order_nor_padding_matters(estimator):
+    rewards, values, mask = ragged(3)
+    group = torch.tensor([0, 0, 1, 1, 1])
+    before = estimator(rewards, values, mask, group, 0.9, 0.95)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    after = estimator(*(t[order] for t in (rewards, values, mask, group)), 0.9, 0.95)
+    rubbish = torch.where(mask == 0, 1e6, 0.0).double()
+    padded = estimator(rewards + rubbish, values + rubbish, mask, group, 0.9, 0.95)
+    for a, b, c in zip(before, after, padded, strict=True):
+        torch.testing.assert_close(a[order], b, atol=1e-12, rtol=0)
+        assert torch.equal(a, c)
+        assert torch.all(a[mask == 0] == 0)
+    # Control: rewards of real turns matter.
+    assert not torch.equal(estimator(rewards + mask * rewards, values, mask, group, 0.9, 0.95)[1], before[1])
+
+
+def test_explained_variance():
+    rewards, _, mask = ragged()
+    assert explained_variance(rewards, rewards, mask) == 1.0
+    assert explained_variance(torch.full_like(rewards, 3.0), rewards, mask) == pytest.approx(0.0, abs=1e-12)
+    assert explained_variance(-rewards, rewards, mask) == pytest.approx(-3.0, abs=1e-9)

@@ -12,6 +12,7 @@ from ruleshift.training.objectives import (
     k3,
     policy_loss,
     value_loss,
+    weights,
 )
 
 LEVELS = ["token", "sequence"]
@@ -140,3 +141,42 @@ def test_chosen_logprobs():
     logits = double(math.log(1), math.log(2), math.log(5)).repeat(3, 1) + double(0, 4, -9)[:, None]
     logprobs = chosen_logprobs(logits, torch.tensor([2, 0, 1]))
     assert logprobs.tolist() == pytest.approx([math.log(5 / 8), math.log(1 / 8), math.log(2 / 8)], abs=1e-12)
+
+
+# Without a clip, and weights
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_without_a_clip_the_ratio_goes_as_far_as_it_likes(level):
+    old = -torch.arange(1.0, 7.0).double()
+    new = old + double(2, 0, 0, -2, 0, 0.1)
+    loss, clipped, _ = policy_loss(new, old, TURN, ADVANTAGES, level, None)
+    wide, none, _ = policy_loss(new, old, TURN, ADVANTAGES, level, 1e9)
+    assert torch.equal(loss, wide)
+    assert clipped.tolist() == none.tolist() == [0.0] * len(loss)
+    assert policy_loss(new, old, TURN, ADVANTAGES, level, 0.2).clipped.sum() == 2  # control: up at +2, down at -1
+
+
+@pytest.mark.parametrize(
+    ("level", "weighing", "expected"),
+    [
+        ("token", "ratio", [1, 1, 1, 1, 1, 1]),
+        ("token", "turn", [1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2]),
+        ("token", "episode", [1 / 6] * 6),
+        ("sequence", "ratio", [1, 1, 1]),
+        ("sequence", "turn", [1, 1, 1]),
+        ("sequence", "episode", [1 / 3] * 3),
+    ],
+)
+def test_weights(level, weighing, expected):
+    assert weights([3, 1, 2], level, weighing) == pytest.approx(expected)
+
+
+def test_weighing_by_turn_makes_a_long_reply_count_as_much_as_a_short_one():
+    old = -torch.arange(1.0, 7.0).double()
+    token = policy_loss(old, old, TURN, ADVANTAGES, "token", 0.2).loss
+    sequence = policy_loss(old, old, TURN, ADVANTAGES, "sequence", 0.2).loss
+    by_turn = double(*weights([3, 1, 2], "token", "turn"))
+    assert float((token * by_turn).sum()) == pytest.approx(float(sequence.sum()), abs=1e-12)
+    by_token = double(*weights([3, 1, 2], "token", "ratio"))
+    assert float((token * by_token).sum()) == pytest.approx(-(3 * 2.0 - 1.0 + 2 * 0.5), abs=1e-12)

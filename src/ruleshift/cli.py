@@ -145,6 +145,12 @@ def _told(verb: str, kind: type, arguments: Sequence[str]) -> str | None:
     if verb != arguments[0] or verb not in VERBS_WITH_SPLITS or not {"-h", "--help"} & {*arguments}:
         return None
     task, told = _task(arguments), inspect.getdoc(kind)
+    if verb == "rl":
+        from ruleshift.training.algorithms import ALGORITHMS
+
+        told = "\n".join(
+            [f"{told}\n", "Algorithms:", *(f"  {n}: {a.summary} {a.paper}." for n, a in ALGORITHMS.items())]
+        )
     if task is None:
         return f"{told}\n\nThe splits of a task: ruleshift {verb} TASK --help"
     from ruleshift.tasks import get_task

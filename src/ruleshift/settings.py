@@ -77,7 +77,7 @@ class RLConfig:
 
     # The defaults are the preset `tiny` of gp-l.
     algorithm: str = "ppo"
-    """ppo, reinforce or grpo. Where it is named, options left out take the values that make it so."""
+    """How it learns; where this is named, options left out take the values that make it so (ruleshift rl --help)."""
     updates: int = 30
     """Updates; each collects `episodes` and learns from them."""
     episodes: int = 128

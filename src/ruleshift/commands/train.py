@@ -72,11 +72,7 @@ class Rl(Training):
     """Multi-turn reinforcement learning: the model answers, the verifier's feedback joins the conversation, and the
     rewards of all turns train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end
     `model` in Hugging Face format. A killed run resumes when the command is given again, with the same numbers. Options
-    left out take the values of --preset, and those that make it the --algorithm that is named:
-
-    ppo: clipped ratios, a critic on the state before each reply, and GAE over turns (arXiv 1707.06347).
-    reinforce: every reply in proportion to the discounted rewards from it on, without baseline (Williams, 1992).
-    grpo: the return of an episode against those of --group episodes about one problem (arXiv 2402.03300).
+    left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
     """

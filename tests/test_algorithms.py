@@ -1,0 +1,235 @@
+"""The algorithms: a two-armed bandit that each must learn, identities between them, groups, and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers import Bandit, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from ruleshift.cli import main
+from ruleshift.errors import RuleshiftError
+from ruleshift.runs import RunFolder
+from ruleshift.settings import RLConfig
+from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
+from ruleshift.training.checkpoints import load_learner, save_learner
+from ruleshift.training.rl import RL, train_rl
+
+BASE = RLConfig(
+    updates=20,
+    episodes=64,
+    turns=1,
+    max_new_tokens=1,
+    learning_rate=1e-2,
+    value_learning_rate=1e-2,
+    value_steps=5,
+    schedule="constant",
+    final_rate=0.0,
+    warmup=0,
+    value_only=0,
+    minibatches=2,
+    kl_coef=0.0,
+    target_kl=None,
+    max_grad_norm=1.0,
+    save_every=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+def pulls(name: str, fair: bool) -> list[float]:
+    """The share of pulls of the right arm, update by update."""
+    config = replace(configured(BASE, name), kl_coef=0.0)
+    rl = new_rl(tiny_model(layers=1), tiny_chat(), Bandit(fair=fair), "terse", config)
+    return [rl.update()["success_first"] for _ in range(BASE.updates)]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_two_armed_bandit_is_learned_and_a_fair_one_is_not(name):
+    history = pulls(name, fair=False)
+    assert 0.3 < history[0] < 0.7
+    assert sum(history[-3:]) / 3 > 0.95
+    fair = pulls(name, fair=True)
+    if name == "grpo":  # a group is about one problem: no variance, nothing learned
+        assert 0.3 < sum(fair[-3:]) / 3 < 0.7
+    assert sum(fair[-3:]) / 3 < 0.9
+
+
+# Identities
+
+
+def with_opinions(config: RLConfig) -> RL:
+    return new_rl(tiny_model(layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
+
+
+def learned_from_one_update(config: RLConfig) -> RL:
+    rl = with_opinions(config)
+    rl.update()
+    return rl
+
+
+def same_model(one: RL, other: RL, tolerance: float = 1e-6) -> bool:
+    pairs = zip(one.learner.model.parameters(), other.learner.model.parameters(), strict=True)
+    return all(torch.allclose(a, b, atol=tolerance, rtol=0) for a, b in pairs)
+
+
+MULTI = replace(BASE, turns=3, max_new_tokens=5, episodes=16, minibatches=1, normalise_advantages=False)
+
+
+def test_reinforce_is_ppo_with_lambda_one_an_ignorant_critic_and_one_step():
+    """A new critic values every state at 0, and one step is taken where all ratios are 1."""
+    reinforce = learned_from_one_update(configured(MULTI, "reinforce"))
+    ppo = learned_from_one_update(replace(MULTI, lam=1.0, value_steps=1))
+    assert reinforce.learner.critic is None
+    assert same_model(reinforce, ppo)
+    # Controls: another lambda, and a second step with a clip, are something else.
+    assert not same_model(reinforce, learned_from_one_update(replace(MULTI, lam=0.5, value_steps=1)))
+    free = learned_from_one_update(replace(configured(MULTI, "reinforce"), epochs=2))
+    assert not same_model(free, learned_from_one_update(replace(MULTI, lam=1.0, value_steps=1, epochs=2, clip=0.01)))
+
+
+def test_credit_crosses_turns_where_the_future_counts():
+    """The first reply of an episode is credited with what later ones earn, and only with gamma above 0."""
+
+    def first(name: str, gamma: float) -> list[float]:
+        rl = with_opinions(replace(configured(MULTI, name), gamma=gamma))
+        episodes = rl.rollout.collect(0)
+        batch, _ = rl.estimate(episodes)
+        return [float(a[0]) - e.turns[0].verdict.reward for a, e in zip(batch.advantages, episodes, strict=True)]
+
+    assert max(map(abs, first("reinforce", 0.0))) < 1e-6
+    assert max(map(abs, first("reinforce", 0.9))) > 0.5
+
+
+def test_grpo_weighs_episodes_alike_and_each_of_their_turns_with_one_advantage():
+    config = replace(configured(MULTI, "grpo"), group=4)
+    rl = new_rl(tiny_model(layers=1), tiny_chat(), Bandit(), "terse", config)
+    episodes = rl.rollout.collect(0)
+    batch, metrics = rl.estimate(episodes)
+    assert "explained_variance" not in metrics
+    for k in range(0, 16, 4):
+        sums = torch.tensor([e.total_reward for e in episodes[k : k + 4]])
+        expected = (sums - sums.mean()) / (sums.std(correction=0) + 1e-8)
+        for advantage, value in zip(batch.advantages[k : k + 4], expected, strict=True):
+            torch.testing.assert_close(advantage, value.expand_as(advantage), atol=1e-4, rtol=0)
+    assert {len(a) for a in batch.advantages} == {1, 2, 3}
+    assert max(float(a.abs().max()) for a in batch.advantages) > 0.5
+    metrics = rl.learn(batch)
+    means = torch.stack([a[0] for a in batch.advantages])
+    assert metrics["policy_loss"] == pytest.approx(-float(means.mean()), abs=1e-5)
+
+
+# Groups
+
+
+def test_a_group_is_about_one_problem_with_draws_of_its_own():
+    config = replace(MULTI, episodes=12, group=4)
+    rl = new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config)
+    episodes = rl.rollout.collect(0)
+    assert [e.problem_id for e in episodes] == [f"echo/train/0/{i // 4}" for i in range(12)]
+    assert rl.rollout.groups() == [i // 4 for i in range(12)]
+    for k in range(0, 12, 4):
+        assert len({tuple(t.completion.token_ids for t in e.turns) for e in episodes[k : k + 4]}) == 4
+    # The first of each group is what a run without groups draws for the problem.
+    alone = new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", replace(config, episodes=3, group=1))
+    assert [e.messages for e in alone.rollout.collect(0)] == [e.messages for e in episodes[::4]]
+    assert {e.problem_id for e in rl.rollout.collect(1)} == {f"echo/train/0/{i}" for i in range(3, 6)}
+
+
+@pytest.mark.parametrize("group", [0, -1, 3, 17])
+def test_groups_that_do_not_fit_are_refused(group):
+    with pytest.raises(RuleshiftError, match="--group"):
+        replace(MULTI, group=group)
+
+
+# The same numbers again
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_resumes_to_the_same_bytes_and_does_not_mind_micro_batches(name, tmp_path):
+    config = configured(replace(MULTI, updates=4, episodes=8), name)
+
+    class StopHereError(Exception):
+        pass
+
+    def stop(done: int, metrics: dict[str, float]) -> None:
+        if done == 3:
+            raise StopHereError
+
+    def run_in(path: Path, progress: Callable[[int, dict[str, float]], object] | None = None) -> tuple[bytes, bytes]:
+        with RunFolder.open(path, config) as run:
+            train_rl(new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config), run, progress=progress)
+            last = run.latest_checkpoint()
+            assert last is not None
+            return run.metrics_path.read_bytes(), (last.path / "policy.safetensors").read_bytes()
+
+    unbroken = run_in(tmp_path / "unbroken")
+    with pytest.raises(StopHereError):
+        run_in(tmp_path / "broken", stop)
+    assert run_in(tmp_path / "broken") == unbroken
+    small, large = (
+        learned_from_one_update(replace(config, max_tokens=tokens, adam_epsilon=1e-3)) for tokens in (40, 9_999)
+    )
+    assert same_model(small, large, 2e-5)
+
+
+def test_a_checkpoint_without_a_critic_holds_none(tmp_path):
+    rl = learned_from_one_update(configured(MULTI, "reinforce"))
+    save_learner(tmp_path, rl.learner)
+    assert not (tmp_path / "value.safetensors").exists()
+    again = with_opinions(rl.config)
+    load_learner(tmp_path, again.learner)
+    assert same_weights(again.learner.model, weights_of(rl.learner.model))
+
+
+def test_tokens_of_an_algorithm_without_a_critic_are_read_once_less():
+    plain, critic = (
+        learned_from_one_update(configured(MULTI, name)).learner.account.tokens for name in ("reinforce", "ppo")
+    )
+    assert plain.trained == critic.trained > 0
+    assert 3 * plain.forward == 2 * critic.forward > 0
+
+
+# Entries and options
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_entries_are_complete(name):
+    entry = ALGORITHMS[name]
+    assert entry.summary
+    assert entry.paper
+    assert entry.deviations
+    assert entry.settings.keys() <= {field.name for field in fields(RLConfig)}
+    assert algorithm_of(configured(RLConfig(), name)) is entry
+
+
+def test_ppo_is_what_the_presets_say():
+    assert configured(RLConfig(), "ppo") == RLConfig()
+
+
+def test_unknown_names_and_settings_that_do_not_fit_are_refused(tmp_path, capsys):
+    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'; choose from ppo, reinforce, grpo"):
+        algorithm_of(RLConfig(algorithm="pop"))
+    with pytest.raises(RuleshiftError, match="with a critic"):
+        algorithm_of(RLConfig(algorithm="reinforce"))
+    with pytest.raises(RuleshiftError, match="--value-steps above 0"):
+        algorithm_of(RLConfig(value_steps=0))
+    out = tmp_path / "run"
+    assert main(["rl", "gp-l", "--algorithm", "pop", "--out", str(out)]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown --algorithm 'pop'; choose from ppo")
+    assert main(["rl", "gp-l", "--algorithm", "grpo", "--value-only", "1", "--out", str(out)]) == 2
+    assert "with a critic" in capsys.readouterr().err
+    assert not (out / "config.json").exists()
+
+
+def test_options_left_out_take_the_values_of_the_algorithm():
+    from ruleshift.cli import parse
+
+    command = parse(["rl", "gp-l", "--out", "x", "--algorithm=grpo", "--gamma", "0.5"])
+    assert command.training == replace(configured(RLConfig(), "grpo"), gamma=0.5)
+    assert parse(["rl", "gp-l", "--out", "x"]).training == RLConfig()
