@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from ruleshift.training.checkpoints import load_learner, save_learner
 from ruleshift.training.learner import Batch, rate_scale
 from ruleshift.training.objectives import k3
 from ruleshift.training.rl import RL, train_rl
-from ruleshift.training.rollout import episode_metrics
+from ruleshift.training.rollout import Rollout, episode_metrics, local_engine
 
 SMALL = RLConfig(
     updates=5,
@@ -427,3 +428,45 @@ def test_a_finished_run_is_left_alone_and_evaluated_where_asked(tmp_path):
     assert 0 < seen[0][2] < seen[1][2]
     assert run.metrics_path.read_bytes() == before
     assert [checkpoint.step for checkpoint in run.checkpoints()] == [2, 3]
+
+
+# An engine from outside
+
+
+class Apart:
+    """An engine with a model of its own, which it is told of after every update."""
+
+    def __init__(self, config: RLConfig, deaf: bool = False) -> None:
+        self.model, self.deaf = tiny_model(layers=1, spread=0.3), deaf
+        self.inner = local_engine(self.model, tiny_chat(), config)
+        self.batch_size = config.batch_size
+        self.synced = 0
+
+    def open(self, requests):
+        return self.inner.open(requests)
+
+    def sync(self, model):
+        self.synced += 1
+        if not self.deaf:
+            self.model.load_state_dict(model.state_dict())
+
+
+def apart(config: RLConfig = SMALL, deaf: bool = False) -> RL:
+    model = tiny_model(layers=1, spread=0.3)
+    return RL(model, tiny_chat(), Rollout(EchoTask(), "terse", config, Apart(config, deaf)))
+
+
+def test_an_engine_from_outside_is_told_of_every_update_and_after_resuming(unbroken, tmp_path):
+    with RunFolder.open(tmp_path, SMALL) as run:
+        rl = apart()
+        train_rl(rl, run)
+    assert rl.rollout.engine.synced == SMALL.updates
+    assert results(tmp_path) == results(unbroken)
+    shutil.rmtree(tmp_path / "checkpoints" / f"step-{SMALL.updates:06d}")
+    with RunFolder.open(tmp_path, SMALL) as run:
+        train_rl(apart(), run)
+    assert results(tmp_path) == results(unbroken)
+    # Control: one that does not listen samples from the start model for ever.
+    deaf = apart(deaf=True)
+    third = [deaf.update() for _ in range(3)][2]
+    assert third["kl_to_start"] != RunFolder(unbroken).read_metrics()[2]["kl_to_start"]

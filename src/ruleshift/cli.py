@@ -38,7 +38,7 @@ SUMMARIES = {
     "play": "See a problem, answer it, and read the verdict; or watch a model play.",
     "data": "Write problems with an expert's reply to a file.",
     "sft": "Supervised fine-tuning on expert replies.",
-    "rl": "Multi-turn reinforcement learning with a verifier (PPO, GRPO, REINFORCE).",
+    "rl": "Multi-turn reinforcement learning with a verifier.",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",

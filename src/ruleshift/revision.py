@@ -52,6 +52,8 @@ class Conversation:
         self.turns.append(Turn(reply.appended_ids, reply.completion, kept))
         self.tries = 0 if verdict.advanced else self.tries + 1
         self.ended = verdict.solved or verdict.ended or self.tries == self.budget
+        if self.ended:
+            self.was_read()
 
     def was_read(self) -> None:
         """Pictures so far are needed no more."""
@@ -60,7 +62,6 @@ class Conversation:
 
     def episode(self) -> Episode:
         """What was said, frozen."""
-        self.was_read()
         return Episode(self.problem.id, tuple(self.turns), tuple(self.messages))
 
 
@@ -161,7 +162,6 @@ async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: P
     for conversation in waiting:
         while not conversation.ended:
             conversation.take(_text_only(await answerer.answer(conversation.request())))
-        conversation.was_read()
         progress(1)
 
 
@@ -170,7 +170,6 @@ def _one_by_one(conversations: Sequence[Conversation], insider: Insider, progres
         problem = cast(TaskProblem, conversation.problem)
         while not conversation.ended:
             conversation.take(_text_only(Completion(insider.answer(problem, conversation.request()))))
-        conversation.was_read()
         progress(1)
 
 

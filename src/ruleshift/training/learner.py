@@ -162,11 +162,10 @@ class Learner:
         return float(norm)
 
     def check_weights(self) -> None:
-        """Raise Diverged if a weight is not finite."""
+        """Raise Diverged if a weight is not finite, or so large that its square is not."""
         for name, module in self.modules.items():
-            wrong = sum(int((~p.detach().isfinite()).sum()) for p in module.parameters())
-            if wrong:
-                raise Diverged(f"{wrong} weights of the {name} are not finite")
+            if not all(bool(p.detach().float().square().sum().isfinite()) for p in module.parameters()):
+                raise Diverged(f"the weights of the {name} are not finite, or too large to go on with,")
 
 
 @dataclass(frozen=True)
