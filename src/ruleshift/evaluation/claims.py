@@ -1,11 +1,20 @@
 """From estimates to claims: what may be said about several differences at once, and in which word."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
-from ruleshift.evaluation.statistics import ROUNDING, Difference, Estimate
+from ruleshift.evaluation.statistics import ROUNDING, Difference
 
 Word = Literal["raises", "lowers", "keeps", "undecided"]
+
+
+class Uncertain(Protocol):
+    """What a claim is made of: an `Estimate`, or a `Matched` difference. Below 1 - level, its interval leaves 0 out."""
+
+    @property
+    def p_value(self) -> float: ...
+
+    def interval(self, level: float = ...) -> Difference: ...
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -24,7 +33,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def corrected(estimates: Sequence[Estimate], level: float = 0.95) -> list[Difference]:
+def corrected(estimates: Sequence[Uncertain], level: float = 0.95) -> list[Difference]:
     """Intervals of several estimates, in the order given, that leave 0 out exactly where Holm's procedure rejects it.
 
     The estimate with the i-th smallest p-value gets the level 1 - alpha / (m - i + 1), alpha = 1 - level; from the

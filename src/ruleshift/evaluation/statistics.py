@@ -15,7 +15,7 @@ from scipy.special import stdtr, stdtrit
 Outcomes = Sequence[Sequence[bool | float]]  # (S, P)
 
 ROUNDING = 1e-12
-"""What is smaller is rounding: a thousand times what means of shares lose, and less than any number of problems shows."""
+"""What is smaller is rounding: a thousand times what means of shares lose, less than any number of problems shows."""
 
 
 class Difference(NamedTuple):
