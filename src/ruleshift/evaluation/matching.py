@@ -8,9 +8,8 @@ Axes: S seeds, K points of a curve, P problems of the outcome, M problems of the
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -95,21 +94,23 @@ class Matched(NamedTuple):
 
 def reach(a: Curve, b: Curve) -> float:
     """The highest value of the matched quantity that both curves reach: as far along as both get."""
-    return min(max(fmean(point.matched) for point in curve) for curve in (a, b))
+    return float(min(_means(curve)[0].max() for curve in (a, b)))
 
 
 def crossings(curve: Curve, target: float, tolerance: Tolerance = POINTS) -> tuple[Crossing, ...]:
     """Every place where a curve has the value `target`, in the order of steps; more than one where it turns back."""
+    matched, outcome = _means(curve)
     found = []
-    for first, second in _neighbours(curve):
-        matched, outcome = _means(first, second)
-        if first is second:
-            here = abs(matched[0] - target) <= ROUNDING
+    for first, second in sorted([(k, k) for k in range(len(curve))] + list(pairwise(range(len(curve))))):
+        pair = [first, second]
+        if first == second:
+            here = abs(matched[first] - target) <= ROUNDING
         else:
-            here = matched.min() < target - ROUNDING and matched.max() > target + ROUNDING
+            here = matched[pair].min() < target - ROUNDING and matched[pair].max() > target + ROUNDING
         if here:
-            close = bool(_close(matched, outcome, tolerance))
-            found.append(Crossing((first.step, second.step), tuple(matched.tolist()), tuple(outcome.tolist()), close))
+            steps = (curve[first].step, curve[second].step)
+            ends = (float(matched[first]), float(matched[second])), (float(outcome[first]), float(outcome[second]))
+            found.append(Crossing(steps, *ends, bool(_close(matched[pair], outcome[pair], tolerance))))
     return tuple(found)
 
 
@@ -122,12 +123,14 @@ def next_steps(
     brackets are close or hold no kept checkpoint. `slack` refines what lies within target +-slack as well: about two
     standard errors of the matched quantity, since the interval of `matched_difference` reads there too.
     """
+    matched, outcome = _means(curve)
     steps, wanted = sorted(set(kept)), []
-    for first, second in pairwise(curve):
-        matched, outcome = _means(first, second)
-        near = matched.min() < target + slack - ROUNDING and matched.max() > target - slack + ROUNDING
-        within = [step for step in steps if first.step < step < second.step]
-        if near and within and not _close(matched, outcome, tolerance):
+    for first, second in pairwise(range(len(curve))):
+        pair = [first, second]
+        low, high = matched[pair].min() + ROUNDING, matched[pair].max() - ROUNDING
+        within = [step for step in steps if curve[first].step < step < curve[second].step]
+        near = low < target + slack and target - slack < high
+        if near and within and not _close(matched[pair], outcome[pair], tolerance):
             wanted.append(within[len(within) // 2])
     return tuple(wanted)
 
@@ -135,7 +138,7 @@ def next_steps(
 def relative_error(values: Sequence[float]) -> float:
     """The standard error of a mean as a share of it, sd(x) / sqrt(n) / |mean(x)|, values (n,): for KL, below 0.05."""
     part = mean_variance(np.array(values, dtype=float))
-    return part.variance**0.5 / max(abs(fmean(values)), ROUNDING)
+    return part.variance**0.5 / max(abs(float(np.mean(values))), ROUNDING)
 
 
 def matched_difference(
@@ -174,7 +177,7 @@ def matched_difference(
         raise ValueError("every point of every curve must have the same problems")
     targets = tuple(reach(a, b) for a, b in zip(a_seeds, b_seeds, strict=True))
     for a, b, target in zip(a_seeds, b_seeds, targets, strict=True):
-        if max(fmean(curve[0].matched) for curve in (a, b)) > target + ROUNDING:
+        if max(float(np.mean(curve[0].matched)) for curve in (a, b)) > target + ROUNDING:
             raise ValueError("both arms must begin with the same start model")
     ((matched, problems),) = sizes
     rng = np.random.default_rng(seed)
@@ -193,18 +196,10 @@ def matched_difference(
     )
 
 
-def _neighbours(curve: Curve) -> Iterator[tuple[Measured, Measured]]:
-    """Every point with itself, and with the one after it."""
-    for first, second in pairwise(curve):
-        yield first, first
-        yield first, second
-    yield curve[-1], curve[-1]
-
-
-def _means(first: Measured, second: Measured) -> tuple[np.ndarray, np.ndarray]:
-    """The matched quantity and the outcome of two points, (2,) each."""
-    pair = (first, second)
-    return np.array([fmean(point.matched) for point in pair]), np.array([fmean(point.outcomes) for point in pair])
+def _means(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """The matched quantity and the outcome of every point, (K,) each."""
+    matched, outcome = ([float(np.mean(values)) for values in part] for part in list(zip(*curve, strict=True))[1:])
+    return np.array(matched), np.array(outcome)
 
 
 def _close(matched: np.ndarray, outcome: np.ndarray, tolerance: Tolerance) -> np.ndarray:
@@ -215,7 +210,8 @@ def _close(matched: np.ndarray, outcome: np.ndarray, tolerance: Tolerance) -> np
 
 def _weights(rng: np.random.Generator, problems: int, replicates: int) -> np.ndarray:
     """Shares of the problems in each resampling (1 + R, P); the first is the sample itself."""
-    drawn = rng.multinomial(problems, np.full(problems, 1 / problems), replicates)
+    cells = rng.integers(problems, size=(replicates, problems)) + problems * np.arange(replicates)[:, None]
+    drawn = np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape)
     return np.vstack([np.ones(problems), drawn]) / problems
 
 
