@@ -159,9 +159,9 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     A second reading is Student's t over the means of the seeds, MS_S / (S P) with S - 1 degrees of freedom, and the
     wider one counts. Where seeds differ much, the first is too narrow with three or fewer: when three happen to lie
     close together, both its variance and its quantile are small. In simulations with seeds that spread by 0 to 26
-    points, nominal 95% intervals of the first reading alone cover 89-95% for three seeds, 83-95% for two; with the
-    second 92-96%, for 2-20% more width with three seeds. From five seeds on the second hardly ever counts (92-96%; the
-    lowest where most seeds end near 0 or 1). A component that comes out negative is not set to 0, so that without
+    points, nominal 95% intervals of the first reading alone cover 89-95% for three seeds and 83-95% for two; with the
+    second 92-96% and 93-98%, three seeds' intervals being 3-23% wider. From five seeds on it hardly ever counts (92-96%;
+    the lowest where most seeds end near 0 or 1). A component that comes out negative is not set to 0, so that without
     seed effects the coverage is the nominal one.
 
     Where all y are equal the interval has no width: then more problems are needed, not faith. A single problem has an
