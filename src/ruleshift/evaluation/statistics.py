@@ -160,9 +160,9 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     wider one counts. Where seeds differ much, the first is too narrow with three or fewer: when three happen to lie
     close together, both its variance and its quantile are small. In simulations with seeds that spread by 0 to 26
     points, nominal 95% intervals of the first reading alone cover 89-95% for three seeds and 83-95% for two; with the
-    second 92-96% and 93-98%, three seeds' intervals being 3-23% wider. From five seeds on it hardly ever counts (92-96%;
-    the lowest where most seeds end near 0 or 1). A component that comes out negative is not set to 0, so that without
-    seed effects the coverage is the nominal one.
+    second 92-96% and 93-98%, three seeds' intervals being 3-23% wider. From five seeds on it hardly ever counts
+    (92-96%; the lowest where most seeds end near 0 or 1). A component that comes out negative is not set to 0, so that
+    without seed effects the coverage is the nominal one.
 
     Where all y are equal the interval has no width: then more problems are needed, not faith. A single problem has an
     endless one. Raises ValueError for no seed, no problem, problems that differ in number, and values not finite.
