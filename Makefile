@@ -33,8 +33,9 @@ $(STAMP): pyproject.toml constraints.txt tests/maps.txt
 study: venv
 	$(BIN)/ruleshift study headline --points 2 --virl.ppo.updates 12 --virl.sft.steps 50 --out runs/headline
 
+# On every core, four at most: a worker takes about 1 GB.
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: venv
 	scripts/check

@@ -1,0 +1,74 @@
+"""From estimates to claims: what may be said about several differences at once, and in which word."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from ruleshift.evaluation.statistics import ROUNDING, Difference
+
+Word = Literal["raises", "lowers", "keeps", "undecided"]
+
+
+class Uncertain(Protocol):
+    """What a claim is made of: an `Estimate`, or a `Matched` difference. Below 1 - level, its interval leaves 0 out."""
+
+    @property
+    def p_value(self) -> float: ...
+
+    def interval(self, level: float = ...) -> Difference: ...
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: those up to alpha are rejected with a family-wise error of alpha.
+
+        p~_(i) = max over j <= i of min(1, (m - j + 1) p_(j))        p_(1) <= ... <= p_(m)
+
+    p_values (m,). Holds however the tests depend on one another.
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(_by_size(p_values)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def corrected(estimates: Sequence[Uncertain], level: float = 0.95) -> list[Difference]:
+    """Intervals of several estimates, in the order given, that leave 0 out exactly where Holm's procedure rejects it.
+
+    The estimate with the i-th smallest p-value gets the level 1 - alpha / (m - i + 1), alpha = 1 - level; from the
+    first one that is not rejected on, all get that one's level. So the chance that any interval leaves 0 out where
+    there is no difference is at most alpha. Each interval covers its difference with at least `level`. That all do at
+    once is promised by Bonferroni's level for all, `interval(1 - alpha / m)`, and not by these: their ends say how
+    large a difference is, one at a time.
+    Source: Holm (1979), by the duality of tests and intervals.
+    """
+    alpha, share = 1 - level, len(estimates)
+    intervals: dict[int, Difference] = {}
+    rejecting = True
+    for rank, index in enumerate(_by_size([estimate.p_value for estimate in estimates])):
+        if rejecting:
+            share = len(estimates) - rank
+            rejecting = estimates[index].p_value <= alpha / share
+        intervals[index] = estimates[index].interval(1 - alpha / share)
+    return [intervals[index] for index in range(len(estimates))]
+
+
+def verdict(difference: Difference, margin: float | None = None) -> Word:
+    """The word that an interval of arm minus reference carries; about several differences, ask their `corrected` ones.
+
+    raises: all of it lies above 0. lowers: all of it lies below 0. keeps: it holds 0 and lies within +-margin, where a
+    study named the margin beforehand that it would call no change. undecided: anything else, which is not "no change".
+    Source of the margin: D. J. Schuirmann's equivalence test, J. Pharmacokin. Biopharm. 15 (1987).
+    """
+    if difference.low > ROUNDING:
+        return "raises"
+    if difference.high < -ROUNDING:
+        return "lowers"
+    if margin is not None and -margin < difference.low and difference.high < margin:
+        return "keeps"
+    return "undecided"
+
+
+def _by_size(p_values: Sequence[float]) -> list[int]:
+    return sorted(range(len(p_values)), key=lambda index: p_values[index])

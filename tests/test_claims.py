@@ -1,0 +1,85 @@
+"""Claims about several differences: Holm's procedure, its intervals, and the words they carry."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ruleshift.evaluation.claims import corrected, holm, verdict
+from ruleshift.evaluation.statistics import Difference, Estimate, Reading, crossed_estimate
+
+
+def test_holm_by_hand() -> None:
+    # in order 0.01, 0.02, 0.03, 0.04: 4 x 0.01, 3 x 0.02, 2 x 0.03, and 0.04 raised to the one before it
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.3]) == [0.3]
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_lies_between_no_correction_and_bonferroni() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        p = list(rng.random(6) ** 3)
+        found = holm(p)
+        assert all(x <= y <= min(1, 6 * x) for x, y in zip(p, found, strict=True))
+        assert np.argsort(p, kind="stable").tolist() == np.argsort(found, kind="stable").tolist() or len(set(found)) < 6
+        shuffled = rng.permutation(6)
+        assert holm([p[i] for i in shuffled]) == pytest.approx([found[i] for i in shuffled])
+
+
+def estimates(means: list[float]) -> list[Estimate]:
+    """Estimates with an error of 1 and 30 degrees of freedom."""
+    return [Estimate(mean, (Reading(1.0, 30.0),), 31, 1) for mean in means]
+
+
+def test_corrected_levels_by_hand() -> None:
+    # p = 0.0039, 0.0197, 0.0367 with two-sided points of 30 df: 2.5357 at 1 - 0.05 / 3, 2.3596 at 1 - 0.05 / 2
+    found = corrected(estimates([2.45, 3.12, 2.19]))
+    assert [x.high - x.mean for x in found] == pytest.approx([2.3596, 2.5357, 2.0423], abs=1e-4)
+    assert [verdict(x) for x in found] == ["raises"] * 3
+    found = corrected(estimates([2.2, 3.12, -2.19]))  # the second step is not rejected, so the third is not tried
+    assert [x.high - x.mean for x in found] == pytest.approx([2.3596, 2.5357, 2.3596], abs=1e-4)
+    assert [verdict(x) for x in found] == ["undecided", "raises", "undecided"]
+    assert [verdict(x.interval()) for x in estimates([2.2, -2.19])] == [
+        "raises",
+        "lowers",
+    ]  # the control: no correction
+
+
+def test_corrected_intervals_leave_0_out_where_holm_rejects() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        many = [crossed_estimate(rng.normal(mean, 1, (3, 12)), [[0.0] * 12]) for mean in (0.0, 0.4, 0.6, 1.0)]
+        rejected = [p <= 0.05 for p in holm([estimate.p_value for estimate in many])]
+        assert [verdict(x) != "undecided" for x in corrected(many)] == rejected
+    assert corrected([]) == []
+
+
+def test_corrected_claims_are_seldom_wrong() -> None:
+    """Of studies with eight endpoints and no effect, at most 5% claim anything; without correction, a third do."""
+    rng = np.random.default_rng(0)
+    tables = rng.normal(0, 0.3, (400, 8, 5, 1)) + rng.normal(0, 1, (400, 8, 1, 20)) + rng.normal(0, 1, (400, 8, 5, 20))
+    studies = [[crossed_estimate(table, [[0.0] * 20]) for table in study] for study in tables]
+    claims = [any(verdict(x) != "undecided" for x in corrected(study)) for study in studies]
+    assert np.mean(claims) <= 0.05 + 0.02
+    assert np.mean([any(verdict(x.interval()) != "undecided" for x in study) for study in studies]) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "word"),
+    [
+        (0.01, 0.2, None, "raises"),
+        (-0.2, -0.01, 0.5, "lowers"),
+        (-0.2, 0.01, None, "undecided"),
+        (-0.2, 0.0, None, "undecided"),
+        (0.0, 0.0, None, "undecided"),
+        (-0.01, 0.01, None, "undecided"),  # what was not named beforehand is not "no change"
+        (-0.01, 0.01, 0.02, "keeps"),
+        (-0.03, 0.01, 0.02, "undecided"),
+        (1e-17, 1e-17, None, "undecided"),  # what rounding leaves of no difference
+        (-math.inf, math.inf, 0.02, "undecided"),
+    ],
+)
+def test_words(low: float, high: float, margin: float | None, word: str) -> None:
+    assert verdict(Difference((low + high) / 2 if math.isfinite(low) else 0.0, low, high, 9), margin) == word
