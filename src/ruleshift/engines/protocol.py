@@ -10,7 +10,7 @@ from ruleshift.tasks.protocol import TaskProblem
 
 @dataclass(frozen=True)
 class Sampling:
-    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id and sample of each request."""
+    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem."""
 
     temperature: float = 1.0
     max_new_tokens: int = 512
