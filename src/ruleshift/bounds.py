@@ -61,7 +61,7 @@ def check_bounds(settings: Any) -> None:
 
 
 @cache
-def _kinds(settings: type) -> dict[str, Any]:
+def _kinds(settings: Any) -> dict[str, Any]:
     return get_type_hints(settings, include_extras=True)
 
 

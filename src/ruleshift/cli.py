@@ -147,7 +147,7 @@ def _task(arguments: Sequence[str]) -> str | None:
 def _preset(arguments: Sequence[str], presets: Mapping[str, Any]) -> Any:
     """The settings of the preset that is asked for, which are the defaults of other options."""
     words = " ".join(arguments).replace("=", " ").split()
-    preset = [*(value for option, value in itertools.pairwise(words) if option == "--preset"), "tiny"][-1]
+    preset = ["tiny", *(value for option, value in itertools.pairwise(words) if option == "--preset")][-1]
     if preset not in presets:
         raise RuleshiftError(f"unknown --preset {preset!r}; choose from {', '.join(presets)}")
     return presets[preset]

@@ -55,7 +55,7 @@ def _made(name: str, module: str, class_name: str) -> Task:
     kind = getattr(_imported(name, module), class_name, None)
     if not isinstance(kind, type):
         raise RuleshiftError(f"task {name}: there is no class {class_name} in {module}: correct the name")
-    absent = sorted(getattr(kind, "__abstractmethods__", ()))
+    absent = [member for member in _MEMBERS if member in getattr(kind, "__abstractmethods__", ())]
     try:
         task = None if absent else kind()
         absent = absent or [member for member in _MEMBERS if not hasattr(task, member)]
