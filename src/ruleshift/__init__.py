@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ruleshift.engines.local import LocalEngine
     from ruleshift.engines.protocol import Sampling
     from ruleshift.engines.text import TextEngine
+    from ruleshift.errors import RuleshiftError
     from ruleshift.records import Message, Verdict
     from ruleshift.revision import revise
     from ruleshift.tasks import TASKS, get_task
@@ -20,6 +21,7 @@ __all__ = [
     "TASKS",
     "LocalEngine",
     "Message",
+    "RuleshiftError",
     "Sampling",
     "TextEngine",
     "Verdict",
@@ -32,6 +34,7 @@ _HOMES = {
     "TASKS": "ruleshift.tasks",
     "LocalEngine": "ruleshift.engines.local",
     "Message": "ruleshift.records",
+    "RuleshiftError": "ruleshift.errors",
     "Sampling": "ruleshift.engines.protocol",
     "TextEngine": "ruleshift.engines.text",
     "Verdict": "ruleshift.records",

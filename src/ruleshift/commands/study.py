@@ -12,6 +12,8 @@ from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks import get_task
+from ruleshift.tasks.generalpoints import recipe as generalpoints
+from ruleshift.tasks.virl import recipe as virl
 
 if TYPE_CHECKING:
     from ruleshift.studies.headline import HeadlineConfig
@@ -34,8 +36,8 @@ class Recipe:
 
 
 GP, VIRL, GP_VL, VIRL_VL = (
-    Recipe(get_task(task).recipe.sft["tiny"], get_task(task).recipe.rl["tiny"])
-    for task in ("gp-l", "virl-l", "gp-vl", "virl-vl")
+    Recipe(recipe.sft["tiny"], recipe.rl["tiny"])
+    for recipe in (generalpoints.TEXT, virl.TEXT, generalpoints.PICTURES, virl.PICTURES)
 )
 
 
