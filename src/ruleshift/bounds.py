@@ -36,7 +36,7 @@ class Range:
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
-Seed = Annotated[int, Range(0, 2**32 - 1)]  # what NumPy takes
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # of training: what NumPy takes
 Positive = Annotated[float, Range(0, above=True)]
 NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

@@ -142,7 +142,7 @@ class Measurement:
     n: Count = 400
     turns: tuple[Count, ...] = (1, 5)
     decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")
-    seed: Seed = 1_000
+    seed: Natural = 1_000
     max_new_tokens: Count = 36
     kl_problems: Count = 256
     """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""

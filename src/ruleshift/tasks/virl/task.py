@@ -171,11 +171,12 @@ class Virl(Task):
         its routes from them, in turn, under its own rule; `source` is the file that they come from, and their map.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
-    Versions: 1.0 first release.
+    Versions: 1.0 first release. 1.1 the full and varied styles say "so that you still face southeast" of a turn that
+        stays within one word; terse prompts are as before.
     """
 
     id: str = "virl-l"
-    version: str = "1.0"
+    version: str = "1.1"
     compat: str = "fixed"
     go_on: bool = False
     routes: tuple[Route, ...] = field(default=(), repr=False)
