@@ -355,7 +355,7 @@ def test_play_saves_what_it_shows(
 
 
 def test_options_of_other_tasks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("eval gp-l --size 64", "eval gp-vl --leak", "play gp-vl --views front", "rl virl-l --views grid"):
+    for command in ("eval gp-l --size 64", "eval gp-vl --leak", "play gp-vl --views front", "eval virl-l --views grid"):
         with pytest.raises(SystemExit) as end:
             main(command.split())
         assert end.value.code == 2

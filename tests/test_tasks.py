@@ -98,6 +98,21 @@ class Demanding(Clock):
 
 
 @dataclass(frozen=True)
+class Half:
+    """Options without a default."""
+
+    size: int
+
+
+class Choosing(Clock):
+    options = Half
+
+
+class Chosen(Clock):
+    options = dict
+
+
+@dataclass(frozen=True)
 class Nested(Clock):
     id: str = "../clock"
 
@@ -126,6 +141,8 @@ def test_what_is_no_task_is_refused_with_a_remedy(tmp_path: Path, monkeypatch: p
         (f"{here}:Mute", "is not a task: it has no splits, problem"),
         (f"{here}:Stranger", "is not a task: it has no pictures"),
         (f"{here}:Demanding", "cannot be made without arguments (TypeError: "),
+        (f"{here}:Choosing", "need defaults (TypeError: Half.__init__() missing 1 required"),
+        (f"{here}:Chosen", "are no dataclass"),
         (f"{here}:Nested", "has the id '../clock': use letters, digits"),
         (f"{here}:Borrowed", "calls itself gp-l, as one of ruleshift does"),
     ):

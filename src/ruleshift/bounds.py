@@ -56,7 +56,7 @@ def above_zero(option: str, value: float) -> None:
 def check_bounds(settings: Any) -> None:
     """Raise RuleshiftError, naming the option, for the first field of a dataclass whose value its type does not allow:
     a number out of its Range, a word that is not among the Literal ones, a tuple that holds nothing."""
-    for name, kind in _kinds(type(settings)).items():
+    for name, kind in _kinds(settings.__class__).items():
         _check("--" + name.replace("_", "-"), getattr(settings, name), kind)
 
 

@@ -141,7 +141,7 @@ def _task(arguments: Sequence[str]) -> str | None:
     """The task that is asked for: the first word, as a rule."""
     if arguments and not arguments[0].startswith("-"):
         return arguments[0]
-    return next((word for word in arguments if names_a_task(word)), None)
+    return next((word for word in arguments if not word.startswith("-") and names_a_task(word)), None)
 
 
 def _preset(arguments: Sequence[str], presets: Mapping[str, Any]) -> Any:

@@ -3,9 +3,11 @@
 import os
 import re
 import sys
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Task
@@ -63,10 +65,21 @@ def _made(name: str, module: str, class_name: str) -> Task:
         raise RuleshiftError(f"task {name} cannot be made without arguments ({_said(error)}): mend it") from error
     if absent:
         raise RuleshiftError(f"{name} is not a task: it has no {', '.join(absent)} (see ruleshift.tasks.protocol.Task)")
-    made: Task = task  # type: ignore[assignment]
-    if not isinstance(made.id, str) or not _ID.fullmatch(made.id):
-        raise RuleshiftError(f"task {name} has the id {made.id!r}: use letters, digits, - and _, at most 64")
-    return made
+    return _checked(name, task)
+
+
+def _checked(name: str, task: Any) -> Task:
+    """The task itself. Raises RuleshiftError for what commands could not use."""
+    if not isinstance(task.id, str) or not _ID.fullmatch(task.id):
+        raise RuleshiftError(f"task {name} has the id {task.id!r}: use letters, digits, - and _, at most 64")
+    try:
+        usual = is_dataclass(task.options())
+    except Exception as error:
+        raise RuleshiftError(f"the options of task {name} need defaults ({_said(error)}): give them some") from error
+    if not usual:
+        raise RuleshiftError(f"the options of task {name} are no dataclass: make them one")
+    found: Task = task
+    return found
 
 
 def _imported(name: str, module: str) -> object:
