@@ -23,7 +23,6 @@ import torch
 from ruleshift.backbones import vision
 from ruleshift.backbones.load import load_backbone
 from ruleshift.quiet import quiet_libraries
-from ruleshift.settings import PPO_PRESETS
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints import visual as cards
 from ruleshift.tasks.virl import eyes
@@ -51,7 +50,7 @@ def timed(spent: Counter[str], part: str, work: Callable[..., Any]) -> Callable[
 def measured(task: str, episodes: int | None, updates: int) -> list[object]:
     """A row: episodes/s, pictures of an update, and the share of each part in percent."""
     start = load_backbone("bundled", pictures=True)
-    config = PPO_PRESETS[task]["tiny"]
+    config = get_task(task).recipe.rl["tiny"]
     config = replace(config, episodes=episodes or config.episodes, value_only=0, warmup=0)
     rollout = Rollout(get_task(task), start.style, config, local_engine(start.model, start.chat, config))
     ppo = RL(start.model, start.chat, rollout)

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.cells import cell_len
 
-from ruleshift.report.citymap import draw_route
-from ruleshift.report.labels import Box, Room, text_width
-from ruleshift.report.walkmap import ARROWS, terminal_map
+from ruleshift.tasks.virl.maps.labels import Box, Room, text_width
+from ruleshift.tasks.virl.maps.svg import draw_route
+from ruleshift.tasks.virl.maps.terminal import ARROWS, terminal_map
 from ruleshift.tasks.virl.rail import build_rail
 from ruleshift.tasks.virl.route import Milestone, Route, Sight
 from ruleshift.tasks.virl.world.graph import Place, Street, StreetGraph

@@ -15,12 +15,11 @@ import pytest
 import ruleshift
 from cli_helpers import refusal, save_tiny_model
 from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
-from ruleshift.cli import VERBS_WITH_SPLITS, main
+from ruleshift.cli import ON_TASKS, main
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
 from ruleshift.results import load_results
-from ruleshift.settings import SFT_PRESETS
-from ruleshift.tasks import TASKS
+from ruleshift.tasks import TASKS, get_task
 
 VERBS = ("play", "data", "sft", "rl", "eval", "study headline", "study sweep", "report", "backbone")
 
@@ -58,12 +57,11 @@ def test_help_teaches_the_order(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_shows_the_values_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    assert SFT_PRESETS["gp-l"]["tiny"].examples != SFT_PRESETS["gp-l"]["paper"].examples
-    for preset in SFT_PRESETS["gp-l"]:
-        with pytest.raises(SystemExit):
-            main(["sft", "gp-l", f"--preset={preset}", "--help"])
-        examples = SFT_PRESETS["gp-l"][preset].examples
-        assert f"(default: {examples})" in capsys.readouterr().out
+    presets = get_task("gp-l").recipe.sft
+    assert presets["tiny"].examples != presets["paper"].examples
+    for preset, config in presets.items():
+        assert f"(default: {config.examples})" in help_of(capsys, f"sft gp-l --preset={preset}")
+        assert f"(default: {config.examples})" in help_of(capsys, f"sft gp-l --preset {preset}")
 
 
 def help_of(capsys: pytest.CaptureFixture[str], command: str) -> str:
@@ -73,13 +71,13 @@ def help_of(capsys: pytest.CaptureFixture[str], command: str) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", VERBS_WITH_SPLITS)
+@pytest.mark.parametrize("verb", ON_TASKS)
 def test_help_lists_the_splits_of_a_task(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, task in TASKS.items():
+    for name in TASKS:
         said = " ".join(help_of(capsys, f"{verb} {name}").split())
-        assert [split for split, words in task.splits().items() if f" {split}: {words}" not in said] == []
+        assert [split for split, words in get_task(name).splits().items() if f" {split}: {words}" not in said] == []
     said = help_of(capsys, verb)
-    assert f"The splits of a task: ruleshift {verb} TASK --help" in said
+    assert f"The splits of a task, and options of its own: ruleshift {verb} TASK --help" in said
     assert "rule-ood: " not in said
 
 
@@ -114,11 +112,25 @@ def test_help_of_a_build_describes_every_option(
         assert f"{minutes} minutes on two CPU cores" in (folder / "README.md").read_text()
 
 
-def test_malformed_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+def malformed(capsys: pytest.CaptureFixture[str], command: str) -> str:
+    """What is said of a command whose options cannot be understood."""
+    capsys.readouterr()
     with pytest.raises(SystemExit) as end:
-        main(["eval", "gp-l", "--n", "many"])
+        main(command.split())
     assert end.value.code == 2
-    assert "--n" in capsys.readouterr().err
+    return capsys.readouterr().err
+
+
+def test_malformed_options_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--n" in malformed(capsys, "eval gp-l --n many")
+    assert "linear" in malformed(capsys, "sft gp-l --out x --schedule magic")
+
+
+def test_only_options_of_the_command_at_hand_are_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    said = malformed(capsys, "eval gp-l --oud x")  # `report` has --ood
+    assert "--oud" in said
+    assert "--ood" not in said
+    assert "--temperature" in malformed(capsys, "eval gp-l --temprature 1")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +143,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_public_names() -> None:
     assert {name for name in ruleshift.__all__ if getattr(ruleshift, name) is None} == set()
     assert set(ruleshift.__all__) <= set(dir(ruleshift))
-    assert ruleshift.get_task("gp-l") is ruleshift.TASKS["gp-l"]
+    assert [ruleshift.get_task(name).id for name in ruleshift.TASKS] == list(ruleshift.TASKS)
     with pytest.raises(AttributeError, match="nothing"):
         _ = ruleshift.nothing
 
@@ -308,17 +320,18 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("eval gp-l --model TMP/nothing --episodes TMP/file/x", "create it first"),
         ("eval gp-l --json TMP/x --episodes TMP/./x", "--json and --episodes are both"),
         ("rl gp-l --out TMP/run --updates 0", "--updates must be at least 1"),
-        ("rl gp-l --out TMP/run --seed -1", "--seed must be at least 0"),
+        ("rl gp-l --out TMP/run --seed -1", "--seed must be from 0"),
         ("rl gp-l --out TMP/run --learning-rate 0", "--learning-rate must be a number above 0"),
         ("rl gp-l --out TMP/file", "it is a file"),
         ("rl gp-l --out TMP/file/run", "cannot be a folder"),
         ("rl gp-l --out TMP/run --model TMP/nothing", "no model at"),
         ("sft gp-l --out TMP/run --steps 0", "--steps must be at least 1"),
         ("sft gp-l --out TMP/run --split nowhere", "choose from"),
-        ("sft gp-l --out TMP/run --schedule magic", "choose from linear"),
+        ("sft gp-l --out TMP/run --preset huge", "unknown --preset 'huge'; choose from tiny, paper"),
+        ("rl gp-l --out TMP/run --clip -1", "--clip must be above 0 and at most 1, not -1"),
         ("sft gp-l --out TMP/run --batch 10 --micro-batch 4", "not a multiple"),
         ("study headline --out TMP/s --seeds 0", "--seeds must be at least 1"),
-        ("study headline --out TMP/s --gp.sft.steps 0", "--gp.sft.steps must be at least 1"),
+        ("study headline --out TMP/s --gp.sft.steps 0", "--steps must be at least 1"),
         ("study headline --out TMP/s --workers 0", "--workers must be at least 1"),
         ("study headline --out TMP/s --model TMP/nothing", "no model at"),
         ("study sweep --out TMP/s --grid 0", "--grid must be a number above 0"),

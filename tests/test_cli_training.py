@@ -254,13 +254,13 @@ def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, m
 
 def test_defaults_of_the_studies_are_those_of_the_library() -> None:
     from ruleshift.commands.study import Headline, Sweep
-    from ruleshift.settings import MEASUREMENTS
     from ruleshift.studies.headline import HeadlineConfig
     from ruleshift.studies.sweep import SweepConfig
+    from ruleshift.tasks import get_task
 
     gp, virl = Headline(Path("x")).configs()
     assert gp == HeadlineConfig()
-    assert virl.measurement == MEASUREMENTS["virl-l"]
+    assert virl.measurement == get_task("virl-l").recipe.measurement
     assert Sweep(Path("x")).config() == SweepConfig()
 
 
@@ -279,7 +279,7 @@ def test_parts_that_cannot_learn(capsys: pytest.CaptureFixture[str], tmp_path: P
 
     assert "only the decoder can learn" in told("gp-l", "--train-parts", "tower")
     assert "leave --train-parts out" in told("gp-vl", "--train-parts", "tower", "--lora-rank", "4")
-    assert "names no part" in told("gp-vl", "--train-parts")
+    assert "--train-parts must name at least one" in told("gp-vl", "--train-parts")
     assert not (tmp_path / "run").exists()
 
 

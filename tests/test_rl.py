@@ -18,7 +18,8 @@ from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
-from ruleshift.settings import PPO_PRESETS, RLConfig
+from ruleshift.settings import RLConfig
+from ruleshift.tasks import get_task
 from ruleshift.training.accounting import TokenCount, count_parameters
 from ruleshift.training.checkpoints import load_learner, save_learner
 from ruleshift.training.learner import Batch, rate_scale
@@ -302,7 +303,7 @@ def test_the_learning_rates_follow_the_schedule():
 
 
 def test_the_paper_preset_holds_the_official_values():
-    paper = PPO_PRESETS["gp-l"]["paper"]
+    paper = get_task("gp-l").recipe.rl["paper"]
     assert (paper.learning_rate, paper.value_learning_rate) == (1e-6, 1e-6)
     assert (paper.clip, paper.epochs, paper.ratio) == (0.1, 4, "sequence")
     assert (paper.gamma, paper.lam) == (0.9, 0.95)
@@ -310,7 +311,7 @@ def test_the_paper_preset_holds_the_official_values():
     assert (paper.temperature, paper.turns) == (0.2, 5)
     assert (paper.value_coef, paper.entropy_coef, paper.kl_coef) == (0.5, 0.0, 0.0)
     assert (paper.value_steps, paper.value_only, paper.normalise_advantages, paper.target_kl) == (0, 0, False, None)
-    assert PPO_PRESETS["gp-l"]["tiny"] == RLConfig()
+    assert get_task("gp-l").recipe.rl["tiny"] == RLConfig()
 
 
 def test_episode_metrics():

@@ -11,7 +11,8 @@ import torch
 from helpers import EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
-from ruleshift.settings import SFT_PRESETS, SFTConfig
+from ruleshift.settings import SFTConfig
+from ruleshift.tasks import TASKS, get_task
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft import expert_conversation, expert_dataset, train_sft
 
@@ -148,11 +149,11 @@ def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
 
 
 def test_presets():
-    paper = SFT_PRESETS["gp-l"]["paper"]
+    paper = get_task("gp-l").recipe.sft["paper"]
     assert (paper.learning_rate, paper.schedule, paper.batch) == (1e-6, "cosine", 128)
-    assert SFT_PRESETS["gp-l"]["tiny"] == SFTConfig()
+    assert get_task("gp-l").recipe.sft["tiny"] == SFTConfig()
     assert all(
-        preset.batch % preset.micro_batch == 0 for presets in SFT_PRESETS.values() for preset in presets.values()
+        preset.batch % preset.micro_batch == 0 for name in TASKS for preset in get_task(name).recipe.sft.values()
     )
 
 

@@ -54,13 +54,9 @@ def test_eval_data_and_play_take_routes(official: Path, tmp_path: Path, capsys: 
     assert picture.read_text().startswith("<svg")
 
 
-def test_routes_are_for_walks_only(official: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", "gp-l", "--model", "expert", "--n", "2", "--routes", str(official)]) == 2
-    assert "leave it out" in capsys.readouterr().err
+def test_maps_are_of_walks_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play", "gp-l", "--model", "expert", "--map", "x.svg"]) == 2
     assert "leave it out" in capsys.readouterr().err
-    assert main(["eval", "gp-l", "--model", "expert", "--n", "2", "--go-on"]) == 2
-    assert "--go-on is for tasks that walk routes" in capsys.readouterr().err
 
 
 def test_going_on_meets_every_position(tmp_path: Path) -> None:

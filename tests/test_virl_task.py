@@ -207,6 +207,22 @@ def test_one_worded_instructions_do_not_hold_the_words_that_are_wanted() -> None
             assert f"Turn {word}." not in way
 
 
+def test_nobody_is_told_to_face_where_they_face_already() -> None:
+    said = {True: 0, False: 0}
+    for index in range(60):
+        itinerary = a_walk("rule-ood", index).itinerary
+        lines = a_walk("rule-ood", index).context()[0].content.splitlines()
+        way = [line for line in lines if ". Turn " in line]
+        facing = itinerary.facing
+        assert f"You start out facing {facing}." in lines
+        for line, point in zip(way, itinerary.turns, strict=True):
+            following = itinerary.turn(point, "absolute")
+            assert line.endswith(f", so that you {'still face' if facing == following else 'face'} {following}.")
+            said[facing == following] += 1
+            facing = following
+    assert min(said.values()) > 10
+
+
 def test_terse_lists_are_of_equal_length_and_hold_what_is_needed() -> None:
     for split in ("id", "rule-ood", "fake", "val-shift-a", "city-ood"):
         for index in range(30):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ruleshift.engines.local import LocalEngine
     from ruleshift.engines.protocol import Answerer, Sampling
     from ruleshift.engines.text import TextEngine
+    from ruleshift.errors import RuleshiftError
     from ruleshift.records import Completion, Message, Verdict
     from ruleshift.revision import converse, revise
     from ruleshift.tasks import TASKS, get_task
@@ -22,6 +23,7 @@ __all__ = [
     "Completion",
     "LocalEngine",
     "Message",
+    "RuleshiftError",
     "Sampling",
     "TextEngine",
     "Verdict",
@@ -37,6 +39,7 @@ _HOMES = {
     "Completion": "ruleshift.records",
     "LocalEngine": "ruleshift.engines.local",
     "Message": "ruleshift.records",
+    "RuleshiftError": "ruleshift.errors",
     "Sampling": "ruleshift.engines.protocol",
     "TextEngine": "ruleshift.engines.text",
     "Verdict": "ruleshift.records",

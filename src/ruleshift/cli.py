@@ -5,23 +5,27 @@ import inspect
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import MISSING, fields
 from typing import Annotated, Any, Protocol, Union
 
 import tyro
-from tyro import MISSING_NONPROP
 
 from ruleshift.commands.backbone import Backbone
 from ruleshift.commands.check_virl import CheckVirl
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
+from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import Report
 from ruleshift.commands.study import Study
 from ruleshift.commands.train import Rl, Sft
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig
+from ruleshift.settings import RLConfig
+from ruleshift.tasks import get_task, names_a_task
+from ruleshift.tasks.protocol import NoOptions, Task
+from ruleshift.tasks.recipe import Recipe
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -44,7 +48,6 @@ SUMMARIES = {
     "report": "Write the report of a study again, from its numbers.",
     "backbone": "Train the bundled model anew.",
 }
-VERBS_WITH_SPLITS = ("play", "data", "sft", "rl", "eval")
 
 
 class Command(Protocol):
@@ -54,6 +57,10 @@ class Command(Protocol):
     def stopped(self) -> str: ...
 
     def run(self) -> None: ...
+
+
+ON_TASKS: dict[str, type[OnTask[Any]]] = {"play": Play, "data": Data, "sft": Sft, "rl": Rl, "eval": Eval}
+OTHERS: dict[str, type[Command]] = {"study": Study, "report": Report, "backbone": Backbone}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,32 +95,63 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> Command:
     """The verb with its options. The list of verbs shows a line about each; the help of a verb tells all."""
-    if list(arguments[:2]) == ["data", "check-virl"]:  # beside the tasks that `data` takes
-        return tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=arguments[2:])
-    preset, task = _preset(arguments), _task(arguments) or "gp-l"
-    verbs: dict[str, tuple[type, object]] = {
-        "play": (Play, MISSING_NONPROP),
-        "data": (Data, MISSING_NONPROP),
-        "sft": (Sft, Sft(tyro.MISSING, tyro.MISSING, training=SFT_PRESETS[task][preset])),
-        "rl": (Rl, Rl(tyro.MISSING, tyro.MISSING, training=_as_named(PPO_PRESETS[task][preset], arguments))),
-        "eval": (Eval, MISSING_NONPROP),
-        "study": (Study, MISSING_NONPROP),
-        "report": (Report, MISSING_NONPROP),
-        "backbone": (Backbone, MISSING_NONPROP),
-    }
-    options = tuple(
-        Annotated[kind, tyro.conf.subcommand(name, default=default, description=_told(name, kind, arguments))]
-        for name, (kind, default) in verbs.items()
-    )
-    verb: Any = Union[options]  # noqa: UP007  (as many members as there are verbs)
-    command: Command = tyro.cli(verb, prog="ruleshift", description=DESCRIPTION, args=arguments)
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
+    if verb == "data" and rest[:1] == ["check-virl"]:  # beside the tasks that `data` takes
+        command: Command = tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=rest[1:])
+    elif verb in ON_TASKS:
+        command = _on_task(verb, rest)
+    elif verb in OTHERS:
+        command = tyro.cli(OTHERS[verb], prog=f"ruleshift {verb}", args=rest)
+    else:
+        named = tuple(
+            Annotated[NoOptions, tyro.conf.subcommand(name, description=summary)] for name, summary in SUMMARIES.items()
+        )
+        verbs: Any = Union[named]  # noqa: UP007  (as many members as there are verbs)
+        command = tyro.cli(verbs, prog="ruleshift", description=DESCRIPTION, args=arguments)
     return command
 
 
-def _preset(arguments: Sequence[str]) -> str:
-    """The preset that is asked for, whose values are the defaults of other options. Tyro complains of unknown ones."""
-    named = _value_of("--preset", arguments)
-    return named if named in ("tiny", "paper") else "tiny"
+def _on_task(verb: str, arguments: Sequence[str]) -> Command:
+    """A verb with its own options and those of the task that it names, on which defaults depend, too."""
+    name = _task(arguments)
+    task = None if name is None else get_task(name)
+    kind, options = ON_TASKS[verb], NoOptions if task is None else task.options
+    clash = {field.name for field in fields(kind)} & {field.name for field in fields(options)}
+    if clash:
+        raise RuleshiftError(
+            f"options of {name} are called as those of ruleshift {verb} ({', '.join(clash)}): rename them"
+        )
+    values: dict[str, Any] = {"options": options()}
+    if verb in ("sft", "rl"):
+        recipe = Recipe("") if task is None else task.recipe
+        preset = _preset(arguments, recipe.sft if verb == "sft" else recipe.rl)
+        values["training"] = preset if verb == "sft" else _as_named(preset, arguments)
+    required = {field.name: tyro.MISSING for field in fields(kind) if field.default is MISSING}
+    command: OnTask[Any] = tyro.cli(
+        kind[options],  # type: ignore[index]
+        prog=f"ruleshift {verb}",
+        description=_told(verb, kind, task),
+        default=kind(**(required | values)),
+        args=arguments,
+    )
+    if command.task != name:
+        raise RuleshiftError(f"name the task first: ruleshift {verb} {command.task}")
+    return command  # type: ignore[return-value]
+
+
+def _task(arguments: Sequence[str]) -> str | None:
+    """The task that is asked for: the first word, as a rule."""
+    if arguments and not arguments[0].startswith("-"):
+        return arguments[0]
+    return next((word for word in arguments if not word.startswith("-") and names_a_task(word)), None)
+
+
+def _preset(arguments: Sequence[str], presets: Mapping[str, Any]) -> Any:
+    """The settings of the preset that is asked for, which are the defaults of other options."""
+    preset = _value_of("--preset", arguments) or "tiny"
+    if preset not in presets:
+        raise RuleshiftError(f"unknown --preset {preset!r}; choose from {', '.join(presets)}")
+    return presets[preset]
 
 
 def _as_named(preset: RLConfig, arguments: Sequence[str]) -> RLConfig:
@@ -132,19 +170,9 @@ def _value_of(name: str, arguments: Sequence[str]) -> str | None:
     return next((value for option, value in reversed([*itertools.pairwise(words)]) if option == name), None)
 
 
-def _task(arguments: Sequence[str]) -> str | None:
-    """The task that is asked for, on which the presets and the splits depend."""
-    return next((word for word in arguments[1:] if word in PPO_PRESETS), None)
-
-
-def _told(verb: str, kind: type, arguments: Sequence[str]) -> str | None:
-    """What the help says about a verb: in the list of verbs a line, in its own its docstring (None), to which those
-    that deal problems add the splits of the task that is asked for."""
-    if not arguments or arguments[0].startswith("-"):
-        return SUMMARIES[verb]
-    if verb != arguments[0] or verb not in VERBS_WITH_SPLITS or not {"-h", "--help"} & {*arguments}:
-        return None
-    task, told = _task(arguments), inspect.getdoc(kind)
+def _told(verb: str, kind: type, task: Task | None) -> str:
+    """What the help says about a verb on a task: its docstring, and the splits of the task that is asked for."""
+    told = inspect.getdoc(kind)
     if verb == "rl":
         from ruleshift.training.algorithms import ALGORITHMS
 
@@ -152,11 +180,9 @@ def _told(verb: str, kind: type, arguments: Sequence[str]) -> str | None:
             [f"{told}\n", "Algorithms:", *(f"  {n}: {a.summary} {a.paper}." for n, a in ALGORITHMS.items())]
         )
     if task is None:
-        return f"{told}\n\nThe splits of a task: ruleshift {verb} TASK --help"
-    from ruleshift.tasks import get_task
-
-    lines = [f"  {split}: {description}" for split, description in get_task(task).splits().items()]
-    return "\n".join([f"{told}\n", f"Splits of {task}:", *lines])
+        return f"{told}\n\nThe splits of a task, and options of its own: ruleshift {verb} TASK --help"
+    lines = [f"  {split}: {description}" for split, description in task.splits().items()]
+    return "\n".join([f"{told}\n", f"Splits of {task.id}:", *lines])
 
 
 def _fail(message: str) -> int:

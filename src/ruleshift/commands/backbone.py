@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
-from ruleshift.commands.checks import at_least, check_folder
+from ruleshift.bounds import at_least
+from ruleshift.commands.checks import check_folder
 from ruleshift.commands.train import RESUMES
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from ruleshift.commands.checks import at_least, printable
+from ruleshift.bounds import at_least
+from ruleshift.commands.checks import printable
 from ruleshift.errors import RuleshiftError
 
 

@@ -1,6 +1,5 @@
 """Checks of what a user asked for, made before any long work begins."""
 
-import dataclasses
 import os
 import shlex
 import sys
@@ -14,18 +13,6 @@ if TYPE_CHECKING:
     from ruleshift.tasks.protocol import Task
 
 
-def at_least(option: str, value: float, least: float) -> None:
-    """Raise RuleshiftError for a number below `least`."""
-    if not value >= least:  # NaN, too
-        raise RuleshiftError(f"{option} must be at least {least}, not {value}")
-
-
-def above_zero(option: str, value: float) -> None:
-    """Raise RuleshiftError for a number that is not above zero, or not finite."""
-    if not 0 < value < float("inf"):
-        raise RuleshiftError(f"{option} must be a number above 0, not {value}")
-
-
 def check_split(task: "Task", split: str) -> None:
     """Raise RuleshiftError, with the choices, for a split that the task does not have."""
     if split not in task.splits():
@@ -33,47 +20,12 @@ def check_split(task: "Task", split: str) -> None:
 
 
 def check_training(config: "SFTConfig | RLConfig", task: "Task", prefix: str = "--") -> None:
-    """Raise RuleshiftError for settings that no training can run with. `prefix` begins the names of their options."""
-    from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, SFTConfig
-
+    """Raise RuleshiftError for settings that this task cannot be trained with. `prefix` begins the names of options."""
     check_split(task, config.split)
-    by_task = SFT_PRESETS if isinstance(config, SFTConfig) else PPO_PRESETS
-    presets = [preset for by_name in by_task.values() for preset in by_name.values()]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        option = prefix + field.name.replace("_", "-")
-        if field.type is int:  # 0 is a value for those that a preset sets to 0
-            at_least(option, value, min(1, *(getattr(preset, field.name) for preset in presets)))
-        elif field.type is float and field.name.endswith(("learning_rate", "temperature", "max_grad_norm")):
-            above_zero(option, value)
-    _check_parts(config, task, prefix)
-    if isinstance(config, SFTConfig):
-        _check_sft(config, prefix)
-
-
-def _check_parts(config: "SFTConfig | RLConfig", task: "Task", prefix: str) -> None:
-    parts = config.train_parts
-    if not parts:
-        raise RuleshiftError(f"{prefix}train-parts names no part: nothing would learn")
-    if config.lora_rank and parts != type(config).train_parts:
-        raise RuleshiftError(
-            f"{prefix}lora-rank trains adapters and no part of the model: leave {prefix}train-parts out"
-        )
-    if not task.pictures and "decoder" not in parts:
+    if not task.pictures and "decoder" not in config.train_parts:
         raise RuleshiftError(
             f"{task.id} shows no pictures, so that only the decoder can learn: {prefix}train-parts decoder"
         )
-
-
-def _check_sft(config: "SFTConfig", prefix: str) -> None:
-    from transformers import SchedulerType
-
-    schedules = [str(schedule.value) for schedule in SchedulerType]
-    if config.schedule not in schedules:
-        raise RuleshiftError(f"unknown {prefix}schedule {config.schedule!r}; choose from {', '.join(schedules)}")
-    micro_batch = min(config.micro_batch, config.batch)
-    if config.batch % micro_batch:
-        raise RuleshiftError(f"{prefix}batch {config.batch} is not a multiple of {prefix}micro-batch {micro_batch}")
 
 
 def check_file(option: str, path: Path | None) -> None:

@@ -4,12 +4,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import tyro
-
-from ruleshift.commands.checks import at_least, check_file, check_split
-from ruleshift.commands.opening import AnyViews
+from ruleshift.bounds import at_least
+from ruleshift.commands.checks import check_file, check_split
+from ruleshift.commands.opening import OnTask, Options
 
 if TYPE_CHECKING:
     from ruleshift.records import Message
@@ -19,7 +18,7 @@ Format = Literal["jsonl", "parquet"]
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(OnTask[Options]):
     """Write problems with an expert's reply to a file: the data of `ruleshift sft`, for any other trainer.
     Columns: `messages` (role and content, as TRL and most trainers take them), `id`, `split`, and `facts`
     (what was dealt, which rule, every solution) as JSON text. Tasks in pictures have a column `images` besides, in
@@ -31,23 +30,12 @@ class Data:
     Example: ruleshift data gp-l --split train --n 5000 --out train.parquet
     """
 
-    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     out: Path
     """File to write."""
     format: Format | None = None
     """File format; by default parquet for a name that ends so, and jsonl for any other."""
     split: str = "train"
     """Split that the problems come from."""
-    routes: Path | None = None
-    """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
-    .graphml)."""
-    size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
-    views: AnyViews | None = None
-    """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
-    leak: tyro.conf.FlagCreatePairsOff[bool] = False
-    """virl-vl only: tell in words where there is an intersection, as the paper does."""
     n: int = 1000
     """How many; fewer where the split has fewer."""
     seed: int = 0
@@ -60,11 +48,10 @@ class Data:
     def run(self) -> None:
         from ruleshift.commands.bars import Bar
         from ruleshift.commands.datafiles import pictures_beside, write_jsonl, write_parquet
-        from ruleshift.commands.opening import open_task
         from ruleshift.tasks.protocol import how_many
 
         at_least("--n", self.n, 1)
-        task = open_task(self.task, self.routes, size=self.size, views=self.views, leak=self.leak)
+        task = self.open()
         check_split(task, self.split)
         check_file("--out", self.out)
         form = self.format or ("parquet" if self.out.suffix == ".parquet" else "jsonl")

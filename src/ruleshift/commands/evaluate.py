@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import tyro
 
-from ruleshift.commands.checks import at_least, check_file, check_split, command_line
-from ruleshift.commands.opening import AnyViews
+from ruleshift.bounds import at_least
+from ruleshift.commands.checks import check_file, check_split, command_line
+from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
 from ruleshift.errors import RuleshiftError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Eval:
+class Eval(OnTask[Options]):
     """Let a model answer the problems of a split, with the verifier's feedback between its turns, and count what it
     solves: success within 1, 2 ... turns with Wilson 95% intervals, and of first replies validity (right form to the
     letter) and recognition (the problem was read right). The same --seed gives every model the same problems.
@@ -33,23 +34,10 @@ class Eval:
     Example: ruleshift eval gp-l --model bundled --split id --split rule-ood --json base.json
     """
 
-    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     model: str = "bundled"
     """Who answers: bundled, expert (always right), random (right form, chance content), a model folder, a hub id."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood."""
-    routes: Path | None = None
-    """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
-    .graphml)."""
-    go_on: tyro.conf.FlagCreatePairsOff[bool] = False
-    """virl-l, virl-vl: where the tries of a position are spent, lead the walker on, so that every position is met."""
-    size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
-    views: AnyViews | None = None
-    """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
-    leak: tyro.conf.FlagCreatePairsOff[bool] = False
-    """virl-vl only: tell in words where there is an intersection, as the paper does."""
     n: int = 400
     """Problems of each split."""
     turns: int | None = None
@@ -76,12 +64,11 @@ class Eval:
     def run(self) -> None:
         from rich.console import Console
 
-        from ruleshift.commands.opening import open_task
         from ruleshift.evaluation.episodes import save_episodes
         from ruleshift.results import save_results
 
         drawing = self._checked()
-        task = open_task(self.task, self.routes, self.go_on, self.size, self.leak, self.views)
+        task = self.open()
         splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
         for split in splits:
             check_split(task, split)

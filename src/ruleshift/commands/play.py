@@ -4,12 +4,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import tyro
-
-from ruleshift.commands.checks import at_least, check_file, check_folder, check_split, printable
-from ruleshift.commands.opening import AnyViews
+from ruleshift.bounds import at_least
+from ruleshift.commands.checks import check_file, check_folder, check_split, printable
+from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
 from ruleshift.errors import RuleshiftError
 
@@ -22,36 +21,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Play:
+class Play(OnTask[Options]):
     """See a problem, answer it, and read what the verifier says, until it is solved or the turns are spent.
     Type a formula, or a whole reply in JSON; Ctrl-D ends. With --model, a model plays and you watch.
 
     Example: ruleshift play gp-l --split rule-ood
     """
 
-    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     split: str = "rule-ood"
     """Split that the problem comes from."""
     seed: int = 0
     """Seed of the deals, and of a model's draws."""
     index: int = 0
     """Which problem of the split."""
-    routes: Path | None = None
-    """virl-l, virl-vl: walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm,
-    .graphml)."""
     model: str = "none"
     """Who plays: none (you), bundled, expert, random, a model folder, or a hub id."""
     map: Path | None = None
-    """virl-l, virl-vl: file to draw the route on its map into, as a picture (SVG)."""
-    size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
-    views: AnyViews | None = None
-    """virl-vl only: what a picture shows, front and right above back and left (grid) or the front alone."""
-    leak: tyro.conf.FlagCreatePairsOff[bool] = False
-    """virl-vl only: tell in words where there is an intersection, as the paper does."""
+    """File to draw the map of a walk into, as a picture (SVG)."""
     pictures: Path | None = None
-    """gp-vl, virl-vl: folder for the pictures that are shown, as PNG files named after the problem; by default a
+    """Of a task in pictures: folder for those that are shown, as PNG files named after the problem; by default a
     temporary one."""
     turns: int | None = None
     """Verification budget: most replies, to each step of a problem that has several; by default the task's."""
@@ -67,7 +55,6 @@ class Play:
     def run(self) -> None:
         from rich.console import Console
 
-        from ruleshift.commands.opening import open_task
         from ruleshift.revision import revise
         from ruleshift.tasks.protocol import how_many
 
@@ -76,7 +63,7 @@ class Play:
         at_least("--index", self.index, 0)
         drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
         drawing.check()
-        task = open_task(self.task, self.routes, size=self.size, leak=self.leak, views=self.views)
+        task = self.open()
         if self.pictures is not None and not task.pictures:
             raise RuleshiftError(f"--pictures is for tasks that show pictures, and {task.id} does not: leave it out")
         check_split(task, self.split)
@@ -100,25 +87,18 @@ class Play:
         _show_episode(console, album, revise([problem], policy.engine, turns)[0])
 
     def _map_of(self, problem: "TaskProblem") -> "Callable[[], str] | None":
-        """For a walk: what draws its map for the terminal, with the walker where she is. Writes the picture, too."""
-        from ruleshift.tasks.virl.task import VirlProblem
-
-        if not isinstance(problem, VirlProblem):
-            if self.map is not None:
-                raise RuleshiftError(f"--map is for tasks that walk routes, and {self.task} does not: leave it out")
-            return None
+        """Where a problem has a map: what draws it for the terminal, as things stand. Writes the picture, too."""
         from ruleshift.files import write_atomically
-        from ruleshift.report.citymap import draw_route
-        from ruleshift.report.walkmap import terminal_map
-        from ruleshift.tasks.virl.sources import city_of, credit_of
+        from ruleshift.tasks.protocol import Mapped
 
-        city = city_of(problem.route, self.routes)
+        if not isinstance(problem, Mapped):
+            if self.map is not None:
+                raise RuleshiftError(f"--map is for tasks with a map, which {self.task} has not: leave it out")
+            return None
         if self.map is not None:
-            write_atomically(
-                self.map, draw_route(city, problem.route, problem.itinerary.points, credit_of(self.routes))
-            )
+            write_atomically(self.map, problem.map_svg())
             print(f"map: {self.map}")
-        return lambda: terminal_map(city, problem.route, problem.point)
+        return problem.map_text
 
 
 @dataclass

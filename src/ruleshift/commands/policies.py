@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ruleshift.backbones.config import check_model
-from ruleshift.commands.checks import above_zero, at_least
+from ruleshift.bounds import above_zero, at_least
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:

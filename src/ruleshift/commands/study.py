@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from ruleshift.commands.checks import above_zero, at_least, check_folder, check_split, check_training
+from ruleshift.bounds import above_zero, at_least
+from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
+from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.tasks import get_task
+from ruleshift.tasks.generalpoints import recipe as generalpoints
+from ruleshift.tasks.virl import recipe as virl
 
 if TYPE_CHECKING:
     from ruleshift.studies.headline import HeadlineConfig
@@ -32,7 +36,8 @@ class Recipe:
 
 
 GP, VIRL, GP_VL, VIRL_VL = (
-    Recipe(SFT_PRESETS[task]["tiny"], PPO_PRESETS[task]["tiny"]) for task in ("gp-l", "virl-l", "gp-vl", "virl-vl")
+    Recipe(recipe.sft["tiny"], recipe.rl["tiny"])
+    for recipe in (generalpoints.TEXT, virl.TEXT, generalpoints.PICTURES, virl.PICTURES)
 )
 
 
@@ -68,10 +73,9 @@ class Compared:
         return [self._config(task) for task in dict.fromkeys(self.tasks)]
 
     def _config(self, task: str) -> "HeadlineConfig":
-        from ruleshift.settings import MEASUREMENTS
         from ruleshift.studies.headline import HeadlineConfig
 
-        recipe, usual = _recipe(self, task), MEASUREMENTS[task]
+        recipe, usual = _recipe(self, task), get_task(task).recipe.measurement
         measurement = replace(
             usual,
             splits=self.splits or usual.splits,
@@ -95,8 +99,6 @@ class Compared:
         at_least("--init-steps", self.init_steps, 0)
         if not self.tasks:
             raise RuleshiftError("--tasks needs at least one task")
-        from ruleshift.tasks import get_task
-
         for task in self.tasks:
             for split in self.splits:
                 check_split(get_task(task), split)
@@ -190,11 +192,9 @@ class Sweep:
 
     def config(self) -> "SweepConfig":
         """The settings of the study."""
-        from ruleshift.settings import MEASUREMENTS
         from ruleshift.studies.sweep import SEEN_SPLITS, SPLITS, SweepConfig
-        from ruleshift.tasks import get_task
 
-        recipe, usual = _recipe(self, self.task), MEASUREMENTS[self.task]
+        recipe, usual = _recipe(self, self.task), get_task(self.task).recipe.measurement
         measurement = replace(
             usual,
             splits=SEEN_SPLITS if get_task(self.task).pictures else SPLITS,
@@ -251,8 +251,6 @@ class Study:
 
 def _prepare(study: Compared | Sweep, tasks: Sequence[str]) -> None:
     """Find out before the long work begins what would stop it."""
-    from ruleshift.tasks import get_task
-
     if study.n is not None:
         at_least("--n", study.n, 1)
     if study.workers is not None:

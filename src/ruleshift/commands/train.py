@@ -3,72 +3,56 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
 from ruleshift.commands.checks import check_folder, check_training
-from ruleshift.commands.opening import AnyViews
-from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
+from ruleshift.commands.opening import OnTask, Options
+from ruleshift.settings import RLConfig, SFTConfig
 
 if TYPE_CHECKING:
     from ruleshift.commands.bars import Bar
     from ruleshift.commands.trackers import Trackers
-    from ruleshift.tasks.protocol import Task
 
 Follow = Callable[[int, Mapping[str, float]], None]
 RESUMES = "the work up to the last checkpoint is kept; run the same command again to go on from there"
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(OnTask[Options]):
     """The options that both kinds of training share."""
 
-    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
-    """Task id: gp-l, gp-vl, virl-l or virl-vl."""
     out: Path
     """Run folder; made if need be."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
-    preset: Literal["tiny", "paper"] = "tiny"
-    """Values of the options below for this task: tiny for the bundled model, paper as in arXiv 2501.17161."""
-    routes: Path | None = None
-    """virl-l, virl-vl: walk routes of your own, the paper's data (folder, .json), a map (.osm.pbf, .osm, .graphml)."""
-    size: int | None = None
-    """gp-vl, virl-vl: pixels a side of the pictures; by default 192 in the terse style, else 448 (gp-vl) or 672."""
-    views: AnyViews | None = None
-    """virl-vl only: four views in one picture (grid, the default), or the one ahead (front)."""
-    leak: tyro.conf.FlagCreatePairsOff[bool] = False
-    """virl-vl only: the text says where there is an intersection, as in the paper."""
+    preset: str = "tiny"
+    """Values that the options below have for this task: tiny for the bundled model, paper as in arXiv 2501.17161, or
+    another name that the task gives."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
 
     stopped: ClassVar[str] = RESUMES
 
-    def open(self) -> "Task":
-        """The task as it is to be shown."""
-        from ruleshift.commands.opening import open_task
-
-        return open_task(self.task, self.routes, size=self.size, leak=self.leak, views=self.views)
-
 
 @dataclass(frozen=True)
-class Sft(Training):
+class Sft(Training[Options]):
     """Supervised fine-tuning of a model on expert replies, with TRL; the loss is on replies only.
     --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end `model` in Hugging Face format.
-    A killed run goes on where it was when the command is given again. Options left out take the values of --preset.
+    A killed run resumes when the command is given again. Options left out take the values of --preset.
 
     Example: ruleshift sft gp-l --model bundled --out runs/sft --steps 300 --learning-rate 1e-4
     """
 
-    training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFT_PRESETS["gp-l"]["tiny"]
+    training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFTConfig()
 
     def run(self) -> None:
         _train(self, "sft", self.training, self.training.steps)
 
 
 @dataclass(frozen=True)
-class Rl(Training):
+class Rl(Training[Options]):
     """Multi-turn reinforcement learning: the model answers, the verifier's feedback joins the conversation, and the
     rewards of all turns train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end
     `model` in Hugging Face format. A killed run resumes when the command is given again, with the same numbers. Options
@@ -77,13 +61,13 @@ class Rl(Training):
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
     """
 
-    training: Annotated[RLConfig, tyro.conf.arg(name="")] = PPO_PRESETS["gp-l"]["tiny"]
+    training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
 
     def run(self) -> None:
         _train(self, "rl", self.training, self.training.updates)
 
 
-def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
+def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     """Check, load, train in the run folder from where an earlier call stopped, and save the model there."""
     from ruleshift.commands.trackers import check_trackers, tracking
 
@@ -108,8 +92,7 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
-    shown = {"routes": command.routes, "size": command.size, "views": command.views, "leak": command.leak or None}
-    settings |= {name: value for name, value in shown.items() if value is not None}
+    settings |= command.options_given()
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
         if not final.is_dir():

@@ -4,17 +4,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ruleshift.bounds import Count, Natural, NotNegative, check_bounds
 from ruleshift.records import Completion, Message
 from ruleshift.tasks.protocol import TaskProblem
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem."""
+    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem.
+    Raises RuleshiftError for a value out of its bounds."""
 
-    temperature: float = 1.0
-    max_new_tokens: int = 512
-    seed: int = 0
+    temperature: NotNegative = 1.0
+    max_new_tokens: Count = 512
+    seed: Natural = 0
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

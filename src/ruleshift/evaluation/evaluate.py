@@ -41,7 +41,7 @@ class Cell:
 
     @property
     def goes_on(self) -> bool:
-        """Whether a problem goes on after a step that was given up (see `ruleshift.tasks.virl.task.Virl.go_on`)."""
+        """Whether a problem goes on after a step that was given up (`advanced` without a right reply)."""
         return any(t < 0 for steps in self.tries for t in steps[:-1])
 
     def outcomes(self, metric: str, turns: int) -> list[float]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report.points import Point, View, arms_in, end, splits_in, turns_in
 from ruleshift.results import Results
-from ruleshift.tasks import TASKS
+from ruleshift.tasks import TASKS, get_task
 
 BASE = "base"
 SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition")
@@ -187,7 +187,7 @@ def usual_ood(results: Results) -> str:
     """The split that stands for out of distribution where none is named: `visual-ood` where there are pictures, else
     `rule-ood`, else the first that is not `id`, else the only one."""
     splits = splits_in(results.rows)
-    pictured = any(row.task in TASKS and TASKS[row.task].pictures for row in results.rows)
+    pictured = any(row.task in TASKS and get_task(row.task).pictures for row in results.rows)
     wanted = [*(["visual-ood"] if pictured else []), "rule-ood", *(split for split in splits if split != "id"), *splits]
     return next((split for split in wanted if split in splits), "rule-ood")
 

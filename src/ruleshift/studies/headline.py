@@ -36,12 +36,6 @@ from ruleshift.tasks.protocol import Task
 from ruleshift.training.sft import train_sft
 
 MatchedRates = Literal["none", "sft", "both"]
-TITLES = {
-    "gp-l": "GeneralPoints in text",
-    "virl-l": "V-IRL in text",
-    "gp-vl": "GeneralPoints in pictures",
-    "virl-vl": "V-IRL in pictures",
-}
 
 
 @dataclass(frozen=True)
@@ -142,7 +136,7 @@ def _meta(config: HeadlineConfig, seconds: float) -> dict[str, object]:
     here = environment()
     splits = get_task(config.measurement.task).splits()
     return {
-        "title": f"Does post-training teach the rule, or the answers? {TITLES.get(config.task, config.task)}",
+        "title": f"Does post-training teach the rule, or the answers? {get_task(config.task).recipe.title}",
         "metric": get_task(config.task).metric,
         "command": "ruleshift " + shlex.join(sys.argv[1:]),
         "seeds": list(range(config.seeds)),

@@ -1,9 +1,13 @@
-"""What a task is. A new task needs one class with these members and one entry in `ruleshift.tasks.TASKS`."""
+"""What a task is: one class with the members of `Task`. Whoever inherits from it has to write three of them."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from ruleshift.records import Message, Verdict
+from ruleshift.settings import Measurement
+from ruleshift.tasks.recipe import Recipe
 
 Style = Literal["full", "terse", "varied"]
 
@@ -27,7 +31,7 @@ class Problem(Protocol):
 
 
 class TaskProblem(Problem, Protocol):
-    """A problem of a built-in task also knows an expert's answer."""
+    """A problem of a task also knows an expert's answer."""
 
     def gold(self) -> str:
         """A reply that earns full marks (at the step where the problem is)."""
@@ -46,36 +50,87 @@ class TaskProblem(Problem, Protocol):
         ...
 
 
+@runtime_checkable
+class Mapped(Protocol):
+    """A problem that can also be drawn as a map, which `ruleshift play` shows."""
+
+    def map_svg(self) -> str:
+        """The whole problem, as SVG."""
+        ...
+
+    def map_text(self) -> str:
+        """How it stands now, as lines for a terminal."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a task that has none."""
+
+
 class Task(Protocol):
-    """A family of problems. The class docstring is its data sheet."""
+    """A family of problems. The class docstring is its data sheet.
+
+    Made without arguments; a name in `ruleshift.tasks.TASKS`, an entry point, or `package.module:Class` finds it. What
+    is not abstract has a value that serves; a class that does not inherit from this one needs every member.
+    """
 
     @property
-    def id(self) -> str: ...
+    @abstractmethod
+    def id(self) -> str:
+        """Short name, of which rows of results and folders are made."""
+        ...
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Changes with the problems or their rewards."""
+        return "1.0"
 
     @property
-    def default_turns(self) -> int: ...
+    def default_turns(self) -> int:
+        """Usual verification budget: replies to a problem, or to each step of one."""
+        return 5
 
     @property
     def metric(self) -> str:
         """What the task is mainly measured by: `success`, or `step_accuracy` where a problem has many steps."""
-        ...
+        return "success"
 
     @property
     def pictures(self) -> bool:
         """Whether its messages show pictures, which a policy has to see."""
-        ...
+        return False
 
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained on and measured. By default: `ruleshift.tasks.recipe`, and every split but those that
+        training and the choice of settings use."""
+        splits = tuple(split for split in self.splits() if split not in ("train", "id-val"))
+        measurement = Measurement(splits=splits) if splits else Measurement()
+        name = f"{type(self).__module__}:{type(self).__qualname__}"
+        return Recipe(self.id, measurement=replace(measurement, task=name))
+
+    @property
+    def options(self) -> type:
+        """What a user may set about it: a frozen dataclass, all of whose fields have defaults and docstrings. Every
+        command that takes the task shows them as options of its own."""
+        return NoOptions
+
+    def with_options(self, options: Any) -> Self:
+        """The task under these `options`. Raises RuleshiftError for what it cannot be made of."""
+        return self
+
+    @abstractmethod
     def splits(self) -> Mapping[str, str]:
-        """Split names with a one-line description each."""
+        """Split names with a one-line description each. Commands train on `train`, and studies compare arms on `id`,
+        measure the KL on `id-val`, and read `rule-ood` as the shifted rule."""
         ...
 
     def count(self, split: str) -> int | None:
         """How many problems the split has before they repeat; None where there is no end."""
-        ...
+        return None
 
+    @abstractmethod
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
         """The problem at `index` of the endless stream (split, seed). Raises RuleshiftError for an unknown split."""
         ...

@@ -10,10 +10,12 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message, Verdict
 from ruleshift.tasks.generalpoints import prompt
 from ruleshift.tasks.generalpoints.deal import Deal, deal
+from ruleshift.tasks.generalpoints.recipe import TEXT
 from ruleshift.tasks.generalpoints.rules import SPLITS
 from ruleshift.tasks.generalpoints.solver import solve
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, Judgement, judge
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 
 
@@ -82,7 +84,7 @@ class GeneralPointsProblem:
 
 
 @dataclass(frozen=True)
-class GeneralPoints:
+class GeneralPoints(Task):
     """GeneralPoints in text, `gp-l`.
 
     Description: four cards are dealt; the model writes a formula over their numbers that equals 24. The prompt
@@ -105,12 +107,10 @@ class GeneralPoints:
     metric: str = "success"
     compat: str = "fixed"
     pictures: ClassVar[bool] = False
+    recipe: ClassVar[Recipe] = TEXT
 
     def splits(self) -> Mapping[str, str]:
         return {name: split.description for name, split in SPLITS.items()}
-
-    def count(self, split: str) -> int | None:
-        return None
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsProblem:
         if split not in SPLITS:

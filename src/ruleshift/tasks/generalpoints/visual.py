@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.pictures import picture_of
 from ruleshift.records import Message, Picture
 from ruleshift.tasks.generalpoints import prompt
 from ruleshift.tasks.generalpoints.pictures import Look, draw, look
+from ruleshift.tasks.generalpoints.recipe import PICTURES
 from ruleshift.tasks.generalpoints.rules import RANKS
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.verifier import Judgement, recognised
 from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 
 SIZES: dict[Style, int] = {"full": 448, "terse": 192, "varied": 448}  # pixels a side
@@ -51,6 +53,14 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
 
 
 @dataclass(frozen=True)
+class PictureOptions:
+    """How the cards are shown."""
+
+    size: int | None = None
+    """Pixels a side of the pictures; by default 192 in the terse style, else 448."""
+
+
+@dataclass(frozen=True)
 class GeneralPointsVL(GeneralPoints):
     """GeneralPoints in pictures, `gp-vl`.
 
@@ -73,10 +83,15 @@ class GeneralPointsVL(GeneralPoints):
     id: str = "gp-vl"
     size: int | None = None
     pictures: ClassVar[bool] = True
+    recipe: ClassVar[Recipe] = PICTURES
+    options: ClassVar[type] = PictureOptions
 
     def __post_init__(self) -> None:
         if self.size is not None and not SMALLEST <= self.size <= LARGEST:
             raise RuleshiftError(f"a picture of cards has {SMALLEST} to {LARGEST} pixels a side, not {self.size}")
+
+    def with_options(self, options: PictureOptions) -> Self:
+        return replace(self, size=options.size)
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsVLProblem:
         told = super().problem(split, seed, index, style)

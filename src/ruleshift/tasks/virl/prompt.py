@@ -59,8 +59,11 @@ class Itinerary:
     @property
     def facing(self) -> str:
         """The absolute word for the heading at the start."""
-        heading = self.points[0].heading
-        return self.rule.absolute.word(heading, heading, self.compat)
+        return self.faced(self.points[0])
+
+    def faced(self, point: RailPoint) -> str:
+        """The absolute word for the heading on arrival at a point."""
+        return self.rule.absolute.word(point.heading, point.heading, self.compat)
 
 
 def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
@@ -164,9 +167,10 @@ def _where(sight: Sight | None) -> str:
 
 def _turn_line(itinerary: Itinerary, point: RailPoint) -> str:
     absolute, relative = itinerary.turn(point, "absolute"), itinerary.turn(point, "relative")
+    face = "still face" if absolute == itinerary.faced(point) else "face"  # small turns stay within a word
     if itinerary.told == "both":
-        return f"Turn {relative}, so that you face {absolute}."
-    return f"Turn {relative}." if itinerary.rule.stated == "absolute" else f"Turn so that you face {absolute}."
+        return f"Turn {relative}, so that you {face} {absolute}."
+    return f"Turn {relative}." if itinerary.rule.stated == "absolute" else f"Turn so that you {face} {absolute}."
 
 
 def _end_of_leg(itinerary: Itinerary, turn: RailPoint) -> RailPoint:

@@ -2,18 +2,23 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message, Picture, Verdict
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl import prompt, verifier
 from ruleshift.tasks.virl.prompt import Itinerary
 from ruleshift.tasks.virl.rail import RailPoint, build_rail
+from ruleshift.tasks.virl.recipe import TEXT
 from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import SPLITS, Split
+from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.routes import procedural_route
 
 DROP_RATE = 0.5  # of the points between the ends of a leg
@@ -28,6 +33,7 @@ class VirlProblem:
     itinerary: Itinerary
     style: Style
     go_on: bool = False
+    source: Path | None = None
     position: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
 
@@ -110,13 +116,41 @@ class VirlProblem:
             "actions": [self.itinerary.action(point, rule.scored) for point in points],
         }
 
+    def map_svg(self) -> str:
+        from ruleshift.tasks.virl.maps.svg import draw_route
+        from ruleshift.tasks.virl.sources import credit_of
+
+        return draw_route(self._city, self.route, self.itinerary.points, credit_of(self.source))
+
+    def map_text(self) -> str:
+        from ruleshift.tasks.virl.maps.terminal import terminal_map
+
+        return terminal_map(self._city, self.route, self.point)
+
+    @cached_property
+    def _city(self) -> StreetGraph:
+        from ruleshift.tasks.virl.sources import city_of
+
+        return city_of(self.route, self.source)
+
 
 def _as_call(word: str) -> str:
     return f"{word}()" if word in ("forward", "stop") else f"turn_direction({word})"
 
 
 @dataclass(frozen=True)
-class Virl:
+class WalkOptions:
+    """Where one walks, and how far."""
+
+    routes: Path | None = None
+    """Walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
+    go_on: bool = False
+    """Where the tries of a position are spent, lead the walker on, so that every position is met (an expert never
+    needs it)."""
+
+
+@dataclass(frozen=True)
+class Virl(Task):
     """V-IRL in text, `virl-l`.
 
     Description: follow a described way through a city to a destination, one action at a time. The prompt lists the
@@ -134,19 +168,33 @@ class Virl:
     End: the destination is reached, or the budget of a position (2 tries by default) is spent; with `go_on`, the
         walker is led to the next point instead.
     Splits: `ruleshift.tasks.virl.rules.SPLITS`. Where `routes` are given (official data, a real map), every split takes
-        its routes from them, in turn, under its own rule.
+        its routes from them, in turn, under its own rule; `source` is the file that they come from, and their map.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
-    Versions: 1.0 first release.
+    Versions: 1.0 first release. 1.1 the full and varied styles say "so that you still face southeast" of a turn that
+        stays within one word; terse prompts are as before.
     """
 
     id: str = "virl-l"
-    version: str = "1.0"
+    version: str = "1.1"
     compat: str = "fixed"
     go_on: bool = False
     routes: tuple[Route, ...] = field(default=(), repr=False)
+    source: Path | None = None
     metric: str = "step_accuracy"
     pictures: ClassVar[bool] = False
+    recipe: ClassVar[Recipe] = TEXT
+    options: ClassVar[type] = WalkOptions
+
+    def with_options(self, options: WalkOptions) -> Self:
+        task = replace(self, go_on=options.go_on)
+        return task if options.routes is None else task._through(options.routes)
+
+    def _through(self, source: Path) -> Self:
+        """The task on the routes of a file. Raises RuleshiftError for what cannot be read."""
+        from ruleshift.tasks.virl.sources import routes_from
+
+        return replace(self, routes=routes_from(source), source=source)
 
     @property
     def default_turns(self) -> int:
@@ -166,7 +214,7 @@ class Virl:
         walk = f"virl-l/{split}/{seed}/{index}"  # the same in text and in pictures
         points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", walk).getrandbits(32)))
         itinerary = Itinerary(spec.rule(stream("virl-rule", walk)), points, spec.told, self.compat)
-        return VirlProblem(name, route, itinerary, style, self.go_on)
+        return VirlProblem(name, route, itinerary, style, self.go_on, self.source)
 
 
 def _route(spec: Split, split: str, seed: int, index: int) -> Route:

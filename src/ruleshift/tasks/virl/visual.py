@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar, get_args
+from pathlib import Path
+from typing import ClassVar, Self, get_args
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Picture
 from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.eyes import Download, Eyes, OnMap, Scenery, Streets
 from ruleshift.tasks.virl.prompt import Pictured, Views, write_reply
+from ruleshift.tasks.virl.recipe import PICTURES
 from ruleshift.tasks.virl.rules import SPLITS, TRAIN_CITY
-from ruleshift.tasks.virl.task import Virl, VirlProblem
+from ruleshift.tasks.virl.task import Virl, VirlProblem, WalkOptions
 from ruleshift.tasks.virl.verifier import states_sight_alone
 from ruleshift.tasks.virl.views.factorial import Cell
 from ruleshift.tasks.virl.world.graph import StreetGraph
@@ -52,6 +55,18 @@ class VirlVLProblem(VirlProblem):
 
 
 @dataclass(frozen=True)
+class SeenWalkOptions(WalkOptions):
+    """Where one walks, and what is seen there."""
+
+    size: int | None = None
+    """Pixels a side of the pictures; by default 192 in the terse style, else 672."""
+    views: Views = "grid"
+    """What a picture shows: front and right above back and left (grid), or the front alone."""
+    leak: bool = False
+    """Tell in words where there is an intersection, as the paper does."""
+
+
+@dataclass(frozen=True)
 class VirlVL(Virl):
     """V-IRL in pictures, `virl-vl`.
 
@@ -72,7 +87,7 @@ class VirlVL(Virl):
         which are shown as they are. Points between the ends of a leg that have no panorama fall out, as in the paper.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
-    Versions: 1.0 first release.
+    Versions: 1.0 first release. 1.1 as `virl-l`.
     """
 
     id: str = "virl-vl"
@@ -81,6 +96,8 @@ class VirlVL(Virl):
     views: Views = "grid"
     world: StreetGraph | Download | None = field(default=None, repr=False)
     pictures: ClassVar[bool] = True
+    recipe: ClassVar[Recipe] = PICTURES
+    options: ClassVar[type] = SeenWalkOptions
 
     def __post_init__(self) -> None:
         if self.size is not None and not SMALLEST <= self.size <= LARGEST:
@@ -90,6 +107,17 @@ class VirlVL(Virl):
         if bool(self.routes) != (self.world is not None):
             raise RuleshiftError("routes of one's own come with the world they lead through: see virl.sources")
 
+    def with_options(self, options: WalkOptions) -> Self:
+        assert isinstance(options, SeenWalkOptions)
+        task = super().with_options(options)
+        return replace(task, size=options.size, views=options.views, leak=options.leak)
+
+    def _through(self, source: Path) -> Self:
+        from ruleshift.tasks.virl.sources import routes_and_world
+
+        routes, world = routes_and_world(source)
+        return replace(self, routes=routes, world=world, source=source)
+
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlVLProblem:
         told = super().problem(split, seed, index, style)
         points = told.itinerary.points
@@ -97,7 +125,7 @@ class VirlVL(Virl):
             points = self.world.along(points)
         eyes = Eyes(self._scenery(split, told.route.city, index), self.size or SIZES[style], self.views, self.compat)
         itinerary = replace(told.itinerary, points=points, pictured=Pictured(self.views, self.leak))
-        return VirlVLProblem(told.id, told.route, itinerary, style, self.go_on, eyes=eyes)
+        return VirlVLProblem(told.id, told.route, itinerary, style, self.go_on, self.source, eyes=eyes)
 
     def _scenery(self, split: str, city: str, index: int) -> Scenery:
         """What is seen along the walk at `index` of a split: looks take turns."""

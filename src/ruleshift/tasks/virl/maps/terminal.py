@@ -1,4 +1,4 @@
-"""A map for the terminal: a route, and where the walker is on it. `citymap` draws the picture."""
+"""A map for the terminal: a route, and where the walker is on it. `svg` draws the picture."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,0 +1,23 @@
+"""How GeneralPoints is trained on and measured. The values of `tiny` were chosen on validation splits alone."""
+
+from dataclasses import replace
+
+from ruleshift.settings import Measurement
+from ruleshift.tasks import recipe
+from ruleshift.tasks.recipe import Recipe
+
+TEXT = Recipe(
+    "GeneralPoints in text",
+    measurement=Measurement("gp-l", ("id", "rule-ood", "heldout", "fake"), n=400, turns=(1, 5), max_new_tokens=36),
+)
+PICTURES = Recipe(
+    "GeneralPoints in pictures",
+    sft={
+        "tiny": replace(recipe.SFT["tiny"], steps=200, micro_batch=32, learning_rate=1e-3),
+        "paper": replace(recipe.SFT["paper"], learning_rate=5e-7),
+    },
+    rl={"tiny": replace(recipe.RL["tiny"], updates=20), "paper": recipe.RL["paper"]},
+    measurement=replace(
+        TEXT.measurement, task="gp-vl", splits=("id", "rule-ood", "visual-ood"), n=300, kl_problems=128
+    ),
+)

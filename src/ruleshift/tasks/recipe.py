@@ -1,0 +1,56 @@
+"""What a task brings to training and to measuring, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
+
+# Presets of tasks that bring none: `tiny` for a small model that knows the form of replies, `paper` as in
+# arXiv 2501.17161 for problems of one step.
+SFT: Mapping[str, SFTConfig] = {
+    "tiny": SFTConfig(),
+    "paper": SFTConfig(steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50),
+}
+RL: Mapping[str, RLConfig] = {
+    "tiny": RLConfig(),
+    "paper": RLConfig(
+        updates=20,
+        episodes=512,  # about 256 turns a process, 8 processes, 4 turns an episode
+        temperature=0.2,
+        max_new_tokens=512,
+        learning_rate=1e-6,
+        value_learning_rate=1e-6,
+        adam_epsilon=1e-7,
+        schedule="cosine",
+        final_rate=1e-3,
+        warmup=0,
+        value_only=0,
+        epochs=4,
+        minibatches=16,  # 2,048 turns at 128 turns an optimiser step
+        max_tokens=2_048,
+        clip=0.1,
+        ratio="sequence",
+        kl_coef=0.0,
+        value_steps=0,
+        normalise_advantages=False,
+        max_grad_norm=0.01,
+        target_kl=None,
+        save_every=1,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task is trained on and measured. Of the presets, studies take the one called `tiny`."""
+
+    title: str
+    """What the task is called in reports."""
+    sft: Mapping[str, SFTConfig] = field(default_factory=lambda: SFT)
+    """Settings of SFT, by the name of the preset."""
+    rl: Mapping[str, RLConfig] = field(default_factory=lambda: RL)
+    """Settings of RL, by the name of the preset."""
+    measurement: Measurement = Measurement()
+    """What a study measures."""
+    floors: tuple[str, ...] = ("random",)
+    """Policies without any skill, which success has to be read against."""

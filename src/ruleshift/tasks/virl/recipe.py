@@ -1,0 +1,42 @@
+"""How V-IRL is trained on and measured. The values of `tiny` were chosen on validation splits alone."""
+
+from dataclasses import replace
+
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.tasks import recipe
+from ruleshift.tasks.recipe import Recipe
+
+TEXT = Recipe(
+    "V-IRL in text",
+    sft={
+        "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3),
+        "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, save_every=5),
+    },
+    rl={
+        "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
+        # About 512 turns a process, 8 processes, 13 turns a route.
+        "paper": replace(recipe.RL["paper"], turns=2, episodes=320),
+    },
+    measurement=Measurement(
+        "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
+    ),
+)
+PICTURES = Recipe(
+    "V-IRL in pictures",
+    sft={
+        "tiny": replace(TEXT.sft["tiny"], steps=60, batch=16, learning_rate=3e-4),  # a walk holds a dozen pictures
+        "paper": replace(TEXT.sft["paper"], learning_rate=5e-7),
+    },
+    rl={
+        "tiny": replace(TEXT.rl["tiny"], updates=36, episodes=64, learning_rate=1e-4, warmup=3, save_every=6),
+        "paper": TEXT.rl["paper"],
+    },
+    measurement=Measurement(
+        "virl-vl",
+        ("id", "rule-ood", "visual-ood", "city-ood", "mini"),
+        n=100,
+        turns=(1, 2),
+        max_new_tokens=24,
+        kl_problems=24,
+    ),
+)
