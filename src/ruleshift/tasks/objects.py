@@ -9,7 +9,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
-ATTEMPTS, FAILED_CHARACTERS = 200, 30_000  # that may come to nothing
+MOST = 5_000  # braces, counted from the end
+ATTEMPTS, FAILED_CHARACTERS = 100, 30_000  # that may come to nothing
 _NESTED = 5_000  # characters that objects nested too deeply are counted as
 
 _OPENING = re.compile(r'\{(?=\s{0,50}+")')
@@ -28,20 +29,19 @@ def objects_with(text: str, key: str) -> Iterator[dict[str, object]]:
 def _decoded(text: str) -> Iterator[object]:
     """The outermost objects that can be decoded."""
     attempts, failed, end = 0, 0, 0
-    for opening in _OPENING.finditer(text):
+    for opening in list(_OPENING.finditer(text))[-MOST:]:
         start = opening.start()
         if start < end:
             continue
         if attempts == ATTEMPTS or failed > FAILED_CHARACTERS:
             return
         try:
-            value, length = _DECODER.raw_decode(text[start:])  # a copy: an error counts the lines of what it is given
-        except json.JSONDecodeError as error:
-            attempts, failed = attempts + 1, failed + error.pos
+            value, end = _DECODER.raw_decode(text, start)
+        except json.JSONDecodeError as error:  # which costs counting the lines before
+            attempts, failed = attempts + 1, failed + error.pos - start
         except (ValueError, RecursionError):
             attempts, failed = attempts + 1, failed + _NESTED
         else:
-            end = start + length
             yield value
 
 
@@ -50,13 +50,17 @@ def _holders(value: object, key: str) -> Iterator[dict[str, object]]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            fields = {re.sub(r"[\s_-]+", " ", name.strip().lower()): content for name, content in value.items()}
+            fields = {_words(name): content for name, content in value.items()}
             if key in fields and not isinstance(fields[key], dict | list):
                 yield fields
                 continue
             value = list(value.values())
         if isinstance(value, list):
             waiting += reversed(value)
+
+
+def _words(name: str) -> str:
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 # ---------------------------------------------------------------- nearly JSON

@@ -13,6 +13,7 @@ from ruleshift.tasks.objects import DOUBLE, SINGLE, json_string, mended, objects
 
 MAX_REPLY = 100_000
 Fields = Mapping[str, object]
+_NEARLY = 20_000  # characters at the end, in which what is not JSON to the letter is looked for
 _ECHO = re.compile(r"\.\.\.|…|<[^<>]{0,60}+>|\A\W{0,9}+(?:your\b|\Z)", re.IGNORECASE)
 
 
@@ -52,27 +53,25 @@ def is_echo(text: str) -> bool:
 def _levels(text: str, key: str, in_words: Callable[[str], Fields]) -> Iterator[list[Fields]]:
     """What can be read as fields, from the surest reading to the loosest."""
     yield list(objects_with(text, key))
-    nearly = mended(text)
-    if nearly != text:
-        yield list(objects_with(nearly, key))
-    yield [in_words(text)]
+    end = text.rstrip()[-_NEARLY:]
+    yield list(objects_with(mended(end), key))
+    yield [in_words(end)]
 
 
 # ---------------------------------------------------------------- thinking
 
+_THINK = "th(?:ink|inking|oughts?)"
 _BLOCKS = {  # how thinking opens, and how it closes
-    "think": (r"<(?:seed:)?th(?:ink|inking|oughts?)>", r"</(?:seed:)?th(?:ink|inking|oughts?)>"),
-    "reason": (r"<reason(?:ing)?>", r"</reason(?:ing)?>"),
-    "aside": (r"<(?:reflection|analysis|scratchpad)>", r"</(?:reflection|analysis|scratchpad)>"),
-    "bar": (r"<\|(?:begin_of_)?th(?:ink|inking|ought)\|>", r"<\|(?:/|end_of_)th(?:ink|inking|ought)\|>"),
+    "think": (rf"<(?:seed:)?{_THINK}>", rf"</(?:seed:)?{_THINK}>"),
+    "reason": ("<reason(?:ing)?>", "</reason(?:ing)?>"),
+    "aside": ("<(?:reflection|analysis|scratchpad)>", "</(?:reflection|analysis|scratchpad)>"),
+    "bar": (rf"<\|(?:begin_of_)?{_THINK}\|>", rf"<\|(?:/|end_of_){_THINK}\|>"),
     "bracket": (r"\[think\]", r"\[/think\]"),
     "triangle": ("◁think▷", "◁/think▷"),
     "channel": (r"<\|channel>", r"<channel\|>"),
 }
-_TAG = re.compile(
-    "|".join(f"(?P<open_{kind}>{opens})|(?P<close_{kind}>{closes})" for kind, (opens, closes) in _BLOCKS.items()),
-    re.IGNORECASE,
-)
+_TAGS = "|".join(f"(?P<open_{kind}>{opens})|(?P<close_{kind}>{closes})" for kind, (opens, closes) in _BLOCKS.items())
+_TAG = re.compile(rf"(?=[<\[◁][/|A-Za-z])(?i:{_TAGS})")
 _FINAL = re.compile(r"<\|channel\|>\s{0,3}+final\s{0,3}+(?:<\|message\|>)?|assistantfinal")
 _CHANNELS = re.compile(r"<\|channel\|>\s{0,3}+(?:analysis|commentary|final)|\A\s{0,9}+analysis(?=[A-Z])")
 
@@ -110,8 +109,6 @@ _IS = r"\s{0,20}+[:=：＝]\*{0,2}+\s{0,20}+(?:```[a-z]{0,10}\s{0,3}+)?"
 _CLOSED = (
     r"""(?:"(?P<double>(?:[^"\\\n]|\\.){0,400}+)"|'(?P<single>[^'\n]{0,400}+)'"""
     r"""|“(?P<curly>[^”“"\n]{0,400}+)[”“"]"""
-)
-    r"""(?:"(?P<double>(?:[^"\\\n]|\\.){0,400}+)"|'(?P<single>[^'\n]{0,400}+)'|“(?P<curly>[^”“"\n]{0,400}+)[”“"]"""
 )
 _LAST = 100  # matches of a pattern that are looked at
 

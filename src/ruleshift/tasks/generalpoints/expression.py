@@ -91,7 +91,7 @@ def parse(text: str) -> Formula:
     if not tokens:
         raise FormulaError("it is empty")
     if re.search(r"[0-9] +[0-9]", text):
-        raise FormulaError("two numbers stand side by side with no operator between them")
+        raise FormulaError("two numbers stand side by side with no operator between them (write * to multiply)")
     check_order(tokens)
     if any(len(token) > MAX_DIGITS for token in tokens):
         raise FormulaError("a number is too long")

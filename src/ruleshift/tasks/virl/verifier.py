@@ -25,11 +25,12 @@ FIELDS = ("current observation", "current instruction", "action")
 _NAMES = r"(?P<name>forward|stop|turn[\s_-]?direction)"
 _CALL = re.compile(rf"(?<![A-Za-z]){_NAMES}\s{{0,9}}\((?P<argument>[^()]{{0,60}})\)", re.IGNORECASE)
 _BARE = re.compile(r"(?P<name>forward|stop)", re.IGNORECASE)
+_WORD = re.compile(r"(?<![A-Za-z])(?:forward|stop|turn)(?![A-Za-z])", re.IGNORECASE)
 _TURN = re.compile(r"turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>\w[^():=]{0,60})", re.IGNORECASE)
 _KEYWORD = re.compile(r"\s*[a-z_]{1,20}\s*[:=]\s*")
 _NOT = re.compile(r"\b(?:not|never|no|cannot|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
 _AROUND = " \t\r\n\"'`*“”„‘’.,;!"
-_SPACES = re.compile(r"[\s_\-\"'`“”„‘’<>\[\]{}.,;*]+")
+_SPACES = re.compile(r"[\s_\-\"'`“”„‘’<>\[\]{}*]+")
 _HALVES = re.compile(r"\b(north|south) (east|west)\b")
 
 
@@ -73,26 +74,28 @@ def _in_words(text: str) -> Fields:
 def canonical_action(text: str) -> str | None:
     """`forward()`, `stop()` or `turn_direction(word)` in lower case with single spaces; None for anything else.
 
-    Read is the one call in a text (None where there are different ones, or one after a negation), or a text that is
+    Read is the one call in a text (None beside another action, in words too, or after a negation), or a text that is
     nothing but an action without its parentheses.
     """
     text = unicodedata.normalize("NFKC", text[:400])
     calls = list(_CALL.finditer(text))
-    if calls and not any(_NOT.search(text[: call.start()]) for call in calls):
+    if calls:
         read = {_canonical(call["name"], call["argument"]) for call in calls}
-        return read.pop() if len(read) == 1 else None
+        denied = any(_NOT.search(text[: call.start()]) for call in calls)
+        others = {word[0].lower()[:4] for word in _WORD.finditer(_CALL.sub(" ", text))} - {calls[0]["name"].lower()[:4]}
+        return None if len(read) > 1 or denied or others else read.pop()
     alone = text.strip(_AROUND)
     bare, turn = _BARE.fullmatch(alone), _TURN.fullmatch(alone)
     if bare is not None:
         return _canonical(bare["name"], "")
-    return None if turn is None or calls else _canonical("turn_direction", turn["argument"])
+    return None if turn is None else _canonical("turn_direction", turn["argument"])
 
 
 def _canonical(name: str, argument: str) -> str | None:
     name, argument = name.lower(), argument.lower()
     if name.startswith("turn"):
         name, argument = "turn_direction", _KEYWORD.sub("", argument, count=1)
-    argument = _HALVES.sub(r"\1\2", " ".join(_SPACES.split(argument)).strip())
+    argument = _HALVES.sub(r"\1\2", " ".join(_SPACES.split(argument)).strip(" .,;"))
     return None if (name == "turn_direction") != bool(argument) else f"{name}({argument})"
 
 
