@@ -129,7 +129,7 @@ _CROSS = re.compile(r"(?<!\bno )(?<!\bnot )cross\s*$")
 _SAID = r"(?:you|i|we)\s+(?:can\s+|now\s+)?(?:observe|see|are|am|stand|reach)|there(?:s|\s+is|\s+are)\b"
 _OPENS = rf"(?:{_SAID}|(?:you|i|we|it|this|only|just|an?|the|one|at|observe|see)\b|intersections?\s*[:=])"
 _STATEMENTS = re.compile(
-    rf"[.;!?\n]|\b(?:but|however|though|although|yet|whereas|while|except)\b|(?:,|\band\b)\s*(?={_OPENS})"
+    rf"[.;!?\n]|\b(?:but|however|though|although|whereas|while|except)\b|(?:,|\band\b)\s*(?={_OPENS})"
     rf"|(?<!think)(?<!believe)(?<!that)\s(?={_SAID})"
 )
 _NO = re.compile(
@@ -141,6 +141,7 @@ _DENIED_AFTER = re.compile(
     r"(?:\s+(?:is|are|was|here|nearby|ahead|visible|in sight|in view))*\s*[:=]?\s*"
     r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant)\b(?!\s+landmark)"
 )
+_ARTICLE = re.compile(r"\A\s*(?:the|an?)\s+", re.IGNORECASE)
 _NO_LANDMARK_AT = re.compile(r"\s*landmarks?\b(?!.*\b(?:or|nor|and)\b).*\b(?:at|near|by|around)\b")
 
 
@@ -170,9 +171,9 @@ def _claims(statement: str) -> bool:
 
 @lru_cache(maxsize=1_000)
 def _spelled(name: str) -> re.Pattern[str]:
-    """A pattern for a name with any spaces. The word alone is told from the thing by its capitals."""
-    letters = "".join(_cleaned(name).split())
-    alone = re.fullmatch(r"(?:the|an?)?(?:intersections?|cross)", letters, re.IGNORECASE)
+    """A pattern for a name with any spaces, without its article. The word alone is told from the thing by capitals."""
+    letters = "".join(_ARTICLE.sub("", _cleaned(name)).split())
+    alone = re.fullmatch(r"intersections?|cross", letters, re.IGNORECASE)
     return re.compile(r"\s*".join(map(re.escape, letters)), 0 if alone else re.IGNORECASE)
 
 
