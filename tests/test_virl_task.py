@@ -297,7 +297,7 @@ def test_feedback_never_tells_the_answer() -> None:
         ("{'action': 'forward()'}", "forward()"),
         ("action: stop()", "stop()"),
         ('{"action": "Turn_Direction( Slightly_Left )"}', "turn_direction(slightly left)"),
-        ('{"action": "turn_direction(\'north-east\')"}', "turn_direction(north east)"),
+        ('{"action": "turn_direction(\'north-east\')"}', "turn_direction(northeast)"),
         ('{"action": "turn_direction()"}', None),
         ('{"action": "forward(3)"}', None),
         ('{"action": "jump()"}', None),

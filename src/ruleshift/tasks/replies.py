@@ -1,23 +1,25 @@
 """Reading fields out of a model's reply: strictly, as JSON in the requested form, or tolerantly, out of any text.
 
-All patterns are bounded and possessive, so that reading is linear in the length of the text.
+`docs/replies.md` lists what is read and what is not. Reading takes a time linear in the length of the text: patterns
+are bounded and possessive, and decoding has a budget.
 """
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 
-MAX_REPLY = 100_000
+from ruleshift.tasks.objects import DOUBLE, SINGLE, json_string, mended, objects_with
 
-_IS = r"""\s{0,20}+[:=]\*{0,2}+\s{0,20}+"""
-_VALUE = r"""(?:"(?P<double>[^"\n]{0,400}+)"|'(?P<single>[^'\n]{0,400}+)'|["']?+(?P<bare>[^"'\n},]{1,400}+))"""
-_CURLY_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
+MAX_REPLY = 100_000
+Fields = Mapping[str, object]
+_NEARLY = 20_000  # characters at the end, in which what is not JSON to the letter is looked for
+_ECHO = re.compile(r"\.\.\.|…|<[^<>]{0,60}+>|\A\W{0,9}+(?:your\b|\Z)", re.IGNORECASE)
 
 
 def strict_fields(text: str, names: Collection[str]) -> dict | None:
     """The reply as a JSON object with exactly these fields, else None."""
-    if len(text) > 4_000 or text.count("[") > 10 or text.count("{") > 1:
+    if len(text) > 4_000 or text.count("[") > 100 or text.count("{") > 100:
         return None
     try:
         fields = json.loads(text)
@@ -26,26 +28,89 @@ def strict_fields(text: str, names: Collection[str]) -> dict | None:
     return fields if isinstance(fields, dict) and set(fields) == set(names) else None
 
 
-def plain_quotes(text: str) -> str:
-    """The text with typographic quotes made plain."""
-    return text.translate(_CURLY_QUOTES)
+def read_fields(text: str, key: str, answers: Callable[[object], bool], in_words: Callable[[str], Fields]) -> Fields:
+    """The fields of the answer in a reply that is not in the requested form.
 
-
-def tolerant_field(text: str, name: str) -> str | None:
-    """The last value given to a field, quoted in any way, inside any amount of other text; None if there is none.
-
-    A quoted name wins over a bare one, which may be prose.
+    What counts is the last JSON object, outside any thinking, whose `key` holds something that `answers` (an echo of
+    the form does not). Where there is none: the last such object of what is nearly JSON, then what `in_words` finds by
+    patterns, at last whatever stands under `key`.
     """
-    quoted, bare = _patterns(name)
-    found = last_match(quoted, text) or last_match(bare, text)
-    return None if found is None else _value(found)
+    text = without_thinking(text)
+    rest: Fields = {}
+    for found in _levels(text, key, in_words):
+        for fields in reversed(found):
+            if answers(fields.get(key)):
+                return fields
+        rest = rest or (found[-1] if found else {})
+    return rest
 
 
-@lru_cache(maxsize=100)
-def _patterns(name: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    words = re.escape(name)
-    quoted = re.compile(r"""["'`]""" + words + r"""["'`]""" + _IS + _VALUE, re.IGNORECASE)
-    return quoted, re.compile(words + r"""["'`*]{0,3}+""" + _IS + _VALUE, re.IGNORECASE)
+def is_echo(text: str) -> bool:
+    """Whether a value stands for one instead of giving it, as in the form that a prompt asks for."""
+    return _ECHO.search(text) is not None
+
+
+def _levels(text: str, key: str, in_words: Callable[[str], Fields]) -> Iterator[list[Fields]]:
+    """What can be read as fields, from the surest reading to the loosest."""
+    yield list(objects_with(text, key))
+    end = text.rstrip()[-_NEARLY:]
+    yield list(objects_with(mended(end), key))
+    yield [in_words(end)]
+
+
+# ---------------------------------------------------------------- thinking
+
+_THINK = "th(?:ink|inking|oughts?)"
+_BLOCKS = {  # how thinking opens, and how it closes
+    "think": (rf"<(?:seed:)?{_THINK}>", rf"</(?:seed:)?{_THINK}>"),
+    "reason": ("<reason(?:ing)?>", "</reason(?:ing)?>"),
+    "aside": ("<(?:reflection|analysis|scratchpad)>", "</(?:reflection|analysis|scratchpad)>"),
+    "bar": (rf"<\|(?:begin_of_)?{_THINK}\|>", rf"<\|(?:/|end_of_){_THINK}\|>"),
+    "bracket": (r"\[think\]", r"\[/think\]"),
+    "triangle": ("◁think▷", "◁/think▷"),
+    "channel": (r"<\|channel>", r"<channel\|>"),
+}
+_TAGS = "|".join(f"(?P<open_{kind}>{opens})|(?P<close_{kind}>{closes})" for kind, (opens, closes) in _BLOCKS.items())
+_TAG = re.compile(rf"(?=[<\[◁][/|A-Za-z])(?i:{_TAGS})")
+_FINAL = re.compile(r"<\|channel\|>\s{0,3}+final\s{0,3}+(?:<\|message\|>)?|assistantfinal")
+_CHANNELS = re.compile(r"<\|channel\|>\s{0,3}+(?:analysis|commentary|final)|\A\s{0,9}+analysis(?=[A-Z])")
+
+
+def without_thinking(text: str) -> str:
+    """What a reply says outside its thinking.
+
+    A block of thinking that is never closed goes on to the end, and one that is closed but not opened began before the
+    reply (some chat templates open it in the prompt). Of a reply in channels, what follows the last `final` is said.
+    """
+    if _CHANNELS.search(text):
+        final = last_match(_FINAL, text)
+        text = text[final.end() :] if final else ""
+    said: list[str] = []
+    start, inside = 0, ""
+    for tag in _TAG.finditer(text):
+        does, kind = str(tag.lastgroup).split("_")
+        if does == "open" and not inside:
+            said.append(text[start : tag.start()])
+            inside = kind
+        elif does == "close" and not inside:
+            said.clear()
+            start = tag.end()
+        elif does == "close" and kind == inside:
+            start, inside = tag.end(), ""
+    if not inside:
+        said.append(text[start:])
+    return "\n".join(said)
+
+
+# ---------------------------------------------------------------- patterns
+
+_MARKS = f"[{DOUBLE}{SINGLE}*]"
+_IS = r"\s{0,20}+[:=：＝]\*{0,2}+\s{0,20}+(?:```[a-z]{0,10}\s{0,3}+)?"
+_CLOSED = (
+    r"""(?:"(?P<double>(?:[^"\\\n]|\\.){0,400}+)"|'(?P<single>[^'\n]{0,400}+)'"""
+    r"""|“(?P<curly>[^”“"\n]{0,400}+)[”“"]"""
+)
+_LAST = 100  # matches of a pattern that are looked at
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -55,11 +120,51 @@ def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return match
 
 
-def _value(found: re.Match[str]) -> str:
-    """The value of a matched field, JSON escapes resolved where they can be."""
-    if found["double"] is None:
-        return (found["single"] or found["bare"] or "").strip(" \t\r`$")
-    try:
-        return str(json.loads(f'"{found["double"]}"')).strip()
-    except ValueError:
-        return found["double"].strip()
+@lru_cache(maxsize=100)
+def named_list(name: str, most: int) -> re.Pattern[str]:
+    """A pattern for the content, up to `most` characters, of a list in brackets under a name or its plural."""
+    return re.compile(rf"{name}s?{_MARKS}{{0,3}}+{_IS}\[([^\[\]]{{0,{most}}}+)\]", re.IGNORECASE)
+
+
+def named_value(text: str, name: str, answers: Callable[[object], bool], stops: str = "") -> str | None:
+    """The last value given to a field, quoted in any way, inside any amount of other text; None if there is none.
+
+    One that `answers` wins over others, and a quoted name over a bare one, which may be prose. A value without quotes
+    ends with its line, with a quote or one of `stops`, or with a brace that it did not open.
+    """
+    rest = None
+    for pattern in _patterns(name, stops):
+        for found in reversed(list(pattern.finditer(text))[-_LAST:]):
+            value = _value(found)
+            if value is not None and answers(value):
+                return value
+            rest = value if rest is None else rest
+    return rest
+
+
+@lru_cache(maxsize=100)
+def _patterns(name: str, stops: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    words = r"[\s_-]?".join(map(re.escape, name.split()))
+    value = rf"""{_IS}(?:{_CLOSED}|["'“]?+(?P<bare>[^"“”\n{stops}]{{1,400}}+)))"""
+    quoted = rf"[{DOUBLE}{SINGLE}]{words}[{DOUBLE}{SINGLE}]{value}"
+    bare = rf"(?<![A-Za-z]){words}{_MARKS}{{0,3}}+{value}"
+    return re.compile(quoted, re.IGNORECASE), re.compile(bare, re.IGNORECASE)
+
+
+def _value(found: re.Match[str]) -> str | None:
+    """The value of a matched field, JSON escapes resolved; None where nothing stands there."""
+    if found["double"] is not None:
+        return str(json.loads(json_string(found["double"]), strict=False)).strip()
+    if found["bare"] is not None:
+        return _within_braces(found["bare"]).strip(" \t\r`$").removesuffix("**") or None
+    return (found["single"] or found["curly"] or "").strip(" \t\r`$")
+
+
+def _within_braces(text: str) -> str:
+    """The text up to the first brace that closes what it did not open."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if depth < 0:
+            return text[:place]
+    return text

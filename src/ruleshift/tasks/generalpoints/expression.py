@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
+from ruleshift.tasks.generalpoints.typography import plain
+
 MAX_CHARACTERS = 256  # far beyond any formula over six cards; longer text is refused unread
 MAX_DIGITS = 9
+_READ = 600  # characters of an equation, which typesetting makes longer
+_WRAPPINGS = 3
+_EQUALS = re.compile(r"=+")
+_NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
+_TAIL = re.compile(r"[ .,;]{1,9}\Z")
+_OPERATION = re.compile(r"[0-9]\s*[-+*/(]")
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
 _SPACE = re.compile(r"\s+")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
 Number = TypeVar("Number", Fraction, float)
-_TYPOGRAPHIC = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-"})
 
 
 class FormulaError(ValueError):
@@ -38,22 +45,53 @@ def left_side(text: str) -> str:
     return text.split("=", 1)[0]
 
 
+def formula_in(text: str) -> str:
+    """The side of an equation, however it is typeset, that is the formula: the text before the first `=`, or what
+    follows it where a number stands alone there (`24 = (1+2+3)*4`)."""
+    sides = _EQUALS.split(_unwrapped(plain(text[:_READ])), maxsplit=2)
+    alone = len(sides) > 1 and _NUMBER.fullmatch(sides[0]) and _OPERATION.search(sides[1])
+    return _TAIL.sub("", sides[1 if alone else 0])
+
+
+def _unwrapped(text: str) -> str:
+    """The equation inside parentheses that are around all of it, as those of `\\boxed{...}` are."""
+    for _ in range(_WRAPPINGS):
+        close = _close_of(text.lstrip())
+        inside = text.lstrip()[1:close]
+        if "=" not in inside:
+            return text
+        text = inside
+    return text
+
+
+def _close_of(text: str) -> int:
+    """Where the parenthesis closes with which the text begins; 0 where it does not begin with one, or none closes."""
+    depth = 0
+    for place, sign in enumerate(text if text.startswith("(") else ""):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0:
+            return place
+    return 0
+
+
 def parse(text: str) -> Formula:
-    """Parse and evaluate one side of an equation. Spaces are ignored; × ÷ and typographic minus signs are read.
+    """Parse and evaluate one side of an equation. Spaces are ignored; typographic signs and LaTeX are read.
 
     Raises FormulaError for anything outside the grammar, for more than 256 characters, and for integers of more
     than 9 digits. Time and memory are bounded: the text is read once, with an explicit stack.
     """
     if len(text) > MAX_CHARACTERS:
         raise FormulaError(f"it is longer than {MAX_CHARACTERS} characters")
-    text = _SPACE.sub(" ", text.translate(_TYPOGRAPHIC)).strip()
+    text = _SPACE.sub(" ", plain(text)).strip()
     tokens = _TOKEN.findall(text)
     if "".join(tokens) != text.replace(" ", ""):
+        if "^" in text:
+            raise FormulaError("powers (^) are not among + - * /")
         raise FormulaError("it holds something other than integers, + - * / and parentheses")
     if not tokens:
         raise FormulaError("it is empty")
     if re.search(r"[0-9] +[0-9]", text):
-        raise FormulaError("two numbers stand side by side with no operator between them")
+        raise FormulaError("two numbers stand side by side with no operator between them (write * to multiply)")
     check_order(tokens)
     if any(len(token) > MAX_DIGITS for token in tokens):
         raise FormulaError("a number is too long")
@@ -68,16 +106,16 @@ def fraction(digits: str) -> Fraction:
 
 def check_order(tokens: list[str]) -> None:
     """Raise FormulaError unless the tokens follow the grammar."""
-    depth = 0
+    depth, before = 0, ""
     after_value = False  # whether the last token closed a value, so that an operator or ")" may follow
     for token in tokens:
         if token.isdigit():
             if after_value:
-                raise FormulaError("an operator is missing before a number")
+                raise FormulaError("an operator is missing before a number (write * to multiply)")
             after_value = True
         elif token == "(":
             if after_value:
-                raise FormulaError("an operator is missing before a parenthesis")
+                raise FormulaError("an operator is missing before a parenthesis (write * to multiply)")
             depth += 1
         elif token == ")":
             if not after_value:
@@ -87,8 +125,10 @@ def check_order(tokens: list[str]) -> None:
             depth -= 1
         else:
             if not after_value:
-                raise FormulaError(f"a number is missing before `{token}`")
+                power = " (powers are not among + - * /)" if token == before == "*" else ""
+                raise FormulaError(f"a number is missing before `{token}`{power}")
             after_value = False
+        before = token
     if not after_value:
         raise FormulaError("it ends where a number should stand")
     if depth:

@@ -8,16 +8,22 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ruleshift.tasks.generalpoints.deal import Deal
+from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.rules import RANKS, Rule
 from ruleshift.tasks.protocol import Style
-from ruleshift.tasks.replies import MAX_REPLY, last_match, plain_quotes, strict_fields, tolerant_field
+from ruleshift.tasks.replies import (
+    MAX_REPLY,
+    Fields,
+    is_echo,
+    last_match,
+    named_list,
+    named_value,
+    read_fields,
+    strict_fields,
+)
 from ruleshift.tasks.streams import stream
-
-if TYPE_CHECKING:
-    from ruleshift.tasks.generalpoints.verifier import Judgement
 
 _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -105,12 +111,12 @@ def _varied_prompt(hand: Deal, problem_id: str, pictured: bool) -> str:
 # ---------------------------------------------------------------- feedback
 
 
-def feedback(judgement: "Judgement", style: Style) -> str:
+def feedback(judgement: Judgement, style: Style) -> str:
     """What the verifier tells the model: what was right and what was wrong, never a solution."""
     return _terse_feedback(judgement) if style == "terse" else _full_feedback(judgement)
 
 
-def _full_feedback(judgement: "Judgement") -> str:
+def _full_feedback(judgement: Judgement) -> str:
     target = judgement.target
     if judgement.outcome == "solved":
         return f"Correct: the formula uses every card once and equals {target}."
@@ -143,7 +149,7 @@ def _listed(numbers: Sequence[int], at_most: int = 6) -> str:
     return shown if len(numbers) <= at_most else f"{shown} and others"
 
 
-def _terse_feedback(judgement: "Judgement") -> str:
+def _terse_feedback(judgement: Judgement) -> str:
     if judgement.outcome == "solved":
         return "right"
     if judgement.outcome == "wrong_value":
@@ -180,11 +186,13 @@ def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, styl
     return json.dumps(fields, separators=separators)
 
 
-_NUMBERS = re.compile(r"""numbers?["'`*]{0,3}+\s{0,20}+[:=]\*{0,2}+\s{0,20}+\[([^\[\]]{0,200}+)\]""", re.IGNORECASE)
-_CARDS = re.compile(r"""cards?["'`*]{0,3}+\s{0,20}+[:=]\*{0,2}+\s{0,20}+\[([^\[\]]{0,400}+)\]""", re.IGNORECASE)
+_NUMBERS = named_list("number", 200)
+_CARDS = named_list("card", 400)
 _RANKS_BY_NAME = {"ace": "A", "1": "A", "jack": "J", "queen": "Q", "king": "K"}
 _RANK = "|".join(sorted((*map(str.lower, RANKS), *_RANKS_BY_NAME), key=len, reverse=True))
 _CARD = re.compile(rf"({_RANK})\s*(?:(?:of\s*)?(?:clubs?|spades?|hearts?|diamonds?)|[cshd♣♠♥♦♧♤♡♢]\ufe0f?)?")
+_ENDING = re.compile(r"=\s{0,9}+[0-9]{1,9}\W{0,9}\Z")
+_MOST_ITEMS = 100
 _INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
 
 
@@ -195,12 +203,37 @@ def read_reply(text: str) -> Reply:
     fields = _strict(text)
     if fields is not None:
         return Reply(fields["formula"], tuple(fields["number"]), True, tuple(map(rank_of, fields["cards"])))
-    text = plain_quotes(text)
-    lists = last_match(_NUMBERS, text)
-    numbers = tuple(int(run) for run in _INTEGER.findall(lists[1])) if lists else None
-    named = last_match(_CARDS, text)
-    cards = tuple(rank_of(word) for word in named[1].split(",")) if named else ()
-    return Reply(tolerant_field(text, "formula"), numbers, False, cards)
+    found = read_fields(text, "formula", _is_formula, _in_words)
+    numbers, cards = _items(found, "number"), _items(found, "card")
+    formula = found.get("formula")
+    return Reply(
+        str(formula) if isinstance(formula, str | int | float) else None,
+        None if numbers is None else tuple(map(int, _INTEGER.findall(", ".join(numbers)))),
+        False,
+        tuple(map(rank_of, cards or ())),
+    )
+
+
+def _is_formula(value: object) -> bool:
+    """Whether a value gives a formula and does not echo the form of the reply."""
+    return isinstance(value, str) and not is_echo(value) and re.search("[0-9０-９]", _ENDING.sub("", value)) is not None
+
+
+def _in_words(text: str) -> Fields:
+    """The fields of a reply that holds no object."""
+    lists = {"number": last_match(_NUMBERS, text), "card": last_match(_CARDS, text)}
+    formula = named_value(text, "formula", _is_formula, stops=",")
+    return {"formula": formula, **{name: found[1].split(",") for name, found in lists.items() if found}}
+
+
+def _items(fields: Fields, name: str) -> list[str] | None:
+    """A list under a name or its plural (or a text that lists), as texts; None where there is none."""
+    value = fields.get(name, fields.get(f"{name}s"))
+    if isinstance(value, str):
+        return value.strip("[]() ").split(",")[:_MOST_ITEMS]
+    if not isinstance(value, list):
+        return None
+    return [str(item) if isinstance(item, str | int | float) else "" for item in value[:_MOST_ITEMS]]
 
 
 def rank_of(word: str) -> str:

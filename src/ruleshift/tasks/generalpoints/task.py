@@ -10,10 +10,11 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message, Verdict
 from ruleshift.tasks.generalpoints import prompt
 from ruleshift.tasks.generalpoints.deal import Deal, deal
+from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.recipe import TEXT
 from ruleshift.tasks.generalpoints.rules import SPLITS
 from ruleshift.tasks.generalpoints.solver import solve
-from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, Judgement, judge
+from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, judge, verdict
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
@@ -33,9 +34,9 @@ class GeneralPointsProblem:
 
     def submit(self, reply: str, last: bool) -> Verdict:
         read = prompt.read_reply(reply)
-        verdict = self._judged(read).verdict(self.style)
-        penalty = BUDGET_SPENT if last and not verdict.solved else 0.0
-        return replace(verdict, reward=verdict.reward + penalty, valid=read.valid, read_right=self._is_read_right(read))
+        found = verdict(self._judged(read), self.style)
+        penalty = BUDGET_SPENT if last and not found.solved else 0.0
+        return replace(found, reward=found.reward + penalty, valid=read.valid, read_right=self._is_read_right(read))
 
     def _judged(self, read: prompt.Reply) -> Judgement:
         target = self.hand.scored.target

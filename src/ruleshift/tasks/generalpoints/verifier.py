@@ -9,11 +9,12 @@ and, where the hand is a picture, misread -1.5 in place of wrong_value and wrong
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from ruleshift.records import Verdict
 from ruleshift.tasks.generalpoints import expression
+from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.official import OfficialJudgement, official_judgement
 from ruleshift.tasks.generalpoints.prompt import feedback
 from ruleshift.tasks.protocol import Style
@@ -22,46 +23,32 @@ REWARDS = {"solved": 5.0, "wrong_value": -1.0, "wrong_numbers": -2.0, "illegal":
 BUDGET_SPENT = -1.0
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What is right and wrong with a formula, before it is put into words.
-
-    `value` is exact, but for the floating-point value of a formula that only floating point judges wrong. `foreign`
-    are numbers in the formula that are on no card (or used more often than dealt), `unused` those of the hand that
-    the formula leaves out; both are empty where the formula was not read. `reason` says why it cannot be read.
-    """
-
-    outcome: str
-    reward: float
-    target: int
-    value: Fraction | float | None = None
-    foreign: tuple[int, ...] = ()
-    unused: tuple[int, ...] = ()
-    reason: str = ""
-
-    def verdict(self, style: Style = "full") -> Verdict:
-        found = None if self.value is None else str(self.value)
-        return Verdict(self.outcome, self.reward, self.outcome == "solved", feedback(self, style), found=found)
-
-
 def verify_formula(formula: str, numbers: Sequence[int], target: int = 24, compat: str = "fixed") -> Verdict:
     """Judge a formula over a hand.
 
-    formula: any text; what follows the first `=` is not looked at. numbers: what the cards count.
+    formula: any text; what follows the first `=` is not looked at, unless a number stands alone before it (`fixed`).
+    numbers: what the cards count.
     compat: "fixed" or "official". Never raises on any formula and never evaluates it as code; any text up to
     100,000 characters is judged in bounded time. Raises ValueError for an unknown compat mode.
     """
-    return judge(formula, numbers, target, compat).verdict()
+    return verdict(judge(formula, numbers, target, compat))
+
+
+def verdict(judgement: Judgement, style: Style = "full") -> Verdict:
+    """A judgement in words."""
+    found = None if judgement.value is None else str(judgement.value)
+    said = feedback(judgement, style)
+    return Verdict(judgement.outcome, judgement.reward, judgement.outcome == "solved", said, found=found)
 
 
 def judge(formula: str, numbers: Sequence[int], target: int = 24, compat: str = "fixed") -> Judgement:
     """As `verify_formula`, with the details."""
     if compat not in ("fixed", "official"):
         raise ValueError(f"compat must be 'fixed' or 'official', not {compat!r}")
-    judgement = _judge_fixed(expression.left_side(formula), numbers, target)
     if compat == "official":
-        return _with_official_reward(judgement, official_judgement(formula, numbers, target))
-    return judgement
+        exact = _judge_fixed(expression.left_side(formula), numbers, target)
+        return _with_official_reward(exact, official_judgement(formula, numbers, target))
+    return _judge_fixed(expression.formula_in(formula), numbers, target)
 
 
 def recognised(judgement: Judgement, stated: Sequence[str], dealt: Sequence[str]) -> Judgement:

@@ -10,11 +10,12 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.pictures import picture_of
 from ruleshift.records import Message, Picture
 from ruleshift.tasks.generalpoints import prompt
+from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.pictures import Look, draw, look
 from ruleshift.tasks.generalpoints.recipe import PICTURES
 from ruleshift.tasks.generalpoints.rules import RANKS
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
-from ruleshift.tasks.generalpoints.verifier import Judgement, recognised
+from ruleshift.tasks.generalpoints.verifier import recognised
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream

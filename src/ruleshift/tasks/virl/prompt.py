@@ -57,6 +57,11 @@ class Itinerary:
         return tuple(point for point in self.points if point.next_heading is not None)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The places that the way names."""
+        return tuple(point.sight.name for point in self.points if point.sight is not None)
+
+    @property
     def facing(self) -> str:
         """The absolute word for the heading at the start."""
         return self.faced(self.points[0])

@@ -50,7 +50,12 @@ class VirlProblem:
         here, compat = self.point, self.itinerary.compat
         sight_right = self._states_sight(read.observation)
         outcome = verifier.judge(
-            read, self.action, here.intersection, compat, sight_right or self.itinerary.pictured is None
+            read,
+            self.action,
+            here.intersection,
+            compat,
+            sight_right or self.itinerary.pictured is None,
+            self.itinerary.names,
         )
         if compat == "official" and last:  # the try after the budget never counts there
             outcome = "wrong_action"
@@ -69,7 +74,8 @@ class VirlProblem:
             solved=right and at_end and not self.failed,
             feedback=prompt.feedback(outcome, self.style, self.itinerary, self.point if moves else None),
             valid=read.valid,
-            read_right=sight_right and verifier.states_intersection(read.observation) == here.intersection,
+            read_right=sight_right
+            and verifier.states_intersection(read.observation, self.itinerary.names) == here.intersection,
             found=read.action,
             advanced=moves,
             ended=right and at_end,

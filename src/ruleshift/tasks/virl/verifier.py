@@ -8,11 +8,13 @@ the differences.
 """
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from ruleshift.tasks.replies import MAX_REPLY, plain_quotes, strict_fields, tolerant_field
+from ruleshift.tasks.replies import MAX_REPLY, Fields, is_echo, named_value, read_fields, strict_fields
 
 Outcome = Literal["right", "wrong_action", "wrong_observation", "unreadable"]
 
@@ -20,8 +22,16 @@ REWARDS: dict[Outcome, float] = {"right": 1.0, "wrong_action": -1.0, "wrong_obse
 BUDGET_SPENT = -1.0
 FIELDS = ("current observation", "current instruction", "action")
 
-_CALL = re.compile(r"\b(forward|stop|turn_direction)\s{0,9}\(([^()]{0,60})\)", re.IGNORECASE)
-_INTERSECTION = re.compile(r"\bintersection|cross\s*$", re.IGNORECASE)
+_NAMES = r"(?P<name>forward|stop|turn[\s_-]?direction)"
+_CALL = re.compile(rf"(?<![A-Za-z]){_NAMES}\s{{0,9}}\((?P<argument>[^()]{{0,60}})\)", re.IGNORECASE)
+_BARE = re.compile(r"(?P<name>forward|stop)", re.IGNORECASE)
+_WORD = re.compile(r"(?<![A-Za-z])(?:forward|stop|turn)(?![A-Za-z])", re.IGNORECASE)
+_TURN = re.compile(r"turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>\w[^():=]{0,60})", re.IGNORECASE)
+_KEYWORD = re.compile(r"\s*[a-z_]{1,20}\s*[:=]\s*")
+_NOT = re.compile(r"\b(?:not|never|no|cannot|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
+_AROUND = " \t\r\n\"'`*“”„‘’.,;!"
+_SPACES = re.compile(r"[\s_\-\"'`“”„‘’<>\[\]{}*]+")
+_HALVES = re.compile(r"\b(north|south) (east|west)\b")
 
 
 @dataclass(frozen=True)
@@ -41,42 +51,135 @@ def read_reply(text: str) -> Reply:
     fields = strict_fields(text, FIELDS)
     if fields is not None and all(isinstance(value, str) for value in fields.values()):
         return Reply(fields[FIELDS[0]], canonical_action(fields["action"]), True)
-    text = plain_quotes(text)
-    action = tolerant_field(text, "action")
-    return Reply(tolerant_field(text, FIELDS[0]) or "", None if action is None else canonical_action(action), False)
+    found = read_fields(text, "action", _is_action, _in_words)
+    observation, action = found.get(FIELDS[0]), found.get("action")
+    return Reply(
+        observation if isinstance(observation, str) else "",
+        canonical_action(action) if isinstance(action, str) else None,
+        False,
+    )
+
+
+def _is_action(value: object) -> bool:
+    """Whether a value gives an action, if only a wrong one, and does not echo the form of the reply."""
+    return isinstance(value, str) and not is_echo(value) and "(x)" not in value
+
+
+def _in_words(text: str) -> Fields:
+    """The fields of a reply that holds no object."""
+    found = {name: named_value(text, name, _is_action) for name in (FIELDS[0], "action")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def canonical_action(text: str) -> str | None:
-    """`forward()`, `stop()` or `turn_direction(word)` in lower case with single spaces; None for anything else."""
-    found = _CALL.search(text[:400])
-    if found is None:
-        return None
-    name, argument = found[1].lower(), " ".join(re.split(r"[\s_\-\"'`]+", found[2].lower())).strip()
-    if (name == "turn_direction") != bool(argument):
-        return None
-    return f"{name}({argument})"
+    """`forward()`, `stop()` or `turn_direction(word)` in lower case with single spaces; None for anything else.
+
+    Read is the one call in a text (None beside another action, in words too, or after a negation), or a text that is
+    nothing but an action without its parentheses.
+    """
+    text = unicodedata.normalize("NFKC", text[:400])
+    calls = list(_CALL.finditer(text))
+    if calls:
+        read = {_canonical(call["name"], call["argument"]) for call in calls}
+        denied = any(_NOT.search(text[: call.start()]) for call in calls)
+        others = {word[0].lower()[:4] for word in _WORD.finditer(_CALL.sub(" ", text))} - {calls[0]["name"].lower()[:4]}
+        return None if len(read) > 1 or denied or others else read.pop()
+    alone = text.strip(_AROUND)
+    bare, turn = _BARE.fullmatch(alone), _TURN.fullmatch(alone)
+    if bare is not None:
+        return _canonical(bare["name"], "")
+    return None if turn is None else _canonical("turn_direction", turn["argument"])
 
 
-def judge(reply: Reply, action: str, intersection: bool, compat: str = "fixed", sight_right: bool = True) -> Outcome:
+def _canonical(name: str, argument: str) -> str | None:
+    name, argument = name.lower(), argument.lower()
+    if name.startswith("turn"):
+        name, argument = "turn_direction", _KEYWORD.sub("", argument, count=1)
+    argument = _HALVES.sub(r"\1\2", " ".join(_SPACES.split(argument)).strip(" .,;"))
+    return None if (name == "turn_direction") != bool(argument) else f"{name}({argument})"
+
+
+def judge(
+    reply: Reply,
+    action: str,
+    intersection: bool,
+    compat: str = "fixed",
+    sight_right: bool = True,
+    names: Collection[str] = (),
+) -> Outcome:
     """Judge a reply where `action` is right and an intersection is (not) in sight. `sight_right` says whether the
-    landmark is stated right, where that is asked (never in mode `official`)."""
+    landmark is stated right, where that is asked (never in mode `official`); `names` are those of the way."""
     if reply.action is None:
         return "unreadable"
     if reply.action == canonical_action(action):
         return "right"
     shown = intersection and compat == "fixed"
-    right = states_intersection(reply.observation) == shown and (sight_right or compat == "official")
+    right = states_intersection(reply.observation, names) == shown and (sight_right or compat == "official")
     return "wrong_action" if right else "wrong_observation"
 
 
-def states_intersection(observation: str) -> bool:
-    """Whether a stated observation mentions an intersection."""
-    return _INTERSECTION.search(observation) is not None
+# ---------------------------------------------------------------- observations
+
+LONGEST_OBSERVATION = 3_000  # characters that are looked at; names have 2,000 at most
+
+_DROPPED = dict.fromkeys(map(ord, "\"'`*\\“”„‟«»‹›‘’‚‛\u00ad\u200b\u200c\u200d\u2060\ufeff"), "")
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—−"), "-")
+_INTERSECTION = re.compile(r"\bintersections?\b|\bintersection")
+_CROSS = re.compile(r"(?<!\bno )(?<!\bnot )cross\s*$")
+_SAID = r"(?:you|i|we)\s+(?:can\s+|now\s+)?(?:observe|see|are|am|stand|reach)|there(?:s|\s+is|\s+are)\b"
+_OPENS = rf"(?:{_SAID}|(?:you|i|we|it|this|only|just|an?|the|one|at|observe|see)\b|intersections?\s*[:=])"
+_STATEMENTS = re.compile(
+    rf"[.;!?\n]|\b(?:but|however|though|although|whereas|while|except)\b|(?:,|\band\b)\s*(?={_OPENS})"
+    rf"|(?<!think)(?<!believe)(?<!that)\s(?={_SAID})"
+)
+_NO = re.compile(
+    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing"
+    r"|(?:do|does|did|is|are|was|were|ca|could|wo|have|has)nt)\b"
+)
+_NO_DENIAL = re.compile(r"\b(?:no doubt|not only|not just|nothing but|none other)\b")
+_DENIED_AFTER = re.compile(
+    r"(?:\s+(?:is|are|was|here|nearby|ahead|visible|in sight|in view))*\s*[:=]?\s*"
+    r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant)\b(?!\s+landmark)"
+)
+_ARTICLE = re.compile(r"\A\s*(?:the|an?)\s+", re.IGNORECASE)
+_NO_LANDMARK_AT = re.compile(r"\s*landmarks?\b(?!.*\b(?:or|nor|and)\b).*\b(?:at|near|by|around)\b")
+
+
+def states_intersection(observation: str, names: Collection[str] = ()) -> bool:
+    """Whether a stated observation says that there is an intersection: one that is denied is none, nor is the word in
+    one of the `names` of the way."""
+    text = _cleaned(observation)
+    if "cross" not in text.lower() and "intersection" not in text.lower():
+        return False
+    for name in names:
+        if "cross" in name.lower() or "intersection" in name.lower():
+            text = _spelled(name).sub(" ", text)
+    text = _NO_DENIAL.sub(" ", text.casefold())
+    return _CROSS.search(text) is not None or any(map(_claims, _STATEMENTS.split(text)))
+
+
+def _claims(statement: str) -> bool:
+    """Whether a statement mentions an intersection and does not deny it."""
+    found = _INTERSECTION.search(statement)
+    if found is None:
+        return False
+    denials = list(_NO.finditer(statement, 0, found.start()))
+    if denials and not _NO_LANDMARK_AT.match(statement[denials[-1].end() : found.start()]):
+        return False
+    return _DENIED_AFTER.match(statement, found.end()) is None
+
+
+@lru_cache(maxsize=1_000)
+def _spelled(name: str) -> re.Pattern[str]:
+    """A pattern for a name with any spaces, without its article. The word alone is told from the thing by capitals."""
+    letters = "".join(_ARTICLE.sub("", _cleaned(name)).split())
+    alone = re.fullmatch(r"intersections?|cross", letters, re.IGNORECASE)
+    return re.compile(r"\s*".join(map(re.escape, letters)), 0 if alone else re.IGNORECASE)
 
 
 def states_sight(observation: str, name: str | None) -> bool:
-    """Whether a stated observation names the landmark that was shown (spaces and case aside); nothing is asked of one
-    where none was."""
+    """Whether a stated observation names the landmark that was shown (spaces, case, quotes and the way in which letters
+    are encoded aside); nothing is asked of one where none was."""
     return name is None or _squeezed(name) in _squeezed(observation)
 
 
@@ -88,5 +191,11 @@ def states_sight_alone(observation: str, name: str | None, others: Iterable[str]
     return states_sight(observation, name) and not any(_squeezed(other) in stated for other in others if other != name)
 
 
+def _cleaned(text: str) -> str:
+    """The text in one encoding of its letters, without quotes, marks of type and signs that do not show."""
+    text = unicodedata.normalize("NFKC", text[:LONGEST_OBSERVATION])
+    return text.translate(_DROPPED | _DASHES)
+
+
 def _squeezed(text: str) -> str:
-    return "".join(text.lower().split())
+    return "".join(_cleaned(text).casefold().split())

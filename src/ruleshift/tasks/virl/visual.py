@@ -40,8 +40,7 @@ class VirlVLProblem(VirlProblem):
     def _states_sight(self, observation: str) -> bool:
         """Also that no landmark is stated that the way names and this point does not show."""
         sight = self.point.sight
-        names = (point.sight.name for point in self.itinerary.points if point.sight is not None)
-        return states_sight_alone(observation, None if sight is None else sight.name, names)
+        return states_sight_alone(observation, None if sight is None else sight.name, self.itinerary.names)
 
     def guess(self, draw: int) -> str:
         """A reply that sees nothing: the observation of any point of the way, and a random action."""
