@@ -163,9 +163,9 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, name):
     broken = tmp_path / "broken"
     with pytest.raises(StopHereError):
         train(broken, config, progress=stop_at(5))  # after the checkpoints of steps 2 and 4
-    last = broken / "checkpoints" / "checkpoint-4"
+    last = broken / "checkpoints" / "step-000004"
     (last / name).write_bytes((last / name).read_bytes()[:100])
-    with pytest.raises(RuleshiftError, match=r"checkpoint-4 is damaged .*: delete its folder and run the same command"):
+    with pytest.raises(RuleshiftError, match=r"step-000004 is damaged .*: delete its folder and run the same command"):
         train(broken, config)
     shutil.rmtree(last)
     assert same_weights(train(broken, config), expected)

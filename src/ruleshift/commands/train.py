@@ -93,7 +93,7 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     check_trackers(command.tracker)
 
     from ruleshift.backbones.load import load_backbone
-    from ruleshift.backbones.save import save_model
+    from ruleshift.backbones.save import is_saved, save_model
     from ruleshift.commands.bars import Bar
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
@@ -108,7 +108,7 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     settings |= {name: value for name, value in shown.items() if value is not None}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
-        if not final.is_dir():
+        if not is_saved(final):
             with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
                 train(config, start.model, start.chat, task, start.style, run, progress=_follower(bar, trackers))
             save_model(start.model, start.chat.source, final)
