@@ -38,4 +38,5 @@ def _take(lock: int, path: Path) -> None:
             f"{path} is in use by process {holder or '(unknown)'}: wait for it, stop it, or choose another --out."
         ) from error
     except OSError as error:
-        raise RuleshiftError(f"cannot lock the run folder {path} ({reason_of(error)}): choose another --out.") from error
+        reason = reason_of(error)
+        raise RuleshiftError(f"cannot lock the run folder {path} ({reason}): choose another --out.") from error

@@ -15,6 +15,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
-RESULTS = ("metrics.jsonl", "checkpoints", "model", "models", "points")  # what a run or an arm leaves beside config.json
+RESULTS = (METRICS, "checkpoints", "model", "models", "points")  # of a run or an arm, beside config.json
 MOST_DIFFERENCES = 4  # that a message names
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
 
@@ -107,7 +108,9 @@ class RunFolder:
         try:
             content: dict[str, Any] = json.loads(file.read_bytes())
             complete = content.keys() >= {"config", "environment", "resumed_in"} and (
-                isinstance(content["config"], dict) and isinstance(content["resumed_in"], list)
+                isinstance(content["config"], dict)
+                and isinstance(content["environment"], dict)
+                and isinstance(content["resumed_in"], list)
             )
         except FileNotFoundError:
             return None
@@ -118,6 +121,12 @@ class RunFolder:
         if not complete:
             raise RuleshiftError(f"{file} is not the configuration of a run: {self._elsewhere}")
         return content
+
+    def threads(self) -> int | None:
+        """How many threads the run began with. None where there is no run, or it does not tell."""
+        stored = self.read_config()
+        found = (stored or {}).get("environment", {}).get("threads")
+        return found if isinstance(found, int) and found > 0 else None
 
     # Metrics
 
@@ -241,11 +250,13 @@ def damaged(file: Path, problem: str) -> RuleshiftError:
 
 
 def environment() -> dict[str, Any]:
-    """What a run's numbers may depend on besides its configuration."""
+    """What a run's numbers may depend on besides its configuration. Threads are those of torch, if it is in use."""
+    torch = sys.modules.get("torch")
     return {
         "packages": {name: _version(name) for name in RECORDED_PACKAGES},
         "python": platform.python_version(),
         "git_commit": _git_commit(),
+        "threads": None if torch is None else torch.get_num_threads(),
     }
 
 

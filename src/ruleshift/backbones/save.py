@@ -31,8 +31,8 @@ def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | Proc
         if not failed_to_write(error):
             raise
         raise RuleshiftError(
-            f"cannot write {folder} ({reason_of(error)}): make sure that the disk has room and lets you write there, and run the "
-            "same command again"
+            f"cannot write {folder} ({reason_of(error)}): make sure that the disk has room and lets you write "
+            "there, and run the same command again"
         ) from error
 
 

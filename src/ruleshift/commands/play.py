@@ -61,6 +61,8 @@ class Play:
     """How a model's replies are drawn."""
     temperature: float = 1.0
     """Sampling temperature."""
+    threads: int | None = None
+    """Cores that a model computes on; by default those that are free."""
 
     stopped: ClassVar[str] = "goodbye"
 
@@ -74,7 +76,7 @@ class Play:
         if self.turns is not None:
             at_least("--turns", self.turns, 1)
         at_least("--index", self.index, 0)
-        drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
+        drawing = Drawing(self.decoding, self.temperature, seed=self.seed, threads=self.threads)
         drawing.check()
         task = open_task(self.task, self.routes, size=self.size, leak=self.leak, views=self.views)
         if self.pictures is not None and not task.pictures:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from ruleshift.commands.checks import check_folder, check_training
+from ruleshift.commands.checks import at_least, check_folder, check_training
 from ruleshift.commands.opening import AnyViews
 from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
 
@@ -40,6 +40,8 @@ class Training:
     """virl-vl only: four views in one picture (grid, the default), or the one ahead (front)."""
     leak: tyro.conf.FlagCreatePairsOff[bool] = False
     """virl-vl only: the text says where there is an intersection, as in the paper."""
+    threads: int | None = None
+    """Cores to compute on; by default those that are free, or as many as the run began with."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
 
@@ -91,15 +93,19 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     check_training(config, task)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
+    if command.threads is not None:
+        at_least("--threads", command.threads, 1)
 
     from ruleshift.backbones.load import load_backbone
     from ruleshift.backbones.save import is_saved, save_model
     from ruleshift.commands.bars import Bar
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
+    from ruleshift.threads import set_threads
     from ruleshift.training.train import train
 
     quiet_libraries()
+    set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)

@@ -90,7 +90,8 @@ class Trainer(SFTTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with _damage_of(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
-            for weight, moments in self.optimizer.state.items():
+            optimizer: Any = self.optimizer
+            for weight, moments in optimizer.state.items():
                 if any(m.dim() and m.shape != weight.shape for m in moments.values() if isinstance(m, torch.Tensor)):
                     raise ValueError("optimizer.pt is of another model")
 
