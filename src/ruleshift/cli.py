@@ -22,6 +22,7 @@ from ruleshift.commands.study import Study
 from ruleshift.commands.train import Rl, Sft
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import PPO_PRESETS, SFT_PRESETS
+from ruleshift.threads import wait_passively
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"ruleshift {__version__}")
         return 0
+    wait_passively()
     stopped = "nothing was done"
     try:
         command = parse(arguments)

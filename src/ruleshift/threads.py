@@ -16,6 +16,11 @@ LOOK = 0.2  # seconds for which other processes are watched
 ENVIRONMENT = "OMP_NUM_THREADS"
 
 
+def wait_passively() -> None:
+    """Have threads that wait sleep, unless the environment says otherwise. To be called before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def set_threads(asked: int | None = None, begun_with: int | None = None) -> None:
     """Give torch its threads, and say on stderr what was chosen for it.
 

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer, whose checkpoints are whole, and give back all that they were made of."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,7 +136,9 @@ def _full_disk() -> Iterator[None]:
 def _damage_of(checkpoint: str | None) -> Iterator[None]:
     """What libraries raise for a file that is cut short or changed, as a RuleshiftError."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of pickles that it then refuses
+            yield
     except DAMAGE as error:
         # torch's own words advise to open it all the same.
         refused = isinstance(error, UnpicklingError) or "weights_only" in str(error)
