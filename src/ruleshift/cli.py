@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import io
 import itertools
 import os
 import sys
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"ruleshift {__version__}")
         return 0
+    _accept_all_text()
     wait_passively()
     stopped = "nothing was done"
     try:
@@ -86,6 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"the disk is full ({_first_line(error)}): free some space; {stopped}")
     return 0
+
+
+def _accept_all_text() -> None:
+    """Have what the terminal's encoding lacks shown, or read, as a question mark, rather than end in an error."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def parse(arguments: Sequence[str]) -> Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import tyro
 
-from ruleshift.commands.checks import at_least, check_file, check_folder, check_split, printable
+from ruleshift.commands.checks import at_least, check_file, check_folder, check_split, has_braille, printable
 from ruleshift.commands.opening import AnyViews
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
 from ruleshift.errors import RuleshiftError
@@ -93,15 +93,15 @@ class Play:
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
             album = _Album(console, self.pictures, problem.id)
-            _play_by_hand(console, album, problem, turns, self._map_of(problem))
+            _play_by_hand(console, album, problem, turns, self._map_of(problem, console))
             return
         policy = open_policy(self.model, self.style, drawing, task.pictures)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
-        self._map_of(problem)
+        self._map_of(problem, console)
         album = _Album(console, self.pictures, problem.id)
         _show_episode(console, album, revise([problem], policy.engine, turns)[0])
 
-    def _map_of(self, problem: "TaskProblem") -> "Callable[[], str] | None":
+    def _map_of(self, problem: "TaskProblem", console: "Console") -> "Callable[[], str] | None":
         """For a walk: what draws its map for the terminal, with the walker where she is. Writes the picture, too."""
         from ruleshift.tasks.virl.task import VirlProblem
 
@@ -120,7 +120,8 @@ class Play:
                 self.map, draw_route(city, problem.route, problem.itinerary.points, credit_of(self.routes))
             )
             print(f"map: {self.map}")
-        return lambda: terminal_map(city, problem.route, problem.point)
+        width, plain = min(72, console.width), not has_braille(console.encoding)
+        return lambda: terminal_map(city, problem.route, problem.point, width, plain=plain)
 
 
 @dataclass
