@@ -171,6 +171,20 @@ def test_walker_looks_where_it_goes(heading: float, arrow: str) -> None:
     assert arrow in terminal_map(TOWN, route, position)
 
 
+def test_a_terminal_without_braille_letters_gets_a_plain_map() -> None:
+    """In ASCII, with the same streets, letters and columns; the way it faces is said."""
+    route = walk()
+    position = build_rail(route)[0]
+    plain, drawn = (
+        terminal_map(TOWN, route, position, width=40, height=20, plain=p).split("\n") for p in (True, False)
+    )
+    assert all(line.isascii() and len(line) <= 40 for line in plain)
+    assert len(plain) == len(drawn) == 20
+    assert "@: you, facing west" in "\n".join(plain)
+    assert all(any(letter in line for line in plain[:-3]) for letter in "@#.1XS")
+    assert not all(line.isascii() for line in drawn)
+
+
 def test_wide_letters_keep_the_columns() -> None:
     graph = replace(TOWN, places=(replace(TOWN.places[0], name="東京カフェ"), *TOWN.places[1:]))
     route = walk()

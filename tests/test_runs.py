@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from ruleshift import runs
-from ruleshift.errors import RuleshiftError
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.runs import Checkpoint, RunFolder, read_tensors
 
 
@@ -213,7 +213,71 @@ def test_a_foreign_config_file_is_refused(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "config.json").read_text() == text
 
 
+@pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints", "model", "points"])
+@pytest.mark.parametrize("text", [None, "", "{}", "damaged"])
+def test_other_settings_never_adopt_what_a_lost_configuration_made(tmp_path: Path, left: str, text: str | None) -> None:
+    """The remedy for a broken config.json is carried out by somebody who deletes no more than that."""
+    with RunFolder.open(tmp_path, Config()) as run:
+        (run.path / left).mkdir() if "." not in left else run.append_metrics({"step": 1})
+    (tmp_path / "config.json").unlink()
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    for _ in range(2):
+        with pytest.raises(RuleshiftError, match=rf"choose another --out, or delete {tmp_path}\."):
+            RunFolder.open(tmp_path, Config(seed=1)).__enter__()
+        (tmp_path / "config.json").unlink(missing_ok=True)
+    assert (tmp_path / left).exists()
+
+
+def test_a_run_of_another_kind_is_named(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {"verb": "rl", "task": "gp-l", "training": {"updates": 3}}):
+        pass
+    with pytest.raises(RuleshiftError, match=r"holds a run of rl, not of sft: choose another --out") as caught:
+        RunFolder.open(tmp_path, {"verb": "sft", "task": "gp-l", "training": {"steps": 3}}).__enter__()
+    assert "training" not in str(caught.value)
+
+
+def test_many_differences_are_counted(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, dict.fromkeys("abcdefg", 0)):
+        pass
+    with pytest.raises(RuleshiftError, match=r"\(a: 0 there, 1 now; b: .*; c: .*; d: 0 there, 1 now; and 3 more\)"):
+        RunFolder.open(tmp_path, dict.fromkeys("abcdefg", 1)).__enter__()
+
+
 # Metrics
+
+
+def test_numbers_that_are_not_finite_are_named_and_not_written(run: RunFolder) -> None:
+    for value in (float("nan"), float("inf"), -float("inf")):
+        with pytest.raises(Diverged, match=rf"loss is {value} at step 7\. .*smaller learning rate"):
+            run.append_metrics({"step": 7, "success": 0.5, "loss": value})
+    assert run.read_metrics() == []
+
+
+def test_a_checkpoint_keeps_its_metrics(tmp_path: Path) -> None:
+    """Lines that are lost or damaged come back when the run is opened; those of later steps stay."""
+    with RunFolder.open(tmp_path, {}) as run:
+        for step in (1, 2, 3):
+            run.append_metrics({"step": step, "loss": 1 / step})
+        run.save_checkpoint(2, write_text(""))
+    whole = run.metrics_path.read_bytes()
+    first, second, third = whole.splitlines(True)
+    for damaged in (
+        first + third,
+        second + third,
+        first + b"{dam\n" + third,
+        third,
+        first + second.replace(b"0", b"1") + third,
+    ):
+        run.metrics_path.write_bytes(damaged)
+        with RunFolder.open(tmp_path, {}):
+            assert run.metrics_path.read_bytes() == whole
+    run.metrics_path.unlink()
+    with RunFolder.open(tmp_path, {}):
+        assert run.metrics_path.read_bytes() == first + second
+    (run.checkpoints()[0].path / "metrics.jsonl").unlink()
+    with pytest.raises(RuleshiftError, match=r"metrics\.jsonl is missing: delete the checkpoint folder .*step-000002"):
+        RunFolder.open(tmp_path, {}).__enter__()
 
 
 def test_a_torn_last_line_is_dropped(run: RunFolder) -> None:

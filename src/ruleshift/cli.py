@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import io
 import itertools
 import os
 import sys
@@ -26,6 +27,7 @@ from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task, names_a_task
 from ruleshift.tasks.protocol import NoOptions, Task
 from ruleshift.tasks.recipe import Recipe
+from ruleshift.threads import wait_passively
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -71,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"ruleshift {__version__}")
         return 0
+    _accept_all_text()
+    wait_passively()
     stopped = "nothing was done"
     try:
         command = parse(arguments)
@@ -91,6 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"the disk is full ({_first_line(error)}): free some space; {stopped}")
     return 0
+
+
+def _accept_all_text() -> None:
+    """Have what the terminal's encoding lacks shown, or read, as a question mark, rather than end in an error."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def parse(arguments: Sequence[str]) -> Command:

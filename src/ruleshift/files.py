@@ -47,11 +47,24 @@ def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
                 temporary.unlink()
             raise
     except OSError as error:
-        reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "check the disk, or choose another folder")
-        raise RuleshiftError(f"cannot write {os.fspath(path)} ({reason}): {remedy}.") from error
+        raise RuleshiftError(f"cannot write {os.fspath(path)} ({reason_of(error)}): {remedy}.") from error
     with suppress(OSError):  # the file is whole by now; some file systems cannot flush a folder
         _flush_folder(target.parent)
+
+
+def failed_to_write(error: BaseException) -> bool:
+    """Whether an error is that of a disk which is full, read-only or broken, whichever library tells of it."""
+    from safetensors import SafetensorError
+
+    # The last is how tokenizers (written in Rust) puts it.
+    return isinstance(error, OSError | SafetensorError) or "(os error " in str(error)
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _write_to_disk(path: Path, content: bytes) -> None:

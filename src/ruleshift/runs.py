@@ -9,13 +9,13 @@ Only one process of a run opens its folder; the others of a distributed run hand
 """
 
 import dataclasses
-import fcntl
 import json
 import os
 import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,15 +23,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import write_atomically
+from ruleshift.files import failed_to_write, reason_of, write_atomically
+from ruleshift.lock import held
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from torch import Tensor
 
+METRICS = "metrics.jsonl"
 CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
+RESULTS = (METRICS, "checkpoints", "model", "models", "points")  # of a run or an arm, beside config.json
+MOST_DIFFERENCES = 4  # that a message names
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
 
 
@@ -57,9 +62,10 @@ class RunFolder:
         any run. What a killed process left half done (a torn line, a temporary folder) is cleared away.
         """
         folder = cls(Path(path))
-        with _locked(folder.path):
+        with held(folder.path):
             folder._write_config(_plain(config), resume)
             folder._clear_leftovers()
+            folder._mend_metrics()
             yield folder
 
     # Configuration
@@ -69,18 +75,29 @@ class RunFolder:
         here = environment()
         stored = self.read_config()
         if stored is None:
+            self._refuse_orphans()
             self._dump_config({"config": config, "environment": here, "resumed_in": []})
             return
         if not resume:
-            raise RuleshiftError(f"{self.path} already holds a run: choose another --out, or delete {self.path}.")
-        differences = _differences(stored["config"], config)
-        if differences:
-            raise RuleshiftError(
-                f"{self.path} holds a run with another configuration ({'; '.join(differences)}): "
-                f"choose another --out, or delete {self.path}."
-            )
+            raise RuleshiftError(f"{self.path} already holds a run: {self._elsewhere}")
+        difference = _difference(stored["config"], config)
+        if difference:
+            raise RuleshiftError(f"{self.path} holds {difference}: {self._elsewhere}")
         if here != [stored["environment"], *stored["resumed_in"]][-1]:
             self._dump_config({**stored, "resumed_in": [*stored["resumed_in"], here]})
+
+    @property
+    def _elsewhere(self) -> str:
+        return f"choose another --out, or delete {self.path}."
+
+    def _refuse_orphans(self) -> None:
+        """Results of a run whose configuration is lost belong to no run: another one must not take them up."""
+        found = [name for name in RESULTS if (self.path / name).exists()]
+        if found:
+            raise RuleshiftError(
+                f"{self.path} holds {', '.join(found)} of a run, but not its config.json, so that nothing tells with "
+                f"which settings they were made: {self._elsewhere}"
+            )
 
     def _dump_config(self, content: Mapping[str, Any]) -> None:
         write_atomically(self.path / "config.json", json.dumps(content, indent=2) + "\n")
@@ -90,63 +107,63 @@ class RunFolder:
         file = self.path / "config.json"
         try:
             content: dict[str, Any] = json.loads(file.read_bytes())
-            complete = content.keys() >= {"config", "environment", "resumed_in"}
+            complete = content.keys() >= {"config", "environment", "resumed_in"} and (
+                isinstance(content["config"], dict)
+                and isinstance(content["environment"], dict)
+                and isinstance(content["resumed_in"], list)
+            )
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise RuleshiftError(f"cannot read {file} ({_reason(error)}): make it readable, or delete it.") from error
-        except (ValueError, AttributeError):
+            raise RuleshiftError(f"cannot read {file} ({reason_of(error)}): make it readable.") from error
+        except (ValueError, AttributeError, RecursionError):
             complete = False
         if not complete:
-            raise RuleshiftError(f"{file} is not the configuration of a run: choose another --out, or delete it.")
+            raise RuleshiftError(f"{file} is not the configuration of a run: {self._elsewhere}")
         return content
+
+    def threads(self) -> int | None:
+        """How many threads the run began with. None where there is no run, or it does not tell."""
+        stored = self.read_config()
+        found = (stored or {}).get("environment", {}).get("threads")
+        return found if isinstance(found, int) and found > 0 else None
 
     # Metrics
 
     @property
     def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl; it is in the hands of the kernel when this returns."""
-        if not isinstance(record.get("step"), int):
-            raise ValueError(f"a line of metrics needs a whole number `step`, not {record.get('step')!r}")
-        line = json.dumps(dict(record)) + "\n"
+        """Add one line to metrics.jsonl; it is in the hands of the kernel when this returns. Raises Diverged for a
+        number that is not finite."""
         try:
-            with self.metrics_path.open("a", encoding="utf-8") as file:
-                file.write(line)
+            metrics.append(self.metrics_path, record)
         except OSError as error:
             raise _write_error(self.metrics_path, error) from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl, without a last one that a kill cut short."""
-        return [record for _, record in self._metrics()]
+        return [record for _, record in metrics.read(self.metrics_path)]
 
     def truncate_metrics(self, step: int) -> None:
         """Forget the lines after `step`: a resumed run writes them again, as one never killed would have."""
-        self._rewrite_metrics([line for line, record in self._metrics() if record["step"] <= step])
+        metrics.rewrite(self.metrics_path, self._metrics_upto(step))
 
-    def _metrics(self) -> list[tuple[bytes, dict[str, Any]]]:
-        """The whole lines of metrics.jsonl, as bytes and as records."""
-        try:
-            lines = self.metrics_path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise RuleshiftError(f"cannot read {self.metrics_path} ({_reason(error)}): make it readable.") from error
-        records = [_metrics_record(line) for line in lines]
-        if records and records[-1] is None:  # zeros, say, after a power cut
-            records.pop()
-        if None in records:
-            damaged = f"line {records.index(None) + 1} of {self.metrics_path}"
-            raise RuleshiftError(f"{damaged} is damaged: delete that line, or the run folder.")
-        return [(line, record) for line, record in zip(lines, records, strict=False) if record is not None]
+    def _metrics_upto(self, step: int) -> list[metrics.Line]:
+        return [line for line in metrics.read(self.metrics_path) if line[1]["step"] <= step]
 
-    def _rewrite_metrics(self, lines: list[bytes]) -> None:
-        """Make metrics.jsonl consist of `lines`; a file that already does is not touched."""
-        content = b"".join(line + b"\n" for line in lines)
-        if self.metrics_path.exists() and self.metrics_path.stat().st_size != len(content):
-            write_atomically(self.metrics_path, content)
+    def _mend_metrics(self) -> None:
+        """Give metrics.jsonl the lines that the last checkpoint keeps, whatever has become of them since."""
+        last = self.latest_checkpoint()
+        if last is None:
+            metrics.rewrite(self.metrics_path, metrics.read(self.metrics_path))
+            return
+        copy = last.path / METRICS
+        if not copy.is_file():
+            raise damaged(copy, "is missing")
+        since = [line for line in metrics.read(self.metrics_path, strict=False) if line[1]["step"] > last.step]
+        metrics.rewrite(self.metrics_path, [*metrics.read(copy), *since])
 
     # Checkpoints
 
@@ -167,7 +184,8 @@ class RunFolder:
     def save_checkpoint(
         self, step: int, write: Callable[[Path], None], keep_last: int | None = None, keep: Collection[int] = ()
     ) -> Path:
-        """Let `write` fill a folder, which becomes `checkpoints/step-…` once it is whole and on the disk.
+        """Let `write` fill a folder, which becomes `checkpoints/step-…` once it is whole and on the disk. The lines of
+        metrics up to `step` are kept in it, too.
 
         Then older checkpoints go, save the last `keep_last` (the new one counts) and those of the steps in `keep`;
         with `keep_last=None` all stay. If writing fails, nothing that was there before is touched.
@@ -180,6 +198,7 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             write(temporary)
+            (temporary / METRICS).write_bytes(b"".join(line + b"\n" for line, _ in self._metrics_upto(step)))
             for file in [*temporary.rglob("*"), temporary, self.metrics_path]:
                 if file.exists():
                     _fsync(file)
@@ -188,7 +207,7 @@ class RunFolder:
             _fsync(self.checkpoints_path)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if _is_write_failure(error):
+            if failed_to_write(error):
                 raise _write_error(target, error) from error
             raise
         if keep_last is not None:
@@ -208,7 +227,6 @@ class RunFolder:
         for path in self.path.glob(f"{TEMPORARY}*"):  # of write_atomically
             with suppress(OSError):
                 path.unlink()
-        self._rewrite_metrics([line for line, _ in self._metrics()])
 
 
 def read_tensors(path: str | os.PathLike[str]) -> "dict[str, Tensor]":
@@ -219,19 +237,26 @@ def read_tensors(path: str | os.PathLike[str]) -> "dict[str, Tensor]":
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        problem = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({_reason(error)})"
-        raise RuleshiftError(
-            f"{path} {problem}: delete the checkpoint folder {Path(path).parent} and run the same command again, "
-            "which resumes from the checkpoint before it."
-        ) from error
+        missing = isinstance(error, FileNotFoundError)
+        raise damaged(Path(path), "is missing" if missing else f"cannot be read ({reason_of(error)})") from error
+
+
+def damaged(file: Path, problem: str) -> RuleshiftError:
+    """The error of a checkpoint, one of whose files has a problem."""
+    return RuleshiftError(
+        f"{file} {problem}: delete the checkpoint folder {file.parent} and run the same command again, "
+        "which resumes from the checkpoint before it, or starts anew where there is none."
+    )
 
 
 def environment() -> dict[str, Any]:
-    """What a run's numbers may depend on besides its configuration."""
+    """What a run's numbers may depend on besides its configuration. Threads are those of torch, if it is in use."""
+    torch = sys.modules.get("torch")
     return {
         "packages": {name: _version(name) for name in RECORDED_PACKAGES},
         "python": platform.python_version(),
         "git_commit": _git_commit(),
+        "threads": None if torch is None else torch.get_num_threads(),
     }
 
 
@@ -260,36 +285,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() or None
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Create the folder if need be and hold its lock."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        reason = "it is a file" if isinstance(error, FileExistsError) else _reason(error)
-        raise RuleshiftError(f"cannot use {path} as a run folder ({reason}): choose another --out.") from error
-    try:
-        _take(lock, path)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _take(lock: int, path: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.truncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-    except BlockingIOError as error:
-        holder = os.read(lock, 32).decode(errors="replace")
-        raise RuleshiftError(
-            f"{path} is in use by process {holder or '(unknown)'}: wait for it, stop it, or choose another --out."
-        ) from error
-    except OSError as error:
-        raise RuleshiftError(f"cannot lock the run folder {path} ({_reason(error)}): choose another --out.") from error
-
-
 def _plain(config: "DataclassInstance | Mapping[str, Any]") -> dict[str, Any]:
     """The configuration as JSON would give it back: lists for tuples, text for paths."""
     plain: dict[str, Any] = json.loads(json.dumps(config, default=_plain_value))
@@ -304,6 +299,17 @@ def _plain_value(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"a configuration cannot hold {value!r}: it has no form in JSON")
+
+
+def _difference(there: dict[str, Any], now: dict[str, Any]) -> str:
+    """How the run that is there differs from the one asked for, in a few words; nothing where it does not."""
+    if there.get("verb") != now.get("verb"):
+        return f"a run of {there.get('verb', 'another kind')}, not of {now.get('verb', 'this one')}"
+    differences = _differences(there, now)
+    if not differences:
+        return ""
+    more = [f"and {len(differences) - MOST_DIFFERENCES} more"] if len(differences) > MOST_DIFFERENCES else []
+    return f"a run with another configuration ({'; '.join(differences[:MOST_DIFFERENCES] + more)})"
 
 
 def _differences(there: object, now: object, name: str = "") -> list[str]:
@@ -343,20 +349,8 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_write_failure(error: BaseException) -> bool:
-    from safetensors import SafetensorError  # what its writer raises on a full disk
-
-    return isinstance(error, OSError | SafetensorError)
-
-
 def _write_error(target: Path, error: BaseException) -> RuleshiftError:
     return RuleshiftError(
-        f"cannot write {target} ({_reason(error)}): make sure that the disk has room and lets you write there, "
+        f"cannot write {target} ({reason_of(error)}): make sure that the disk has room and lets you write there, "
         "and run the same command again; it resumes from the last checkpoint."
     )
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    return " ".join(text.split())

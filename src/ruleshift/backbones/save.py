@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.files import failed_to_write, reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
     """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
     into a folder that is not there yet. Adapters (LoRA) become part of the weights."""
-    from safetensors import SafetensorError
-
     from ruleshift.backbones.lora import has_lora, merged_weights
 
     partial = folder.with_name(f".tmp-{folder.name}")
@@ -27,9 +26,24 @@ def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | Proc
             with file.open("rb") as content:
                 os.fsync(content.fileno())
         partial.rename(folder)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if not failed_to_write(error):
+            raise
         raise RuleshiftError(
-            f"cannot write {folder} ({error}): make sure that the disk has room and lets you write there, and run the "
-            "same command again"
+            f"cannot write {folder} ({reason_of(error)}): make sure that the disk has room and lets you write "
+            "there, and run the same command again"
         ) from error
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_model` has written this folder. An empty one does not count; RuleshiftError is raised for one that
+    holds something, but no whole model."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return True
+    raise RuleshiftError(
+        f"{folder} lacks config.json or weights: delete it and run the same command again, which writes it from the "
+        "last checkpoint"
+    )

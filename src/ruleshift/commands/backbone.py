@@ -106,13 +106,14 @@ def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
             at_least("--" + option.name.replace("_", "-"), getattr(config, option.name), least)
     check_folder("--out", out)
 
+    from ruleshift.backbones.save import is_saved
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
 
     quiet_libraries()
     final = out / "model"
     with RunFolder.open(out, config) as run:
-        if not final.is_dir():
+        if not is_saved(final):
             _build(config, new, run, final)
     print(f"model: {final}   metrics: {run.metrics_path}")
 

@@ -66,3 +66,12 @@ def command_line() -> str:
 def printable(text: str) -> str:
     """Text of a model made safe for a terminal: control characters other than newline and tab become visible marks."""
     return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
+
+
+def has_braille(encoding: str) -> bool:
+    """Whether a terminal of this encoding is told of braille letters and arrows as they are."""
+    try:
+        "\u28ff\u2197".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

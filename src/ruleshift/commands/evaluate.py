@@ -58,6 +58,8 @@ class Eval(OnTask[Options]):
     """Wording of the prompts; auto is what the model reads best."""
     seed: int = 1000
     """Seed of the deals and of the draws."""
+    threads: int | None = None
+    """Cores to compute on; by default those that are free."""
 
     stopped: ClassVar[str] = "nothing was written; run the same command again"
 
@@ -87,7 +89,9 @@ class Eval(OnTask[Options]):
         at_least("--n", self.n, 1)
         if self.turns is not None:
             at_least("--turns", self.turns, 1)
-        drawing = Drawing(self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed)
+        drawing = Drawing(
+            self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed, self.threads
+        )
         drawing.check()
         check_file("--json", self.json)
         check_file("--episodes", self.episodes)
@@ -130,6 +134,7 @@ class Eval(OnTask[Options]):
             "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
             "duration_s": round(seconds, 1),
             "versions": here["packages"],
+            "threads": here["threads"],
             "splits": {split: descriptions[split] for split in splits},
             "model": self.model,
             "metric": task.metric,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from ruleshift.bounds import at_least
-from ruleshift.commands.checks import check_file, check_folder, check_split, printable
+from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, printable
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
 from ruleshift.errors import RuleshiftError
@@ -49,6 +49,8 @@ class Play(OnTask[Options]):
     """How a model's replies are drawn."""
     temperature: float = 1.0
     """Sampling temperature."""
+    threads: int | None = None
+    """Cores that a model computes on; by default those that are free."""
 
     stopped: ClassVar[str] = "goodbye"
 
@@ -61,7 +63,7 @@ class Play(OnTask[Options]):
         if self.turns is not None:
             at_least("--turns", self.turns, 1)
         at_least("--index", self.index, 0)
-        drawing = Drawing(self.decoding, self.temperature, seed=self.seed)
+        drawing = Drawing(self.decoding, self.temperature, seed=self.seed, threads=self.threads)
         drawing.check()
         task = self.open()
         if self.pictures is not None and not task.pictures:
@@ -78,15 +80,15 @@ class Play(OnTask[Options]):
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
             album = _Album(console, self.pictures, problem.id)
-            _play_by_hand(console, album, problem, turns, self._map_of(problem))
+            _play_by_hand(console, album, problem, turns, self._map_of(problem, console))
             return
         policy = open_policy(self.model, self.style, drawing, task.pictures)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
-        self._map_of(problem)
+        self._map_of(problem, console)
         album = _Album(console, self.pictures, problem.id)
         _show_episode(console, album, revise([problem], policy.engine, turns)[0])
 
-    def _map_of(self, problem: "TaskProblem") -> "Callable[[], str] | None":
+    def _map_of(self, problem: "TaskProblem", console: "Console") -> "Callable[[], str] | None":
         """Where a problem has a map: what draws it for the terminal, as things stand. Writes the picture, too."""
         from ruleshift.files import write_atomically
         from ruleshift.tasks.protocol import Mapped
@@ -98,7 +100,8 @@ class Play(OnTask[Options]):
         if self.map is not None:
             write_atomically(self.map, problem.map_svg())
             print(f"map: {self.map}")
-        return problem.map_text
+        width, plain = min(72, console.width), not has_braille(console.encoding)
+        return lambda: problem.map_text(width, plain)
 
 
 @dataclass

@@ -26,19 +26,23 @@ class Policy:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How replies are drawn. `max_new_tokens` None leaves it to the prompt style."""
+    """How replies are drawn. `max_new_tokens` None leaves it to the prompt style, `threads` to the cores that are
+    free."""
 
     decoding: Decoding
     temperature: float = 1.0
     max_new_tokens: int | None = None
     batch_size: int = 256
     seed: int = 0
+    threads: int | None = None
 
     def check(self) -> None:
         """Raise RuleshiftError for settings that nothing can be drawn with."""
         at_least("--batch-size", self.batch_size, 1)
         if self.max_new_tokens is not None:
             at_least("--max-new-tokens", self.max_new_tokens, 1)
+        if self.threads is not None:
+            at_least("--threads", self.threads, 1)
         if self.decoding == "sampled":
             above_zero("--temperature", self.temperature)
 
@@ -58,8 +62,10 @@ def open_policy(model: str, style: AnyStyle, drawing: Drawing, pictures: bool = 
     from ruleshift.engines.local import LocalEngine
     from ruleshift.engines.protocol import Sampling
     from ruleshift.quiet import quiet_libraries
+    from ruleshift.threads import set_threads
 
     quiet_libraries()
+    set_threads(drawing.threads)
     backbone = load_backbone(model, pictures=pictures)
     chosen = _chosen(style, backbone.style)
     temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
+from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.settings import RLConfig, SFTConfig
@@ -30,6 +31,8 @@ class Training(OnTask[Options]):
     preset: str = "tiny"
     """Values that the options below have for this task: tiny for the bundled model, paper as in arXiv 2501.17161, or
     another name that the task gives."""
+    threads: int | None = None
+    """Cores to compute on; by default those that are free, or as many as the run began with."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
 
@@ -75,12 +78,15 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     check_training(config, task)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
+    if command.threads is not None:
+        at_least("--threads", command.threads, 1)
 
     from ruleshift.backbones.load import load_backbone
-    from ruleshift.backbones.save import save_model
+    from ruleshift.backbones.save import is_saved, save_model
     from ruleshift.commands.bars import Bar
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
+    from ruleshift.threads import set_threads
     from ruleshift.training.train import train
 
     quiet_libraries()
@@ -88,6 +94,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
         from ruleshift.training.algorithms import algorithm_of
 
         algorithm_of(config)
+    set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)
@@ -95,7 +102,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     settings |= command.options_given()
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
-        if not final.is_dir():
+        if not is_saved(final):
             with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
                 train(config, start.model, start.chat, task, start.style, run, progress=_follower(bar, trackers))
             save_model(start.model, start.chat.source, final)

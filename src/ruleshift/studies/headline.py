@@ -17,7 +17,7 @@ from typing import Literal
 from rich.console import Console
 
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.save import save_model
+from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.evaluation.episodes import load_episodes
 from ruleshift.evaluation.evaluate import rows_of
@@ -116,7 +116,7 @@ def _conclude(config: HeadlineConfig, out: Path, seconds: float) -> None:
 def _initialised(config: HeadlineConfig, out: Path) -> str:
     """The start model after a short SFT, trained once into `out/init`."""
     folder = out / "init"
-    if not (folder / "model").is_dir():
+    if not is_saved(folder / "model"):
         start = load_backbone(config.model, dtype="float32", pictures=get_task(config.task).pictures)
         settings = SFTConfig(steps=config.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         with RunFolder.open(folder, settings) as run:

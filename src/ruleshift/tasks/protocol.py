@@ -58,8 +58,8 @@ class Mapped(Protocol):
         """The whole problem, as SVG."""
         ...
 
-    def map_text(self) -> str:
-        """How it stands now, as lines for a terminal."""
+    def map_text(self, width: int, plain: bool) -> str:
+        """How it stands now, as lines of at most `width` columns for a terminal; `plain`: in ASCII."""
         ...
 
 

@@ -1,8 +1,6 @@
 """Supervised fine-tuning on expert replies, with TRL's SFTTrainer; the loss is on reply tokens only."""
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from datasets import Dataset
 from transformers import (
@@ -46,7 +44,7 @@ def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> D
 
 
 class _Steps(TrainerCallback):
-    """Streams metrics, counts tokens, and evaluates at given steps."""
+    """Streams metrics, counts tokens, and evaluates at given steps, once it is sure that these are finite."""
 
     def __init__(
         self,
@@ -77,14 +75,11 @@ class _Steps(TrainerCallback):
             if isinstance(self.trainer, PictureTrainer):
                 record["patches"] = self.trainer.patches
             self.run.append_metrics({"step": state.global_step, **record})
+            if self.evaluate is not None and state.global_step in self.at:
+                self.trainer.refuse_divergence()
+                self.evaluate(state.global_step, self._count(state))
             if self.progress is not None:
                 self.progress(state.global_step, record)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        if self.evaluate is not None and state.global_step in self.at:
-            self.evaluate(state.global_step, self._count(state))
 
 
 def train_sft(
@@ -101,7 +96,8 @@ def train_sft(
     """Train `model` in place in a run folder, from its last checkpoint if it has one.
 
     evaluate(steps made, tokens so far) is called after the steps listed in `at` (and may be called again for a step
-    when a killed run resumes before it). Checkpoints are those of transformers' Trainer.
+    when a killed run resumes before it). A checkpoint holds what transformers' Trainer keeps in one. Raises Diverged
+    once loss, gradient or weights are not finite, before a metric or a weight of that kind is written.
     """
     micro_batch = min(config.micro_batch, config.batch)
     if config.batch % micro_batch:
@@ -122,7 +118,7 @@ def train_sft(
         logging_steps=1,
         include_num_input_tokens_seen="non_padding",
         save_steps=config.save_every,
-        save_total_limit=2,
+        logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
         use_cpu=model.device.type == "cpu",
@@ -135,9 +131,10 @@ def train_sft(
     if arguments.n_gpu > 1:  # the model is on one of them
         arguments._n_gpu = 1
     choose(model, config.train_parts, config.lora_rank, config.seed)
-    last = _latest(run.checkpoints_path)
-    run.truncate_metrics(0 if last is None else int(last.name.split("-")[1]))
+    last = run.latest_checkpoint()
+    run.truncate_metrics(0 if last is None else last.step)
     given = {
+        "run": run,
         "model": model,
         "args": arguments,
         "train_dataset": expert_dataset(chat, task, style, config),
@@ -154,19 +151,5 @@ def train_sft(
         trainer = PictureTrainer(chat, sum(looked[-1:]), data_collator=Collator(chat, conversation), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    trainer.finish(last)
     model.eval()
-
-
-def _latest(folder: Path) -> Path | None:
-    """The last whole checkpoint that the Trainer left: its state file is written last."""
-    found = [path for path in folder.glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
-    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True

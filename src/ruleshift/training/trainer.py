@@ -1,21 +1,72 @@
-"""TRL's SFTTrainer, whose checkpoints give back the weights that they were made of."""
+"""TRL's SFTTrainer, whose checkpoints are whole, and give back all that they were made of."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
+from transformers import TrainerState
 from trl import SFTTrainer
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.files import reason_of
+from ruleshift.metrics import diverged
+from ruleshift.runs import Checkpoint, RunFolder
+
+# Beside the weights. Without one of these transformers' Trainer would go on, with other numbers.
+STATE = "trainer_state.json"
+NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
+DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, LookupError)
 
 
 class Trainer(SFTTrainer):
-    """transformers' Trainer writes checkpoints under the names that weights have on the hub, reads them under those
-    that they have in memory, and passes over what it does not find: for some families that is everything. Here they
-    are written under the names in memory, and RuleshiftError is raised for a checkpoint that lacks any, or is
-    damaged."""
+    """Its checkpoints are those of the run folder: they appear whole or not at all, and the last two stay.
+
+    transformers' Trainer writes weights under the names that they have on the hub, reads them under those that they
+    have in memory, and passes over what it does not find: for some families that is everything. Here they are written
+    under the names in memory, and RuleshiftError is raised for a checkpoint that lacks anything, or is damaged.
+    Diverged is raised before weights are kept that are not finite.
+    """
+
+    def __init__(self, run: RunFolder, **more: Any) -> None:
+        super().__init__(**more)
+        self.run = run
+        self._partial = run.checkpoints_path  # the folder that a checkpoint is written into
+
+    def finish(self, last: Checkpoint | None) -> None:
+        """Train to the last step, from a checkpoint if there is one."""
+        if last is not None:
+            _check(last)
+        if last is not None and last.step >= self.args.max_steps:  # the Trainer would make one step more
+            self._load_from_checkpoint(str(last.path))
+        else:
+            self.train(resume_from_checkpoint=None if last is None else str(last.path))
+
+    def refuse_divergence(self) -> None:
+        """Raise Diverged if a weight is not finite, or so large that its square is not."""
+        model: Any = self.model
+        if not all(bool(weight.detach().float().square().sum().isfinite()) for weight in model.parameters()):
+            raise diverged(self.run.path, self.state.global_step, "the weights are not finite")
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._partial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.refuse_divergence()
+
+        def write(folder: Path) -> None:
+            self._partial = folder
+            super(Trainer, self)._save_checkpoint(model, trial)
+            (inner,) = folder.iterdir()  # named after the step, as the run folder does
+            for file in list(inner.iterdir()):
+                file.rename(folder / file.name)
+            inner.rmdir()
+
+        self.run.save_checkpoint(self.state.global_step, write, keep_last=2)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
@@ -25,6 +76,14 @@ class Trainer(SFTTrainer):
             model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
             tokenizer.save_pretrained(folder)
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        with _full_disk():
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        with _full_disk():
+            super()._save_rng_state(output_dir)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *rest: Any, **more: Any) -> None:
         with _damage_of(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, *rest, **more)
@@ -32,6 +91,10 @@ class Trainer(SFTTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with _damage_of(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
+            optimizer: Any = self.optimizer
+            for weight, moments in optimizer.state.items():
+                if any(m.dim() and m.shape != weight.shape for m in moments.values() if isinstance(m, torch.Tensor)):
+                    raise ValueError("optimizer.pt is of another model")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         with _damage_of(checkpoint):
@@ -43,21 +106,44 @@ class Trainer(SFTTrainer):
             set(load_result.missing_keys) - set(model.all_tied_weights_keys) - set(model._keys_to_ignore_on_save or ())
         )
         if lost or load_result.unexpected_keys:
-            raise RuleshiftError(
-                f"the checkpoint in {self.args.output_dir} lacks {len(lost)} of the model's weights and has "
-                f"{len(load_result.unexpected_keys)} of others: start again in another folder"
+            raise ValueError(
+                f"it lacks {len(lost)} of the model's weights and has {len(load_result.unexpected_keys)} of others"
             )
         model.tie_weights()
+
+
+def _check(last: Checkpoint) -> None:
+    """Raise RuleshiftError for a checkpoint that lacks what the next step depends on."""
+    with _damage_of(str(last.path)):
+        for name in NEEDED:
+            if not (last.path / name).is_file():
+                raise ValueError(f"{name} is missing")
+        state = TrainerState.load_from_json(str(last.path / STATE))
+        if state.global_step != last.step or not isinstance(state.num_input_tokens_seen, int):
+            raise ValueError(f"{STATE} is of another step, or of something else")
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """What torch raises when it cannot write, as the OSError that it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(reason_of(error)) from error
 
 
 @contextmanager
 def _damage_of(checkpoint: str | None) -> Iterator[None]:
     """What libraries raise for a file that is cut short or changed, as a RuleshiftError."""
     try:
-        yield
-    except (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of pickles that it then refuses
+            yield
+    except DAMAGE as error:
+        # torch's own words advise to open it all the same.
+        refused = isinstance(error, UnpicklingError) or "weights_only" in str(error)
+        reason = "a file in it holds more than numbers and is not opened" if refused else reason_of(error)
         raise RuleshiftError(
             f"the checkpoint {checkpoint} is damaged ({reason}): delete its folder and run the same command again, "
-            "which resumes from the one before it"
+            "which resumes from the one before it, or starts anew where there is none"
         ) from error

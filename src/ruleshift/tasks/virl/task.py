@@ -128,10 +128,10 @@ class VirlProblem:
 
         return draw_route(self._city, self.route, self.itinerary.points, credit_of(self.source))
 
-    def map_text(self) -> str:
+    def map_text(self, width: int, plain: bool) -> str:
         from ruleshift.tasks.virl.maps.terminal import terminal_map
 
-        return terminal_map(self._city, self.route, self.point)
+        return terminal_map(self._city, self.route, self.point, width, plain=plain)
 
     @cached_property
     def _city(self) -> StreetGraph:

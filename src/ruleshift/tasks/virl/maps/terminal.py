@@ -1,6 +1,7 @@
 """A map for the terminal: a route, and where the walker is on it. `svg` draws the picture."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from ruleshift.tasks.virl.world.plane import flat, walked
 from ruleshift.tasks.virl.world.snap import clean
 
 ARROWS = "↑↗→↘↓↙←↖"
+WINDS = ("north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest")
 BRAILLE = 0x2800
 BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of the dots of a braille letter, row by row
 MARGIN = 30.0  # metres around the route
@@ -21,29 +23,35 @@ SPACING = 3  # dots of a line from one dot of a street to the next
 Cell = tuple[int, int]  # column, row
 
 
-def terminal_map(graph: StreetGraph, route: Route, position: RailPoint, width: int = 72, height: int = 22) -> str:
-    """So many lines of so many columns. North is up, and the last line explains the rest.
+def terminal_map(
+    graph: StreetGraph, route: Route, position: RailPoint, width: int = 72, height: int = 22, plain: bool = False
+) -> str:
+    """So many lines of so many columns. North is up, and the last line (or lines) explains the rest.
 
     Streets are dotted, the route is a line; S is its start, digits are its intersections, X is its destination. An
-    arrow shows where the walker is and looks. Landmarks and streets have their names where there is room.
+    arrow shows where the walker is and looks. Landmarks and streets have their names where there is room. `plain` is
+    for terminals that have neither arrows nor braille letters, out of which lines are made: it keeps to ASCII.
     """
     way = walked(route, graph.origin)
     stops = [flat(stop.at, graph.origin) for stop in route.milestones]
     here = onto(flat(position.at, graph.origin), way)
-    grid = _Grid([*way, *stops], width, height - 1)
+    looks = round(position.heading / 45) % 8
+    you = f"@: you, facing {WINDS[looks]}  #: route" if plain else "arrow: you"
+    legend = f"{you}  S: start  1-9: intersections  X: destination  a column: {{:.0f}} m"
+    grid = _Grid([*way, *stops], width, height - len(textwrap.wrap(legend.format(100), width)))
     for street in range(len(graph.streets)):
         grid.draw(graph.line(street), SPACING)
     grid.draw(way, 1, is_way=True)
     for letter, at in [("S", way[0]), *((str(n % 10), at) for n, at in enumerate(stops[:-1], 1)), ("X", stops[-1])]:
         grid.letters[grid.cell(at)] = letter
-    grid.letters[grid.cell(here)] = ARROWS[round(position.heading / 45) % 8]
+    grid.letters[grid.cell(here)] = "@" if plain else ARROWS[looks]
     for stop, at in zip(route.milestones, stops, strict=True):
         if stop.sight is not None:
             grid.write(stop.sight.name, at)
     for street, piece in enumerate(graph.streets):
         grid.write(piece.name, point_at(graph.line(street), graph.length(street) / 2)[0])
-    legend = f"arrow: you  S: start  1-9: intersections  X: destination  a column: {2 / grid.scale:.0f} m"
-    return "\n".join([*grid.rows(), legend[:width]])
+    drawn = "\n".join([*grid.rows(plain), *textwrap.wrap(legend.format(2 / grid.scale), width)])
+    return drawn.encode("ascii", "replace").decode() if plain else drawn
 
 
 class _Grid:
@@ -92,14 +100,19 @@ class _Grid:
                     left += cell_len(letter)
                 return
 
-    def rows(self) -> Iterator[str]:
+    def rows(self, plain: bool) -> Iterator[str]:
         for row in range(self.height):
             line, column = "", 0
             while column < self.width:
-                letter = self.letters.get((column, row)) or chr(BRAILLE + self.dots.get((column, row), 0))
+                letter = self.letters.get((column, row)) or self._line((column, row), plain)
                 line += letter
                 column += cell_len(letter)
             yield line.replace(chr(BRAILLE), " ").rstrip()
+
+    def _line(self, cell: Cell, plain: bool) -> str:
+        if plain:
+            return "#" if cell in self.way else "." if cell in self.dots else " "
+        return chr(BRAILLE + self.dots.get(cell, 0))
 
     def _dot(self, at: XY) -> Cell:
         """How many dots a point is from the left and from the top."""
