@@ -10,11 +10,15 @@ from ruleshift.tasks.protocol import Problem
 
 @dataclass(frozen=True)
 class Sampling:
-    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem."""
+    """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem.
+
+    `thinking_tokens` come on top of `max_new_tokens`: a thought that is not done with them is closed.
+    """
 
     temperature: float = 1.0
     max_new_tokens: int = 512
     seed: int = 0
+    thinking_tokens: int = 0
 
 
 @dataclass(frozen=True)
