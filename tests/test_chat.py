@@ -174,7 +174,10 @@ def test_chatml_feedback_and_ends():
     chat = Chat(other_tokenizer(CHATML))
     body = ["\n", "<|im_start|>", "user", "\n", "wrong", "<|im_end|>", "\n", "<|im_start|>", "assistant", "\n"]
     assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), chat.encode_reply("reply"))) == body
-    assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), chat.encode_reply("reply")[:-1])) == ["<|im_end|>", *body]
+    assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), chat.encode_reply("reply")[:-1])) == [
+        "<|im_end|>",
+        *body,
+    ]
     assert tokens(chat, tuple(chat.end_ids)) == ["<|im_end|>"]
     both = Chat(other_tokenizer(CHATML, eos="<|endoftext|>"))
     assert set(tokens(both, tuple(both.end_ids))) == {"<|im_end|>", "<|endoftext|>"}

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Message, Picture
 from ruleshift.sight import Eye
-from ruleshift.templates import LABEL, PLAIN, TODAY, Shape, Unprinted, after_marks, fill, mark, printed
+from ruleshift.templates import LABEL, PLAIN, TODAY, Shape, UnprintedError, after_marks, fill, mark, printed
 from ruleshift.turns import THOUGHTS, close_thought, find_end, open_thought
 
 _REPLY = "RuleshiftReply"
@@ -67,19 +67,25 @@ class Chat:
             source.chat_template = template  # saved models keep it
         self._template = self._own_template()
         self._tokens = tuple(
-            (kind, str(token)) for kind, token in self.tokenizer.special_tokens_map.items() if not isinstance(token, list)
+            (kind, str(token))
+            for kind, token in self.tokenizer.special_tokens_map.items()
+            if not isinstance(token, list)
         )
         self._skeletons: dict[Shape, str] = {}
         self._feedback_ids = lru_cache(maxsize=10_000)(self._encode_feedback)  # feedback repeats itself
         self._prepare()
         after_reply, asked = self._render([_ASK, _ANSWER], asks=False), self._render([_ASK], asks=True)
         if self.eye is not None and any(mark in after_reply for mark in ("'type'", '"type"')):  # a part, as it is
-            raise RuleshiftError(f"the chat template of {name} takes text only; add its processor's chat_template.jinja")
+            raise RuleshiftError(
+                f"the chat template of {name} takes text only; add its processor's chat_template.jinja"
+            )
         # Some templates print a space before a reply that they do not print where one is asked for.
         self._opening = self._unprinted_opening(asked)
         between = after_reply.removeprefix(asked).split(_REPLY)[0] if after_reply.startswith(asked) else ""
         self._before = between if between.isspace() else ""
         self._find_ends(ends, after_reply.split(_REPLY)[1])
+        if system is not None:
+            self.encode_prompt([_ASK])  # fails for a template that takes none
         self.stop = f"\n{LABEL}" if self._template == PLAIN else None
         self.facts = self._facts(template)
 
@@ -169,7 +175,7 @@ class Chat:
         dialogue = [_ASK, _ANSWER, Message("user", feedback, pictures)]
         text = self._render(dialogue, asks=True).split(_REPLY, 1)[1]
         whole = self._placed(text, [sizes])
-        end = self._end.lead + self.tokenizer.convert_ids_to_tokens(self._end.id)
+        end = self._end.lead + str(self.tokenizer.convert_ids_to_tokens(self._end.id))
         after_end = whole[whole.index(self._end.id) + 1 :] if text.startswith(end) else whole
         after_label = whole if self.stop is None else self._placed(text.partition(self.stop)[2], [sizes])
         return whole, after_end, after_label
@@ -192,7 +198,9 @@ class Chat:
         text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=True)  # type: ignore[assignment]
         return self._thought + (text if self.stop is None else text.partition(self.stop)[0])
 
-    def _shape(self, roles: Sequence[str], asks: bool, thinks: bool | None = None, pictures: Sequence[int] = ()) -> Shape:
+    def _shape(
+        self, roles: Sequence[str], asks: bool, thinks: bool | None = None, pictures: Sequence[int] = ()
+    ) -> Shape:
         shown = None if self.eye is None else tuple(pictures or [0] * len(roles))
         return Shape(tuple(roles), shown, asks, self.thinking if thinks is None else thinks)
 
@@ -216,7 +224,7 @@ class Chat:
         return text + (close_thought(after_marks(self._skeletons[shape])) if asks and not self.thinking else "")
 
     def _failure(self, error: TemplateError) -> RuleshiftError:
-        if isinstance(error, Unprinted):
+        if isinstance(error, UnprintedError):
             remedy = "leave --system out" if error.role == "system" else "give another with --chat-template"
             return RuleshiftError(
                 f"the chat template of {self.name} does not print {error.role} messages as they are: {remedy}"

@@ -74,7 +74,7 @@ class Shape:
     thinks: bool = False
 
 
-class Unprinted(TemplateError):
+class UnprintedError(TemplateError):
     """A template drops, repeats or rewrites the messages of `role`."""
 
     def __init__(self, role: str) -> None:
@@ -85,11 +85,11 @@ class Unprinted(TemplateError):
 def fill(printed: str, shape: Shape, contents: Sequence[str]) -> str:
     """What a template printed for marks, with the contents in their places, stripped where the template strips them.
 
-    Raises Unprinted when a mark does not stand there exactly once.
+    Raises UnprintedError when a mark does not stand there exactly once.
     """
     for place, role in sorted(enumerate(shape.roles), key=lambda each: each[1]):  # the assistant's first
         if printed.count(mark(place)) != 1:
-            raise Unprinted(role)
+            raise UnprintedError(role)
 
     def content(found: re.Match[str]) -> str:
         text = contents[int(found["place"])]
@@ -158,7 +158,7 @@ def _print(template: str, shapes: Iterable[Shape], tokens: dict[str, str]) -> li
 class _Generation(Extension):
     """`{% generation %}`, which marks replies for those who learn from them: here it prints its body."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -199,9 +199,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     new_dict: Callable[..., dict[Any, Any]] = lambda *args, **items: dict(*args, **items)  # noqa: E731
     environment.filters["tojson"] = tojson
-    environment.globals.update(
-        raise_exception=refuse, strftime_now=TODAY.strftime, namespace=_Namespace, dict=new_dict
-    )
+    environment.globals.update(raise_exception=refuse, strftime_now=TODAY.strftime, namespace=_Namespace, dict=new_dict)
     return environment
 
 

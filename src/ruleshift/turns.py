@@ -21,9 +21,7 @@ class End:
     opens: bool = False
 
 
-def find_end(
-    tokenizer: PreTrainedTokenizerBase, closing: str, following: str, named: Collection[int]
-) -> End | None:
+def find_end(tokenizer: PreTrainedTokenizerBase, closing: str, following: str, named: Collection[int]) -> End | None:
     """The end of a reply: the first special token of the template's `closing`; where that has none, the first of what
     leads to the `following` message if it is one of the ends that are `named` (by tokenizer and generation config);
     else a named one that the template does not print. None if there is nothing of all that."""
@@ -33,7 +31,7 @@ def find_end(
     if (found := _first(tokenizer, closing + following, special)) is not None and found[1] in named:
         return End(*found, opens=True)
     eos = tokenizer.eos_token_id
-    return End("", eos if eos in named else min(named)) if named else None  # type: ignore[arg-type]
+    return End("", eos if eos in named else min(named)) if named else None
 
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -45,7 +43,7 @@ def _special(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 def _first(tokenizer: PreTrainedTokenizerBase, text: str, special: Collection[int]) -> tuple[str, int] | None:
     """The first of these tokens in a text, after the text before it."""
     for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
-        if token in special and (word := tokenizer.convert_ids_to_tokens(token)) in text:
+        if token in special and (word := str(tokenizer.convert_ids_to_tokens(token))) in text:
             return text.partition(word)[0], token
     return None
 

@@ -10,7 +10,17 @@ import tyro
 
 from ruleshift.commands.checks import at_least, check_file, check_split, command_line
 from ruleshift.commands.opening import AnyViews
-from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
+from ruleshift.commands.policies import (
+    AnyStyle,
+    Decoding,
+    Drawing,
+    ModelArguments,
+    ModelOptions,
+    Policy,
+    Thinking,
+    ThinkingArguments,
+    open_policy,
+)
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -70,6 +80,8 @@ class Eval:
     """Wording of the prompts; auto is what the model reads best."""
     seed: int = 1000
     """Seed of the deals and of the draws."""
+    options: ModelArguments = ModelOptions()
+    thoughts: ThinkingArguments = Thinking()
 
     stopped: ClassVar[str] = "nothing was written; run the same command again"
 
@@ -86,7 +98,7 @@ class Eval:
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
-        policy = open_policy(self.model, self.style, drawing, task.pictures)
+        policy = open_policy(self.model, self.style, drawing, task.pictures, self.options, self.thoughts)
         episodes = self._answer(task, splits, policy)
         rows = self._rows(task, episodes)
         if self.episodes is not None:
@@ -149,6 +161,7 @@ class Eval:
             "style": policy.style,
             "temperature": self.temperature if self.decoding == "sampled" else 0.0,
             "problem_seed": self.seed,
+            **({"chat": policy.facts} if policy.facts else {}),
         }
 
 

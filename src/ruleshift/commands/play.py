@@ -10,7 +10,16 @@ import tyro
 
 from ruleshift.commands.checks import at_least, check_file, check_folder, check_split, printable
 from ruleshift.commands.opening import AnyViews
-from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
+from ruleshift.commands.policies import (
+    AnyStyle,
+    Decoding,
+    Drawing,
+    ModelArguments,
+    ModelOptions,
+    Thinking,
+    ThinkingArguments,
+    open_policy,
+)
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -61,6 +70,8 @@ class Play:
     """How a model's replies are drawn."""
     temperature: float = 1.0
     """Sampling temperature."""
+    options: ModelArguments = ModelOptions()
+    thoughts: ThinkingArguments = Thinking()
 
     stopped: ClassVar[str] = "goodbye"
 
@@ -93,7 +104,7 @@ class Play:
             album = _Album(console, self.pictures, problem.id)
             _play_by_hand(console, album, problem, turns, self._map_of(problem))
             return
-        policy = open_policy(self.model, self.style, drawing, task.pictures)
+        policy = open_policy(self.model, self.style, drawing, task.pictures, self.options, self.thoughts)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem)
         album = _Album(console, self.pictures, problem.id)

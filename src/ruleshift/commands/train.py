@@ -9,6 +9,7 @@ import tyro
 
 from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import AnyViews
+from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Training:
     """virl-vl only: the text says where there is an intersection, as in the paper."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
+    options: ModelArguments = ModelOptions()
 
     stopped: ClassVar[str] = RESUMES
 
@@ -102,9 +104,10 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     quiet_libraries()
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
-    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)
+    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures, options=command.options)
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     shown = {"routes": command.routes, "size": command.size, "views": command.views, "leak": command.leak or None}
+    settings |= {"chat": start.chat.facts} if start.chat.facts else {}
     settings |= {name: value for name, value in shown.items() if value is not None}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
