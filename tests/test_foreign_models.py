@@ -16,11 +16,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import tiny_chat, tiny_model
-from ruleshift.backbones.config import ModelOptions
+from ruleshift.backbones.config import BUNDLED, ModelOptions
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import save_model
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.evaluate import evaluate
 from ruleshift.records import Message
+from ruleshift.tasks import get_task
 
 SECONDS = 15.0
 DEEP = "[" * 100_000
@@ -283,3 +287,13 @@ def test_a_model_that_is_nowhere_is_said_quickly(monkeypatch: pytest.MonkeyPatch
             load_backbone(name)
         assert time.monotonic() - began < SECONDS
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_bundled_model_ends_its_replies_whatever_its_tokenizer_calls_the_end(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(BUNDLED, tmp_path / "model"))
+    change(folder / "tokenizer_config.json", eos_token="<pad>")
+    backbone = load_backbone(str(folder), device="cpu")
+    engine = LocalEngine(backbone.model, backbone.chat, Sampling(0.0, 48))
+    episodes = evaluate(engine, get_task("gp-l"), "id", 40, 1, "terse", seed=1000)
+    assert all(episode.turns[0].verdict.valid for episode in episodes)
+    assert all(episode.turns[0].completion.stop_reason == "stop" for episode in episodes)

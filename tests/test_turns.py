@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -20,7 +21,7 @@ WORDS += [*"AJQK+", "26", "Jul", "2024", "hm"]
 
 
 def tokenizer_with(template: str | None, eos: str, special: str, plain: str = "") -> PreTrainedTokenizerFast:
-    """A word-level tokenizer that keeps spaces; tokens in `special` are special without having a name, as in Gemma 3."""
+    """A word-level tokenizer that keeps spaces. Tokens in `special` are special and have no name, as in Gemma 3."""
     words = ["<pad>", "<unk>", *WORDS]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n| |[0-9]+|[A-Za-z]+[0-9]*|\S"), "removed", invert=True)
@@ -35,7 +36,7 @@ def tokenizer_with(template: str | None, eos: str, special: str, plain: str = ""
 
 
 def turns(user: str, assistant: str, header: str) -> str:
-    """A template: what is printed for messages of either role, M standing for the message, and where one is asked for."""
+    """A template: what is printed for messages (M) of either role, and where a reply is asked for."""
     printed = {"user": user, "assistant": assistant}
     branches = "".join(
         "{% if m.role == '" + role + "' %}" + text.replace("M", "{{ m.content }}") + "{% endif %}"
@@ -149,7 +150,7 @@ def test_sft_reads_what_the_template_prints(family: Family) -> None:
     taught = encode_dialogue(chat, said)
     plain = [{"role": message.role, "content": message.content} for message in said]
     whole = chat.tokenizer(chat.tokenizer.apply_chat_template(plain, tokenize=False), add_special_tokens=False)
-    length = len(taught.token_ids) - ("glm" in str(family.special) or family.template == GLM)
+    length = len(taught.token_ids) - (family.template == GLM)  # whose end begins the next message
     assert list(taught.token_ids[:length]) == whole["input_ids"][:length]
 
 
@@ -160,7 +161,9 @@ THINK = (
 SWITCHED = THINK.replace("HEADER", "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}")  # as Qwen3
 NAMED = THINK.replace("HEADER", "{% if thinking %}<think>{% else %}</think>{% endif %}")  # as DeepSeek-V3.1
 OPENED = THINK.replace("HEADER", "<think>\n")  # as DeepSeek-R1's distillations
-EITHER = THINK.replace("HEADER", "<think>\n{% if enable_thinking is false %}\n</think>\n\n{% endif %}")  # as Qwen3.5
+EITHER = THINK.replace(
+    "HEADER", "<think>\n{% if enable_thinking is false %}{{ '\n</think>\n\n' }}{% endif %}"
+)  # as Qwen3.5
 
 
 def thinker(template: str, thinking: bool = False) -> Chat:
@@ -260,10 +263,8 @@ def base_chat() -> Chat:
 def test_the_plain_template_token_by_token() -> None:
     chat = base_chat()
     said = [Message("user", "x"), Message("assistant", "R1"), Message("user", "wrong"), Message("assistant", "R2")]
-    text = shown(chat, encode_dialogue(chat, said).token_ids[len(chat.encode_prompt([])) :])
     whole = shown(chat, encode_dialogue(chat, said).token_ids)
     assert whole == "rule\n\nUser: x\n\nAssistant: R1<eos>\n\nUser: wrong\n\nAssistant: R2<eos>"
-    assert text
     assert chat.facts == {"chat_template": "plain", "system": "rule"}
 
 
@@ -289,7 +290,7 @@ def test_the_engine_stops_at_the_label() -> None:
     model.train(False)
     bias = head.weight.new_zeros(len(head.weight))
     bias[[user, colon, newline]] = 8.0
-    head.bias = __import__("torch").nn.Parameter(bias)
+    head.bias = torch.nn.Parameter(bias)
     problems = [EchoTask().problem("train", 0, index) for index in range(40)]
     with one_thread():
         episodes = revise(problems, LocalEngine(model, chat, Sampling(1.0, 30, 5)), turns=2)
