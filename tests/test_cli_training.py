@@ -301,7 +301,7 @@ def test_model_without_chat_template(model: Path, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("verb", ["sft", "rl"])
 def test_a_base_model_with_the_plain_template(model: Path, tmp_path: Path, verb: str) -> None:
-    """What was said about its template and system message stands in the run, and the trained model keeps the template."""
+    """What was said of template and system message stands in the run, and the trained model keeps the template."""
     mute, run = Path(shutil.copytree(model, tmp_path / "mute")), tmp_path / "run"
     (mute / "chat_template.jinja").unlink()
     said = ["--chat-template", "plain", "--system", "target"]

@@ -297,3 +297,13 @@ def test_the_bundled_model_ends_its_replies_whatever_its_tokenizer_calls_the_end
     episodes = evaluate(engine, get_task("gp-l"), "id", 40, 1, "terse", seed=1000)
     assert all(episode.turns[0].verdict.valid for episode in episodes)
     assert all(episode.turns[0].completion.stop_reason == "stop" for episode in episodes)
+
+
+def test_an_adapter_alone_is_no_model(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "nobody/nothing"}')
+    assert "merge_and_unload" in refused(folder)
+
+
+def test_weights_in_another_format_are_not_read(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert "holds no weights in safetensors" in refused(folder)

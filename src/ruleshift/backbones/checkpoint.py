@@ -94,6 +94,10 @@ def stored(folder: Path) -> tuple[int, int]:
         with safe_open(file, "pt") as tensors:
             for key in tensors.keys():  # noqa: SIM118
                 count, numbers = count + 1, numbers + math.prod(tensors.get_slice(key).get_shape())
+    if not count:
+        raise RuleshiftError(
+            f"{folder} holds no weights in safetensors: check that it is whole, or save it in that format"
+        )
     return count, numbers
 
 
