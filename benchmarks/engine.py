@@ -105,7 +105,7 @@ class GenerateSession:
     def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
         chat = self.engine.chat
         fed = [
-            chat.encode_feedback(message, ended=self.completions[row].stop_reason == "stop")
+            chat.encode_feedback(message, self.completions[row].token_ids)
             for row, message in zip(keep, feedback, strict=True)
         ]
         prompts = [chat.encode_prompt(request.messages) for request in joining]

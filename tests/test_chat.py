@@ -69,10 +69,10 @@ def test_a_conversation_of_three_turns_token_by_token():
 
 def test_feedback_closes_a_reply_that_was_cut_short_and_only_that():
     chat = tiny_chat()
-    assert tokens(chat, chat.encode_feedback(Message("user", "wrong value 10"), ended=True)) == [
+    assert tokens(chat, chat.encode_feedback(Message("user", "wrong value 10"), chat.encode_reply("3"))) == [
         *("<user>", "wrong", "value", "10", "<bot>")
     ]
-    assert tokens(chat, chat.encode_feedback(Message("user", "wrong value 10"), ended=False)) == [
+    assert tokens(chat, chat.encode_feedback(Message("user", "wrong value 10"), chat.encode_reply("3")[:-1])) == [
         *("<end>", "<user>", "wrong", "value", "10", "<bot>")
     ]
 
@@ -109,9 +109,7 @@ def test_sampled_ids_are_kept_as_they_were_drawn():
         for k, turn in enumerate(episode.turns):
             if k > 0:
                 before = episode.turns[k - 1]
-                ids += chat.encode_feedback(
-                    Message("user", before.verdict.feedback), before.completion.stop_reason == "stop"
-                )
+                ids += chat.encode_feedback(Message("user", before.verdict.feedback), before.completion.token_ids)
             assert turn.completion.text == chat.decode(turn.completion.token_ids)
             ids += turn.completion.token_ids
             redone += chat.encode_reply(turn.completion.text)[:-1] != turn.completion.token_ids
@@ -175,8 +173,11 @@ def test_chatml_round_trip():
 def test_chatml_feedback_and_ends():
     chat = Chat(other_tokenizer(CHATML))
     body = ["\n", "<|im_start|>", "user", "\n", "wrong", "<|im_end|>", "\n", "<|im_start|>", "assistant", "\n"]
-    assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), ended=True)) == body
-    assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), ended=False)) == ["<|im_end|>", *body]
+    assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), chat.encode_reply("reply"))) == body
+    assert tokens(chat, chat.encode_feedback(Message("user", "wrong"), chat.encode_reply("reply")[:-1])) == [
+        "<|im_end|>",
+        *body,
+    ]
     assert tokens(chat, tuple(chat.end_ids)) == ["<|im_end|>"]
     both = Chat(other_tokenizer(CHATML, eos="<|endoftext|>"))
     assert set(tokens(both, tuple(both.end_ids))) == {"<|im_end|>", "<|endoftext|>"}

@@ -299,6 +299,41 @@ def test_model_without_chat_template(model: Path, tmp_path: Path, capsys: pytest
     assert "no chat template" in refusal(capsys, "rl", "gp-l", "--model", tmp_path / "mute", "--out", tmp_path / "run")
 
 
+@pytest.mark.parametrize("verb", ["sft", "rl"])
+def test_a_base_model_with_the_plain_template(model: Path, tmp_path: Path, verb: str) -> None:
+    """What was said of template and system message stands in the run, and the trained model keeps the template."""
+    mute, run = Path(shutil.copytree(model, tmp_path / "mute")), tmp_path / "run"
+    (mute / "chat_template.jinja").unlink()
+    said = ["--chat-template", "plain", "--system", "target"]
+    tiny = TINY_SFT if verb == "sft" else TINY_RL
+    assert main([verb, "gp-l", "--model", str(mute), "--out", str(run), *said, *tiny]) == 0
+    chat = json.loads((run / "config.json").read_text())["config"]["chat"]
+    assert chat == {"chat_template": "plain", "system": "target"}
+    numbers = tmp_path / "numbers.json"
+    again = ["eval", "gp-l", "--n", "2", "--turns", "2", "--max-new-tokens", "6", "--json", str(numbers)]
+    assert main([*again, "--model", str(run / "model"), "--system", "target"]) == 0
+    assert json.loads(numbers.read_text())["meta"]["chat"] == {"system": "target"}
+
+
+def test_options_of_models_that_do_not_fit(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = lambda *more: refusal(capsys, "eval", "gp-l", "--n", 2, "--model", model, *more)  # noqa: E731
+    assert "knows of no thinking" in told("--thinking", "on")
+    assert "--thinking-tokens must be at least 1" in told("--thinking", "on", "--thinking-tokens", 0)
+    assert "give a text file, or the word plain" in told("--chat-template", tmp_path / "nowhere")
+    (tmp_path / "empty").write_text(" ")
+    assert "is empty" in told("--chat-template", tmp_path / "empty")
+    (tmp_path / "wrong").write_text("{{ 1 / 0 }}")
+    assert "division by zero" in told("--chat-template", tmp_path / "wrong")
+    assert "leave --system out" in told("--chat-template", _without_system(tmp_path), "--system", "target")
+    assert "is no language model" in told("--model", "expert", "--system", "target")
+
+
+def _without_system(folder: Path) -> Path:
+    file = folder / "mute.jinja"
+    file.write_text("{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}<end>{% endif %}{% endfor %}")
+    return file
+
+
 def test_truncated_checkpoint(rl_run: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(rl_run, run)

@@ -6,10 +6,10 @@ lead from the end of that reply to the start of the next one (feedback). No piec
 A picture stands before the text of its message as placeholders, as many as the model has features for it.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
@@ -17,8 +17,12 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Message, Picture
 from ruleshift.sight import Eye
+from ruleshift.templates import LABEL, PLAIN, TODAY, Shape, UnprintedError, after_marks, fill, mark, printed
+from ruleshift.turns import THOUGHTS, close_thought, find_end, open_thought
 
-_MARK = "RuleshiftReply"
+_REPLY = "RuleshiftReply"
+_ASK, _ANSWER = Message("user", "x"), Message("assistant", _REPLY)
+_LABEL_TOKENS = 12  # the last ones of a reply, among which the label of the next speaker is looked for
 Sizes = tuple[tuple[int, int], ...]  # height and width of each picture
 
 
@@ -37,84 +41,200 @@ class Sequences:
 class Chat:
     """Encodes conversations for one tokenizer through its chat template.
 
-    `end_ids` are the ids that end a turn (the template's end-of-turn token, the tokenizer's end of sequence). With a
-    processor, whose tokenizer then counts, messages may have pictures, and `eye` is what makes tensors of them.
-    Raises RuleshiftError when there is no chat template, or one that drops or rewrites replies, or fails.
+    `end_ids` are the ids that end a turn: those given as `ends` (of the generation config), the tokenizer's end of
+    sequence, and the first special token that the template prints after a reply. With the plain template a reply also
+    ends where the next speaker's label stands (`stop`). With a processor, whose tokenizer then counts, messages may
+    have pictures, and `eye` is what makes tensors of them.
+
+    template: in place of the tokenizer's own. system: a message before every conversation. thinking: whether a model
+    that can think before it answers does; if not, the template's switch says so, or the thought that it opens is
+    closed. Raises RuleshiftError when there is no chat template, or one that drops or rewrites messages, or fails.
     """
 
-    def __init__(self, source: PreTrainedTokenizerBase | ProcessorMixin, name: str = "the model") -> None:
-        self.source, self.name = source, name
+    def __init__(
+        self,
+        source: PreTrainedTokenizerBase | ProcessorMixin,
+        name: str = "the model",
+        ends: Collection[int] = (),
+        template: str | None = None,
+        system: str | None = None,
+        thinking: bool = False,
+    ) -> None:
+        self.source, self.name, self.system, self.thinking = source, name, system, thinking
         self.eye = Eye(source, name) if isinstance(source, ProcessorMixin) else None
-        tokenizer: PreTrainedTokenizerBase = source.tokenizer if isinstance(source, ProcessorMixin) else source
-        own = source.chat_template
-        self._template = own if isinstance(own, str | None) else own.get("default")
-        if self._template is None and tokenizer.chat_template is None:
-            raise RuleshiftError(
-                f"the tokenizer of {name} has no chat template; add a chat_template.jinja to its folder "
-                "(the file of an instruction-tuned sibling of the model will do)"
-            )
-        self.tokenizer = tokenizer
-        self._feedback_ids = lru_cache(maxsize=10_000)(self._render_feedback)  # feedback repeats itself
-        after_reply = self._render([Message("user", "x"), Message("assistant", _MARK)], generate=False)
-        if after_reply.count(_MARK) != 1:
-            raise RuleshiftError(f"the chat template of {name} does not print assistant messages as they are")
+        self.tokenizer: PreTrainedTokenizerBase = source.tokenizer if isinstance(source, ProcessorMixin) else source
+        if template is not None:
+            source.chat_template = template  # saved models keep it
+        self._template = self._own_template()
+        self._tokens = tuple(
+            (kind, str(token))
+            for kind, token in self.tokenizer.special_tokens_map.items()
+            if not isinstance(token, list)
+        )
+        self._skeletons: dict[Shape, str] = {}
+        self._feedback_ids = lru_cache(maxsize=10_000)(self._encode_feedback)  # feedback repeats itself
+        self._prepare()
+        after_reply, asked = self._render([_ASK, _ANSWER], asks=False), self._render([_ASK], asks=True)
         if self.eye is not None and any(mark in after_reply for mark in ("'type'", '"type"')):  # a part, as it is
             raise RuleshiftError(
                 f"the chat template of {name} takes text only; add its processor's chat_template.jinja"
             )
         # Some templates print a space before a reply that they do not print where one is asked for.
-        asked = self._render([Message("user", "x")], generate=True)
         self._opening = self._unprinted_opening(asked)
-        between = after_reply.removeprefix(asked).split(_MARK)[0] if after_reply.startswith(asked) else ""
+        between = after_reply.removeprefix(asked).split(_REPLY)[0] if after_reply.startswith(asked) else ""
         self._before = between if between.isspace() else ""
-        # What the template prints between the end of a reply and the next message starts with the end-of-turn token.
-        self._closing = after_reply.split(_MARK)[1]
-        closing_ids = self._ids(self._closing)
-        ends = [i for i in closing_ids[:1] if i in tokenizer.all_special_ids]
-        if tokenizer.eos_token_id is not None:
-            ends.append(tokenizer.eos_token_id)
-        if not ends:
-            raise RuleshiftError(f"the tokenizer of {name} has no end-of-turn token; set eos_token in its config")
-        self.end_ids = frozenset(ends)
-        self._end_id = ends[0]
-        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[-1]
+        self._find_ends(ends, after_reply.split(_REPLY)[1])
+        if system is not None:
+            self.encode_prompt([_ASK])  # fails for a template that takes none
+        self.stop = f"\n{LABEL}" if self._template == PLAIN else None
+        self.facts = self._facts(template)
+
+    def _own_template(self) -> str:
+        for template in (self.source.chat_template, self.tokenizer.chat_template):
+            found = template.get("default") if isinstance(template, dict) else template
+            if isinstance(found, str):
+                return found
+        raise RuleshiftError(
+            f"the tokenizer of {self.name} has no chat template: --chat-template plain is one for base models, and "
+            "--chat-template FILE takes that of an instruction-tuned sibling (chat_template.jinja)"
+        )
+
+    def _prepare(self) -> None:
+        """Have the template print the conversations that are always needed, and see whether it knows of thinking."""
+        ask, given = ("user",), (("system",) if self.system is not None else ()) + ("user",)
+        first = [self._shape(roles, True) for roles in dict.fromkeys((ask, given, (*ask, "assistant", "user")))]
+        others = [self._shape((*ask, "assistant"), False), self._shape(ask, True, not self.thinking)]
+        shapes = (*first, *others)
+        try:
+            self._skeletons.update(zip(shapes, printed(self._template, shapes, self._tokens), strict=True))
+        except TemplateError as error:
+            raise self._failure(error) from error
+        header, other = (after_marks(self._skeletons[self._shape(ask, True, thinks)]) for thinks in (False, True))
+        self._has_switch, self._has_thought = header != other, open_thought(header) is not None
+        if self.thinking and not self._has_switch and not self._has_thought:
+            raise RuleshiftError(f"the chat template of {self.name} knows of no thinking: leave --thinking out")
+        thought = open_thought(other) if self.thinking else None
+        self.opens_thought, self._thought = thought is not None, f"{thought[0]}\n" if thought else ""
+
+    @property
+    def thought_ids(self) -> tuple[int, int]:
+        """The tokens that begin and end a thought. Raises RuleshiftError where there are none of that kind."""
+        known = self.tokenizer.get_vocab()
+        for begin, end in THOUGHTS:
+            if begin in known and end in known:
+                return known[begin], known[end]
+        raise RuleshiftError(
+            f"the tokenizer of {self.name} has no tokens that begin and end a thought: leave --thinking out"
+        )
+
+    def _find_ends(self, given: Collection[int], closing: str) -> None:
+        eos = self.tokenizer.eos_token_id
+        named = {*given, *(() if eos is None else (eos,))}
+        following = self._skeletons[self._shape(("user", "assistant", "user"), True)].partition(mark(1))[2]
+        end = find_end(self.tokenizer, closing, following.partition(mark(2))[0].removeprefix(closing), named)
+        if end is None:
+            raise RuleshiftError(f"the tokenizer of {self.name} has no end-of-turn token; set eos_token in its config")
+        self._end, self.end_ids = end, frozenset({*named, end.id})
+        pad = self.tokenizer.pad_token_id
+        self.pad_id: int = pad if pad is not None else end.id if eos is None else eos
+
+    def _facts(self, template: str | None) -> Mapping[str, str]:
+        """What prompts depend on beyond tokenizer and task, for the record: empty for most models."""
+        facts = {}
+        if template is not None:
+            digest = hashlib.sha256(template.encode()).hexdigest()[:16]
+            facts["chat_template"] = "plain" if template == PLAIN else f"sha256 {digest}"
+        if self.system is not None:
+            facts["system"] = self.system
+        if self._has_switch or self._has_thought:
+            how = "by the template's switch" if self._has_switch else "its thought is closed"
+            facts["thinking"] = "on" if self.thinking else f"off, {how}"
+        if "strftime_now" in self._template:
+            facts["date"] = f"{TODAY:%Y-%m-%d}"
+        return facts
 
     def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Ids of the opening messages, ready for the first reply."""
-        text = self._render(messages, generate=True)
+        """Ids of the opening messages, after the system message, ready for the first reply."""
+        first = [] if self.system is None else [Message("system", self.system)]
+        text = self._render([*first, *messages], asks=True)
         return self._opening + self._placed(text, [_sizes(message) for message in messages])
 
-    def encode_feedback(self, message: Message, ended: bool) -> tuple[int, ...]:
+    def encode_feedback(self, message: Message, reply: Sequence[int]) -> tuple[int, ...]:
         """Ids from the end of a reply to the start of the next: end of turn, the feedback message, reply header.
 
-        ended: whether the reply already holds its end-of-turn token.
+        reply: its ids, with which the end of turn or the label of the next speaker may have come already.
         """
-        ids = self._feedback_ids(message.content, _sizes(message))
-        return ids[1:] if ended and ids[:1] == (self._end_id,) else ids
+        whole, after_end, after_label = self._feedback_ids(message.content, _sizes(message))
+        if reply[-1:] and reply[-1] in ({self._end.id} if self._end.opens else self.end_ids):
+            return after_end
+        return after_label if self.labelled(reply) else whole
 
-    def _render_feedback(self, feedback: str, sizes: Sizes) -> tuple[int, ...]:
+    def _encode_feedback(self, feedback: str, sizes: Sizes) -> tuple[tuple[int, ...], ...]:
+        """The ids as a whole, those after the end of turn, and those after the label of the next speaker."""
         pictures = tuple(Picture(height, width, b"") for height, width in sizes)
-        dialogue = [Message("user", "x"), Message("assistant", _MARK), Message("user", feedback, pictures)]
-        return self._placed(self._render(dialogue, generate=True).split(_MARK, 1)[1], [sizes])
+        dialogue = [_ASK, _ANSWER, Message("user", feedback, pictures)]
+        text = self._render(dialogue, asks=True).split(_REPLY, 1)[1]
+        whole = self._placed(text, [sizes])
+        end = self._end.lead + str(self.tokenizer.convert_ids_to_tokens(self._end.id))
+        after_end = whole[whole.index(self._end.id) + 1 :] if text.startswith(end) else whole
+        after_label = whole if self.stop is None else self._placed(text.partition(self.stop)[2], [sizes])
+        return whole, after_end, after_label
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
-        """Ids of a given reply (an expert's), closed by the end-of-turn token."""
-        return (*self._ids(self._before + self._plain(text)), self._end_id)
+        """Ids of a given reply (an expert's), closed by the end of turn."""
+        return (*self._ids(self._before + self._plain(text) + self._end.lead), self._end.id)
+
+    def ended(self, reply: Sequence[int]) -> bool:
+        """Whether a reply has come to its end."""
+        return reply[-1] in self.end_ids or self.labelled(reply)
+
+    def labelled(self, reply: Sequence[int]) -> bool:
+        """Whether a reply goes on to the label of the next speaker, which ends it too (plain template)."""
+        return self.stop is not None and self.stop in self.tokenizer.decode(list(reply[-_LABEL_TOKENS:]))
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of a reply, special tokens left out."""
-        return self.tokenizer.decode(list(token_ids), skip_special_tokens=True)  # type: ignore[return-value]
+        """The text of a reply: special tokens and the next speaker's label left out, and with the mark of a thought
+        that its prompt opened."""
+        text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=True)  # type: ignore[assignment]
+        return self._thought + (text if self.stop is None else text.partition(self.stop)[0])
 
-    def _render(self, messages: Sequence[Message], generate: bool) -> str:
-        dialogue: list[Any] = [{"role": message.role, "content": self._content(message)} for message in messages]
-        try:
-            text = self.tokenizer.apply_chat_template(
-                dialogue, chat_template=self._template, tokenize=False, add_generation_prompt=generate
+    def _shape(
+        self, roles: Sequence[str], asks: bool, thinks: bool | None = None, pictures: Sequence[int] = ()
+    ) -> Shape:
+        shown = None if self.eye is None else tuple(pictures or [0] * len(roles))
+        return Shape(tuple(roles), shown, asks, self.thinking if thinks is None else thinks)
+
+    def _render(self, messages: Sequence[Message], asks: bool) -> str:
+        if self.eye is None and any(message.pictures for message in messages):
+            raise RuleshiftError(
+                f"{self.name} reads text only, and this task shows pictures: choose a vision-language model"
             )
+        shape = self._shape(
+            [message.role for message in messages], asks, pictures=[len(message.pictures) for message in messages]
+        )
+        contents = [
+            message.content if message.role == "assistant" else self._plain(message.content) for message in messages
+        ]
+        try:
+            if shape not in self._skeletons:
+                self._skeletons[shape] = printed(self._template, (shape,), self._tokens)[0]
+            text = fill(self._skeletons[shape], shape, contents)
         except TemplateError as error:
-            raise RuleshiftError(f"the chat template of {self.name} cannot print a conversation ({error})") from error
-        assert isinstance(text, str)
-        return text
+            raise self._failure(error) from error
+        return text + (close_thought(after_marks(self._skeletons[shape])) if asks and not self.thinking else "")
+
+    def _failure(self, error: TemplateError) -> RuleshiftError:
+        if isinstance(error, UnprintedError):
+            remedy = "leave --system out" if error.role == "system" else "give another with --chat-template"
+            return RuleshiftError(
+                f"the chat template of {self.name} does not print {error.role} messages as they are: {remedy}"
+            )
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        also = ", or leave --system out" if self.system is not None else ""
+        return RuleshiftError(
+            f"the chat template of {self.name} cannot print a conversation ({reason}): give another with "
+            f"--chat-template{also}"
+        )
 
     def _unprinted_opening(self, prompt: str) -> tuple[int, ...]:
         """The ids that processors put before a prompt whose template does not print the beginning of sequence; for
@@ -124,17 +244,6 @@ class Chat:
             return ()
         first = self.tokenizer("x")["input_ids"][:1]
         return tuple(first) if first == [self.tokenizer.bos_token_id] else ()
-
-    def _content(self, message: Message) -> str | list[dict[str, str]]:
-        """What the template is given: text, or with a processor a list of parts, pictures first."""
-        if self.eye is None:
-            if message.pictures:
-                raise RuleshiftError(
-                    f"{self.name} reads text only, and this task shows pictures: choose a vision-language model"
-                )
-            return message.content
-        pictures = [{"type": "image"} for _ in message.pictures]
-        return [*pictures, {"type": "text", "text": self._plain(message.content)}]
 
     def _plain(self, text: str) -> str:
         """Text in which no placeholder stands, so that none is taken for a picture: `<image>` becomes `< image>`."""
@@ -171,7 +280,7 @@ def encode_dialogue(chat: Chat, messages: Sequence[Message]) -> Sequences:
         if message.role == "assistant":
             piece = chat.encode_reply(message.content)
         else:
-            piece = chat.encode_feedback(message, ended=True)
+            piece = chat.encode_feedback(message, piece)
         ids += piece
         mask += [int(message.role == "assistant")] * len(piece)
     pictures = tuple(picture for message in messages for picture in message.pictures)

@@ -1,4 +1,4 @@
-"""Settings of the bundled backbones. No heavy imports, so that `--help` is quick."""
+"""Settings of models and of the bundled backbones. No heavy imports, so that `--help` is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,31 @@ BUNDLED_VISION = BUNDLED.with_name("vision")
 
 def check_model(name: str) -> None:
     """Raise RuleshiftError for a name that looks like a folder's and holds no model."""
-    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).exists()
-    if looks_like_path and not Path(name, "config.json").is_file():
+    try:
+        folder = Path(name)
+        looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or folder.exists()
+        is_missing = looks_like_path and not (folder / "config.json").is_file()
+        is_adapter = looks_like_path and (folder / "adapter_config.json").is_file()
+    except OSError as error:
+        raise RuleshiftError(f"no model {name!r}: it can be no folder ({error.strerror}): check the name") from error
+    if is_adapter:
+        raise RuleshiftError(
+            f"{name} holds an adapter: put it into its model (merge_and_unload of peft), and save that as a whole"
+        )
+    if is_missing:
         raise RuleshiftError(f"no model at {name}: a folder with config.json and model.safetensors is expected")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded and spoken to."""
+
+    chat_template: str | None = None
+    """Chat template in place of the model's own: a file, or plain (User: ... Assistant: ...), for base models."""
+    system: str | None = None
+    """System message before every conversation."""
+    trust_remote_code: bool = False
+    """Run the code that comes with the model, if it brings some: only for models whose authors you trust."""
 
 
 @dataclass(frozen=True)

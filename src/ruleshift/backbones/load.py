@@ -1,7 +1,8 @@
 """Loading a model, of text or of text and pictures, with its chat: a bundled one, a local folder, or a hub id."""
 
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast, get_args
 
 import torch
 from transformers import (
@@ -17,11 +18,16 @@ from transformers import (
     ProcessorMixin,
 )
 
-from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION, check_model
+from ruleshift.backbones.checkpoint import check_files, check_room, check_sizes, check_weights
+from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION, ModelOptions, check_model
+from ruleshift.backbones.hub import only_cached
 from ruleshift.backbones.vision import FAMILIES
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Style
+from ruleshift.templates import PLAIN
+
+AS_IT_IS = ModelOptions()
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,23 @@ class Backbone:
     style: Style
 
 
-def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "auto", pictures: bool = False) -> Backbone:
+def load_backbone(
+    name: str = "bundled",
+    device: str = "auto",
+    dtype: str = "auto",
+    pictures: bool = False,
+    options: ModelOptions = AS_IT_IS,
+    thinking: bool = False,
+) -> Backbone:
     """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
 
     pictures: whether it must see; "bundled" is then the bundled vision-language model.
     device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU; weights that
-    are to learn must be in "float32", whose products a GPU then computes in TF32.
-    Only safetensors are read and no remote code is run. Raises RuleshiftError with the remedy when the model is
-    missing, truncated, of another kind, sees nothing though it must, or its tokenizer has no chat template.
+    are to learn must be in "float32", whose products a GPU then computes in TF32. thinking: whether a model that can
+    think before it answers does.
+    Only safetensors are read, and no code that comes with a model is run unless `options` say so. Raises RuleshiftError
+    with the remedy when the model is missing, damaged, of another kind, does not have the weights that its
+    configuration describes, sees nothing though it must, or has no chat template.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
@@ -50,21 +65,14 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
     bundled = BUNDLED_VISION if pictures else BUNDLED
     source = str(bundled) if name == "bundled" else name
     check_model(source)
+    template = _template(options.chat_template)
     try:
-        config = AutoConfig.from_pretrained(source)
-        seeing = config.model_type in FAMILIES
-        if pictures and not seeing:
-            raise RuleshiftError(
-                f"the model {name!r} ({config.model_type}) is of no vision-language family known here, and this task "
-                f"shows pictures: choose one of {', '.join(FAMILIES)}"
-            )
-        reader, kind_of = (
-            (AutoProcessor, AutoModelForImageTextToText) if seeing else (AutoTokenizer, AutoModelForCausalLM)
-        )
-        chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source))
-        if isinstance(chat_source, ProcessorMixin):  # torchvision's has other pixels, where it is installed
-            chat_source.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil")
-        model = kind_of.from_pretrained(source, config=config, dtype=kind, use_safetensors=True)
+        chat_source, model = _read(name, source, kind, pictures, options)
+        _complete(chat_source, model)
+        style = _style(name, model)
+        ends = _ends(name, model)
+        chat = Chat(chat_source, repr(name), ends, template, options.system, thinking)
+        model.to(place)  # type: ignore[arg-type]
     except RuleshiftError:
         raise
     except ImportError as error:  # what processors of some families need for videos, of which there are none here
@@ -72,15 +80,95 @@ def load_backbone(name: str = "bundled", device: str = "auto", dtype: str = "aut
             f"the processor of {name!r} needs torchvision, SmolVLM's num2words too: pip install 'ruleshift[vision]'"
         ) from error
     except Exception as error:  # transformers raises OSError, ValueError, SafetensorError and more for bad folders
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "trust_remote_code" in str(error):
+            raise RuleshiftError(
+                f"the model {name!r} wants to run code that comes with it: give --trust-remote-code if you trust its "
+                "authors, or choose another"
+            ) from error
+        lines = str(error).split("\n")[: 2 if str(error).split("\n")[0].endswith(":") else 1]
+        reason = " ".join(line.strip() for line in lines)[:200] or type(error).__name__
         raise RuleshiftError(
             f"cannot load the model {name!r} ({reason}); check that the name or folder is right and the files are "
             "whole, and save or download it again if not"
         ) from error
-    _complete(chat_source, model)
-    style = cast(Style, config.to_dict().get("ruleshift_style", "full"))
-    model.to(place)  # type: ignore[arg-type]
-    return Backbone(name, model.eval(), Chat(chat_source, repr(name)), style)
+    return Backbone(name, model.eval(), chat, style)
+
+
+def _read(
+    name: str, source: str, dtype: torch.dtype, pictures: bool, options: ModelOptions
+) -> tuple[PreTrainedTokenizerBase | ProcessorMixin, PreTrainedModel]:
+    """Tokenizer or processor, and model, checked all along."""
+    folder = Path(source) if Path(source).is_dir() else None
+    where: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
+    if folder is None:
+        where["local_files_only"] = only_cached(source)
+    else:
+        check_files(folder)
+    config = AutoConfig.from_pretrained(source, **where)
+    seeing = config.model_type in FAMILIES
+    if pictures and not seeing:
+        raise RuleshiftError(
+            f"the model {name!r} ({config.model_type}) is of no vision-language family known here, and this task "
+            f"shows pictures: choose one of {', '.join(FAMILIES)}"
+        )
+    check_sizes(name, config.to_dict(), folder)
+    reader = cast(Any, AutoProcessor if seeing else AutoTokenizer)
+    kind_of = cast(Any, AutoModelForImageTextToText if seeing else AutoModelForCausalLM)
+    if folder is not None:
+        with torch.device("meta"):
+            empty = kind_of.from_config(config, trust_remote_code=options.trust_remote_code)
+        check_room(name, empty, folder)
+    chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source, **where))
+    if isinstance(chat_source, ProcessorMixin):  # torchvision's has other pixels, where it is installed
+        chat_source.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
+    model, loaded = kind_of.from_pretrained(
+        source,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # `check_weights` names them
+        **where,
+    )
+    check_weights(name, loaded, model.all_tied_weights_keys)
+    return chat_source, model
+
+
+def _style(name: str, model: PreTrainedModel) -> Style:
+    style = model.config.to_dict().get("ruleshift_style", "full")
+    if style not in get_args(Style):
+        choices = ", ".join(get_args(Style))
+        raise RuleshiftError(
+            f"the config.json of {name!r} has ruleshift_style {str(style)[:40]!r}: make it one of {choices}"
+        )
+    return cast(Style, style)
+
+
+def _ends(name: str, model: PreTrainedModel) -> set[int]:
+    """The ends of replies that the generation config names."""
+    given = getattr(model.generation_config, "eos_token_id", None)
+    ends = given if isinstance(given, list) else [] if given is None else [given]
+    if not all(type(end) is int for end in ends):  # a negative one stands for none
+        raise RuleshiftError(
+            f"the generation_config.json of {name!r} has eos_token_id {str(given)[:40]!r}: make it a number or "
+            "a list of numbers"
+        )
+    return {end for end in ends if end >= 0}
+
+
+def _template(chosen: str | None) -> str | None:
+    """The text of a chat template: a file's, or the plain one."""
+    if chosen is None or chosen == "plain":
+        return chosen and PLAIN
+    try:
+        text = Path(chosen).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RuleshiftError(
+            f"cannot read --chat-template {chosen} ({error}): give a text file, or the word plain"
+        ) from error
+    if not text.strip():
+        raise RuleshiftError(f"--chat-template {chosen} is empty: give a file with a template, or the word plain")
+    return text
 
 
 def _complete(processor: PreTrainedTokenizerBase | ProcessorMixin, model: PreTrainedModel) -> None:

@@ -14,16 +14,9 @@ from ruleshift.backbones.config import VisionBuildConfig
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.chat import Chat
+from ruleshift.templates import WORDS_AND_PICTURES
 
 _PLACEHOLDERS = ("<fake_token_around_image>", "<global-img>", "<image>", "<end_of_utterance>")
-_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}{{ message.content[0].text }}<end>"
-    "{% else %}<user>{% for part in message.content %}"
-    "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}<bot>{% endif %}"
-    "{% endfor %}"
-)
 
 
 def new_vision_model(config: VisionBuildConfig) -> tuple[PreTrainedModel, Chat]:
@@ -67,7 +60,7 @@ def _tokenizer() -> PreTrainedTokenizerBase:
     """That of the text backbone, and what stands for pictures."""
     tokenizer = build_tokenizer()
     tokenizer.add_special_tokens({"extra_special_tokens": ["<user>", "<bot>", *_PLACEHOLDERS]})
-    tokenizer.chat_template = _TEMPLATE
+    tokenizer.chat_template = WORDS_AND_PICTURES
     return tokenizer
 
 
@@ -76,4 +69,4 @@ def _processor(config: VisionBuildConfig, tokenizer: PreTrainedTokenizerBase) ->
     side = {"longest_edge": config.picture}
     images = Idefics3ImageProcessorPil(do_image_splitting=False, do_resize=False, size=side, max_image_size=side)
     seen = (config.picture // config.patch // config.merged) ** 2
-    return Idefics3Processor(images, tokenizer, image_seq_len=seen, chat_template=_TEMPLATE)
+    return Idefics3Processor(images, tokenizer, image_seq_len=seen, chat_template=WORDS_AND_PICTURES)

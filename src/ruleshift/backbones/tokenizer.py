@@ -14,6 +14,7 @@ from ruleshift.tasks.virl.route import SIDES
 from ruleshift.tasks.virl.rules import POOL
 from ruleshift.tasks.virl.verifier import FIELDS
 from ruleshift.tasks.virl.world.names import FIRST, KINDS
+from ruleshift.templates import WORDS
 
 SPECIAL = ("<pad>", "<unk>", "<user>", "<bot>", "<end>")
 CARD_PIECES = ('{"cards":["', '","', '"],"number":[', ",", '],"formula":"', '"}')
@@ -41,14 +42,6 @@ def _pattern(vocabulary: dict[str, int]) -> str:
     return pieces + r"|[0-9]{1,2}|[A-Za-z]+|\S"
 
 
-_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}{{ message.content }}<end>"
-    "{% else %}<user>{{ message.content }}<bot>{% endif %}"
-    "{% endfor %}"
-)
-
-
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer, with its chat template: `<user>prompt<bot>reply<end><user>feedback<bot>reply<end>`."""
     vocabulary = _vocabulary()
@@ -63,5 +56,5 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         additional_special_tokens=["<user>", "<bot>"],
         clean_up_tokenization_spaces=False,
     )
-    wrapped.chat_template = _TEMPLATE
+    wrapped.chat_template = WORDS
     return wrapped

@@ -11,7 +11,17 @@ import tyro
 from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_file, check_split, command_line
 from ruleshift.commands.opening import OnTask, Options
-from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, Policy, open_policy
+from ruleshift.commands.policies import (
+    AnyStyle,
+    Decoding,
+    Drawing,
+    ModelArguments,
+    ModelOptions,
+    Policy,
+    Thinking,
+    ThinkingArguments,
+    open_policy,
+)
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -60,6 +70,8 @@ class Eval(OnTask[Options]):
     """Seed of the deals and of the draws."""
     threads: int | None = None
     """Cores to compute on; by default those that are free."""
+    loading: ModelArguments = ModelOptions()
+    thoughts: ThinkingArguments = Thinking()
 
     stopped: ClassVar[str] = "nothing was written; run the same command again"
 
@@ -75,7 +87,7 @@ class Eval(OnTask[Options]):
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
-        policy = open_policy(self.model, self.style, drawing, task.pictures)
+        policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts)
         episodes = self._answer(task, splits, policy)
         rows = self._rows(task, episodes)
         if self.episodes is not None:
@@ -141,6 +153,7 @@ class Eval(OnTask[Options]):
             "style": policy.style,
             "temperature": self.temperature if self.decoding == "sampled" else 0.0,
             "problem_seed": self.seed,
+            **({"chat": policy.facts} if policy.facts else {}),
         }
 
 

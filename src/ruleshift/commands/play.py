@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, printable
 from ruleshift.commands.opening import OnTask, Options
-from ruleshift.commands.policies import AnyStyle, Decoding, Drawing, open_policy
+from ruleshift.commands.policies import (
+    AnyStyle,
+    Decoding,
+    Drawing,
+    ModelArguments,
+    ModelOptions,
+    Thinking,
+    ThinkingArguments,
+    open_policy,
+)
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -51,6 +60,8 @@ class Play(OnTask[Options]):
     """Sampling temperature."""
     threads: int | None = None
     """Cores that a model computes on; by default those that are free."""
+    loading: ModelArguments = ModelOptions()
+    thoughts: ThinkingArguments = Thinking()
 
     stopped: ClassVar[str] = "goodbye"
 
@@ -82,7 +93,7 @@ class Play(OnTask[Options]):
             album = _Album(console, self.pictures, problem.id)
             _play_by_hand(console, album, problem, turns, self._map_of(problem, console))
             return
-        policy = open_policy(self.model, self.style, drawing, task.pictures)
+        policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem, console)
         album = _Album(console, self.pictures, problem.id)

@@ -1,9 +1,12 @@
 """From the name after `--model` to something that answers."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ruleshift.backbones.config import check_model
+import tyro
+
+from ruleshift.backbones.config import ModelOptions, check_model
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.errors import RuleshiftError
 
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
     from ruleshift.engines.protocol import Responder
     from ruleshift.tasks.protocol import Style
 
+ModelArguments = tyro.conf.FlagCreatePairsOff[Annotated[ModelOptions, tyro.conf.arg(name="")]]
 AnyStyle = Literal["auto", "full", "terse", "varied"]
 Decoding = Literal["greedy", "sampled"]
 REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512}
@@ -18,10 +22,24 @@ REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512}
 
 @dataclass(frozen=True)
 class Policy:
-    """Who answers, and the prompt style it is shown."""
+    """Who answers, the prompt style it is shown, and what else its prompts depend on (`Chat.facts`)."""
 
     engine: "Responder"
     style: "Style"
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """Whether a model that can think before it answers does."""
+
+    thinking: Literal["off", "on"] = "off"
+    """Let a model that can think before it answers do so (templates with <think>)."""
+    thinking_tokens: int = 1024
+    """Longest thought, in tokens, on top of the longest reply; one that is not done by then is closed."""
+
+
+ThinkingArguments = Annotated[Thinking, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -47,11 +65,21 @@ class Drawing:
             above_zero("--temperature", self.temperature)
 
 
-def open_policy(model: str, style: AnyStyle, drawing: Drawing, pictures: bool = False) -> Policy:
+def open_policy(
+    model: str,
+    style: AnyStyle,
+    drawing: Drawing,
+    pictures: bool = False,
+    options: ModelOptions = ModelOptions(),  # noqa: B008
+    thinking: Thinking = Thinking(),
+) -> Policy:
     """The policy called `model`: expert, random, bundled, a folder, or a hub id. pictures: whether it must see."""
     if model == "none":
         raise RuleshiftError("--model none answers nothing here; choose bundled, expert, random, a folder or a hub id")
+    at_least("--thinking-tokens", thinking.thinking_tokens, 1)
     if model in ("expert", "random"):
+        if (options, thinking) != (ModelOptions(), Thinking()):
+            raise RuleshiftError(f"--model {model} is no language model: leave out templates, --system and thinking")
         from ruleshift.engines.text import expert, random_guesser
 
         return Policy(expert() if model == "expert" else random_guesser(drawing.seed), _chosen(style, "full"))
@@ -66,11 +94,15 @@ def open_policy(model: str, style: AnyStyle, drawing: Drawing, pictures: bool = 
 
     quiet_libraries()
     set_threads(drawing.threads)
-    backbone = load_backbone(model, pictures=pictures)
+    thinks = thinking.thinking == "on"
+    backbone = load_backbone(model, pictures=pictures, options=options, thinking=thinks)
     chosen = _chosen(style, backbone.style)
     temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0
-    sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed)
-    return Policy(LocalEngine(backbone.model, backbone.chat, sampling, drawing.batch_size), chosen)
+    budget = thinking.thinking_tokens if thinks else 0
+    sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed, budget)
+    engine = LocalEngine(backbone.model, backbone.chat, sampling, drawing.batch_size)
+    facts = {**backbone.chat.facts, **({"thinking_tokens": str(budget)} if thinks else {})}
+    return Policy(engine, chosen, facts)
 
 
 def _chosen(style: AnyStyle, preferred: "Style") -> "Style":

@@ -10,6 +10,7 @@ import tyro
 from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import OnTask, Options
+from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.settings import RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Training(OnTask[Options]):
     """Cores to compute on; by default those that are free, or as many as the run began with."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
+    loading: ModelArguments = ModelOptions()
 
     stopped: ClassVar[str] = RESUMES
 
@@ -97,9 +99,10 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
-    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)
+    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures, options=command.loading)
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= command.options_given()
+    settings |= {"chat": start.chat.facts} if start.chat.facts else {}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
         if not is_saved(final):

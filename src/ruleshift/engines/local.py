@@ -18,6 +18,7 @@ from ruleshift.backbones.vision import AnyView, View, view_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
 from ruleshift.engines.protocol import Reply, Request, Sampling
+from ruleshift.engines.stopping import Stopping
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.engines.window import Window
 from ruleshift.errors import RuleshiftError
@@ -81,7 +82,7 @@ class LocalSession:
             self.model.train(was_training)
         self.completions = []
         for ids, drawn_at in zip(tokens, logprobs, strict=True):
-            stop: StopReason = "stop" if ids[-1] in self.chat.end_ids else "length"
+            stop: StopReason = "stop" if self.chat.ended(ids) else "length"
             self.completions.append(Completion(self.chat.decode(ids), tuple(ids), tuple(drawn_at), stop))
         self.turns += np.uint64(1)
         return [Reply(ids, completion) for ids, completion in zip(self.appended, self.completions, strict=True)]
@@ -91,7 +92,7 @@ class LocalSession:
         rows = list(keep)
         kept = [self.completions[row] for row in rows]
         appended = [
-            self.chat.encode_feedback(message, ended=completion.stop_reason == "stop")
+            self.chat.encode_feedback(message, completion.token_ids)
             for message, completion in zip(feedback, kept, strict=True)
         ]
         # The last sampled token was never fed to the model.
@@ -169,7 +170,9 @@ class LocalSession:
 
         Conversations that go on are moved to the leading rows of the window; the others are computed no more.
         """
-        steps, count = self.engine.sampling.max_new_tokens, len(logits)
+        sampling, count = self.engine.sampling, len(logits)
+        steps = sampling.max_new_tokens + sampling.thinking_tokens
+        stopping = Stopping(self.chat, sampling.thinking_tokens, steps, count)
         tokens = torch.zeros(steps, count, dtype=torch.long, device=self.device)
         logprobs = torch.zeros(steps, count, device=self.device)
         draws = uniforms(self.keys, self.turns, np.arange(steps)[:, None])  # (steps, B)
@@ -177,10 +180,11 @@ class LocalSession:
         live = torch.ones(count, dtype=torch.bool, device=self.device)  # of the leading rows
         for step in range(steps):
             rows = self.order[: len(live)]
-            token = draw(logits, draws_at[step, rows], self.engine.sampling.temperature)  # (B',)
+            token = draw(logits, draws_at[step, rows], sampling.temperature)  # (B',)
+            token = stopping.thought_through(token, step, rows)
             tokens[step, rows] = token
             logprobs[step, rows] = logits.log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
-            live = live & ~self.ends[token]
+            live = live & ~self.ends[token] & ~stopping.labelled(tokens, step, rows, live)
             left = int(live.sum())
             if left == 0 or step == steps - 1:
                 break
@@ -188,7 +192,7 @@ class LocalSession:
                 token, live = self._drop(token, live, left)
             logits = self._forward(self.window, token[:, None], live[:, None])
         ended = self.ends[tokens]
-        lengths = torch.where(ended.any(0), ended.int().argmax(0) + 1, steps).tolist()
+        lengths = torch.where(ended.any(0), ended.int().argmax(0) + 1, stopping.lengths.to(self.device)).tolist()
         cut = [matrix.t().tolist() for matrix in (tokens, logprobs)]
         return tuple([row[:n] for row, n in zip(rows_of, lengths, strict=True)] for rows_of in cut)  # type: ignore
 

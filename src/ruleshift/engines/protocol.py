@@ -12,11 +12,13 @@ from ruleshift.tasks.protocol import TaskProblem
 @dataclass(frozen=True)
 class Sampling:
     """How replies are drawn. temperature 0 is greedy. `seed` is mixed with the id of each problem.
-    Raises RuleshiftError for a value out of its bounds."""
+    `thinking_tokens` come on top of `max_new_tokens`: a thought that is not done with them is closed. Raises
+    RuleshiftError for a value out of its bounds."""
 
     temperature: NotNegative = 1.0
     max_new_tokens: Count = 512
     seed: Natural = 0
+    thinking_tokens: Natural = 0
 
     def __post_init__(self) -> None:
         check_bounds(self)
