@@ -12,7 +12,7 @@ from typing import Literal
 
 from ruleshift.errors import RuleshiftError
 
-MatchedOn = Literal["id", "kl", "flops", "lr"]
+MatchedOn = Literal["id", "kl"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from ruleshift.report.labels import Box, Room, street_boxes, text_width
-from ruleshift.report.palette import FAMILY_COLOURS, FONT, GRID, INK, OTHER_COLOURS, SOFT_INK
+from ruleshift.report.palette import COLOURS, FONT, GRID, INK, SOFT_INK
 from ruleshift.tasks.virl.rail import RailPoint
 from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.world.graph import XY, Place, StreetGraph
@@ -16,7 +16,7 @@ from ruleshift.tasks.virl.world.lines import between, nearest, onto
 from ruleshift.tasks.virl.world.plane import flat, walked
 from ruleshift.tasks.virl.world.snap import clean
 
-ROUTE, START, GOAL = FAMILY_COLOURS["rl"], OTHER_COLOURS[0], FAMILY_COLOURS["sft"]
+GOAL, ROUTE, START = COLOURS[:3]
 WIDTH = 900.0  # pixels, as all sizes below but where they are metres
 HEAD, LINE, FOOT = 64.0, 24.0, 14.0  # of the title, of a line of the legend, below the legend
 STREET_TEXT, PLACE_TEXT = 12.5, 11.5

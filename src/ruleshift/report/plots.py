@@ -15,11 +15,12 @@ from typing import Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Point, View, arms_in, curve, decodings_in, end, splits_in, turns_in, with_start
+from ruleshift.report.points import Mean, View, curve, decodings_in, end, splits_in, turns_in, with_start
 from ruleshift.results import Results, Row
 
-BASE, ID, OOD = "base", "id", "rule-ood"
+OOD = "rule-ood"
 HOVER = "<b>%{fullData.name}</b>, %{customdata[0]}<br>%{customdata[1]}<extra></extra>"
 _DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -68,11 +69,12 @@ def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure
 def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """Success against recognition, ID and OOD in a panel each, most turns; None where there are no pictures."""
     rows = _measured(results, decoding)
-    if not _shows_pictures(results) or not rows:
+    if not shows_pictures(results) or not rows:
         return None
     view = View(max(turns_in(rows)), decoding, metric_of(results))
-    panels = [Panel(view, "recognition", f"{split} ({turns_label(view.turns)})") for split in (ID, ood)]
-    return _planes(results, panels, (ID, ood))
+    splits = (trained_split(results), ood)
+    panels = [Panel(view, "recognition", f"{split} ({turns_label(view.turns)})") for split in splits]
+    return _planes(results, panels, splits)
 
 
 def headline_figure(
@@ -93,7 +95,7 @@ def headline_figure(
 
 def recognition_over_compute(results: Results, decoding: str) -> go.Figure | None:
     """Recognition on every split over training compute. None where no task shows pictures."""
-    return splits_over_compute(results, decoding, "recognition") if _shows_pictures(results) else None
+    return splits_over_compute(results, decoding, "recognition") if shows_pictures(results) else None
 
 
 def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go.Figure | None:
@@ -103,11 +105,11 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
     """
     metric = metric or metric_of(results)
     rows = _measured(results, decoding, metric)
-    arms, splits, budgets = arms_in(rows), splits_in(rows), turns_in(rows)
+    legend, splits, budgets = legend_of(results), splits_in(rows), turns_in(rows)
     if not rows:
         return None
-    styles = arm_styles(arms)
-    counted = all(row.train_flops is not None for row in rows if row.arm != BASE)
+    styles = arm_styles(legend)
+    counted = all(row.train_flops is not None for row in rows if row.step > 0)
     exponent = _exponent(rows) if counted else 0
     figure = make_subplots(
         rows=len(budgets),
@@ -120,8 +122,8 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
     for i, turns in enumerate(budgets, start=1):
         for j, split in enumerate(splits, start=1):
             view = View(turns, decoding, metric)
-            start = end(rows, view, BASE, split)
-            for arm in _drawing_order(arms, styles):
+            start = end(rows, view, legend.start, split)
+            for arm in _drawing_order(legend, rows):
                 points = with_start(curve(rows, view, arm, split), start)
                 if points:
                     xs = [_compute(point, counted) / 10**exponent for point in points]
@@ -134,16 +136,12 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
     figure.update_xaxes(axis(rangemode="tozero", nticks=4))
     figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
     figure.update_yaxes(axis(nticks=5))
-    return _finish(figure, arms, height=110 + 230 * len(budgets))
+    return _finish(figure, legend, height=110 + 230 * len(budgets))
 
 
 def _measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
     metric = metric or metric_of(results)
     return [row for row in results.rows if row.metric == metric and row.decoding == decoding]
-
-
-def _shows_pictures(results: Results) -> bool:
-    return any(row.task.endswith("-vl") for row in results.rows)
 
 
 def metric_of(results: Results) -> str:
@@ -172,27 +170,28 @@ def turns_label(turns: int) -> str:
 
 def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str]) -> go.Figure | None:
     """Success on the split `ood` (or on one for each panel) against something else: the panels side by side."""
-    rows = results.rows
-    arms = arms_in(rows)
-    styles = arm_styles(arms)
+    rows, legend, trained = results.rows, legend_of(results), trained_split(results)
+    arms, styles = legend.arms_in(rows), arm_styles(legend)
     splits = [ood] * len(panels) if isinstance(ood, str) else list(ood)
     placed = [
-        {arm: _spots(rows, panel, arm, split) for arm in arms} for panel, split in zip(panels, splits, strict=True)
+        {arm: _spots(rows, panel, arm, split, trained) for arm in arms}
+        for panel, split in zip(panels, splits, strict=True)
     ]
-    if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != BASE):
+    if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != legend.start):
         return None
     headings = [panel.heading for panel in panels]
     figure = make_subplots(1, len(panels), horizontal_spacing=0.1, subplot_titles=headings)
     for column, (panel, by_arm, split) in enumerate(zip(panels, placed, splits, strict=True), start=1):
         traces: list[go.Scatter] = []
-        start = by_arm.get(BASE, [])[:1]
-        for arm in _drawing_order(arms, styles):
+        start = by_arm.get(legend.start, [])[:1]
+        for arm in _drawing_order(legend, rows):
             if not styles[arm].is_variant:
-                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in _seeds(rows, panel, arm, split)]
+                seeds = _seeds(rows, panel, arm, split, trained)
+                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in seeds]
             if by_arm[arm]:
                 traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm)
         if start:
-            traces.append(_start_trace(start[0], styles[BASE]))
+            traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
         if start:
             figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
@@ -200,7 +199,7 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     figure.update_yaxes(axis())
     title = f"OOD {in_words(metric_of(results))}, {ood} split (%)" if isinstance(ood, str) else _measure(results)
     figure.update_yaxes(title_text=title, col=1)
-    return _finish(figure, arms, height=460)
+    return _finish(figure, legend, height=460)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
@@ -208,22 +207,22 @@ def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[S
     if panel.across == "recognition":
         return {"title_text": "recognition of first replies (%)"}
     if panel.across == "id":
-        return {"title_text": f"ID {in_words(panel.view.metric)}, {ID} split (%)"}
+        return {"title_text": f"ID {in_words(panel.view.metric)}, {trained_split(results)} split (%)"}
     furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
     return {"title_text": kl_title(results), "range": [-0.03 * furthest, 1.1 * furthest]}
 
 
-def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[Spot]:
+def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[Spot]:
     """An arm's path, mean over the seeds in `rows`, without its start."""
     seen = panel.across == "recognition"
-    other_view, other_split = (View(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, ID)
+    other_view, other_split = (View(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, trained)
     beside = {point.steps: point for point in curve(rows, other_view, arm, other_split)}
     spots = []
     for point in curve(rows, panel.view, arm, ood):
         y, low, high = 100 * point.value, 100 * point.low, 100 * point.high
-        label = "start" if arm == BASE else point.step_label
+        label = point.step_label
         if panel.across == "kl":
-            kl = 0.0 if arm == BASE else point.kl
+            kl = 0.0 if point.at_start else point.kl
             if kl is not None:
                 details = f"OOD {_with_interval(point)}<br>KL {kl:.3g}"
                 spots.append(Spot(kl, y, (0, y - low), (0, high - y), label, details))
@@ -235,16 +234,16 @@ def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[Spot]:
     return spots
 
 
-def _flops(point: Point) -> str:
+def _flops(point: Mean) -> str:
     return "" if not point.flops else f"<br>{point.flops:.2g} training FLOP"
 
 
-def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[list[Spot]]:
+def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[list[Spot]]:
     """The path of each seed, where there are several."""
     seeds = sorted({row.seed for row in rows if row.arm == arm})
     if len(seeds) < 2:
         return []
-    return [_spots([row for row in rows if row.seed == seed], panel, arm, ood) for seed in seeds]
+    return [_spots([row for row in rows if row.seed == seed], panel, arm, ood, trained) for seed in seeds]
 
 
 def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str) -> list[go.Scatter]:
@@ -269,10 +268,10 @@ def _seed_trace(spots: Sequence[Spot], style: ArmStyle, arm: str) -> go.Scatter:
     return _scatter(spots, arm, style, mode="lines", line=line, hoverinfo="skip", hovertemplate=None)
 
 
-def _start_trace(start: Spot, style: ArmStyle) -> go.Scatter:
-    trace = _scatter([start], "base (start model)", style, mode="markers", marker={"size": 12}, showlegend=True)
+def _start_trace(start: Spot, arm: str, style: ArmStyle) -> go.Scatter:
+    trace = _scatter([start], f"{arm} (start model)", style, mode="markers", marker={"size": 12}, showlegend=True)
     bars = {"error_x": _error_bar(start, 0, style), "error_y": _error_bar(start, 1, style)}
-    return trace.update(**bars, legendgroup=BASE, cliponaxis=False)
+    return trace.update(**bars, legendgroup=arm, cliponaxis=False)
 
 
 def _scatter(spots: Sequence[Spot], name: str, style: ArmStyle, **settings: object) -> go.Scatter:
@@ -302,12 +301,12 @@ def _error_bar(spot: Spot, dimension: int, style: ArmStyle) -> dict[str, object]
 # ---------------------------------------------------------------- curves
 
 
-def _curve_traces(xs: Sequence[float], points: Sequence[Point], style: ArmStyle, arm: str) -> list[go.Scatter]:
+def _curve_traces(xs: Sequence[float], points: Sequence[Mean], style: ArmStyle, arm: str) -> list[go.Scatter]:
     """The mean over seeds as a line and its interval as a band (variants go without a band)."""
     line = go.Scatter(
         x=xs,
         y=[100 * point.value for point in points],
-        customdata=[["start" if point.arm == BASE else point.step_label, _with_interval(point)] for point in points],
+        customdata=[[point.step_label, _with_interval(point)] for point in points],
         name=arm,
         legendgroup=arm,
         showlegend=True,
@@ -333,9 +332,9 @@ def _curve_traces(xs: Sequence[float], points: Sequence[Point], style: ArmStyle,
     return [band, line]
 
 
-def _compute(point: Point, counted: bool) -> float:
+def _compute(point: Mean, counted: bool) -> float:
     """How much training a point has behind it: FLOP where they were counted, else steps."""
-    if point.arm == BASE:
+    if point.at_start:
         return 0.0
     return (point.flops or 0.0) if counted else max(point.steps)
 
@@ -350,21 +349,22 @@ def _power(exponent: int) -> str:
     return "10" + str(exponent).translate(_SUPERSCRIPTS)
 
 
-def _with_interval(point: Point) -> str:
+def _with_interval(point: Mean) -> str:
     return f"{100 * point.value:.1f}% [{100 * point.low:.1f}, {100 * point.high:.1f}]"
 
 
-def _drawing_order(arms: Sequence[str], styles: Mapping[str, ArmStyle]) -> list[str]:
+def _drawing_order(legend: Legend, rows: Sequence[Row]) -> list[str]:
     """Trained arms, variants first, so that the chosen settings lie on top."""
-    return sorted((arm for arm in arms if arm != BASE), key=lambda arm: not styles[arm].is_variant)
+    trained = (arm for arm in legend.arms_in(rows) if arm != legend.start)
+    return sorted(trained, key=lambda arm: not legend.is_variant(arm))
 
 
-def _finish(figure: go.Figure, arms: Sequence[str], height: int) -> go.Figure:
-    """The shared layout, panel titles in its type, and one legend entry per arm, in the order of `arms`."""
+def _finish(figure: go.Figure, legend: Legend, height: int) -> go.Figure:
+    """The shared layout, panel titles in its type, and one entry per arm, in the order of the legend."""
     seen: set[str] = set()
     for trace in figure.data:
         if trace.showlegend:
-            trace.update(showlegend=trace.legendgroup not in seen, legendrank=1 + list(arms).index(trace.legendgroup))
+            trace.update(showlegend=trace.legendgroup not in seen, legendrank=1 + legend.names.index(trace.legendgroup))
             seen.add(trace.legendgroup)
     figure.update_annotations(font={"size": 14, "weight": 600}, yshift=4)
     return figure.update_layout(layout(height=height))
