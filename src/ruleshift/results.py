@@ -116,12 +116,12 @@ def _row_problem(row: Any) -> str | None:
     unknown = [name for name in row if name not in names]
     if unknown:
         return f"has the unknown field {str(unknown[0])[:40]!r}"
-    wrong = [field for field in fields(Row) if not _fits(row[field.name], field.type)]
+    wrong = [field for field in fields(Row) if not fits(row[field.name], field.type)]
     return f"has {str(row[wrong[0].name])[:40]!r} as `{wrong[0].name}`" if wrong else None
 
 
-def _fits(value: object, kind: Any) -> bool:
-    """Whether a value from JSON is of a field's type. Whole numbers are floats too, bools are not numbers."""
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value from JSON is of the type of a field. Whole numbers are floats too, bools are not numbers."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN and infinity, too

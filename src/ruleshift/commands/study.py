@@ -95,7 +95,7 @@ class Study:
                 at_least(option, number, 1)
         tasks = list(dict.fromkeys(self.tasks or study.tasks))
         assignments = Assignments.read(self.set, tasks)
-        options = study.quick if self.quick else study.options
+        options = (self.quick and study.quick) or study.options
         if options is None and assignments.options:
             raise RuleshiftError(f"--set {next(iter(assignments.options))}: {study.name} has no options of its own")
         options = options and changed(options, assignments.options, "--set ")

@@ -79,26 +79,26 @@ def _wide_comparison(record: ComparisonTable) -> Table:
 
 def _narrow_comparison(record: ComparisonTable) -> Table:
     """The same with two lines in a row: the arm's and the reference's, the difference and its interval."""
-    headings = ["split", "turns", "point vs\nreference", "%\n%", "difference"]
+    headings = ["split", "turns", "point\nvs", "%\n%", "difference"]
 
     def texts(line: ComparisonLine) -> list[Text]:
         words = [line.split, line.turns, f"{line.point}\n{line.reference}", f"{line.value}\n{line.reference_value}"]
         return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0, "\n")]
 
-    return _comparison(record, headings, texts)
+    return _comparison(record, headings, texts, "\n")
 
 
 def _comparison(
-    record: ComparisonTable, headings: Sequence[str], texts: Callable[[ComparisonLine], list[Text]]
+    record: ComparisonTable, headings: Sequence[str], texts: Callable[[ComparisonLine], list[Text]], between: str = "/"
 ) -> Table:
     table = _table(f"{record.title} ({record.decoding})")
     for heading in headings:
         left = heading in ("split", "vs") or heading.startswith("point")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not heading.startswith("point"))
     if record.matched_on:
         table.add_column(record.matched_on, justify="right")
     for line in record.lines:
-        matched = [Text(line.matched.replace(" vs ", "/"))] if record.matched_on else []
+        matched = [Text(line.matched.replace(" vs ", between))] if record.matched_on else []
         table.add_row(*texts(line), *matched)
     return table
 

@@ -116,7 +116,7 @@ def run_arm(run: Run, model: str, measurement: Measurement, root: Path, progress
                 meter.measure(start.model, 0, TokenCount())
             else:
                 _train(run, start, meter, folder, progress)
-                _measure_again(run, meter, pictures)
+                _measure_again(meter, pictures)
         except Diverged as error:
             store.diverge(str(error))
             raise
@@ -141,7 +141,7 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
     )
 
 
-def _measure_again(run: Run, meter: Meter, pictures: bool) -> None:
+def _measure_again(meter: Meter, pictures: bool) -> None:
     """The points that a training did not pass, since it was past them: from the models that were kept."""
     for step in meter.store.missing():
         kept = meter.store.model(step)

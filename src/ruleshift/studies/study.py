@@ -105,7 +105,7 @@ class Study:
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well; those whose arms a task lacks are left out.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
-    options, quick: values of the study's own options, and those under --quick.
+    options, quick: values of the study's own options, and those under --quick where they are others.
     """
 
     name: str
