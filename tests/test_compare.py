@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from ruleshift.evaluation.comparison import Comparison
 from ruleshift.evaluation.evaluate import Cell, Point
-from ruleshift.studies.compare import Place, compare, curves_of, match
+from ruleshift.studies import compare as comparing
+from ruleshift.studies.compare import Place, curves_of, match
 from ruleshift.studies.study import Pair, head_to_head, log_spaced
 
 PROBLEMS = 20
@@ -34,6 +36,10 @@ RL = [
     point("rl", 5, id_solved=9, ood_solved=5, kl=0.05),
     point("rl", 9, id_solved=12, ood_solved=7, kl=0.25, late=2),
 ]
+
+
+def compare(points, pairs, turns, start: str = "base", trained: str = "id") -> list[Comparison]:
+    return comparing.compare(points, pairs, turns, ("success",), start, trained)
 
 
 def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> dict:

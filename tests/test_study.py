@@ -1,5 +1,6 @@
 """Studies as data, and from end to end on a tiny untrained model: what they write, resume and refuse."""
 
+import importlib
 import json
 import shutil
 from dataclasses import replace
@@ -250,6 +251,22 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
     assert "Does the batch matter? a title" in page
     assert "practises" in page
     assert "Every split over training" not in page
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_study_in_the_docs_runs_as_it_stands_there(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "design.md").read_text()
+    (tmp_path / "kl_study.py").write_text(text.split("### A study")[1].split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    study = importlib.import_module("kl_study").KL
+    run_study([plan_of(study, model)], tmp_path)
+    titles = {c.title for c in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
+    assert "rl-kl-in-reward against rl, both at their end" in titles
+    assert "rl-kl-coef0 against rl at matched KL to the start" in titles
+    assert {row["arm"] for row in rows_in(tmp_path)} == {"base", "rl", "rl-kl-in-reward", "rl-kl-coef0"}
+    assert "rl-kl-coef0" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("in_process")

@@ -68,9 +68,9 @@ def compare(
     points: Iterable[Point],
     pairs: Sequence[Pair],
     turns: Sequence[int],
-    metrics: Sequence[str] = ("success",),
-    start: str = "base",
-    trained: str = "id",
+    metrics: Sequence[str],
+    start: str,
+    trained: str,
 ) -> list[Comparison]:
     """The comparison of every pair, for each metric, split, number of turns and decoding.
 
