@@ -55,6 +55,7 @@ def test_variants_are_named_after_what_changed() -> None:
         variant(sft, learning_rate=1.2345e-4).name: "sft-lr1.2345e-4",
         variant(sft, batch=16, weight_decay=0.1).name: "sft-batch16-weight-decay0.1",
         variant(sft, weight_decay=1e-5).name: "sft-weight-decay1e-5",
+        variant(rl, kl_coef=0.0).name: "rl-kl-coef0",
         variant(rl, kl_in="reward").name: "rl-kl-in-reward",
         variant(rl, normalise_advantages=False, target_kl=None).name: "rl-no-normalise-advantages-no-target-kl",
         variant(sft, train_parts=("decoder", "tower")).name: "sft-train-parts-decoder+tower",
@@ -229,11 +230,17 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
         tasks=("gp-l",),
         arms=arms,
         tables=(ends,),
-        pairs=(Pair("imitate-batch2", "imitate"), Pair("practise", "imitate-batch2", "kl"), Pair("practise", "lost")),
+        pairs=(Pair("imitate-batch2", "imitate"), Pair("practise", "imitate-batch2", "kl")),
         figures=("kl",),
         files={"count.json": lambda found: len(found.points)},
         start="untrained",
     )
+    for wrong in (
+        replace(study, pairs=(Pair("lost", "imitate"),)),
+        replace(study, arms=lambda *given: 2 * arms(*given)),
+    ):
+        with pytest.raises(ValueError, match="imitate-batch2"):
+            plan_of(wrong, model).pairs()
     run_study([plan_of(study, model)], tmp_path)
     said = capsys.readouterr().out
     for name in ("untrained", "imitate", "imitate-batch2", "practise"):

@@ -117,6 +117,7 @@ class Study:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
         points = min(self.points, 2) if self.quick else self.points
         plan = Plan(study, recipe, measurement, options, self.model, self.seeds, points, self.init_steps)
+        plan.pairs()  # a study that names arms which it does not have is wrong in any case
         for arm in plan.arms():
             check_training(arm.training, found, f"{task} {arm.name}: ")
         return plan

@@ -53,7 +53,8 @@ def _in_name(field: str, value: object) -> str:
     if value is None or isinstance(value, bool):
         return short if value else f"no-{short}"
     if isinstance(value, float):
-        return short + (_scientific(value) if field in SHORT or not 1e-3 <= abs(value) < 1e4 else f"{value:g}")
+        plain = value == 0 or (field not in SHORT and 1e-3 <= abs(value) < 1e4)
+        return short + (f"{value:g}" if plain else _scientific(value))
     return f"{short}{value}" if isinstance(value, int) else f"{short}-{_words(value)}"
 
 
@@ -103,7 +104,7 @@ class Study:
     frozen record whose fields the command line can set). The start model is an arm by itself, named `start`, and
     every arm is compared with it at its end.
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
-    training rule, on which arms are matched. `pairs` are compared as well; those whose arms a task lacks are left out.
+    training rule, on which arms are matched. `pairs` are compared as well.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
     options, quick: values of the study's own options, and those under --quick where they are others.
     """
@@ -178,10 +179,15 @@ class Plan:
         return Run(arm.name, seed, replace(arm.training, seed=seed), points)
 
     def pairs(self) -> list[Pair]:
-        """Every arm with the start, then those of the study's pairs whose arms there are."""
-        names = [self.study.start, *(arm.name for arm in self.arms())]
-        given = [pair for pair in self.study.pairs if pair.arm in names and pair.reference in names]
-        return [*(Pair(name, self.study.start) for name in names[1:]), *given]
+        """Every arm with the start, then the pairs of the study. Raises ValueError for arms that there are not."""
+        names = [arm.name for arm in self.arms()]
+        paired = [name for pair in self.study.pairs for name in (pair.arm, pair.reference)]
+        unknown = [name for name in paired if name not in (self.study.start, *names)]
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(
+                f"study {self.study.name} has the arms {', '.join(names)}: each once, and none of {unknown}"
+            )
+        return [*(Pair(name, self.study.start) for name in names), *self.study.pairs]
 
 
 def length(training: Training) -> int:
