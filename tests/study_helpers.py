@@ -1,5 +1,6 @@
 """What the tests of studies share: a tiny untrained model, tiny recipes, and runs in this process."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def plan_of(study: Study, model: str, measurement: Measurement = MEASUREMENT, **
     options = settings.pop("options", study.options)
     small = replace(measurement, splits=("id", "rule-ood"), decodings=("sampled",))
     return Plan(study, RECIPE, study.measures(small), options, model, points=2, **settings)  # type: ignore[arg-type]
+
+
+def rows_in(folder: Path) -> list[dict]:
+    """The rows of a study's results on gp-l, as they stand in the file."""
+    rows: list[dict] = json.loads((folder / "gp-l" / "results.json").read_text())["rows"]
+    return rows
 
 
 def in_this_process(jobs: list[Job], workers: int | None = None) -> None:

@@ -23,6 +23,7 @@ from ruleshift.records import Episode, Message, Picture, Verdict
 from ruleshift.report import conversations as shown_conversations
 from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.conversations import MOST_PICTURES, Album, conversation, conversations
+from ruleshift.report.curves import recognition_over_compute, splits_over_compute
 from ruleshift.report.page import as_json, render_report, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
@@ -31,8 +32,6 @@ from ruleshift.report.plots import (
     ood_against_id,
     ood_against_kl,
     ood_against_recognition,
-    recognition_over_compute,
-    splits_over_compute,
 )
 from ruleshift.report.points import View, curve, end, splits_in
 from ruleshift.report.tables import comparison_records, headline, signed

@@ -22,6 +22,7 @@ from ruleshift.records import Episode
 from ruleshift.report import tables
 from ruleshift.report.arms import legend_of, trained_split
 from ruleshift.report.conversations import conversations
+from ruleshift.report.curves import recognition_over_compute, splits_over_compute
 from ruleshift.report.palette import FONT, arm_styles
 from ruleshift.report.plots import (
     OOD,
@@ -29,8 +30,6 @@ from ruleshift.report.plots import (
     ood_against_id,
     ood_against_kl,
     ood_against_recognition,
-    recognition_over_compute,
-    splits_over_compute,
     turns_label,
 )
 from ruleshift.report.points import decodings_in, splits_in

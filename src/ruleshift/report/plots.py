@@ -1,5 +1,5 @@
-"""Figures: OOD success against ID success, against KL to the start model, against recognition where the study measures
-that; and every split over training compute.
+"""Figures: OOD success against ID success, against KL to the start model, and against recognition where the study
+measures that. Those over training compute are in `curves.py`.
 
 What is said of success holds for any share that the study measures by (`meta["metric"]`).
 
@@ -7,7 +7,6 @@ Each arm is a path that begins at the start model. Points are means over seeds; 
 bars (at the ends of paths) and bands are 95% intervals over problems.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,13 +16,12 @@ from plotly.subplots import make_subplots
 
 from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Mean, View, curve, decodings_in, end, splits_in, turns_in, with_start
+from ruleshift.report.points import Mean, View, curve, decodings_in, turns_in
 from ruleshift.results import Results, Row
 
 OOD = "rule-ood"
 HOVER = "<b>%{fullData.name}</b>, %{customdata[0]}<br>%{customdata[1]}<extra></extra>"
-_DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
-_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure
     """OOD success against ID success, a panel per number of turns. None where there is nothing to show."""
     panels = [
         Panel(View(turns, decoding, metric_of(results)), "id", turns_label(turns))
-        for turns in turns_in(_measured(results, decoding))
+        for turns in turns_in(measured(results, decoding))
     ]
     return _planes(results, panels, ood)
 
@@ -61,14 +59,14 @@ def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure
     """OOD success against KL to the start model, a panel per number of turns. None where no KL was measured."""
     panels = [
         Panel(View(turns, decoding, metric_of(results)), "kl", turns_label(turns))
-        for turns in turns_in(_measured(results, decoding))
+        for turns in turns_in(measured(results, decoding))
     ]
     return _planes(results, panels, ood)
 
 
 def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """Success against recognition, ID and OOD in a panel each, most turns; None where there are no pictures."""
-    rows = _measured(results, decoding)
+    rows = measured(results, decoding)
     if not shows_pictures(results) or not rows:
         return None
     view = View(max(turns_in(rows)), decoding, metric_of(results))
@@ -84,7 +82,7 @@ def headline_figure(
     if not results.rows:
         return None
     decoding = decoding or decodings_in(results.rows)[0]
-    view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding, metric_of(results))
+    view = View(turns or max(turns_in(measured(results, decoding)), default=1), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
     panels = [
         Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"),
@@ -93,53 +91,7 @@ def headline_figure(
     return _planes(results, panels, ood)
 
 
-def recognition_over_compute(results: Results, decoding: str) -> go.Figure | None:
-    """Recognition on every split over training compute. None where no task shows pictures."""
-    return splits_over_compute(results, decoding, "recognition") if shows_pictures(results) else None
-
-
-def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go.Figure | None:
-    """A metric on every split over training compute: a row of panels per number of turns, a column per split.
-
-    By default what the study is measured by. Over optimiser steps where no compute was recorded.
-    """
-    metric = metric or metric_of(results)
-    rows = _measured(results, decoding, metric)
-    legend, splits, budgets = legend_of(results), splits_in(rows), turns_in(rows)
-    if not rows:
-        return None
-    styles = arm_styles(legend)
-    counted = all(row.train_flops is not None for row in rows if row.step > 0)
-    exponent = _exponent(rows) if counted else 0
-    figure = make_subplots(
-        rows=len(budgets),
-        cols=len(splits),
-        shared_xaxes="all",
-        column_titles=splits,
-        horizontal_spacing=0.2 / len(splits),
-        vertical_spacing=0.16 / len(budgets),
-    )
-    for i, turns in enumerate(budgets, start=1):
-        for j, split in enumerate(splits, start=1):
-            view = View(turns, decoding, metric)
-            start = end(rows, view, legend.start, split)
-            for arm in _drawing_order(legend, rows):
-                points = with_start(curve(rows, view, arm, split), start)
-                if points:
-                    xs = [_compute(point, counted) / 10**exponent for point in points]
-                    for trace in _curve_traces(xs, points, styles[arm], arm):
-                        figure.add_trace(trace, row=i, col=j)
-            if start:
-                figure.add_hline(100 * start.value, line=_DOTTED, layer="below", row=i, col=j)
-        figure.update_yaxes(title_text=f"{in_words(metric)} in {turns_label(turns)} (%)", row=i, col=1)
-    compute = "training compute (FLOP)" if exponent == 0 else f"training compute ({_power(exponent)} FLOP)"
-    figure.update_xaxes(axis(rangemode="tozero", nticks=4))
-    figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
-    figure.update_yaxes(axis(nticks=5))
-    return _finish(figure, legend, height=110 + 230 * len(budgets))
-
-
-def _measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
+def measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
     metric = metric or metric_of(results)
     return [row for row in results.rows if row.metric == metric and row.decoding == decoding]
 
@@ -184,7 +136,7 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     for column, (panel, by_arm, split) in enumerate(zip(panels, placed, splits, strict=True), start=1):
         traces: list[go.Scatter] = []
         start = by_arm.get(legend.start, [])[:1]
-        for arm in _drawing_order(legend, rows):
+        for arm in drawing_order(legend, rows):
             if not styles[arm].is_variant:
                 seeds = _seeds(rows, panel, arm, split, trained)
                 traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in seeds]
@@ -194,12 +146,12 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
             traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
         if start:
-            figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
+            figure.add_hline(start[0].y, line=DOTTED, layer="below", row=1, col=column)
         figure.update_xaxes(axis(**_across_axis(results, panel, by_arm)), col=column)
     figure.update_yaxes(axis())
     title = f"OOD {in_words(metric_of(results))}, {ood} split (%)" if isinstance(ood, str) else _measure(results)
     figure.update_yaxes(title_text=title, col=1)
-    return _finish(figure, legend, height=460)
+    return finish(figure, legend, height=460)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
@@ -224,12 +176,12 @@ def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) 
         if panel.across == "kl":
             kl = 0.0 if point.at_start else point.kl
             if kl is not None:
-                details = f"OOD {_with_interval(point)}<br>KL {kl:.3g}"
+                details = f"OOD {with_interval(point)}<br>KL {kl:.3g}"
                 spots.append(Spot(kl, y, (0, y - low), (0, high - y), label, details))
         elif other := beside.get(point.steps):
             x, left, right = 100 * other.value, 100 * other.low, 100 * other.high
             first, second = (in_words(panel.view.metric), "recognition") if seen else ("OOD", "ID")
-            details = f"{first} {_with_interval(point)}<br>{second} {_with_interval(other)}{_flops(point)}"
+            details = f"{first} {with_interval(point)}<br>{second} {with_interval(other)}{_flops(point)}"
             spots.append(Spot(x, y, (x - left, y - low), (right - x, high - y), label, details))
     return spots
 
@@ -298,68 +250,17 @@ def _error_bar(spot: Spot, dimension: int, style: ArmStyle) -> dict[str, object]
     }
 
 
-# ---------------------------------------------------------------- curves
-
-
-def _curve_traces(xs: Sequence[float], points: Sequence[Mean], style: ArmStyle, arm: str) -> list[go.Scatter]:
-    """The mean over seeds as a line and its interval as a band (variants go without a band)."""
-    line = go.Scatter(
-        x=xs,
-        y=[100 * point.value for point in points],
-        customdata=[[point.step_label, _with_interval(point)] for point in points],
-        name=arm,
-        legendgroup=arm,
-        showlegend=True,
-        mode="lines+markers",
-        line={"color": style.colour, "width": 1.5 if style.is_variant else 2.2, "dash": style.dash},
-        marker={"size": 4, "symbol": style.symbol, "color": style.colour},
-        hovertemplate=HOVER,
-    )
-    if style.is_variant:
-        return [line]
-    outline = [100 * point.high for point in points] + [100 * point.low for point in reversed(points)]
-    band = go.Scatter(
-        x=[*xs, *reversed(xs)],
-        y=outline,
-        fill="toself",
-        fillcolor=style.transparent(0.14),
-        line={"width": 0},
-        mode="lines",
-        legendgroup=arm,
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    return [band, line]
-
-
-def _compute(point: Mean, counted: bool) -> float:
-    """How much training a point has behind it: FLOP where they were counted, else steps."""
-    if point.at_start:
-        return 0.0
-    return (point.flops or 0.0) if counted else max(point.steps)
-
-
-def _exponent(rows: Sequence[Row]) -> int:
-    """The power of ten that makes compute readable: a multiple of three, with numbers from 1 up to 1000 at the end."""
-    most = max((row.train_flops or 0.0 for row in rows), default=0.0)
-    return 3 * math.floor(math.log10(most) / 3) if most >= 1000 else 0
-
-
-def _power(exponent: int) -> str:
-    return "10" + str(exponent).translate(_SUPERSCRIPTS)
-
-
-def _with_interval(point: Mean) -> str:
+def with_interval(point: Mean) -> str:
     return f"{100 * point.value:.1f}% [{100 * point.low:.1f}, {100 * point.high:.1f}]"
 
 
-def _drawing_order(legend: Legend, rows: Sequence[Row]) -> list[str]:
+def drawing_order(legend: Legend, rows: Sequence[Row]) -> list[str]:
     """Trained arms, variants first, so that the chosen settings lie on top."""
     trained = (arm for arm in legend.arms_in(rows) if arm != legend.start)
     return sorted(trained, key=lambda arm: not legend.is_variant(arm))
 
 
-def _finish(figure: go.Figure, legend: Legend, height: int) -> go.Figure:
+def finish(figure: go.Figure, legend: Legend, height: int) -> go.Figure:
     """The shared layout, panel titles in its type, and one entry per arm, in the order of the legend."""
     seen: set[str] = set()
     for trace in figure.data:
