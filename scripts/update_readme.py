@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ruleshift.evaluation.comparison import Comparison, load_comparisons
+from ruleshift.report.arms import legend_of
 from ruleshift.results import Results, load_results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,24 +104,27 @@ def table(task: str, results: Results, comparisons: list[Comparison], decoding: 
     rows = [row for row in results.rows if row.decoding == decoding]
     heads = " | ".join(column.heading for column in COLUMNS[task])
     lines = [f"| {decoding} | {heads} |", "|---|" + "---:|" * len(COLUMNS[task])]
-    for arm in sorted({row.arm for row in rows}, key=order):
+    legend = legend_of(results)
+    for arm in legend.arms_in(rows):
         cells = []
         for column in COLUMNS[task]:
             what = (arm, column.metric, column.split, column.turns)
             mine = [row for row in rows if (row.arm, row.metric, row.split, row.turns) == what]
             ends = [max((r for r in mine if r.seed == seed), key=lambda r: r.step) for seed in {r.seed for r in mine}]
-            cells.append(cell(fmean(row.value for row in ends), against_base(comparisons, arm, column, decoding)))
+            cells.append(
+                cell(fmean(row.value for row in ends), against_start(comparisons, arm, legend.start, column, decoding))
+            )
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return lines
 
 
-def order(arm: str) -> tuple[int, str]:
-    return ("base", "sft", "rl").index(arm.split("-")[0]), arm
-
-
-def against_base(comparisons: list[Comparison], arm: str, column: Column, decoding: str) -> Comparison | None:
-    wanted = (arm, "base", column.metric, column.split, column.turns, decoding)
-    found = (c for c in comparisons if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding) == wanted)
+def against_start(
+    comparisons: list[Comparison], arm: str, start: str, column: Column, decoding: str
+) -> Comparison | None:
+    wanted = (arm, start, column.metric, column.split, column.turns, decoding, None)
+    found = (
+        c for c in comparisons if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
+    )
     return next(found, None)
 
 

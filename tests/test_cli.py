@@ -19,9 +19,16 @@ from ruleshift.cli import ON_TASKS, main
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
 from ruleshift.results import load_results
+from ruleshift.studies import STUDIES
 from ruleshift.tasks import TASKS, get_task
 
-VERBS = ("play", "data", "sft", "rl", "eval", "study headline", "study sweep", "report", "backbone")
+VERBS = ("play", "data", "sft", "rl", "eval", "study", "report", "backbone")
+
+
+COMPARISON = {"title": "t", "split": "rule-ood", "turns": 1, "decoding": "greedy", "arm": "a", "reference": "b"}
+COMPARISON |= {"point_arm": "a", "value": 0.5, "reference_value": 0.5, "difference": 0.0, "ci_low": 0.0, "ci_high": 0.0}
+WRONG_CHANGES = [{"title": 3}, {"value": "high"}, {"value": None}, {"turns": [1]}, {"ci_low": float("nan")}]
+WRONG_CHANGES += [{"matched_on": "magic"}, {"matched_value": True}, {"unknown": 1}, {"value": 10**400}]
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +100,15 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120, stdout=subprocess.DEVNULL)
 
 
-def test_help_of_studies_says_nothing_of_another_task(capsys: pytest.CaptureFixture[str]) -> None:
-    for study in ("headline", "vision", "sweep"):
-        said = help_of(capsys, f"study {study}")
-        assert "SFT on expert data" in said
-        assert "preset `tiny` of gp-l" not in said
+def test_help_of_a_study_is_short_and_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    said = help_of(capsys, "study headline")
+    assert len(said.splitlines()) < 60
+    assert main(["study", "--list"]) == 0
+    listed = capsys.readouterr().out
+    for name, study in STUDIES.items():
+        assert f"{name}: {study.question}" in listed
+        assert study.cost.split(";")[0][:20] in listed
+    assert "--set grid=..., now 3e-05,0.0001,0.0003,0.001" in listed
 
 
 def test_help_of_a_build_describes_every_option(
@@ -285,8 +296,14 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not there" in refusal(capsys, "report", tmp_path)
     assert main(f"eval gp-l --model expert --n 2 --json {tmp_path}/results.json".split()) == 0
     assert "choose from rule-ood" in refusal(capsys, "report", tmp_path, "--ood", "id")
-    (tmp_path / "comparisons.json").write_text('[{"title": ')
-    assert "comparisons.json" in refusal(capsys, "report", tmp_path)
+    wrong = ['[{"title": ', "[" * 100_000, "{}", "[1]", '[{"title": "x"}]', "null", '[{"arm": []}]']
+    wrong += [json.dumps([COMPARISON | change]) for change in WRONG_CHANGES]
+    for text in wrong:
+        (tmp_path / "comparisons.json").write_text(text)
+        assert "comparisons.json" in refusal(capsys, "report", tmp_path)
+    (tmp_path / "comparisons.json").write_text(json.dumps([COMPARISON]))  # the control
+    assert main(["report", str(tmp_path)]) == 0
+    (tmp_path / "comparisons.json").unlink()
     content = json.loads((tmp_path / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps({**content, "version": 99}))
     assert "version '99'" in refusal(capsys, "report", tmp_path)
@@ -331,11 +348,34 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("rl gp-l --out TMP/run --clip -1", "--clip must be above 0 and at most 1, not -1"),
         ("sft gp-l --out TMP/run --batch 10 --micro-batch 4", "not a multiple"),
         ("study headline --out TMP/s --seeds 0", "--seeds must be at least 1"),
-        ("study headline --out TMP/s --gp.sft.steps 0", "--steps must be at least 1"),
+        ("study headline --out TMP/s --set sft.steps=0", "steps must be at least 1"),
         ("study headline --out TMP/s --workers 0", "--workers must be at least 1"),
         ("study headline --out TMP/s --model TMP/nothing", "no model at"),
-        ("study sweep --out TMP/s --grid 0", "--grid must be a number above 0"),
+        ("study sweep --out TMP/s --set grid=0", "learning-rate must be a number above 0"),
         ("study sweep --out TMP/file", "it is a file"),
+        ("study", "choose from headline, vision, sweep"),
+        ("study magic --out TMP/s", "choose from headline, vision, sweep"),
+        ("study headline", "--out runs/headline"),
+        ("study headline --out TMP/s --tasks gp-x", "choose from gp-l"),
+        ("study headline --out TMP/s --splits rule-ood", "--splits must hold id"),
+        ("study sweep --out TMP/s --splits id", "--splits must hold id-val"),
+        ("study headline --out TMP/s --splits id nowhere", "choose from"),
+        ("study headline --out TMP/s --set updates", "give it as NAME=VALUE"),
+        ("study headline --out TMP/s --set a.b.c.d=1", "give it as NAME=VALUE"),
+        ("study headline --out TMP/s --set gp-vl.rl.updates=1", "'gp-vl' is not studied; choose from gp-l, virl-l"),
+        ("study headline --out TMP/s --set gp-l.dpo.updates=1", "there is no 'dpo'; choose from sft, rl, measurement"),
+        (
+            "study headline --out TMP/s --set rl.steps=1",
+            "--set gp-l.rl.steps: there is no such setting; choose from up",
+        ),
+        ("study headline --out TMP/s --set rl.updates=x", "--set gp-l.rl.updates must be a whole number, not 'x'"),
+        ("study headline --out TMP/s --set rl.updates=1.5", "must be a whole number, not '1.5'"),
+        ("study headline --out TMP/s --set rl.kl_in=nowhere", "must be one of loss, reward, not 'nowhere'"),
+        ("study headline --out TMP/s --set rl.seed=3", "that comes from --seeds"),
+        ("study headline --out TMP/s --set measurement.task=gp-vl", "that comes from --tasks"),
+        ("study headline --out TMP/s --set rates=both", "--set rates: there is no such setting; choose from matched_r"),
+        ("study headline --out TMP/s --set matched_rates=all", "must be one of none, sft, both, not 'all'"),
+        ("study sweep --out TMP/s --set grid=1e-4,fast", "must be a number, or several with commas between"),
         ("backbone build --out TMP/b --batch 0", "--batch must be at least 1"),
         ("report TMP/nothing.json", "is not there"),
     ],

@@ -1,12 +1,8 @@
-"""The command line: training and studies on tiny settings, resuming, and damaged models and folders."""
+"""The command line: training on tiny settings, resuming, and damaged models and folders."""
 
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,6 @@ import pytest
 import ruleshift
 from cli_helpers import metrics, refusal, save_tiny_model
 from ruleshift.cli import main
-from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
 
 TINY_RL = ("--updates", "2", "--episodes", "8", "--turns", "2", "--max-new-tokens", "6", "--save-every", "1")
@@ -134,7 +129,6 @@ def test_missing_trackers(
 
 def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ruleshift.commands import backbone
-    from ruleshift.runs import RunFolder
 
     shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --clean-steps 2 --careless-steps 2 --batch 4 --warmup 1"
     command = ["backbone", "build", *shape.split(), "--echo-steps", "1", "--out"]
@@ -155,113 +149,6 @@ def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     final = "model/model.safetensors"
     assert (tmp_path / "broken" / final).read_bytes() == (tmp_path / "whole" / final).read_bytes()
     assert ruleshift.load_backbone(str(tmp_path / "whole" / "model")).style == "terse"
-
-
-# ---------------------------------------------------------------- studies
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arms one after the other in this process, which has the libraries loaded."""
-    from ruleshift.studies import headline, sweep
-    from ruleshift.studies.arms import run_arm
-    from ruleshift.studies.pool import Job
-
-    def run_jobs(jobs: list[Job], workers: int | None = None) -> None:
-        for job in jobs:
-            run_arm(job.arm, job.model, job.measurement, job.root, lambda *news: None)
-
-    monkeypatch.setattr(headline, "run_jobs", run_jobs)
-    monkeypatch.setattr(sweep, "run_jobs", run_jobs)
-
-
-_SFT = "--T.sft.steps 1 --T.sft.examples 8 --T.sft.batch 8 --T.sft.micro-batch 8"
-_PPO = "--T.ppo.updates 1 --T.ppo.episodes 4 --T.ppo.turns 2 --T.ppo.max-new-tokens 5 --T.ppo.value-only 0"
-TINY_STUDY = " ".join(["--n 2", *(f"{_SFT} {_PPO}".replace("--T.", f"--{task}.") for task in ("gp", "virl"))])
-
-
-@pytest.mark.usefixtures("in_process")
-def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = f"--model {model} --points 1 --matched-rates none --out {tmp_path} {TINY_STUDY}"
-    assert main(["study", "headline", *options.split()]) == 0
-    for task in ("gp-l", "virl-l"):
-        rows = load_results(tmp_path / task / "results.json").rows
-        assert {row.arm for row in rows} == {"base", "sft", "rl"}
-        assert {row.task for row in rows} == {task}
-    page = (tmp_path / "gp-l" / "report.html").read_text()
-    assert main(["report", str(tmp_path / "gp-l"), "--out", str(tmp_path / "again.html")]) == 0
-    again = (tmp_path / "again.html").read_text()
-    assert "rl against sft" in again
-    assert [f"{arm}</" in page for arm in ("base", "sft", "rl")] == [
-        f"{arm}</" in again for arm in ("base", "sft", "rl")
-    ]
-
-
-@pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("task", ["gp-l", "virl-l"])
-def test_study_sweep(task: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = f"--task {task} --model {model} --grid 1e-3 --out {tmp_path} {TINY_STUDY}"
-    assert main(["study", "sweep", *options.split()]) == 0
-    assert json.loads((tmp_path / "sweep.json").read_text())["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _heed_interrupts() -> None:
-    """In a child: what runs the tests may ignore interrupts (a shell's background), which children inherit."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
-def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, model: Path, tmp_path: Path) -> None:
-    options = f"--tasks gp-l --model {model} --points 1 --matched-rates none --workers 2 --out {tmp_path} {TINY_STUDY}"
-    command = [sys.executable, "-m", "ruleshift", "study", "headline", *options.split(), "--gp.ppo.updates", "100000"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    study = subprocess.Popen(command, start_new_session=True, preexec_fn=_heed_interrupts, **pipes)  # type: ignore[call-overload]
-    arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
-    try:
-        for _ in range(1_200):
-            if (arm / "metrics.jsonl").exists():
-                break
-            assert study.poll() is None, study.stderr.read()
-            time.sleep(0.1)
-        if blow == signal.SIGINT:
-            os.killpg(study.pid, blow)  # a terminal sends it to the whole group
-        else:
-            study.kill()
-        _, errors = study.communicate(timeout=60)
-    except BaseException:
-        os.killpg(study.pid, signal.SIGKILL)
-        raise
-    if blow == signal.SIGINT:
-        assert study.returncode == 130
-        assert "stopped: finished points and checkpoints are kept" in errors
-        assert "Traceback" not in errors
-    for _ in range(100):
-        if not _group_lives(study.pid):
-            break
-        time.sleep(0.1)
-    assert not _group_lives(study.pid)
-    with RunFolder.open(arm, json.loads((arm / "config.json").read_text())["config"]):  # nobody holds it
-        pass
-
-
-def test_defaults_of_the_studies_are_those_of_the_library() -> None:
-    from ruleshift.commands.study import Headline, Sweep
-    from ruleshift.studies.headline import HeadlineConfig
-    from ruleshift.studies.sweep import SweepConfig
-    from ruleshift.tasks import get_task
-
-    gp, virl = Headline(Path("x")).configs()
-    assert gp == HeadlineConfig()
-    assert virl.measurement == get_task("virl-l").recipe.measurement
-    assert Sweep(Path("x")).config() == SweepConfig()
 
 
 # ---------------------------------------------------------------- errors
@@ -348,7 +235,6 @@ def test_truncated_checkpoint(rl_run: Path, model: Path, tmp_path: Path, capsys:
 
 
 def test_run_folder_in_use(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from ruleshift.runs import RunFolder
 
     with RunFolder.open(tmp_path, {}):
         line = refusal(capsys, "rl", "gp-l", "--model", model, "--out", tmp_path)

@@ -1,12 +1,17 @@
-"""Which points of two arms are compared: at the end, and where they are level."""
+"""Which points of two arms are compared: at the end, and where they match."""
+
+from dataclasses import replace
 
 import pytest
 
+from ruleshift.evaluation.comparison import Comparison
 from ruleshift.evaluation.evaluate import Cell, Point
-from ruleshift.studies.arms import log_spaced
-from ruleshift.studies.compare import Place, compare, curves_of, level
+from ruleshift.studies import compare as comparing
+from ruleshift.studies.compare import Place, curves_of, match
+from ruleshift.studies.study import Pair, head_to_head, log_spaced
 
 PROBLEMS = 20
+PAIRS = (Pair("sft", "base"), Pair("rl", "base"), *head_to_head("rl", "sft"))
 
 
 def cell(split: str, solved: int, decoding: str = "greedy", late: int = 0) -> Cell:
@@ -21,7 +26,7 @@ def point(arm: str, step: int, id_solved: int, ood_solved: int, kl: float, seed:
 
 
 BASE = point("base", 0, id_solved=8, ood_solved=4, kl=0.0, seed=0)
-# SFT goes further in both ID success and KL: level with the end of RL in ID success at step 20, in KL at step 10.
+# SFT goes further in both ID success and KL: it matches the end of RL in ID success at step 20, in KL at step 10.
 SFT = [
     point("sft", 10, id_solved=9, ood_solved=4, kl=0.3),
     point("sft", 20, id_solved=12, ood_solved=3, kl=0.6),
@@ -33,22 +38,26 @@ RL = [
 ]
 
 
+def compare(points, pairs, turns, start: str = "base", trained: str = "id") -> list[Comparison]:
+    return comparing.compare(points, pairs, turns, ("success",), start, trained)
+
+
 def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> dict:
-    return {c.title: c for c in compare(points, (1, 5)) if (c.split, c.turns) == (split, turns)}
+    return {c.title: c for c in compare(points, PAIRS, (1, 5)) if (c.split, c.turns) == (split, turns)}
 
 
 def kl(p: Point) -> float:
     return p.kl_to_start
 
 
-def test_level_is_as_far_along_as_both_get():
-    rl, sft = level([BASE, *RL], [BASE, *SFT], kl)
+def test_curves_match_as_far_along_as_both_get():
+    rl, sft = match([BASE, *RL], [BASE, *SFT], kl)
     assert (rl.second, rl.share) == (RL[-1], 1.0)  # RL goes to 0.25 and no further
     assert (sft.first, sft.second) == (BASE, SFT[0])
     assert sft.share == pytest.approx(0.25 / 0.3)
     assert sft.step == pytest.approx(10 * 0.25 / 0.3)
     assert sft.value(kl) == pytest.approx(0.25)
-    assert level([BASE, *SFT], [BASE, *RL], kl) == (sft, rl)
+    assert match([BASE, *SFT], [BASE, *RL], kl) == (sft, rl)
 
 
 def test_outcomes_between_two_points_are_interpolated_problem_by_problem():
@@ -58,13 +67,13 @@ def test_outcomes_between_two_points_are_interpolated_problem_by_problem():
 
 def test_a_curve_is_followed_to_where_it_first_gets():
     peak = [BASE, point("sft", 5, 14, 4, kl=0.9), point("sft", 9, 10, 4, kl=0.4), point("sft", 20, 18, 4, kl=1.2)]
-    _, there = level([BASE, point("rl", 9, 9, 4, kl=0.5)], peak, kl)
+    _, there = match([BASE, point("rl", 9, 9, 4, kl=0.5)], peak, kl)
     assert (there.first, there.second) == (peak[0], peak[1])
 
 
-def test_curves_that_never_leave_the_start_are_level_there():
+def test_curves_that_never_leave_the_start_match_there():
     still = [BASE, point("rl", 9, 8, 4, kl=0.0)]
-    assert level(still, [BASE, *SFT], kl) == (Place(BASE, BASE), Place(BASE, BASE))
+    assert match(still, [BASE, *SFT], kl) == (Place(BASE, BASE), Place(BASE, BASE))
 
 
 def test_matched_on_id_success():
@@ -119,7 +128,7 @@ def test_the_verification_budget_counts():
 
 def test_neither_order_nor_lonely_arms_matter():
     points = [BASE, *SFT, *RL]
-    assert compare(points[::-1], (1,))[0].split == "id"
+    assert compare(points[::-1], PAIRS, (1,))[0].split == "id"
     assert by_title(points[::-1]) == by_title(points)
     assert set(by_title([BASE, *SFT])) == {"sft at its end against base"}
 
@@ -137,6 +146,53 @@ def test_seeds_are_matched_one_by_one_and_averaged():
     assert found.reference_value == pytest.approx((3 + 0.25) / 40)  # step 20; 7/8 of the way from 10 to 40
     assert found.matched_value == pytest.approx((12 + 17) / 40)
     assert found.matched_reference_value == pytest.approx((12 + 17) / 40)
+
+
+@pytest.mark.parametrize("matched_on", ["id", "kl"])
+def test_an_arm_keeps_its_name_where_it_matches_at_the_start(matched_on):
+    still = point("rl", 9, id_solved=8, ood_solved=9, kl=0.0)
+    (found,) = [c for c in compare([BASE, *SFT, still], [Pair("rl", "sft", matched_on)], (1,)) if c.split == "rule-ood"]
+    assert (found.arm, found.reference, found.point_arm) == ("rl", "sft", "rl step 0")
+    assert found.difference == 0.0
+
+
+def renamed(points: list[Point], **names: str) -> list[Point]:
+    return [replace(p, arm=names[p.arm]) for p in points]
+
+
+def test_no_arm_is_known_by_name():
+    points = [BASE, *SFT, *RL]
+    names = {"base": "before", "sft": "a", "rl": "b-with-a-suffix"}
+    pairs = [replace(pair, arm=names[pair.arm], reference=names[pair.reference]) for pair in PAIRS]
+    found = compare(renamed(points, **names), pairs, (1, 5), start="before")
+    assert [(c.split, c.turns, c.value, c.difference, c.ci_low, c.matched_value) for c in found] == [
+        (c.split, c.turns, c.value, c.difference, c.ci_low, c.matched_value) for c in compare(points, PAIRS, (1, 5))
+    ]
+    assert {c.title for c in found} >= {"a at its end against before", "b-with-a-suffix against a, both at their end"}
+    with pytest.raises(ValueError, match="no arm `base`"):
+        compare(renamed(points, **names), pairs, (1,))
+
+
+def test_only_the_pairs_that_are_asked_for_are_compared():
+    third = renamed(RL, rl="dft")
+    pairs = [Pair("dft", "sft", "kl"), Pair("sft", "rl"), Pair("rl", "lost"), Pair("lost", "base")]
+    titles = {c.title for c in compare([BASE, *SFT, *RL, *third], pairs, (1,))}
+    assert titles == {"dft against sft at matched KL to the start", "sft against rl, both at their end"}
+
+
+def test_arms_are_matched_on_the_split_of_the_training_rule():
+    (found,) = [
+        c for c in compare([BASE, *SFT, *RL], [Pair("rl", "sft", "id")], (1,), trained="rule-ood") if c.split == "id"
+    ]
+    assert found.matched_value == pytest.approx(4 / 20)  # SFT never gets beyond its start
+
+
+def test_seeds_that_one_arm_lacks_are_left_out():
+    more = [replace(p, seed=2) for p in RL]
+    found = {c.title: c for c in compare([BASE, *SFT, *RL, *more], PAIRS, (1,)) if c.split == "rule-ood"}
+    assert (
+        found["rl against sft, both at their end"] == by_title([BASE, *SFT, *RL])["rl against sft, both at their end"]
+    )
 
 
 def test_curves_are_by_arm_and_seed_in_the_order_of_steps():

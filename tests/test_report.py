@@ -17,10 +17,13 @@ from rich.console import Console
 
 import synthetic
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.pictures import picture_of, read_picture
 from ruleshift.records import Episode, Message, Picture, Verdict
 from ruleshift.report import conversations as shown_conversations
+from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.conversations import MOST_PICTURES, Album, conversation, conversations
+from ruleshift.report.curves import recognition_over_compute, splits_over_compute
 from ruleshift.report.page import as_json, render_report, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
@@ -29,14 +32,22 @@ from ruleshift.report.plots import (
     ood_against_id,
     ood_against_kl,
     ood_against_recognition,
-    recognition_over_compute,
-    splits_over_compute,
 )
-from ruleshift.report.points import View, arms_in, curve, end, splits_in
-from ruleshift.report.tables import comparison_tables, headline, headline_table, signed, usual_ood
-from ruleshift.results import Results
+from ruleshift.report.points import View, curve, end, splits_in
+from ruleshift.report.tables import comparison_records, headline, signed
+from ruleshift.report.terminal import blocks, comparison_tables, headline_tables
+from ruleshift.results import Results, load_results
 from ruleshift.tasks import TASKS, get_task
 
+TOLD = {
+    "start": "base",
+    "arms": [
+        {"name": "base", "about": "the start model", "variant_of": None},
+        {"name": "sft", "about": "", "variant_of": None},
+        {"name": "sft-lr3e-4", "about": "", "variant_of": "sft"},
+        {"name": "rl", "about": "", "variant_of": None},
+    ],
+}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></div></details>"
 
 
@@ -73,9 +84,9 @@ def page() -> str:
     return render_report(synthetic.results(), synthetic.comparisons(), synthetic.episodes())
 
 
-def terminal(table: object) -> str:
+def terminal(*tables: object, width: int = 80) -> str:
     output = io.StringIO()
-    Console(width=80, file=output).print(table)
+    Console(width=width, file=output).print(*tables, sep="\n")
     return output.getvalue()
 
 
@@ -84,9 +95,49 @@ def terminal(table: object) -> str:
 
 def test_arms_and_splits_come_in_a_fixed_order() -> None:
     rows = synthetic.results(arms=("rl", "sft-lr3e-4", "sft")).rows
-    other = replace(rows[0], arm="dft", split="all-12")
-    assert arms_in([other, *rows]) == ["base", "sft", "sft-lr3e-4", "rl", "dft"]
+    other = replace(rows[0], arm="dft", split="all-12", step=1)
     assert splits_in([other, *rows]) == ["id", "rule-ood", "heldout", "fake", "all-12"]
+    told = legend_of(Results((other, *rows), TOLD))
+    assert (told.start, told.names) == ("base", ["base", "sft", "sft-lr3e-4", "rl", "dft"])
+    untold = legend_of(Results((other, *rows), {}))
+    assert (untold.start, untold.names) == ("base", ["base", "dft", "rl", "sft-lr3e-4", "sft"])
+    for legend in (told, untold):
+        assert [arm for arm in legend.names if legend.is_variant(arm)] == ["sft-lr3e-4"]
+        assert legend.family("sft-lr3e-4") == "sft"
+    assert legend_of(Results((), {})).names == []
+
+
+def test_a_legend_that_makes_no_sense_is_passed_over() -> None:
+    rows = synthetic.results().rows
+    for arms in ({"name": "x"}, ["sft"], [{"name": 3}], [{}], "sft", None):
+        legend = legend_of(Results(rows, {"arms": arms, "start": 3, "diverged": arms}))
+        assert (legend.start, legend.names, legend.diverged) == ("base", ["base", "sft", "rl"], {})
+
+
+def test_no_arm_is_known_by_name() -> None:
+    """Results with other names of arms give the same page, but for the names."""
+    names = {"base": "model-a", "sft": "w", "rl": "v"}
+    results, comparisons = synthetic.results(), synthetic.comparisons()
+    about = {"sft": "made w", "rl": "made v", "base": "the start model"}
+    arms = [{"name": arm, "about": about[arm], "variant_of": None} for arm in names]
+    renamed_arms = [{**arm, "name": names[arm["name"]]} for arm in arms]
+    renamed = [
+        replace(c, arm=names[c.arm], reference=names[c.reference], point_arm=c.point_arm.replace(c.arm, names[c.arm]))
+        for c in comparisons
+    ]
+    rows = tuple(replace(row, arm=names[row.arm]) for row in results.rows)
+    meta = {"command": "made"}
+    page = render_report(Results(results.rows, {**meta, "start": "base", "arms": arms}), comparisons, {})
+    other = render_report(Results(rows, {**meta, "start": "model-a", "arms": renamed_arms}), renamed, {})
+    for text in (">sft<", ">rl<", "base"):
+        assert text in Elements(page).text + page.split("<script>")[0]
+    words = Elements(other).text
+    assert not any(f"{name} " in words or f" {name}" in words for name in ("base", "sft", "rl"))
+    for name, new in names.items():
+        page = page.replace(f">{name}<", f">{new}<")
+    count = len(Elements(page).text.split())
+    assert abs(len(words.split()) - count) <= 20
+    assert "v ends at" in words.replace("\n", " ")
 
 
 def test_points_are_means_over_seeds_that_all_went_there() -> None:
@@ -120,8 +171,8 @@ def test_headline_holds_every_number() -> None:
             assert cell.value == f"{100 * row.value:.1f}"
             assert cell.interval == f"[{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]"
     sft = record.arms[1].cells["rule-ood", 5]
-    assert (sft.change, sft.change_interval, sft.clear) == ("-10.0", "[-13.0, -7.0]", True)
-    assert record.arms[2].cells["fake", 1].clear is False  # -1.0 [-4.0, +2.0]
+    assert (sft.change, sft.change_interval, sft.excludes_0) == ("-10.0", "[-13.0, -7.0]", True)
+    assert record.arms[2].cells["fake", 1].excludes_0 is False  # -1.0 [-4.0, +2.0]
 
 
 def test_headline_without_comparisons_claims_no_interval() -> None:
@@ -129,7 +180,7 @@ def test_headline_without_comparisons_claims_no_interval() -> None:
     cells = {line.arm: line.cells["id", 5] for line in headline(results, [], "greedy").arms}
     difference = float(cells["sft"].value) - float(cells["base"].value)
     assert float(cells["sft"].change) == pytest.approx(difference, abs=0.11)
-    assert (cells["sft"].change_interval, cells["sft"].clear) == ("", False)
+    assert (cells["sft"].change_interval, cells["sft"].excludes_0) == ("", False)
     assert cells["base"].change == ""
 
 
@@ -138,27 +189,101 @@ def test_no_negative_zero() -> None:
     assert signed(-0.001) == "-0.1"
 
 
-def test_terminal_tables_fit_and_hold_the_numbers() -> None:
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_terminal_tables_fit_and_hold_the_numbers(width: int) -> None:
     results, comparisons = synthetic.results(), synthetic.comparisons()
-    text = terminal(headline_table(results, comparisons, "greedy"))
+    tables = headline_tables(results, comparisons, "greedy", width=width)
+    text = terminal(*tables, width=width)
+    assert len(tables) == {60: 2, 80: 1, 120: 1}[width]
+    assert text.count("turns") == len(tables)
+    assert [split for split in synthetic.START if text.count(f" {split}") < 1] == []
     for line in headline(results, comparisons, "greedy").arms:
         for cell in line.cells.values():
             assert cell.value in text
             assert cell.interval.replace(", ", ",") in text
             assert cell.change in text
     assert "…" not in text
-    texts = [terminal(table) for table in comparison_tables(comparisons, "greedy")]
+    texts = [terminal(table, width=width) for table in comparison_tables(results, comparisons, "greedy", width)]
     assert len(texts) == 3
     assert "At matched ID success" in texts[1]
-    assert "sft step 40  10.1  rl  21.4  -11.3 [-14.0,-8.6]  66.1/65.8" in texts[1]
-    assert "0.34/0.35" in texts[2]
+    numbers = ("10.1", "21.4", "-11.3", "[-14.0,-8.6]", "66.1", "65.8")
+    assert [number for number in numbers if number not in texts[1]] == []
+    if width >= 80:
+        assert "sft step 40  10.1  rl  21.4  -11.3 [-14.0,-8.6]  66.1/65.8" in texts[1]
+    assert ("0.34/0.35" in texts[2]) == (width >= 80)
     assert not any("…" in text for text in texts)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("study", ["headline/gp-l", "headline/virl-l", "vision/gp-vl", "vision/virl-vl"])
+def test_tables_of_published_studies_fit_any_terminal(study: str, width: int) -> None:
+    folder = Path(__file__).parent.parent / "docs" / "results" / study
+    results, comparisons = load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json")
+    metric = str(results.meta["metric"])
+    shown = [c for c in comparisons if c.matched_on and c.metric == metric]
+    text = terminal(
+        *headline_tables(results, comparisons, "greedy", metric, width),
+        *comparison_tables(results, shown, "greedy", width),
+        width=width,
+    )
+    assert "…" not in text
+    record = headline(results, comparisons, "greedy", metric)
+    for line in record.arms:
+        assert line.arm in text
+        for cell in line.cells.values():
+            assert [part for part in (cell.value, cell.change, *cell.interval.split(", ")) if part not in text] == []
+    lines = [line for table in comparison_records(results, shown, "greedy") for line in table.lines]
+    assert lines
+    for line in lines:
+        told = (line.change_interval.replace(", ", ","), *line.matched.split(" vs "), *line.point.split())
+        assert [part for part in told if part not in text] == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_blocks_repeat_what_names_a_line(width: int) -> None:
+    columns = [f"val-shift-{letter}\n@{turns}" for letter in "abcd" for turns in (1, 5)]
+    lines = [[f"sft-lr{rate}", "*", "0.12", *("12.3" for _ in columns)] for rate in ("3e-5", "1e-4")]
+    tables = blocks("a title", ("arm", "chosen", "KL"), columns, lines, width)
+    text = terminal(*tables, width=width)
+    assert "…" not in text
+    assert text.count("sft-lr3e-5") == text.count("KL") == len(tables)
+    assert text.count("12.3") == 16
+    assert text.count("a title") == 1
+
+
+def test_an_arm_that_diverged_is_shown_as_diverged() -> None:
+    told = synthetic.results()
+    meta = {
+        **TOLD,
+        "diverged": [{"arm": "sft", "seed": 2, "why": "no number"}, {"arm": "rl", "seed": 1, "why": HOSTILE}],
+    }
+    rows = tuple(row for row in told.rows if row.arm != "rl" and (row.arm, row.seed) != ("sft", 2))
+    results = Results(rows, meta)
+    lines = {line.arm: line for line in headline(results, [], "greedy").arms}
+    assert lines["sft"].label == "step 80; seed 2 diverged"
+    assert (lines["rl"].label, lines["rl"].cells) == ("diverged", {})
+    text = terminal(*headline_tables(results, [], "greedy"))
+    assert "diverged" in text
+    page = render_report(results, [], {})
+    words = " ".join(Elements(page).text.split())
+    assert "Diverged: sft, seed 2: no number." in words
+    assert HOSTILE not in page
+    assert "rl diverged" in words.replace("rldiverged", "rl diverged")
+    for made in (ood_against_id, ood_against_kl, splits_over_compute):
+        assert made(results, "greedy") is not None
+
+
+def test_figures_are_those_that_the_study_asks_for() -> None:
+    results = synthetic.results()
+    page = render_report(Results(results.rows, {"figures": ["kl"]}), [], {})
+    assert "distance moved" in page
+    assert "Every split over training" not in page
 
 
 def test_markup_in_names_is_text() -> None:
     arm = "sft-[bold]x[/bold]"
     rows = [replace(row, arm=arm) if row.arm == "sft" else row for row in synthetic.results().rows]
-    assert arm in terminal(headline_table(Results(tuple(rows), {}), [], "greedy"))
+    assert arm in terminal(*headline_tables(Results(tuple(rows), {}), [], "greedy"))
 
 
 # ---------------------------------------------------------------- figures
@@ -180,7 +305,7 @@ def test_paths_begin_at_the_start_model_and_hold_the_means() -> None:
 def test_every_arm_is_named_once_and_keeps_its_colour() -> None:
     arms = ("sft", "sft-lr3e-4", "rl", "rl-lr1e-4")
     results = synthetic.results(arms=arms)
-    colours = {arm: style.colour for arm, style in arm_styles(("base", *arms)).items()}
+    colours = {arm: style.colour for arm, style in arm_styles(legend_of(results)).items()}
     assert len(set(colours.values())) == len(colours)
     for figure in (ood_against_id(results, "greedy"), splits_over_compute(results, "greedy")):
         assert figure is not None

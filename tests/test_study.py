@@ -1,113 +1,288 @@
-"""The headline study and the sweep from end to end, on a tiny untrained model."""
+"""Studies as data, and from end to end on a tiny untrained model: what they write, resume and refuse."""
 
+import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ruleshift.backbones.config import BuildConfig
-from ruleshift.backbones.save import save_model
-from ruleshift.commands.study import Sweep, Vision
+from ruleshift.commands.study import Study as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
-from ruleshift.pretraining.build import new_model
 from ruleshift.results import load_results
-from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.headline import HeadlineConfig, headline_arms, metrics_of, run_headline
-from ruleshift.studies.sweep import CRITERION, SweepConfig, choose, run_sweep, sweep_arms
+from ruleshift.studies import STUDIES
+from ruleshift.studies.headline import HEADLINE, Rates
+from ruleshift.studies.recipes import Recipe, recipe_of
+from ruleshift.studies.run import metrics_of, run_study
+from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
+from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
+from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
+from study_helpers import RECIPE, RL, SFT, in_process, plan_of, rows_in, tiny_start
 
-SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
-PPO = RLConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
-MEASUREMENT = Measurement(n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
+__all__ = ["in_process"]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    tiny, chat = new_model(BuildConfig(width=32, layers=1, heads=2, feedforward=32))
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(tiny, chat.tokenizer, folder)
-    return str(folder)
+    return tiny_start(tmp_path_factory.mktemp("models"))
 
 
-def test_headline_writes_everything_and_goes_on_where_it_was(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = HeadlineConfig(model=model, points=2, init_steps=1, sft=SFT, ppo=PPO, measurement=MEASUREMENT)
-    run_headline([config], tmp_path, workers=1)
-    assert "report" in capsys.readouterr().out
+# ---------------------------------------------------------------- data
+
+
+def test_variants_are_named_after_what_changed() -> None:
+    sft, rl = Arm("sft", SFT), Arm("rl", RL)
+    names = {
+        variant(sft, learning_rate=3e-4).name: "sft-lr3e-4",
+        variant(sft, learning_rate=1e-3).name: "sft-lr1e-3",
+        variant(sft, learning_rate=2.5e-5).name: "sft-lr2.5e-5",
+        variant(sft, learning_rate=1.2345e-4).name: "sft-lr1.2345e-4",
+        variant(sft, batch=16, weight_decay=0.1).name: "sft-batch16-weight-decay0.1",
+        variant(sft, weight_decay=1e-5).name: "sft-weight-decay1e-5",
+        variant(rl, kl_coef=0.0).name: "rl-kl-coef0",
+        variant(rl, kl_in="reward").name: "rl-kl-in-reward",
+        variant(rl, normalise_advantages=False, target_kl=None).name: "rl-no-normalise-advantages-no-target-kl",
+        variant(sft, train_parts=("decoder", "tower")).name: "sft-train-parts-decoder+tower",
+    }
+    assert list(names) == list(names.values())
+    slow = variant(sft, learning_rate=3e-4)
+    assert (slow.training, slow.variant_of, slow.dense) == (replace(SFT, learning_rate=3e-4), "sft", False)
+    assert variant(slow, batch=2, dense=True).variant_of == "sft"
+    assert variant(slow, batch=2, dense=True).dense
+    with pytest.raises(TypeError):
+        variant(sft, no_such_field=3)
+
+
+def test_every_study_is_whole() -> None:
+    for name, study in STUDIES.items():
+        assert study.name == name
+        assert study.question.endswith("?")
+        assert study.about
+        assert study.cost
+        for task in study.tasks:
+            recipe = recipe_of(task)
+            plan = Plan(study, recipe, study.measures(recipe.measurement), study.options)
+            names = [arm.name for arm in plan.arms()]
+            assert len(set(names)) == len(names)
+            assert study.trained in plan.measurement.splits
+            assert {run.name for run in plan.runs()} == {study.start, *names}
+            assert plan.pairs()[: len(names)] == [Pair(name, study.start) for name in names]
+
+
+def test_matched_rates_and_seeds_decide_the_arms() -> None:
+    def names(options: Rates, seeds: int = 1) -> list[str]:
+        return [run.name for run in Plan(HEADLINE, RECIPE, RECIPE.measurement, options, seeds=seeds).runs()]
+
+    assert names(Rates("both"), 2) == ["base", *2 * ["sft", "sft-lr1e-4", "rl", "rl-lr1e-3"]]
+    assert names(Rates("none")) == ["base", "sft", "rl"]
+    assert names(Rates()) == ["base", "sft", "sft-lr1e-4", "rl"]
+    alike = replace(RECIPE, rl=replace(RL, learning_rate=SFT.learning_rate))
+    assert [arm.name for arm in Plan(HEADLINE, alike, RECIPE.measurement, Rates("both")).arms()] == ["sft", "rl"]
+
+
+def test_runs_are_evaluated_where_it_is_worth_the_while() -> None:
+    recipe = replace(RECIPE, sft=replace(SFT, steps=100), rl=replace(RL, updates=30, value_only=2))
+    runs = {run.folder: run for run in Plan(HEADLINE, recipe, RECIPE.measurement, Rates(), seeds=2, points=3).runs()}
+    assert runs["base-seed0"].points == (0,)
+    assert runs["sft-seed1"].points == (3, 17, 100)
+    assert runs["rl-seed0"].points == (3, 9, 30)
+    assert runs["sft-lr1e-4-seed0"].points == (100,)
+    assert [run.training.seed for run in runs.values() if run.training] == [0, 0, 0, 1, 1, 1]
+    swept = Plan(SWEEP, recipe, RECIPE.measurement, Grid((3e-4, 1e-4)), seeds=1).runs()
+    assert [run.folder for run in swept[1:]] == [
+        *("sft-lr1e-4-seed100", "sft-lr3e-4-seed100", "rl-lr1e-4-seed100", "rl-lr3e-4-seed100")
+    ]
+
+
+def test_recognition_counts_where_there_are_pictures() -> None:
+    assert "recognition" in metrics_of(get_task("gp-vl"))
+    assert "recognition" not in metrics_of(get_task("gp-l"))
+    assert metrics_of(get_task("virl-vl"))[0] == get_task("virl-vl").metric
+
+
+# ---------------------------------------------------------------- the command's settings
+
+
+def plans(name: str, *tasks: str, **options: object) -> dict[str, Plan]:
+    command = Command(name, Path("x"), tasks=tasks, **options)  # type: ignore[arg-type]
+    return {plan.task: plan for plan in command.plans(STUDIES[name])}
+
+
+def test_defaults_are_the_recipes_of_the_tasks() -> None:
+    for name, study in STUDIES.items():
+        for task, plan in plans(name).items():
+            assert plan.recipe == recipe_of(task)
+            assert plan.options == study.options
+            if name != "sweep":
+                assert plan.measurement == recipe_of(task).measurement
+    assert list(plans("headline")) == ["gp-l", "virl-l"]
+    assert list(plans("vision")) == ["gp-vl", "virl-vl"]
+    assert plans("sweep")["gp-l"].measurement.splits == ("id-val", "val-shift-a", "val-shift-b")
+    assert plans("sweep", "gp-vl")["gp-vl"].measurement.splits[-1] == "val-visual"
+    assert plans("sweep")["gp-l"].measurement.seed != recipe_of("gp-l").measurement.seed
+
+
+def test_settings_of_training_and_measurement() -> None:
+    given = ("virl-l.rl.updates=12", "sft.batch=8", "sft.micro-batch=4", "gp-l.measurement.turns=1,3")
+    given += ("rl.target_kl=none", "rl.normalise_advantages=false", "rl.gamma=1", "virl-l.sft.train_parts=decoder")
+    found = plans("headline", set=(*given, "matched_rates=both"))
+    gp, virl = found["gp-l"], found["virl-l"]
+    assert (gp.recipe.rl.updates, virl.recipe.rl.updates) == (recipe_of("gp-l").rl.updates, 12)
+    assert (gp.recipe.sft.batch, virl.recipe.sft.micro_batch) == (8, 4)
+    assert (gp.measurement.turns, virl.measurement.turns) == ((1, 3), recipe_of("virl-l").measurement.turns)
+    assert (gp.recipe.rl.target_kl, gp.recipe.rl.normalise_advantages, gp.recipe.rl.gamma) == (None, False, 1.0)
+    assert isinstance(gp.recipe.rl.gamma, float)
+    assert virl.recipe.sft.train_parts == ("decoder",)
+    assert gp.options == Rates("both")
+    assert plans("sweep", set=("grid=1e-4,1e-3",))["gp-l"].options == Grid((1e-4, 1e-3))
+    longer = plans("headline", "gp-l", set=("rl.max_new_tokens=50",))["gp-l"]
+    assert longer.measurement.max_new_tokens == 50  # replies are as long where they are measured
+    assert plans("headline", "gp-l", splits=("id", "fake"), n=7)["gp-l"].measurement.n == 7
+
+
+def test_what_the_makefile_trains() -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    recipe = makefile.replace("\\\n", " ").split("study headline", 1)[1].splitlines()[0].split()
+    given = tuple(recipe[i + 1] for i, word in enumerate(recipe) if word == "--set")
+    found = plans("headline", points=int(recipe[recipe.index("--points") + 1]), set=given)
+    assert found["gp-l"].recipe == recipe_of("gp-l")
+    usual = recipe_of("virl-l")
+    assert found["virl-l"].recipe == replace(usual, sft=replace(usual.sft, steps=50), rl=replace(usual.rl, updates=12))
+    assert found["gp-l"].points == 2
+
+
+def test_quick_is_smaller_and_what_is_set_stays() -> None:
+    for name in STUDIES:
+        small = plans(name, quick=True)
+        for task, plan in plans(name).items():
+            for quick, whole in ((small[task].recipe.sft, plan.recipe.sft), (small[task].recipe.rl, plan.recipe.rl)):
+                assert 3 * length(quick) == pytest.approx(length(whole), abs=2)
+            assert 3 * small[task].measurement.n == pytest.approx(plan.measurement.n, abs=2)
+            assert small[task].points == 2
+    assert [arm.name for arm in plans("vision", quick=True)["gp-vl"].arms()] == ["sft", "rl"]
+    set_by_hand = plans("vision", quick=True, n=50, set=("rl.updates=9", "matched_rates=sft"))["gp-vl"]
+    assert (set_by_hand.recipe.rl.updates, set_by_hand.measurement.n) == (9, 50)
+    assert len(set_by_hand.arms()) == 3
+
+
+# ---------------------------------------------------------------- from end to end
+
+
+def test_headline_writes_everything_and_resumes(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = plan_of(HEADLINE, model, init_steps=1)
+    run_study([plan], tmp_path, workers=1)  # in a process of its own
+    said = capsys.readouterr()
+    assert "report" in said.out
+    assert "left in all" in said.err
     results = load_results(tmp_path / "gp-l" / "results.json")
+    assert [arm["name"] for arm in results.meta["arms"]] == ["base", "sft", "sft-lr1e-4", "rl"]
     assert {row.arm for row in results.rows} == {"base", "sft", "rl", "sft-lr1e-4"}
     cells = {(row.split, row.turns, row.decoding) for row in results.rows if row.metric == "success"}
-    assert len(cells) == 4 * 2 * 2
+    assert len(cells) == 2 * 2
     assert all(row.n == 5 for row in results.rows)
     trained = [row for row in results.rows if row.arm == "rl" and row.step == 2]
     assert trained
     assert all(row.train_flops and row.kl_to_start is not None for row in trained)
-    titles = {comparison.matched_on for comparison in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
-    assert titles == {None, "id", "kl"}
+    matches = {comparison.matched_on for comparison in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
+    assert matches == {None, "id", "kl"}
     assert "plotly" in (tmp_path / "gp-l" / "report.html").read_text()
 
-    # Again: the arms are all there, so nothing is trained; a lost point is measured anew with the same outcome.
+    # Again: the runs are all there, so nothing is trained.
     metrics = {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")}
-    before = (tmp_path / "gp-l" / "results.json").read_text()
-    run_headline([config], tmp_path, workers=1)
+    before = rows_in(tmp_path)
+    run_study([plan], tmp_path, workers=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")} == metrics
-    assert json.loads((tmp_path / "gp-l" / "results.json").read_text())["rows"] == json.loads(before)["rows"]
+    assert rows_in(tmp_path) == before
 
-    other = HeadlineConfig(model=model, points=2, init_steps=1, sft=SFT, ppo=PPO, measurement=Measurement(n=6))
-    with pytest.raises(RuleshiftError, match="seed0"):
-        run_headline([other], tmp_path, workers=1)
-
-
-def test_matched_rates_and_seeds_decide_the_arms() -> None:
-    names = [arm.name for arm in headline_arms(HeadlineConfig(seeds=2, sft=SFT, ppo=PPO, matched_rates="both"))]
-    assert sorted(names) == sorted(["base", *2 * ["sft", "rl", "sft-lr1e-4", "rl-lr1e-3"]])
-    alone = [arm.name for arm in headline_arms(HeadlineConfig(sft=SFT, ppo=PPO, matched_rates="none"))]
-    assert sorted(alone) == ["base", "rl", "sft"]
+    with pytest.raises(RuleshiftError, match=r"measurement\.n: 5 there, 6 now"):
+        run_study([replace(plan, measurement=replace(plan.measurement, n=6))], tmp_path, workers=1)
+    with pytest.raises(RuleshiftError, match=r"training\.steps: 1 there, 2 now"):
+        run_study([replace(plan, init_steps=2)], tmp_path, workers=1)
 
 
-def test_vision_compares_the_tasks_in_pictures_and_quick_is_smaller(tmp_path: Path) -> None:
-    whole = {config.task: config for config in Vision(tmp_path).configs()}
-    quick = {config.task: config for config in Vision(tmp_path, quick=True).configs()}
-    assert list(whole) == list(quick) == ["gp-vl", "virl-vl"]
-    for task, config in whole.items():
-        small = quick[task]
-        assert {"id", "rule-ood", "visual-ood"} <= set(config.measurement.splits)
-        assert (3 * small.sft.steps, 3 * small.ppo.updates) == pytest.approx(
-            (config.sft.steps, config.ppo.updates), abs=2
-        )
-        assert small.measurement.n < config.measurement.n
-        assert "recognition" in metrics_of(get_task(task))
-    assert {"city-ood", "mini"} <= set(whole["virl-vl"].measurement.splits)
-    assert "recognition" not in metrics_of(get_task("gp-l"))
-    swept = Sweep(tmp_path, task="gp-vl").config().measurement.splits
-    assert swept == ("id-val", "val-shift-a", "val-shift-b", "val-visual")
+@pytest.mark.usefixtures("in_process")
+def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def arms(recipe: Recipe, options: None) -> list[Arm]:
+        small = Arm("imitate", recipe.sft, "imitates")
+        return [small, variant(small, batch=2, dense=True), Arm("practise", recipe.rl, "practises")]
 
-
-def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    measurement = Measurement(
-        splits=("id-val",), n=5, turns=(1, 2), decodings=("sampled",), max_new_tokens=6, kl_problems=4
+    study = Study(
+        name="batches",
+        question="Does the batch matter?",
+        about="Two batches, and practice.",
+        cost="a minute",
+        tasks=("gp-l",),
+        arms=arms,
+        tables=(ends,),
+        pairs=(Pair("imitate-batch2", "imitate"), Pair("practise", "imitate-batch2", "kl")),
+        figures=("kl",),
+        files={"count.json": lambda found: len(found.points)},
+        start="untrained",
     )
-    config = SweepConfig(model=model, grid=(1e-3,), sft=SFT, ppo=PPO, measurement=measurement)
-    run_sweep(config, tmp_path, workers=1)
-    record = json.loads((tmp_path / "sweep.json").read_text())
+    for wrong in (
+        replace(study, pairs=(Pair("lost", "imitate"),)),
+        replace(study, arms=lambda *given: 2 * arms(*given)),
+    ):
+        with pytest.raises(ValueError, match="imitate-batch2"):
+            plan_of(wrong, model).pairs()
+    run_study([plan_of(study, model)], tmp_path)
+    said = capsys.readouterr().out
+    for name in ("untrained", "imitate", "imitate-batch2", "practise"):
+        assert name in said
+    comparisons = load_comparisons(tmp_path / "gp-l" / "comparisons.json")
+    assert {c.title for c in comparisons} == {
+        "imitate at its end against untrained",
+        "imitate-batch2 at its end against untrained",
+        "practise at its end against untrained",
+        "imitate-batch2 against imitate, both at their end",
+        "practise against imitate-batch2 at matched KL to the start",
+    }
+    assert json.loads((tmp_path / "gp-l" / "count.json").read_text()) == 1 + 1 + 1 + 1
+    page = (tmp_path / "gp-l" / "report.html").read_text()
+    assert "Does the batch matter? a title" in page
+    assert "practises" in page
+    assert "Every split over training" not in page
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_study_in_the_docs_runs_as_it_stands_there(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "design.md").read_text()
+    (tmp_path / "kl_study.py").write_text(text.split("### A study")[1].split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    study = importlib.import_module("kl_study").KL
+    run_study([plan_of(study, model)], tmp_path)
+    titles = {c.title for c in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
+    assert "rl-kl-in-reward against rl, both at their end" in titles
+    assert "rl-kl-coef0 against rl at matched KL to the start" in titles
+    assert {row["arm"] for row in rows_in(tmp_path)} == {"base", "rl", "rl-kl-in-reward", "rl-kl-coef0"}
+    assert "rl-kl-coef0" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("in_process")
+def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_study([plan_of(SWEEP, model, options=Grid((1e-3,)))], tmp_path)
+    record = json.loads((tmp_path / "gp-l" / "sweep.json").read_text())
     assert record["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
     assert {row["arm"] for row in record["rows"]} == {"base", "sft-lr1e-3", "rl-lr1e-3"}
-    assert [arm.name for arm in sweep_arms(SweepConfig(grid=(3e-4, 1e-4)))] == [
-        *("rl-lr1e-4", "rl-lr3e-4", "sft-lr1e-4", "sft-lr3e-4"),
-        "base",
-    ]
+    said = capsys.readouterr().out
+    assert "learning-rate sweep of gp-l" in said
+    assert "…" not in said
 
 
-def point(name: str, solved: int, n: int = 400) -> Point:
+def point(name: str, solved: int, n: int = 400, seed: int = 0) -> Point:
     split, turns, decoding = CRITERION
     cell = Cell(split, decoding, ((turns,),) * solved + ((-turns,),) * (n - solved), (1,) * n, (1,) * n)
-    return Point("gp-l", name, 0, 1, 0.0, 0.0, (cell,))
+    return Point("gp-l", name, seed, 1, 0.0, 0.0, (cell,))
 
 
 def test_the_smallest_rate_within_one_standard_error_is_chosen() -> None:
     # best 350 of 400: the standard error is sqrt(0.875 * 0.125 / 400) = 0.0165, or 6.6 problems
-    assert choose([point("a", 340), point("b", 344), point("c", 350)]).arm == "b"
-    assert choose([point("a", 343), point("b", 342), point("c", 350)]).arm == "c"
+    assert choose([point("a", 340), point("b", 344), point("c", 350)], "success") == "b"
+    assert choose([point("a", 343), point("b", 342), point("c", 350)], "success") == "c"
+    seeds = [point("a", 340), point("b", 343), point("c", 350), point("a", 340, seed=1), point("b", 345, seed=1)]
+    assert choose([*seeds, point("c", 350, seed=1)], "success") == "b"  # 344 on average

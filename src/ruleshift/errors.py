@@ -5,5 +5,5 @@ class RuleshiftError(Exception):
     """A problem the user can fix. The message is one line and names the remedy; the CLI prints it and exits with 2."""
 
 
-class Diverged(RuleshiftError):  # noqa: N818
+class Diverged(RuleshiftError):  # noqa: N818  (a word that users see)
     """A training whose numbers are not finite any more."""

@@ -4,7 +4,9 @@
 
 `meta` is any JSON object. What reports read from it, where it is there: `title`, `command`, `seeds`, `commit`,
 `time` (when), `duration_s`, `machine`, `versions` (package -> version), `splits` (split -> one-line description),
-`kl_unit`.
+`kl_unit`, `metric`; of the arms, in the order in which they are shown, `arms` (a list of `name`, `about`,
+`variant_of`), `start` (the arm that all others began from) and `diverged` (a list of `arm`, `seed`, `why`); `trained`
+(the split of the training rule), `pictures` (whether the task shows any), `figures` (names of those on the page).
 """
 
 import json
@@ -26,10 +28,10 @@ _REMEDY = "run the study again to write it anew, or name another file"
 class Row:
     """One number: a metric of one evaluated model on one split.
 
-    `arm` is `base`, `sft`, `rl`, or one of these with a suffix for a variant; `step` counts its optimiser steps (0
-    for the start model). `turns` is the verification budget, `decoding` "greedy" or "sampled". `value` is a share
-    between 0 and 1 for metrics that are shares (success, validity ...), with its interval `ci_low`, `ci_high` over
-    `n` problems. `kl_to_start` and `train_flops` are None where nobody measured them.
+    `arm` is the name that its study gave it; `step` counts its optimiser steps (0 for the start model). `turns` is the
+    verification budget, `decoding` "greedy" or "sampled". `value` is a share between 0 and 1 for metrics that are
+    shares (success, validity ...), with its interval `ci_low`, `ci_high` over `n` problems. `kl_to_start` and
+    `train_flops` are None where nobody measured them.
     """
 
     task: str
@@ -116,12 +118,12 @@ def _row_problem(row: Any) -> str | None:
     unknown = [name for name in row if name not in names]
     if unknown:
         return f"has the unknown field {str(unknown[0])[:40]!r}"
-    wrong = [field for field in fields(Row) if not _fits(row[field.name], field.type)]
+    wrong = [field for field in fields(Row) if not fits(row[field.name], field.type)]
     return f"has {str(row[wrong[0].name])[:40]!r} as `{wrong[0].name}`" if wrong else None
 
 
-def _fits(value: object, kind: Any) -> bool:
-    """Whether a value from JSON is of a field's type. Whole numbers are floats too, bools are not numbers."""
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value from JSON is of the type of a field. Whole numbers are floats too, bools are not numbers."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN and infinity, too

@@ -64,11 +64,12 @@ class Bar:
             return
         self.printed, self.printed_at = self.done, now
         left = (now - self.began) / max(1, self.done - self.first) * (self.total - self.done)
-        words = [f"{self.title}: {self.done}/{self.total}", note, f"{_duration(left)} left" if left else "done"]
+        words = [f"{self.title}: {self.done}/{self.total}", note, f"{duration(left)} left" if left else "done"]
         self.console.print(", ".join(filter(None, words)), markup=False, soft_wrap=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,29 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
 from ruleshift.commands.checks import check_file
 from ruleshift.errors import RuleshiftError
 
-if TYPE_CHECKING:
-    from ruleshift.records import Episode
-
-SHOWN = 8  # conversations of an arm
-
 
 @dataclass(frozen=True)
 class Report:
     """Write the HTML page about a study or an evaluation again, from its results.json and what lies beside it:
     comparisons.json, and conversations (those of a study's arms, or episodes.parquet). One file that opens offline.
+    A folder with the results of several tasks gets a page for each.
 
-    Example: ruleshift report runs/headline --png headline.png
+    Example: ruleshift report runs/headline
+    Example: ruleshift report runs/headline/gp-l --png headline.png
     """
 
-    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR|RESULTS.JSON")]
-    """Folder of a study, or a results file."""
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER|RESULTS.JSON")]
+    """Folder of a study, or of one of its tasks, or a results file."""
     out: Path | None = None
     """Page to write; by default report.html beside the results."""
     png: Path | None = None
@@ -38,24 +35,35 @@ class Report:
     stopped: ClassVar[str] = "run the same command again"
 
     def run(self) -> None:
+        files = _results_in(self.source)
+        if len(files) > 1:
+            for option, value in (("--out", self.out), ("--png", self.png)):
+                if value is not None:
+                    names = ", ".join(str(file.parent) for file in files)
+                    raise RuleshiftError(
+                        f"{option} is for one page, and there are several results: name one of {names}"
+                    )
+        check_file("--out", self.out)
+        check_file("--png", self.png)
+        for file in files:
+            self._write(file)
+
+    def _write(self, file: Path) -> None:
         from ruleshift.evaluation.comparison import load_comparisons
+        from ruleshift.report.arms import shown_conversations, usual_ood
         from ruleshift.report.page import write_report
-        from ruleshift.report.tables import usual_ood
         from ruleshift.results import load_results
 
-        file = self.source / "results.json" if self.source.is_dir() else self.source
-        folder = file.parent
-        out = self.out or folder / "report.html"
+        out = self.out or file.parent / "report.html"
         check_file("--out", out)
-        check_file("--png", self.png)
         results = load_results(file)
         splits = sorted({row.split for row in results.rows})
         ood = usual_ood(results) if self.ood is None else self.ood
         if splits and ood not in splits:
             raise RuleshiftError(f"the results hold nothing of --ood {ood!r}; choose from {', '.join(splits)}")
-        known = folder / "comparisons.json"
+        known = file.parent / "comparisons.json"
         comparisons = load_comparisons(known) if known.is_file() else []
-        write_report(out, results, comparisons, _conversations(folder), ood)
+        write_report(out, results, comparisons, shown_conversations(file.parent, results), ood)
         print(f"report: {out}")
         if self.png is not None:
             from ruleshift.report.pictures import headline_picture
@@ -64,11 +72,8 @@ class Report:
             print(f"picture: {self.png}")
 
 
-def _conversations(folder: Path) -> "dict[str, list[Episode]]":
-    """A few conversations of each arm's end (first seed, no variants), and those of an evaluation."""
-    from ruleshift.evaluation.episodes import load_episodes
-
-    files = {name: folder / "arms" / f"{name}-seed0" / "episodes.parquet" for name in ("base", "sft", "rl")}
-    if not any(file.is_file() for file in files.values()):
-        files = {"base": folder / "episodes.parquet"}
-    return {name: load_episodes(file)[:SHOWN] for name, file in files.items() if file.is_file()}
+def _results_in(source: Path) -> list[Path]:
+    """The results file that is named, that of a folder, or those of the folders in it."""
+    if not source.is_dir() or (source / "results.json").exists():
+        return [source / "results.json" if source.is_dir() else source]
+    return sorted(source.glob("*/results.json")) or [source / "results.json"]

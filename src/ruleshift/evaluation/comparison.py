@@ -6,13 +6,15 @@ and where they are equally far (KL) from the start model.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.results import fits
 
-MatchedOn = Literal["id", "kl", "flops", "lr"]
+MatchedOn = Literal["id", "kl"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,22 @@ class Comparison:
 def load_comparisons(path: Path) -> list[Comparison]:
     """Read comparisons.json, as a study writes it. Raises RuleshiftError for one that is missing or damaged."""
     try:
-        return [Comparison(**fields) for fields in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError) as error:
-        raise RuleshiftError(f"cannot read {path} ({error}): run the study again to write it anew.") from error
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, list):
+            raise TypeError("not a list")
+        return [_comparison(entry) for entry in content]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise RuleshiftError(f"cannot read {path} ({reason[:200]}): run the study again to write it anew.") from error
+
+
+def _comparison(entry: Mapping[str, Any]) -> Comparison:
+    """A comparison from JSON. Raises TypeError or ValueError for anything else."""
+    comparison = Comparison(**entry)
+    for field in fields(Comparison):
+        value = getattr(comparison, field.name)
+        if not fits(value, field.type if field.name != "matched_on" else str | None):
+            raise ValueError(f"{str(value)[:40]!r} stands for `{field.name}`")
+    if comparison.matched_on not in (None, *get_args(MatchedOn)):
+        raise ValueError(f"{str(comparison.matched_on)[:40]!r} stands for `matched_on`")
+    return comparison

@@ -1,16 +1,12 @@
 """Evaluating a policy: episodes on a split, boiled down to what every later number is computed from."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from statistics import fmean
 
 from ruleshift.engines.protocol import Responder
-from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval
-from ruleshift.files import write_atomically
 from ruleshift.records import Episode, Verdict
 from ruleshift.results import Row
 from ruleshift.revision import revise
@@ -161,20 +157,3 @@ def _steps_interval(values: Sequence[float]) -> tuple[float, float]:
     """The interval of a mean number of steps, which is never below 0."""
     low, high = mean_interval(values)
     return max(low, 0.0), high
-
-
-def save_point(path: Path, point: Point) -> None:
-    write_atomically(path, json.dumps(asdict(point)))
-
-
-def load_point(path: Path) -> Point:
-    """Read back a point. Raises RuleshiftError for a damaged file."""
-    try:
-        fields = json.loads(path.read_text())
-        cells = [
-            Cell(c["split"], c["decoding"], tuple(map(tuple, c["tries"])), tuple(c["valid"]), tuple(c["read_right"]))
-            for c in fields.pop("cells")
-        ]
-        return Point(**fields, cells=tuple(cells))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RuleshiftError(f"{path} is damaged ({error}); delete it and run the command again") from error

@@ -20,7 +20,9 @@ from ruleshift.evaluation.comparison import Comparison
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report import tables
+from ruleshift.report.arms import legend_of, trained_split
 from ruleshift.report.conversations import conversations
+from ruleshift.report.curves import recognition_over_compute, splits_over_compute
 from ruleshift.report.palette import FONT, arm_styles
 from ruleshift.report.plots import (
     OOD,
@@ -28,11 +30,9 @@ from ruleshift.report.plots import (
     ood_against_id,
     ood_against_kl,
     ood_against_recognition,
-    recognition_over_compute,
-    splits_over_compute,
     turns_label,
 )
-from ruleshift.report.points import arms_in, decodings_in, family, splits_in
+from ruleshift.report.points import decodings_in, splits_in
 from ruleshift.results import Results
 
 _CAPTIONS = {
@@ -64,8 +64,8 @@ class Finding:
     """How one arm ends in distribution and out of it, for a sentence."""
 
     arm: str
-    ood: tables.Cell
-    id: tables.Cell | None
+    ood: tables.Entry
+    id: tables.Entry | None
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def render_report(
     results: Results, comparisons: Sequence[Comparison], episodes: Mapping[str, Sequence[Episode]], ood: str = OOD
 ) -> str:
     """The page as text."""
-    task = _only_task(results)
+    task, legend = _only_task(results), legend_of(results)
     environment = Environment(
         loader=PackageLoader("ruleshift.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -109,13 +109,14 @@ def render_report(
         title=results.meta.get("title", f"What post-training taught on {task}"),
         task=task,
         about=_about(results),
-        arms=arms_in(results.rows),
-        trained=arms_in(results.rows) != [tables.BASE],
+        legend=legend,
+        trained=legend.trained(),
+        diverged=_diverged(results),
         models=len({(row.arm, row.seed, row.step) for row in results.rows}),
         problems=_range(row.n for row in results.rows),
         sections=[_section(results, comparisons, decoding, ood) for decoding in decodings_in(results.rows)],
         ood=ood,
-        colours={arm: style.colour for arm, style in arm_styles(arms_in(results.rows)).items()},
+        colours={arm: style.colour for arm, style in arm_styles(legend).items()},
         splits=_split_descriptions(results),
         conversations=conversations({arm: shown for arm, shown in episodes.items() if shown}),
         font=Markup(FONT),
@@ -135,27 +136,30 @@ def _only_task(results: Results) -> str:
 
 
 def _section(results: Results, comparisons: Sequence[Comparison], decoding: str, ood: str) -> Section:
-    main = metric_of(results)
+    main, legend, trained_on = metric_of(results), legend_of(results), trained_split(results)
     headline = tables.headline(results, comparisons, decoding, main)
     metrics = sorted({row.metric for row in results.rows if row.decoding == decoding} - {main})
     turns = max(headline.turns, default=1)
-    trained = [line for line in headline.arms if line.arm != tables.BASE and (ood, turns) in line.cells]
-    chosen = [line for line in trained if family(line.arm) == line.arm] or trained
+    trained = [line for line in headline.arms if line.arm != legend.start and (ood, turns) in line.cells]
+    chosen = [line for line in trained if not legend.is_variant(line.arm)] or trained
     return Section(
         decoding=decoding,
         turns=turns,
-        findings=tuple(Finding(line.arm, line.cells[ood, turns], line.cells.get(("id", turns))) for line in chosen),
+        findings=tuple(
+            Finding(line.arm, line.cells[ood, turns], line.cells.get((trained_on, turns))) for line in chosen
+        ),
         headline=headline,
         others=tuple(tables.headline(results, comparisons, decoding, metric) for metric in metrics),
-        comparisons=tuple(tables.comparison_records([c for c in comparisons if c.metric == main], decoding)),
+        comparisons=tuple(tables.comparison_records(results, [c for c in comparisons if c.metric == main], decoding)),
         figures=_figures(results, decoding, ood),
     )
 
 
 def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
-    """The figures of training: none where nothing was trained (yet)."""
-    if arms_in(results.rows) == [tables.BASE]:
+    """The figures of training that the study asks for: none where nothing was trained (yet)."""
+    if not legend_of(results).trained():
         return ()
+    wanted = results.meta.get("figures")
     drawn = {
         "plane": ("Out of distribution against in distribution", ood_against_id(results, decoding, ood)),
         "kl": ("Out of distribution against distance moved", ood_against_kl(results, decoding, ood)),
@@ -166,8 +170,15 @@ def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
     return tuple(
         Figure(f"{name}-{index}", title, _CAPTIONS[name], as_json(figure), figure.layout.height)
         for index, (name, (title, figure)) in enumerate(drawn.items())
-        if figure is not None
+        if figure is not None and (not isinstance(wanted, list | tuple) or name in wanted)
     )
+
+
+def _diverged(results: Results) -> list[str]:
+    """A line for each run that diverged."""
+    entries = results.meta.get("diverged")
+    found = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [f"{entry.get('arm')}, seed {entry.get('seed')}: {entry.get('why')}" for entry in found]
 
 
 def _about(results: Results) -> dict[str, str]:

@@ -1,15 +1,15 @@
 """How figures and the page look: one colour per arm everywhere, safe for colour-blind readers (Okabe and Ito)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ruleshift.report.points import family
+from ruleshift.report.arms import Legend
 
 INK, SOFT_INK, GRID = "#1f2328", "#656d76", "#e7e9ec"
 FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif"
-FAMILY_COLOURS = {"base": "#4b5159", "sft": "#d55e00", "rl": "#0072b2"}
-OTHER_COLOURS = ("#009e73", "#b8609a", "#b27d00", "#3d8fc0")
+START_COLOUR = "#4b5159"
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#b8609a", "#b27d00", "#3d8fc0")  # of trained arms, in their order
 DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "pentagon")
 
@@ -28,18 +28,20 @@ class ArmStyle:
         return f"rgba({red},{green},{blue},{alpha:g})"
 
 
-def arm_styles(arms: Sequence[str]) -> Mapping[str, ArmStyle]:
-    """A style for every arm; `arms` in the order in which they are shown."""
-    families = list(dict.fromkeys(family(arm) for arm in arms))
-    others = [name for name in families if name not in FAMILY_COLOURS]
-    colours = {name: OTHER_COLOURS[index % len(OTHER_COLOURS)] for index, name in enumerate(others)} | FAMILY_COLOURS
-    styles = {}
-    for arm in arms:
-        variants = [name for name in arms if family(name) == family(arm) and name != family(arm)]
-        index = variants.index(arm) + 1 if arm in variants else 0
-        colour = _lighter(colours[family(arm)], min(0.25 + 0.12 * index, 0.6) if index else 0)
-        dash, symbol = DASHES[index % len(DASHES)], SYMBOLS[index % len(SYMBOLS)]
-        styles[arm] = ArmStyle(colour, dash, "diamond" if arm == "base" else symbol, index > 0)
+def arm_styles(legend: Legend) -> Mapping[str, ArmStyle]:
+    """A style for every arm, the same in all figures: variants share the colour of their family."""
+    families = [name for name in legend.families() if name != legend.start]
+    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(families)}
+    styles, variants = {}, dict.fromkeys(families, 0)
+    for arm in legend.names:
+        family = legend.family(arm)
+        if arm == legend.start:
+            styles[arm] = ArmStyle(START_COLOUR, DASHES[0], "diamond", False)
+            continue
+        variants[family] += legend.is_variant(arm)
+        index = variants[family] if legend.is_variant(arm) else 0
+        colour = _lighter(colours[family], min(0.25 + 0.12 * index, 0.6) if index else 0)
+        styles[arm] = ArmStyle(colour, DASHES[index % len(DASHES)], SYMBOLS[index % len(SYMBOLS)], index > 0)
     return styles
 
 

@@ -1,5 +1,5 @@
-"""Figures: OOD success against ID success, against KL to the start model, against recognition where the study measures
-that; and every split over training compute.
+"""Figures: OOD success against ID success, against KL to the start model, and against recognition where the study
+measures that. Those over training compute are in `curves.py`.
 
 What is said of success holds for any share that the study measures by (`meta["metric"]`).
 
@@ -7,7 +7,6 @@ Each arm is a path that begins at the start model. Points are means over seeds; 
 bars (at the ends of paths) and bands are 95% intervals over problems.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,14 +14,14 @@ from typing import Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Point, View, arms_in, curve, decodings_in, end, splits_in, turns_in, with_start
+from ruleshift.report.points import Mean, View, curve, decodings_in, turns_in
 from ruleshift.results import Results, Row
 
-BASE, ID, OOD = "base", "id", "rule-ood"
+OOD = "rule-ood"
 HOVER = "<b>%{fullData.name}</b>, %{customdata[0]}<br>%{customdata[1]}<extra></extra>"
-_DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
-_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure
     """OOD success against ID success, a panel per number of turns. None where there is nothing to show."""
     panels = [
         Panel(View(turns, decoding, metric_of(results)), "id", turns_label(turns))
-        for turns in turns_in(_measured(results, decoding))
+        for turns in turns_in(measured(results, decoding))
     ]
     return _planes(results, panels, ood)
 
@@ -60,19 +59,20 @@ def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure
     """OOD success against KL to the start model, a panel per number of turns. None where no KL was measured."""
     panels = [
         Panel(View(turns, decoding, metric_of(results)), "kl", turns_label(turns))
-        for turns in turns_in(_measured(results, decoding))
+        for turns in turns_in(measured(results, decoding))
     ]
     return _planes(results, panels, ood)
 
 
 def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """Success against recognition, ID and OOD in a panel each, most turns; None where there are no pictures."""
-    rows = _measured(results, decoding)
-    if not _shows_pictures(results) or not rows:
+    rows = measured(results, decoding)
+    if not shows_pictures(results) or not rows:
         return None
     view = View(max(turns_in(rows)), decoding, metric_of(results))
-    panels = [Panel(view, "recognition", f"{split} ({turns_label(view.turns)})") for split in (ID, ood)]
-    return _planes(results, panels, (ID, ood))
+    splits = (trained_split(results), ood)
+    panels = [Panel(view, "recognition", f"{split} ({turns_label(view.turns)})") for split in splits]
+    return _planes(results, panels, splits)
 
 
 def headline_figure(
@@ -82,7 +82,7 @@ def headline_figure(
     if not results.rows:
         return None
     decoding = decoding or decodings_in(results.rows)[0]
-    view = View(turns or max(turns_in(_measured(results, decoding)), default=1), decoding, metric_of(results))
+    view = View(turns or max(turns_in(measured(results, decoding)), default=1), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
     panels = [
         Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"),
@@ -91,59 +91,9 @@ def headline_figure(
     return _planes(results, panels, ood)
 
 
-def recognition_over_compute(results: Results, decoding: str) -> go.Figure | None:
-    """Recognition on every split over training compute. None where no task shows pictures."""
-    return splits_over_compute(results, decoding, "recognition") if _shows_pictures(results) else None
-
-
-def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go.Figure | None:
-    """A metric on every split over training compute: a row of panels per number of turns, a column per split.
-
-    By default what the study is measured by. Over optimiser steps where no compute was recorded.
-    """
-    metric = metric or metric_of(results)
-    rows = _measured(results, decoding, metric)
-    arms, splits, budgets = arms_in(rows), splits_in(rows), turns_in(rows)
-    if not rows:
-        return None
-    styles = arm_styles(arms)
-    counted = all(row.train_flops is not None for row in rows if row.arm != BASE)
-    exponent = _exponent(rows) if counted else 0
-    figure = make_subplots(
-        rows=len(budgets),
-        cols=len(splits),
-        shared_xaxes="all",
-        column_titles=splits,
-        horizontal_spacing=0.2 / len(splits),
-        vertical_spacing=0.16 / len(budgets),
-    )
-    for i, turns in enumerate(budgets, start=1):
-        for j, split in enumerate(splits, start=1):
-            view = View(turns, decoding, metric)
-            start = end(rows, view, BASE, split)
-            for arm in _drawing_order(arms, styles):
-                points = with_start(curve(rows, view, arm, split), start)
-                if points:
-                    xs = [_compute(point, counted) / 10**exponent for point in points]
-                    for trace in _curve_traces(xs, points, styles[arm], arm):
-                        figure.add_trace(trace, row=i, col=j)
-            if start:
-                figure.add_hline(100 * start.value, line=_DOTTED, layer="below", row=i, col=j)
-        figure.update_yaxes(title_text=f"{in_words(metric)} in {turns_label(turns)} (%)", row=i, col=1)
-    compute = "training compute (FLOP)" if exponent == 0 else f"training compute ({_power(exponent)} FLOP)"
-    figure.update_xaxes(axis(rangemode="tozero", nticks=4))
-    figure.update_xaxes(title_text=compute if counted else "optimiser steps", row=len(budgets))
-    figure.update_yaxes(axis(nticks=5))
-    return _finish(figure, arms, height=110 + 230 * len(budgets))
-
-
-def _measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
+def measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
     metric = metric or metric_of(results)
     return [row for row in results.rows if row.metric == metric and row.decoding == decoding]
-
-
-def _shows_pictures(results: Results) -> bool:
-    return any(row.task.endswith("-vl") for row in results.rows)
 
 
 def metric_of(results: Results) -> str:
@@ -172,35 +122,36 @@ def turns_label(turns: int) -> str:
 
 def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str]) -> go.Figure | None:
     """Success on the split `ood` (or on one for each panel) against something else: the panels side by side."""
-    rows = results.rows
-    arms = arms_in(rows)
-    styles = arm_styles(arms)
+    rows, legend, trained = results.rows, legend_of(results), trained_split(results)
+    arms, styles = legend.arms_in(rows), arm_styles(legend)
     splits = [ood] * len(panels) if isinstance(ood, str) else list(ood)
     placed = [
-        {arm: _spots(rows, panel, arm, split) for arm in arms} for panel, split in zip(panels, splits, strict=True)
+        {arm: _spots(rows, panel, arm, split, trained) for arm in arms}
+        for panel, split in zip(panels, splits, strict=True)
     ]
-    if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != BASE):
+    if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != legend.start):
         return None
     headings = [panel.heading for panel in panels]
     figure = make_subplots(1, len(panels), horizontal_spacing=0.1, subplot_titles=headings)
     for column, (panel, by_arm, split) in enumerate(zip(panels, placed, splits, strict=True), start=1):
         traces: list[go.Scatter] = []
-        start = by_arm.get(BASE, [])[:1]
-        for arm in _drawing_order(arms, styles):
+        start = by_arm.get(legend.start, [])[:1]
+        for arm in drawing_order(legend, rows):
             if not styles[arm].is_variant:
-                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in _seeds(rows, panel, arm, split)]
+                seeds = _seeds(rows, panel, arm, split, trained)
+                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in seeds]
             if by_arm[arm]:
                 traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm)
         if start:
-            traces.append(_start_trace(start[0], styles[BASE]))
+            traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
         if start:
-            figure.add_hline(start[0].y, line=_DOTTED, layer="below", row=1, col=column)
+            figure.add_hline(start[0].y, line=DOTTED, layer="below", row=1, col=column)
         figure.update_xaxes(axis(**_across_axis(results, panel, by_arm)), col=column)
     figure.update_yaxes(axis())
     title = f"OOD {in_words(metric_of(results))}, {ood} split (%)" if isinstance(ood, str) else _measure(results)
     figure.update_yaxes(title_text=title, col=1)
-    return _finish(figure, arms, height=460)
+    return finish(figure, legend, height=460)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
@@ -208,43 +159,43 @@ def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[S
     if panel.across == "recognition":
         return {"title_text": "recognition of first replies (%)"}
     if panel.across == "id":
-        return {"title_text": f"ID {in_words(panel.view.metric)}, {ID} split (%)"}
+        return {"title_text": f"ID {in_words(panel.view.metric)}, {trained_split(results)} split (%)"}
     furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
     return {"title_text": kl_title(results), "range": [-0.03 * furthest, 1.1 * furthest]}
 
 
-def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[Spot]:
+def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[Spot]:
     """An arm's path, mean over the seeds in `rows`, without its start."""
     seen = panel.across == "recognition"
-    other_view, other_split = (View(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, ID)
+    other_view, other_split = (View(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, trained)
     beside = {point.steps: point for point in curve(rows, other_view, arm, other_split)}
     spots = []
     for point in curve(rows, panel.view, arm, ood):
         y, low, high = 100 * point.value, 100 * point.low, 100 * point.high
-        label = "start" if arm == BASE else point.step_label
+        label = point.step_label
         if panel.across == "kl":
-            kl = 0.0 if arm == BASE else point.kl
+            kl = 0.0 if point.at_start else point.kl
             if kl is not None:
-                details = f"OOD {_with_interval(point)}<br>KL {kl:.3g}"
+                details = f"OOD {with_interval(point)}<br>KL {kl:.3g}"
                 spots.append(Spot(kl, y, (0, y - low), (0, high - y), label, details))
         elif other := beside.get(point.steps):
             x, left, right = 100 * other.value, 100 * other.low, 100 * other.high
             first, second = (in_words(panel.view.metric), "recognition") if seen else ("OOD", "ID")
-            details = f"{first} {_with_interval(point)}<br>{second} {_with_interval(other)}{_flops(point)}"
+            details = f"{first} {with_interval(point)}<br>{second} {with_interval(other)}{_flops(point)}"
             spots.append(Spot(x, y, (x - left, y - low), (right - x, high - y), label, details))
     return spots
 
 
-def _flops(point: Point) -> str:
+def _flops(point: Mean) -> str:
     return "" if not point.flops else f"<br>{point.flops:.2g} training FLOP"
 
 
-def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str) -> list[list[Spot]]:
+def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[list[Spot]]:
     """The path of each seed, where there are several."""
     seeds = sorted({row.seed for row in rows if row.arm == arm})
     if len(seeds) < 2:
         return []
-    return [_spots([row for row in rows if row.seed == seed], panel, arm, ood) for seed in seeds]
+    return [_spots([row for row in rows if row.seed == seed], panel, arm, ood, trained) for seed in seeds]
 
 
 def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str) -> list[go.Scatter]:
@@ -269,10 +220,10 @@ def _seed_trace(spots: Sequence[Spot], style: ArmStyle, arm: str) -> go.Scatter:
     return _scatter(spots, arm, style, mode="lines", line=line, hoverinfo="skip", hovertemplate=None)
 
 
-def _start_trace(start: Spot, style: ArmStyle) -> go.Scatter:
-    trace = _scatter([start], "base (start model)", style, mode="markers", marker={"size": 12}, showlegend=True)
+def _start_trace(start: Spot, arm: str, style: ArmStyle) -> go.Scatter:
+    trace = _scatter([start], f"{arm} (start model)", style, mode="markers", marker={"size": 12}, showlegend=True)
     bars = {"error_x": _error_bar(start, 0, style), "error_y": _error_bar(start, 1, style)}
-    return trace.update(**bars, legendgroup=BASE, cliponaxis=False)
+    return trace.update(**bars, legendgroup=arm, cliponaxis=False)
 
 
 def _scatter(spots: Sequence[Spot], name: str, style: ArmStyle, **settings: object) -> go.Scatter:
@@ -299,72 +250,22 @@ def _error_bar(spot: Spot, dimension: int, style: ArmStyle) -> dict[str, object]
     }
 
 
-# ---------------------------------------------------------------- curves
-
-
-def _curve_traces(xs: Sequence[float], points: Sequence[Point], style: ArmStyle, arm: str) -> list[go.Scatter]:
-    """The mean over seeds as a line and its interval as a band (variants go without a band)."""
-    line = go.Scatter(
-        x=xs,
-        y=[100 * point.value for point in points],
-        customdata=[["start" if point.arm == BASE else point.step_label, _with_interval(point)] for point in points],
-        name=arm,
-        legendgroup=arm,
-        showlegend=True,
-        mode="lines+markers",
-        line={"color": style.colour, "width": 1.5 if style.is_variant else 2.2, "dash": style.dash},
-        marker={"size": 4, "symbol": style.symbol, "color": style.colour},
-        hovertemplate=HOVER,
-    )
-    if style.is_variant:
-        return [line]
-    outline = [100 * point.high for point in points] + [100 * point.low for point in reversed(points)]
-    band = go.Scatter(
-        x=[*xs, *reversed(xs)],
-        y=outline,
-        fill="toself",
-        fillcolor=style.transparent(0.14),
-        line={"width": 0},
-        mode="lines",
-        legendgroup=arm,
-        showlegend=False,
-        hoverinfo="skip",
-    )
-    return [band, line]
-
-
-def _compute(point: Point, counted: bool) -> float:
-    """How much training a point has behind it: FLOP where they were counted, else steps."""
-    if point.arm == BASE:
-        return 0.0
-    return (point.flops or 0.0) if counted else max(point.steps)
-
-
-def _exponent(rows: Sequence[Row]) -> int:
-    """The power of ten that makes compute readable: a multiple of three, with numbers from 1 up to 1000 at the end."""
-    most = max((row.train_flops or 0.0 for row in rows), default=0.0)
-    return 3 * math.floor(math.log10(most) / 3) if most >= 1000 else 0
-
-
-def _power(exponent: int) -> str:
-    return "10" + str(exponent).translate(_SUPERSCRIPTS)
-
-
-def _with_interval(point: Point) -> str:
+def with_interval(point: Mean) -> str:
     return f"{100 * point.value:.1f}% [{100 * point.low:.1f}, {100 * point.high:.1f}]"
 
 
-def _drawing_order(arms: Sequence[str], styles: Mapping[str, ArmStyle]) -> list[str]:
+def drawing_order(legend: Legend, rows: Sequence[Row]) -> list[str]:
     """Trained arms, variants first, so that the chosen settings lie on top."""
-    return sorted((arm for arm in arms if arm != BASE), key=lambda arm: not styles[arm].is_variant)
+    trained = (arm for arm in legend.arms_in(rows) if arm != legend.start)
+    return sorted(trained, key=lambda arm: not legend.is_variant(arm))
 
 
-def _finish(figure: go.Figure, arms: Sequence[str], height: int) -> go.Figure:
-    """The shared layout, panel titles in its type, and one legend entry per arm, in the order of `arms`."""
+def finish(figure: go.Figure, legend: Legend, height: int) -> go.Figure:
+    """The shared layout, panel titles in its type, and one entry per arm, in the order of the legend."""
     seen: set[str] = set()
     for trace in figure.data:
         if trace.showlegend:
-            trace.update(showlegend=trace.legendgroup not in seen, legendrank=1 + list(arms).index(trace.legendgroup))
+            trace.update(showlegend=trace.legendgroup not in seen, legendrank=1 + legend.names.index(trace.legendgroup))
             seen.add(trace.legendgroup)
     figure.update_annotations(font={"size": 14, "weight": 600}, yshift=4)
     return figure.update_layout(layout(height=height))

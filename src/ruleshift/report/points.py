@@ -1,4 +1,4 @@
-"""The points of tables and figures: rows averaged over seeds, and the order in which arms and splits are shown."""
+"""The points of tables and figures: rows averaged over seeds, and the order in which splits are shown."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,13 +7,12 @@ from statistics import fmean
 
 from ruleshift.results import Row
 
-ARM_ORDER = ("base", "sft", "rl")
 SPLIT_ORDER = ("id", "rule-ood", "visual-ood", "heldout", "city-ood", "fake")
 DECODING_ORDER = ("greedy", "sampled")
 
 
 @dataclass(frozen=True)
-class Point:
+class Mean:
     """One evaluated model on one split: the mean over seeds.
 
     `low` and `high` are the means over seeds of the intervals of the rows. All seeds answer the same problems, so
@@ -32,8 +31,15 @@ class Point:
     flops: float | None
 
     @property
+    def at_start(self) -> bool:
+        """Whether nothing was trained yet."""
+        return max(self.steps) == 0
+
+    @property
     def step_label(self) -> str:
         first, last = min(self.steps), max(self.steps)
+        if self.at_start:
+            return "start"
         return f"step {last}" if first == last else f"steps {first} to {last}"
 
 
@@ -50,7 +56,7 @@ class View:
         return [row for row in rows if (row.turns, row.decoding, row.metric, row.arm, row.split) == wanted]
 
 
-def curve(rows: Iterable[Row], view: View, arm: str, split: str) -> list[Point]:
+def curve(rows: Iterable[Row], view: View, arm: str, split: str) -> list[Mean]:
     """An arm's points by step: the steps that all its seeds were evaluated at."""
     selected = view.select(rows, arm, split)
     seeds = {row.seed for row in selected}
@@ -60,7 +66,7 @@ def curve(rows: Iterable[Row], view: View, arm: str, split: str) -> list[Point]:
     return [average(steps[step]) for step in sorted(steps) if {row.seed for row in steps[step]} == seeds]
 
 
-def end(rows: Iterable[Row], view: View, arm: str, split: str) -> Point | None:
+def end(rows: Iterable[Row], view: View, arm: str, split: str) -> Mean | None:
     """The mean over seeds of each seed's last step; None if the arm was not measured this way."""
     last: dict[int, Row] = {}
     for row in view.select(rows, arm, split):
@@ -69,9 +75,9 @@ def end(rows: Iterable[Row], view: View, arm: str, split: str) -> Point | None:
     return average(list(last.values())) if last else None
 
 
-def average(rows: Sequence[Row]) -> Point:
+def average(rows: Sequence[Row]) -> Mean:
     """Rows of one arm, split and view, one per seed, as one point."""
-    return Point(
+    return Mean(
         arm=rows[0].arm,
         steps=tuple(row.step for row in rows),
         value=fmean(row.value for row in rows),
@@ -84,19 +90,9 @@ def average(rows: Sequence[Row]) -> Point:
     )
 
 
-def with_start(points: Sequence[Point], start: Point | None) -> list[Point]:
+def with_start(points: Sequence[Mean], start: Mean | None) -> list[Mean]:
     """A trained arm's points with the start model in front, unless the arm was itself evaluated at step 0."""
-    return [start, *points] if start and points and max(points[0].steps) > 0 else list(points)
-
-
-def family(arm: str) -> str:
-    """The arm of which this one is a variant: `sft` for `sft-lr3e-4`."""
-    return arm.partition("-")[0]
-
-
-def arms_in(rows: Iterable[Row]) -> list[str]:
-    """base, sft and its variants, rl and its variants, then others by name."""
-    return sorted({row.arm for row in rows}, key=lambda arm: (_rank(family(arm), ARM_ORDER), arm))
+    return [start, *points] if start and points and not points[0].at_start else list(points)
 
 
 def splits_in(rows: Iterable[Row]) -> list[str]:

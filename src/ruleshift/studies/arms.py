@@ -1,12 +1,12 @@
-"""Arms: one post-training run each, evaluated densely along the way, in a run folder of its own.
+"""Runs of arms: one post-training each, evaluated along the way, in a run folder of its own.
 
-Arms do not depend on each other, so they run side by side in processes of one thread each: on small models two
+Runs do not depend on each other, so they go side by side in processes of one thread each: on small models two
 single-threaded processes finish sooner than one with two threads, and one thread makes the numbers the same on any
 number of cores.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,48 +16,28 @@ from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.backbones.save import save_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
-from ruleshift.evaluation.episodes import save_episodes
-from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate, load_point, save_point
+from ruleshift.errors import Diverged, RuleshiftError
+from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
 from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
-from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.settings import Measurement
+from ruleshift.studies.points import PointStore
+from ruleshift.studies.study import Run
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
 from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
 from ruleshift.training.train import train
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
-Report = Callable[[str, int, int], object]  # (arm, units of work done, units in all)
+Progress = Callable[[int], object]  # units of work done
 SHOWN = 2  # conversations of each split that readers are shown
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A training run: `name` is base, sft or rl, with a suffix for a variant; `points` are the steps to evaluate."""
-
-    name: str
-    seed: int
-    training: SFTConfig | RLConfig | None
-    points: tuple[int, ...]
-
-    @property
-    def folder(self) -> str:
-        return f"{self.name}-seed{self.seed}"
-
-
-def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
-    """At most `count` steps from `first` to `last`, evenly spaced on a logarithmic scale, whole and distinct."""
-    if count == 1 or last <= first:
-        return (last,)
-    ratio = (last / first) ** (1 / (count - 1))
-    return tuple(sorted({min(last, max(first, round(first * ratio**i))) for i in range(count)} | {last}))
 
 
 class Meter:
     """Evaluates a model the way a Measurement says, and keeps the points on disk."""
 
-    def __init__(self, measurement: Measurement, arm: Arm, start: Backbone, folder: Path) -> None:
-        self.measurement, self.arm, self.folder = measurement, arm, folder
+    def __init__(self, measurement: Measurement, run: Run, start: Backbone, store: PointStore) -> None:
+        self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = get_task(measurement.task)
         self.style, self.chat = start.style, start.chat
         self.start_replies, self.start_logprobs = self._sample_start(start)
@@ -77,14 +57,21 @@ class Meter:
         total = sum(float((a - b).sum()) for a, b in zip(self.start_logprobs, logprobs, strict=True))
         return total / sum(len(trajectory.rewards) for trajectory in self.start_replies)
 
-    def path(self, step: int) -> Path:
-        return self.folder / "points" / f"{step:06d}.json"
+    def at_step(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
+        """Keep the model of a step of training, and measure it unless that was done before. Raises Diverged."""
+        if self.store.has(step):
+            return
+        _check_finite(model, step)
+        if not self.store.model(step).is_dir():
+            self.store.keep_tokens(step, tokens)
+            save_model(model, self.chat.source, self.store.model(step))
+        self.measure(model, step, tokens)
 
     def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
-        """Evaluate and save the point of this step, and a few conversations of each split for readers."""
+        """Evaluate and save the point of this step, with a few conversations of each split for readers."""
         m = self.measurement
         cells: list[Cell] = []
-        sample: list[Episode] = []
+        shown: list[Episode] = []
         for decoding in m.decodings:
             sampling = Sampling(0.0 if decoding == "greedy" else 1.0, m.max_new_tokens, m.seed)
             engine = LocalEngine(model, self.chat, sampling)
@@ -92,59 +79,79 @@ class Meter:
                 episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed, pictured=SHOWN)
                 cells.append(cell_of(split, decoding, episodes))
                 if decoding == m.decodings[-1]:
-                    sample += episodes[:SHOWN]
+                    shown += episodes[:SHOWN]
         flops = tokens.flops(count_parameters(model), count_tower(model))
-        where = (m.task, self.arm.name, self.arm.seed, step)
-        self._keep_model(model, step)
-        self.path(step).parent.mkdir(parents=True, exist_ok=True)
-        save_point(self.path(step), Point(*where, flops, self.kl_to_start(model), tuple(cells)))
-        save_episodes(self.folder / "episodes.parquet", sample)
-
-    def _keep_model(self, model: PreTrainedModel, step: int) -> None:
-        """The model of every point of a trained arm stays in `models/step-...`, in Hugging Face format."""
-        folder = self.folder / "models" / f"step-{step:06d}"
-        if self.arm.training is not None and not folder.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            save_model(model, self.chat.source, folder)
+        kl = self.kl_to_start(model)
+        if not math.isfinite(kl):
+            raise Diverged(f"the KL to the start is not finite at step {step}")
+        self.store.save(Point(m.task, self.run.name, self.run.seed, step, flops, kl, tuple(cells)), shown)
 
 
-def run_arm(arm: Arm, model: str, measurement: Measurement, root: Path, report: Report, threads: int = 1) -> None:
-    """Train and evaluate an arm in `root/arm.folder`, from where an earlier call stopped."""
+def _check_finite(model: PreTrainedModel, step: int) -> None:
+    wrong = next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None)
+    if wrong is not None:
+        raise Diverged(f"the weights are not finite at step {step} ({wrong})")
+
+
+def run_arm(run: Run, model: str, measurement: Measurement, root: Path, progress: Progress, threads: int = 1) -> None:
+    """Train and evaluate in `root/run.folder`, from where an earlier call stopped. A point that is missing is measured
+    again from the model that was kept of its step.
+
+    Raises Diverged, then and whenever it is called again, once a training is not finite.
+    """
     torch.set_num_threads(threads)
-    folder = root / arm.folder
-    config = {"arm": arm, "model": model, "measurement": measurement}
-    with RunFolder.open(folder, config) as run:
-        if all((folder / "points" / f"{step:06d}.json").is_file() for step in arm.points):
-            report(arm.name, 1, 1)
+    store = PointStore(root, run, measurement)
+    with RunFolder.open(store.folder, {"arm": run, "model": model, "measurement": measurement}) as folder:
+        why = store.diverged()
+        if why is not None:
+            raise Diverged(why)
+        if not store.missing():
+            progress(run.length)
             return
-        start = load_backbone(model, dtype="float32", pictures=get_task(measurement.task).pictures)
-        meter = Meter(measurement, arm, start, folder)
-        if arm.training is None:
-            meter.measure(start.model, 0, TokenCount())
-            report(arm.name, 1, 1)
-            return
-        steps = arm.training.steps if isinstance(arm.training, SFTConfig) else arm.training.updates
-
-        def at_point(step: int, tokens: TokenCount) -> None:
-            if not meter.path(step).is_file():
-                meter.measure(start.model, step, tokens)
-
-        def progress(step: int, metrics: dict[str, float]) -> None:
-            report(arm.name, step, steps)
-
-        where = (start.model, start.chat, meter.task, start.style)
-        train(arm.training, *where, run, arm.points, at_point, progress)
+        pictures = get_task(measurement.task).pictures
+        start = load_backbone(model, dtype="float32", pictures=pictures)
+        meter = Meter(measurement, run, start, store)
+        try:
+            if run.training is None:
+                meter.measure(start.model, 0, TokenCount())
+            else:
+                _train(run, start, meter, folder, progress)
+                _measure_again(meter, pictures)
+        except Diverged as error:
+            store.diverge(str(error))
+            raise
+        progress(run.length)
 
 
-def load_points(root: Path, arm: Arm) -> list[Point]:
-    """The points of an arm that are on disk, by step."""
-    return [load_point(path) for path in sorted((root / arm.folder / "points").glob("*.json"))]
+def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress: Progress) -> None:
+    """Train, unless all that is missing can be measured on models that were kept."""
+    assert run.training is not None
+    if all(meter.store.model(step).is_dir() for step in meter.store.missing()):
+        return
+    train(
+        run.training,
+        start.model,
+        start.chat,
+        meter.task,
+        start.style,
+        folder,
+        run.points,
+        lambda step, tokens: meter.at_step(start.model, step, tokens),
+        lambda step, metrics: progress(step),
+    )
 
 
-def with_learning_rate(arm: Arm, learning_rate: float) -> Arm:
-    """A variant of an arm, named after its learning rate and evaluated at its end only."""
-    assert arm.training is not None
-    training = replace(arm.training, learning_rate=learning_rate)
-    mantissa, exponent = f"{learning_rate:.2e}".split("e")
-    name = f"{arm.name}-lr{float(mantissa):g}e{int(exponent)}"
-    return replace(arm, name=name, training=training, points=arm.points[-1:])
+def _measure_again(meter: Meter, pictures: bool) -> None:
+    """The points that a training did not pass, since it was past them: from the models that were kept."""
+    for step in meter.store.missing():
+        kept = meter.store.model(step)
+        if not kept.is_dir():
+            raise RuleshiftError(f"step {step} has neither a point nor a model in {kept}: {meter.store.start_again}")
+        tokens = meter.store.tokens(step)
+        meter.measure(load_backbone(str(kept), dtype="float32", pictures=pictures).model, step, tokens)
+
+
+def load_points(root: Path, run: Run, measurement: Measurement) -> list[Point]:
+    """The points of a run, by step: none of one that diverged. Raises RuleshiftError while one is missing."""
+    store = PointStore(root, run, measurement)
+    return [] if store.diverged() is not None else [store.load(step) for step in run.points]

@@ -8,6 +8,7 @@ from statistics import fmean
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.evaluation.statistics import clustered_difference
+from ruleshift.studies.study import Pair
 
 Curve = Sequence[Point]
 Key = Callable[[Point], float]
@@ -45,8 +46,8 @@ class Place:
         return (1 - self.share) * self.first.step + self.share * self.second.step
 
 
-def level(a: Curve, b: Curve, key: Key) -> tuple[Place, Place]:
-    """Where two curves are level in `key`, as far along as both get: at the highest value that both reach.
+def match(a: Curve, b: Curve, key: Key) -> tuple[Place, Place]:
+    """Where two curves match in `key`, as far along as both get: at the highest value that both reach.
 
     Each curve is followed from its start to where it first reaches that value, interpolated between its points.
     """
@@ -63,43 +64,57 @@ def _first_reaching(curve: Curve, wanted: float, key: Key) -> Place:
     return Place(first, second, (wanted - key(first)) / (key(second) - key(first)))
 
 
-def compare(points: Iterable[Point], turns: Sequence[int], metrics: Sequence[str] = ("success",)) -> list[Comparison]:
-    """Every comparison of the headline: trained arms with the base, PPO with SFT at the end and at matched points.
+def compare(
+    points: Iterable[Point],
+    pairs: Sequence[Pair],
+    turns: Sequence[int],
+    metrics: Sequence[str],
+    start: str,
+    trained: str,
+) -> list[Comparison]:
+    """The comparison of every pair, for each metric, split, number of turns and decoding.
 
-    Raises ValueError where the base was not evaluated.
+    `start` is the arm that all others begin from, `trained` the split of the training rule, on whose metric arms are
+    matched. Pairs of which an arm has no points (it diverged, say) are left out, and seeds that one of them lacks; the
+    start model has one seed for all. Raises ValueError where the start was not evaluated.
     """
     curves = curves_of(points)
-    if "base" not in curves:
-        raise ValueError("there is no arm `base` to compare with")
-    base = next(iter(curves["base"].values()))[0]
-    result: list[Comparison] = []
-    for metric in metrics:
-        for cell, budget in itertools.product(base.cells, turns):
-            what = (metric, cell.split, budget, cell.decoding)
-            for arm in (name for name in curves if name != "base"):
-                ends = [_end(curve) for curve in curves[arm].values()]
-                result.append(_difference(f"{arm} at its end against base", what, ends, [Place(base, base)]))
-            if "rl" in curves and "sft" in curves:
-                result += _head_to_head(curves, base, what)
-    return result
+    if start not in curves:
+        raise ValueError(f"there is no arm `{start}` to compare with")
+    first = next(iter(curves[start].values()))[0]
+    there = [pair for pair in pairs if _seeds(curves, pair, start)]
+    return [
+        _compared(curves, pair, first, (metric, cell.split, budget, cell.decoding), trained)
+        for metric in metrics
+        for cell, budget in itertools.product(first.cells, turns)
+        for pair in there
+    ]
 
 
-def _head_to_head(curves: Curves, base: Point, what: What) -> list[Comparison]:
-    """PPO against SFT: both at their ends, and where they are level in ID success, or in KL."""
-    seeds = sorted(set(curves["rl"]) & set(curves["sft"]))
-    rl_ends, sft_ends = ([_end(curves[arm][seed]) for seed in seeds] for arm in ("rl", "sft"))
-    result = [_difference("rl against sft, both at their end", what, rl_ends, sft_ends)]
+def _seeds(curves: Curves, pair: Pair, start: str) -> list[int]:
+    """The seeds of a pair, in order: those that both arms have."""
+    with_start = set(curves.get(pair.arm, {}))
+    return sorted(with_start if pair.reference == start else with_start & set(curves.get(pair.reference, {})))
+
+
+def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str) -> Comparison:
+    """One pair: at the ends of both, or where they match, both followed from the start model `first` on."""
     metric, _, budget, decoding = what
-    keys: dict[MatchedOn, Key] = {
-        "id": lambda point: point.value(metric, "id", budget, decoding),
-        "kl": lambda point: point.kl_to_start,
+    seeds, at_start = _seeds(curves, pair, first.arm), pair.reference == first.arm
+    a: list[Curve] = [curves[pair.arm][seed] for seed in seeds]
+    b: list[Curve] = [[first] if at_start else curves[pair.reference][seed] for seed in seeds]
+    if pair.matched_on is None:
+        title = "{} at its end against {}" if at_start else "{} against {}, both at their end"
+        ends = [_end(curve) for curve in (b[:1] if at_start else b)]
+        return _difference(pair, title, what, [_end(curve) for curve in a], ends)
+    keys: dict[MatchedOn, tuple[str, Key]] = {
+        "id": ("ID " + metric.replace("_", " "), lambda point: point.value(metric, trained, budget, decoding)),
+        "kl": ("KL to the start", lambda point: point.kl_to_start),
     }
-    for matched_on, key in keys.items():
-        pairs = [level([base, *curves["rl"][seed]], [base, *curves["sft"][seed]], key) for seed in seeds]
-        name = {"id": "ID " + metric.replace("_", " "), "kl": "KL to the start"}[matched_on]
-        rl, sft = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        result.append(_difference(f"rl against sft at matched {name}", what, rl, sft, matched_on, key))
-    return result
+    name, key = keys[pair.matched_on]
+    places = [match([first, *x], [first, *y], key) for x, y in zip(a, b, strict=True)]
+    title = f"{{}} against {{}} at matched {name}"
+    return _difference(pair, title, what, [p[0] for p in places], [p[1] for p in places], key)
 
 
 def _end(curve: Curve) -> Place:
@@ -107,39 +122,34 @@ def _end(curve: Curve) -> Place:
 
 
 def _difference(
-    title: str,
-    what: What,
-    arm: Sequence[Place],
-    reference: Sequence[Place],
-    matched_on: MatchedOn | None = None,
-    key: Key | None = None,
+    pair: Pair, title: str, what: What, arm: Sequence[Place], reference: Sequence[Place], key: Key | None = None
 ) -> Comparison:
     metric, split, turns, decoding = what
     a = [place.outcomes(*what) for place in arm]
     b = [place.outcomes(*what) for place in reference]
     change = clustered_difference(a, b)
     return Comparison(
-        title=title,
+        title=title.format(pair.arm, pair.reference),
         split=split,
         turns=turns,
         decoding=decoding,
-        arm=arm[0].second.arm,
-        reference=reference[0].second.arm,
-        point_arm=_label(arm),
+        arm=pair.arm,
+        reference=pair.reference,
+        point_arm=_label(pair.arm, arm),
         value=fmean(map(fmean, a)),
         reference_value=fmean(map(fmean, b)),
         difference=change.mean,
         ci_low=change.low,
         ci_high=change.high,
-        matched_on=matched_on,
+        matched_on=pair.matched_on,
         matched_value=fmean(place.value(key) for place in arm) if key else None,
         matched_reference_value=fmean(place.value(key) for place in reference) if key else None,
         metric=metric,
     )
 
 
-def _label(places: Sequence[Place]) -> str:
+def _label(arm: str, places: Sequence[Place]) -> str:
     """The arm with its steps (those of all seeds, rounded where they lie between points)."""
     steps = sorted({round(place.step) for place in places})
     span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-    return f"{places[0].second.arm} step {span}"
+    return f"{arm} step {span}"

@@ -1,127 +1,163 @@
-"""Running arms side by side, with a progress bar each."""
+"""Running arms side by side, each in a process of its own.
 
-import multiprocessing
+Processes are told what to do, and tell what they have done, through pipes: those need neither shared memory nor
+semaphores, which some containers lack.
+"""
+
 import os
-import queue
 import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Literal
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
 
-from ruleshift.errors import RuleshiftError
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.settings import Measurement
-from ruleshift.studies.arms import Arm, run_arm
-
-News = tuple[str, int, int]  # name of a job, units of work done, units in all
-_news: "multiprocessing.Queue[News]"  # of a worker process
+from ruleshift.studies.arms import run_arm
+from ruleshift.studies.board import Board
+from ruleshift.studies.study import Run
 
 
 @dataclass(frozen=True)
 class Job:
-    """An arm to run from a start model in `root`, measured as the measurement says."""
+    """A run to make from a start model in `root`, measured as the measurement says."""
 
-    arm: Arm
+    run: Run
     model: str
     measurement: Measurement
     root: Path
 
     @property
     def name(self) -> str:
-        return f"{self.measurement.task} {self.arm.folder}"
+        return f"{self.measurement.task} {self.run.folder}"
+
+    @property
+    def kind(self) -> str:
+        """Jobs of one kind take about the same time for a unit of work."""
+        return f"{self.measurement.task} {type(self.run.training).__name__}"
+
+
+@dataclass(frozen=True)
+class News:
+    """From a worker: `done` units of work are done, or how the job ended."""
+
+    done: int = 0
+    ended: Literal["", "well", "diverged", "refused", "failed"] = ""
+    said: str = ""
 
 
 def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     """Run every job, `workers` at a time, in the order given.
 
-    By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU.
-
-    The first error stops the study once the arms under way have been told; all work done so far stays on disk.
+    By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU. A run
+    that diverges is said to, and the others go on. Any other error ends the study; all work done so far stays on disk.
     """
-    workers = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
-    context = multiprocessing.get_context("spawn")
-    with _progress() as progress:
-        news = context.Queue()
-        bars = {job.name: progress.add_task(job.name, total=None, start=False) for job in jobs}
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(news,))
+    crew = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
+    waiting = list(reversed(jobs))
+    with Board([(job.name, job.kind, job.run.length) for job in jobs], crew) as board:
+        busy: dict[Connection, tuple[Worker, Job]] = {}
+        hired: list[Worker] = []
         try:
-            futures = {pool.submit(_work, job): job.name for job in jobs}
-            _follow(futures, news, progress, bars)
-        except BaseException:
-            for process in list((pool._processes or {}).values()):  # shutting down forgets them
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            raise
-        pool.shutdown()
+            for _ in range(crew):
+                hired.append(Worker())
+                busy[hired[-1].connection] = hired[-1], hired[-1].give(waiting.pop())
+            while busy:
+                for ready in wait(list(busy), timeout=0.5):
+                    assert isinstance(ready, Connection)
+                    worker, job = busy[ready]
+                    if _follow(job, worker.news(), board):
+                        del busy[ready]
+                        if waiting:
+                            busy[ready] = worker, worker.give(waiting.pop())
+                board.tick()
+        finally:
+            for worker in hired:
+                worker.end()
 
 
-def _enter(news: "multiprocessing.Queue[News]") -> None:
-    """Begin a worker process. Ctrl-C is for the parent, which ends its workers; and this one ends as soon as the parent
-    has, however that ended, so that a killed study leaves nothing behind."""
-    global _news
-    _news = news
+def _follow(job: Job, news: News | None, board: Board) -> bool:
+    """Show what a worker says of its job; whether that has ended. Raises what ends the study."""
+    if news is None:
+        raise RuleshiftError(
+            f"the process of arm {job.name} was killed, perhaps for want of memory: run the same command again, with "
+            "--workers 1"
+        )
+    if news.ended == "refused":
+        raise RuleshiftError(f"arm {job.name}: {news.said}")
+    if news.ended == "failed":
+        raise RuntimeError(f"arm {job.name}: {news.said}")
+    if news.ended == "diverged":
+        board.say(f"arm {job.name} diverged: {news.said}; the study goes on without it")
+    board.reach(job.name, job.run.length if news.ended else news.done, ended=bool(news.ended))
+    return bool(news.ended)
+
+
+class Worker:
+    """A process that does one job after another. It is ended with its parent, however that ends."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+
+    def give(self, job: Job) -> Job:
+        with suppress(OSError):  # one that has been killed is noticed when it is listened to
+            self.connection.send(job)
+        return job
+
+    def news(self) -> News | None:
+        """What the worker says next; None if it is gone."""
+        try:
+            news: News = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        return news
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join(10)
+        self.connection.close()
+
+
+def _serve(connection: Connection) -> None:
+    """In a worker process. Ctrl-C is for the parent, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _work(job: Job) -> None:
-    """In a worker process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from ruleshift.quiet import quiet_libraries
 
     quiet_libraries()
-    news = _news
-    news.put((job.name, 0, 1))
-    run_arm(job.arm, job.model, job.measurement, job.root, lambda _, done, total: news.put((job.name, done, total)))
+    with suppress(EOFError, OSError):
+        while True:
+            job: Job = connection.recv()
+            connection.send(outcome(job, lambda done: connection.send(News(done))))
 
 
-def _follow(
-    futures: "dict[Future[None], str]", news: "multiprocessing.Queue[News]", progress: Progress, bars: dict[str, TaskID]
-) -> None:
-    """Move the bars until every arm has ended; raises what an arm raised."""
-    waiting = dict(futures)
-    while waiting:
-        try:
-            name, done, total = news.get(timeout=0.5)
-            progress.start_task(bars[name])
-            progress.update(bars[name], completed=done, total=total)
-            if progress.disable and (4 * done // total) > (4 * (done - 1) // total):  # no terminal: a line per quarter
-                progress.console.print(f"{name}: {done} of {total}")
-        except queue.Empty:
-            pass
-        for future in [f for f in waiting if f.done()]:
-            name = waiting.pop(future)
-            error = future.exception()
-            if isinstance(error, RuleshiftError):
-                raise RuleshiftError(f"arm {name}: {error}") from error
-            if error is not None:
-                raise error
-            progress.update(bars[name], completed=1, total=1)
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
-def _progress() -> Progress:
-    """Bars on a terminal, nothing elsewhere; on stderr."""
-    console = Console(stderr=True, highlight=False)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        Remaining(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+def outcome(job: Job, progress: Callable[[int], object]) -> News:
+    """Do a job; how it ended."""
+    try:
+        progress(0)
+        run_arm(job.run, job.model, job.measurement, job.root, progress)
+    except Diverged as error:
+        return News(ended="diverged", said=str(error))
+    except RuleshiftError as error:
+        return News(ended="refused", said=str(error))
+    except Exception as error:
+        return News(ended="failed", said=f"{error}\n{traceback.format_exc()}")
+    return News(ended="well")

@@ -1,93 +1,121 @@
-"""The learning-rate sweep: both arms, one grid, chosen by the task's metric on `id-val` alone.
+"""Which learning rate? Both arms on one grid, chosen by the task's metric on `id-val` alone.
 
 Validation shifts are measured too, for the record: `choose` never looks at them. No test split is touched.
 """
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+from ruleshift.settings import Measurement
+from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.study import Arm, Findings, Study, variant
 
-from ruleshift.evaluation.evaluate import Point
-from ruleshift.files import write_atomically
-from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.arms import Arm, load_points, with_learning_rate
-from ruleshift.studies.pool import Job, run_jobs
-from ruleshift.tasks import get_task
+if TYPE_CHECKING:
+    from rich.table import Table
 
-GRID = (3e-5, 1e-4, 3e-4, 1e-3)
+    from ruleshift.evaluation.evaluate import Point
+
+SPLITS = ("id-val", "val-shift-a", "val-shift-b", "val-visual")  # the last of tasks in pictures
 CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
 
 
-SPLITS = ("id-val", "val-shift-a", "val-shift-b")
-SEEN_SPLITS = (*SPLITS, "val-visual")  # of tasks in pictures
-
-
 @dataclass(frozen=True)
-class SweepConfig:
-    """One run per arm and learning rate, evaluated at its end."""
+class Grid:
+    """Options of the sweep."""
 
-    model: str = "bundled"
-    grid: tuple[float, ...] = GRID
-    seed: int = 100
-    sft: SFTConfig = SFTConfig()
-    ppo: RLConfig = RLConfig()
-    measurement: Measurement = Measurement(splits=SPLITS, decodings=("sampled",), seed=2_000)
+    grid: tuple[float, ...] = (3e-5, 1e-4, 3e-4, 1e-3)
+    """Learning rates to try."""
 
 
-def sweep_arms(config: SweepConfig) -> list[Arm]:
-    """All runs, longest first; the base too, to compare with."""
-    rl = Arm("rl", config.seed, replace(config.ppo, seed=config.seed), (config.ppo.updates,))
-    sft = Arm("sft", config.seed, replace(config.sft, seed=config.seed), (config.sft.steps,))
-    trained = [with_learning_rate(arm, rate) for arm in (rl, sft) for rate in sorted(config.grid)]
-    return [*trained, Arm("base", 0, None, (0,))]
+def arms(recipe: Recipe, options: Grid) -> list[Arm]:
+    """Both ways to train at every rate."""
+    both = Arm("sft", recipe.sft), Arm("rl", recipe.rl)
+    return [variant(arm, learning_rate=rate) for arm in both for rate in sorted(set(options.grid))]
 
 
-def choose(points: Sequence[Point]) -> Point:
-    """The first of `points`, given in rising order of learning rate, whose metric on ID validation is within one
-    standard error of the best: where validation cannot tell rates apart, the smallest step.
+def measures(usual: Measurement) -> Measurement:
+    """Validation splits with sampled replies, on other problems than those of the test."""
+    from ruleshift.tasks import get_task
+
+    task = get_task(usual.task)
+    splits = tuple(split for split in SPLITS[: 4 if task.pictures else 3] if split in task.splits())
+    return replace(usual, splits=splits, decodings=("sampled",), seed=2_000)
+
+
+def choose(points: "Sequence[Point]", metric: str) -> str:
+    """The first arm of `points`, given in rising order of learning rate, whose metric on ID validation is within one
+    standard error of the best: where validation cannot tell rates apart, the smallest step. Seeds are averaged.
 
     Source: the one-standard-error rule of Breiman et al., "Classification and Regression Trees" (1984), section 3.4.3.
     """
     split, turns, decoding = CRITERION
-    metric = get_task(points[0].task).metric
-    outcomes = [point.cell(split, decoding).outcomes(metric, turns) for point in points]
-    best = max(outcomes, key=fmean)
+    seeds: dict[str, list[list[float]]] = {}
+    for point in points:
+        seeds.setdefault(point.arm, []).append(point.cell(split, decoding).outcomes(metric, turns))
+    outcomes = {arm: [fmean(values) for values in zip(*lists, strict=True)] for arm, lists in seeds.items()}
+    best = max(outcomes.values(), key=fmean)
     error = pstdev(best) / math.sqrt(len(best))
-    return next(point for point, values in zip(points, outcomes, strict=True) if fmean(values) >= fmean(best) - error)
+    return next(arm for arm, values in outcomes.items() if fmean(values) >= fmean(best) - error)
 
 
-def run_sweep(config: SweepConfig, out: Path, workers: int | None = None) -> None:
-    """Run (or go on with) the sweep in `out`; writes sweep.json there and prints the table."""
-    arms = sweep_arms(config)
-    run_jobs([Job(arm, config.model, config.measurement, out / "arms") for arm in arms], workers)
-    ends = {arm.name: load_points(out / "arms", arm)[-1] for arm in arms}
-    chosen = {
-        method: choose([point for name, point in ends.items() if name.startswith(f"{method}-lr")]).arm
-        for method in ("sft", "rl")
-    }
-    m, metric = config.measurement, get_task(config.measurement.task).metric
+def record(found: Findings) -> Mapping[str, Any]:
+    """The content of sweep.json: the choice, and every rate with its numbers."""
+    from ruleshift.report.arms import legend_of
+
+    m, metric, legend = found.measurement, str(found.results.meta["metric"]), legend_of(found.results)
+    ways: dict[str, list[Point]] = {}
+    for point in found.points:
+        if point.arm != legend.start:
+            ways.setdefault(legend.family(point.arm), []).append(point)
+    chosen = {way: choose(points, metric) for way, points in ways.items()}
     rows = [
         {
-            "arm": name,
-            "chosen": name in chosen.values(),
+            "arm": point.arm,
+            **({"seed": point.seed} if len(found.results.meta["seeds"]) > 1 else {}),
+            "chosen": point.arm in chosen.values(),
             "kl_to_start": point.kl_to_start,
             **{f"{s}@{k}": point.value(metric, s, k, "sampled") for s in m.splits for k in m.turns},
         }
-        for name, point in ends.items()
+        for point in found.points
     ]
     criterion = f"the smallest rate within one standard error of the best {metric} on id-val, 1 turn, sampled"
-    record = {"task": m.task, "metric": metric, "criterion": criterion, "n": m.n, "chosen": chosen, "rows": rows}
-    write_atomically(out / "sweep.json", json.dumps(record, indent=1) + "\n")
-    table = Table(title=f"learning-rate sweep of {m.task}; chosen: {criterion}")
-    for heading in ("arm", "chosen", "KL", *(f"{s} @{k}" for s in m.splits for k in m.turns)):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        shares = [f"{100 * float(row[f'{s}@{k}']):.1f}" for s in m.splits for k in m.turns]  # type: ignore[arg-type]
-        table.add_row(str(row["arm"]), "*" if row["chosen"] else "", f"{row['kl_to_start']:.2f}", *shares)
-    Console().print(table)
+    return {"task": m.task, "metric": metric, "criterion": criterion, "n": m.n, "chosen": chosen, "rows": rows}
+
+
+def rates(found: Findings, width: int) -> "list[Table]":
+    """Every rate with its numbers, the chosen ones marked."""
+    from ruleshift.report.terminal import blocks
+
+    content = record(found)
+    columns = [f"{s}@{k}" for s in found.measurement.splits for k in found.measurement.turns]
+    title = f"learning-rate sweep of {content['task']}; chosen: {content['criterion']}"
+    lines = [
+        [
+            row["arm"],
+            "*" if row["chosen"] else "",
+            f"{row['kl_to_start']:.2f}",
+            *(f"{100 * row[c]:.1f}" for c in columns),
+        ]
+        for row in content["rows"]
+    ]
+    headings = [column.replace("@", "\n@") for column in columns]
+    return blocks(title, ("arm", "chosen", "KL"), headings, lines, width)
+
+
+SWEEP = Study(
+    name="sweep",
+    question="Which learning rate?",
+    about="SFT and PPO on one grid, each rate chosen on validation problems of the training rule alone.",
+    cost="10 to 35 minutes a task on two CPU cores",
+    tasks=("gp-l",),
+    arms=arms,
+    options=Grid(),
+    measures=measures,
+    tables=(rates,),
+    files={"sweep.json": record},
+    trained="id-val",
+    first_seed=100,
+)

@@ -1,0 +1,167 @@
+"""Tables in a terminal, as wide as it is: where a table does not fit, it becomes several with fewer columns each."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ruleshift.evaluation.comparison import Comparison
+from ruleshift.report.arms import legend_of
+from ruleshift.report.tables import (
+    ComparisonLine,
+    ComparisonTable,
+    Entry,
+    Headline,
+    comparison_records,
+    headline,
+    is_share,
+)
+from ruleshift.results import Results
+
+T = TypeVar("T")
+
+
+def headline_tables(
+    results: Results, comparisons: Iterable[Comparison], decoding: str, metric: str = "success", width: int = 80
+) -> list[Table]:
+    """The headline: a line per arm and number of turns, a column per split, in as many tables as the width asks for.
+
+    Under each value its interval and, for trained arms, the difference to the start model.
+    """
+    record = headline(results, comparisons, decoding, metric)
+    start = legend_of(results).start
+    tables = _fitting(record.splits, lambda splits: _headline_table(record, splits), width)
+    for table in tables[-1:]:
+        about = f", and the difference to {start} (bold: its interval excludes 0)" if start else ""
+        table.caption = f"Below each value: its 95% interval{about}."
+    return tables
+
+
+def _headline_table(record: Headline, splits: Sequence[str]) -> Table:
+    unit = " (%)" if is_share(record.metric) else ""
+    table = _table(f"{record.metric}{unit} at the end of training, {record.decoding}")
+    table.add_column("arm", min_width=8)
+    table.add_column("turns", justify="right", no_wrap=True)
+    for split in splits:
+        table.add_column(Text(split), justify="right", no_wrap=True)
+    for line in record.arms:
+        for index, budget in enumerate(record.turns):
+            name = Text(f"{line.arm}\n", "bold").append(line.label, "not bold dim") if index == 0 else Text("")
+            cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
+            table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
+    return table
+
+
+def comparison_tables(
+    results: Results, comparisons: Sequence[Comparison], decoding: str, width: int = 80
+) -> list[Table]:
+    """One table per title: where arms match in ID success, where they match in KL, and so on."""
+    tables = []
+    for record in comparison_records(results, comparisons, decoding):
+        wide = _wide_comparison(record)
+        tables.append(wide if _width(wide) <= width else _narrow_comparison(record))
+    return tables
+
+
+def _wide_comparison(record: ComparisonTable) -> Table:
+    headings = ["split", "turns", "point", "%", "vs", "%", "difference"]
+
+    def texts(line: ComparisonLine) -> list[Text]:
+        words = [line.split, line.turns, line.point, line.value, line.reference, line.reference_value]
+        return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0)]
+
+    return _comparison(record, headings, texts)
+
+
+def _narrow_comparison(record: ComparisonTable) -> Table:
+    """The same with two lines in a row: the arm's and the reference's, the difference and its interval."""
+    headings = ["split", "turns", "point\nvs", "%\n%", "difference"]
+
+    def texts(line: ComparisonLine) -> list[Text]:
+        words = [line.split, line.turns, f"{line.point}\n{line.reference}", f"{line.value}\n{line.reference_value}"]
+        return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0, "\n")]
+
+    return _comparison(record, headings, texts, "\n")
+
+
+def _comparison(
+    record: ComparisonTable, headings: Sequence[str], texts: Callable[[ComparisonLine], list[Text]], between: str = "/"
+) -> Table:
+    table = _table(f"{record.title} ({record.decoding})")
+    for heading in headings:
+        left = heading in ("split", "vs") or heading.startswith("point")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not heading.startswith("point"))
+    if record.matched_on:
+        table.add_column(record.matched_on, justify="right")
+    for line in record.lines:
+        matched = [Text(line.matched.replace(" vs ", between))] if record.matched_on else []
+        table.add_row(*texts(line), *matched)
+    return table
+
+
+def blocks(
+    title: str,
+    fixed: Sequence[str],
+    columns: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    width: int,
+) -> list[Table]:
+    """Lines of text under headings, the first of which (`fixed`) are in every table."""
+
+    def part(chosen: Sequence[int]) -> Table:
+        table = _table(title)
+        for heading in [*fixed, *(columns[index] for index in chosen)]:
+            table.add_column(Text(heading), justify="right", no_wrap=True)
+        for line in lines:
+            table.add_row(*map(Text, [*line[: len(fixed)], *(line[len(fixed) + index] for index in chosen)]))
+        return table
+
+    return _fitting(range(len(columns)), part, width)
+
+
+def _fitting(columns: Sequence[T], table_of: Callable[[Sequence[T]], Table], width: int) -> list[Table]:
+    """The fewest tables whose columns all fit, with about equally many in each; at least one column a table."""
+    tables = [table_of(columns)]
+    for count in range(2, len(columns) + 1):
+        if all(_width(table) <= width for table in tables):
+            break
+        size = -(-len(columns) // count)
+        tables = [table_of(columns[index : index + size]) for index in range(0, len(columns), size)]
+    for table in tables[1:]:
+        table.title = None
+    return tables
+
+
+def _width(table: Table) -> int:
+    """How many columns of the terminal a table takes when nothing in it is wrapped or cut."""
+    console = Console(width=10_000)
+    return Measurement.get(console, console.options, table).maximum
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", padding=(0, 1, 0, 0)
+    )
+
+
+def _entry_text(entry: Entry | None) -> Text:
+    if entry is None:
+        return Text("")
+    text = Text(entry.value).append(f"\n{_tight(entry.interval)}", "dim")
+    if entry.change:
+        text.append("\n").append_text(_change_text(entry.change, entry.change_interval, entry.excludes_0, "\n"))
+    return text
+
+
+def _change_text(change: str, interval: str, bold: bool, separator: str = " ") -> Text:
+    return Text(change, "bold" if bold else "").append(
+        f"{separator}{_tight(interval)}" if interval else "", "not bold dim"
+    )
+
+
+def _tight(interval: str) -> str:
+    return interval.replace(", ", ",")

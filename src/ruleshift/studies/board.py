@@ -1,0 +1,115 @@
+"""What is seen of a study at work: a bar for each run, and the time left for the whole. On stderr."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ruleshift.commands.bars import duration
+
+QUARTERS = 4  # plain lines about a run
+
+
+@dataclass
+class Pace:
+    """How far a run is. `first` is what an earlier call had done: it does not count for the speed."""
+
+    kind: str
+    total: int
+    done: int = 0
+    first: int | None = None
+    began: float = 0.0
+    took: float | None = None  # seconds in all, of one that has ended
+
+    def whole(self, now: float) -> float | None:
+        """Seconds that the whole run takes at its pace; None while that is not known."""
+        made = self.done - (self.first or 0)
+        if self.first is None or made < 1:
+            return None
+        return (now - self.began if self.took is None else self.took) / made * self.total
+
+
+def time_left(paces: Sequence[Pace], workers: int, now: float) -> float | None:
+    """Seconds until all runs have ended: those that have not begun take as long as others of their kind, or else as
+    others on average. None while nothing is known."""
+    known = [(pace.kind, whole) for pace in paces if (whole := pace.whole(now)) is not None]
+    if not known:
+        return None
+    left = []
+    for pace in paces:
+        if pace.took is None:
+            own = pace.whole(now)
+            alike = [whole for kind, whole in known if kind == pace.kind] or [whole for _, whole in known]
+            left.append((own if own is not None else fmean(alike)) * (1 - pace.done / pace.total))
+    return max([*left, sum(left) / workers], default=0.0)
+
+
+class Board:
+    """Progress of runs, each a (name, kind, units of work). Bars on a terminal, elsewhere a line per quarter."""
+
+    def __init__(self, runs: Sequence[tuple[str, str, int]], workers: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.workers = workers
+        self.paces = {name: Pace(kind, total) for name, kind, total in runs}
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(20),
+            TextColumn("{task.fields[count]}", justify="right"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.rows = {
+            name: self.bars.add_task(name, total=total, start=False, count="waiting", left="")
+            for name, _, total in runs
+        }
+        self.all = self.bars.add_task("the study", total=sum(total for _, _, total in runs), count="", left="")
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def reach(self, name: str, done: int, ended: bool = False) -> None:
+        """Say that so many units of a run are done in all."""
+        pace, now, row = self.paces[name], time.monotonic(), self.rows[name]
+        before = pace.done
+        if pace.began == 0.0:
+            pace.began = now
+            self.bars.start_task(row)
+        if pace.first is None and done > 0:
+            pace.first = done if done == pace.total > 1 else done - 1  # so much an earlier call had done
+        pace.done = done
+        if ended:
+            pace.took = now - pace.began
+            self.bars.stop_task(row)
+        self.bars.update(row, completed=done, count=f"{done}/{pace.total}")
+        quarter = QUARTERS * done // pace.total > QUARTERS * before // pace.total
+        if self.bars.disable and (quarter or ended) and done > before:
+            self.say(", ".join(filter(None, (f"{name}: {done} of {pace.total}", self.left()))))
+        self.tick()
+
+    def left(self) -> str:
+        """The time left for the whole study, in words; empty while nothing is known."""
+        seconds = time_left(list(self.paces.values()), self.workers, time.monotonic())
+        return "" if seconds is None else f"about {duration(seconds)} left in all" if seconds else "done"
+
+    def tick(self) -> None:
+        """Show the time left anew."""
+        done = sum(pace.done for pace in self.paces.values())
+        ended = sum(pace.took is not None for pace in self.paces.values())
+        self.bars.update(self.all, completed=done, count=f"{ended}/{len(self.paces)} runs", left=self.left())

@@ -1,0 +1,190 @@
+"""The points of a run on disk: what was measured at a step, with a few conversations and the model it was measured on.
+
+    RUN/models/step-000006/        the model in Hugging Face format, of a trained run
+    RUN/models/step-000006.json    how many tokens its training had taken
+    RUN/points/000006.parquet      conversations
+    RUN/points/000006.json         outcomes, problem by problem
+    RUN/diverged.json              why there will be no further points
+
+They are written in this order, each whole or not at all, and a point is there once its last file is: killed in between,
+it is measured again, with the same numbers.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.episodes import load_episodes, save_episodes
+from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.files import write_atomically
+from ruleshift.records import Episode
+from ruleshift.settings import Measurement
+from ruleshift.studies.study import Run
+from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import how_many
+
+if TYPE_CHECKING:
+    from ruleshift.training.accounting import TokenCount
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
+
+
+@dataclass(frozen=True)
+class PointStore:
+    """The points of a run in `root/run.folder`, measured as the measurement says."""
+
+    root: Path
+    run: Run
+    measurement: Measurement
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.run.folder
+
+    def model(self, step: int) -> Path:
+        """Where the model of a step is kept."""
+        return self.folder / "models" / f"step-{step:06d}"
+
+    def _file(self, step: int, suffix: str) -> Path:
+        return self.folder / "points" / f"{step:06d}.{suffix}"
+
+    def has(self, step: int) -> bool:
+        """Whether the point of this step is there, whole. Raises RuleshiftError for one that is damaged."""
+        if not self._file(step, "json").is_file() or not self._file(step, "parquet").is_file():
+            return False
+        self.load(step)
+        self.conversations(step)
+        return True
+
+    def missing(self) -> list[int]:
+        """The steps whose points are not there. Raises RuleshiftError for points that are damaged."""
+        return [step for step in self.run.points if not self.has(step)]
+
+    def save(self, point: Point, shown: Sequence[Episode]) -> None:
+        self._file(point.step, "json").parent.mkdir(parents=True, exist_ok=True)
+        save_episodes(self._file(point.step, "parquet"), shown)
+        write_atomically(self._file(point.step, "json"), json.dumps(asdict(point), allow_nan=False))
+
+    def load(self, step: int) -> Point:
+        """Read back a point. Raises RuleshiftError for one that is missing or damaged."""
+        path = self._file(step, "json")
+        try:
+            point = _point(json.loads(path.read_bytes()))
+            self._check(point, step)
+        except UNREADABLE as error:
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            raise RuleshiftError(
+                f"{path} cannot be read ({reason[:200]}): delete it and run the same command again, which measures the "
+                "point anew"
+            ) from error
+        return point
+
+    def _check(self, point: Point, step: int) -> None:
+        """Raise ValueError for a point of another run, or of other problems."""
+        m = self.measurement
+        wanted = (m.task, self.run.name, self.run.seed, step)
+        if (point.task, point.arm, point.seed, point.step) != wanted:
+            raise ValueError(f"it is of step {point.step} of {point.arm}-seed{point.seed}")
+        counts = {split: how_many(get_task(m.task), split, m.n) for split in m.splits}
+        measured = {(cell.split, cell.decoding): len(cell.tries) for cell in point.cells}
+        if measured != {(split, decoding): counts[split] for decoding in m.decodings for split in m.splits}:
+            raise ValueError("it is of other problems")
+
+    def conversations(self, step: int) -> list[Episode]:
+        """The conversations beside a point. Raises RuleshiftError if they are missing or damaged."""
+        return load_episodes(self._file(step, "parquet"))
+
+    # What a training leaves behind
+
+    def keep_tokens(self, step: int, tokens: "TokenCount") -> None:
+        """Write down how much training a model has behind it, before the model itself."""
+        self.model(step).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.model(step).with_suffix(".json"), json.dumps(asdict(tokens)))
+
+    def tokens(self, step: int) -> "TokenCount":
+        """How much training a kept model has behind it. Raises RuleshiftError where that cannot be read."""
+        from ruleshift.training.accounting import TokenCount  # no torch for those who only read
+
+        path = self.model(step).with_suffix(".json")
+        try:
+            content = json.loads(path.read_bytes())
+            counts = {field.name: _whole(content[field.name]) for field in fields(TokenCount)}
+        except UNREADABLE as error:
+            raise RuleshiftError(
+                f"{path} cannot be read, and the point of step {step} is missing: {self.start_again}"
+            ) from error
+        return TokenCount(**counts)
+
+    @property
+    def start_again(self) -> str:
+        """What to do about a run that cannot be completed."""
+        return f"delete the folder {self.folder} and run the same command again, which trains it anew"
+
+    def diverge(self, why: str) -> None:
+        """Write down that the training has diverged."""
+        write_atomically(self.folder / "diverged.json", json.dumps({"why": why}) + "\n")
+
+    def diverged(self) -> str | None:
+        """Why the training has diverged; None where it has not."""
+        path = self.folder / "diverged.json"
+        if not path.is_file():
+            return None
+        try:
+            return _text(json.loads(path.read_bytes())["why"])
+        except UNREADABLE as error:
+            raise RuleshiftError(f"{path} cannot be read: delete it and run the same command again") from error
+
+
+def last_conversations(folder: Path) -> list[Episode]:
+    """Those of the last point of a run's folder; none where nothing was measured."""
+    files = [path for path in (folder / "points").glob("*.parquet") if path.stem.isdecimal()]
+    return load_episodes(max(files, key=lambda path: int(path.stem))) if files else []
+
+
+def _point(content: Mapping[str, Any]) -> Point:
+    """A point from JSON. Raises KeyError, TypeError or ValueError for anything else."""
+    return Point(
+        task=_text(content["task"]),
+        arm=_text(content["arm"]),
+        seed=_whole(content["seed"]),
+        step=_whole(content["step"]),
+        train_flops=_finite(content["train_flops"]),
+        kl_to_start=_finite(content["kl_to_start"]),
+        cells=tuple(map(_cell, _list(content["cells"]))),
+    )
+
+
+def _cell(content: Mapping[str, Any]) -> Cell:
+    tries = tuple(tuple(map(_whole, _list(steps))) for steps in _list(content["tries"]))
+    valid, read_right = (tuple(map(_whole, _list(content[name]))) for name in ("valid", "read_right"))
+    if not tries or not len(tries) == len(valid) == len(read_right) or not all(steps and all(steps) for steps in tries):
+        raise ValueError("outcomes are missing")
+    return Cell(_text(content["split"]), _text(content["decoding"]), tries, valid, read_right)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("something else stands for a list")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("something else stands for a whole number")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise TypeError("something else stands for a number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("something else stands for a text")
+    return value

@@ -1,0 +1,208 @@
+"""What a study is: arms made of a task's recipe, what is measured, which pairs are compared, and what is shown.
+
+A study is a record in a file of its own, with an entry in `ruleshift.studies.STUDIES`. This module and those files
+import nothing heavy, so that the command line can list them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from ruleshift.evaluation.comparison import Comparison, MatchedOn
+from ruleshift.results import Results
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.studies.recipes import Recipe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ruleshift.evaluation.evaluate import Point
+
+Training = SFTConfig | RLConfig
+SHORT = {"learning_rate": "lr"}  # of fields, in names of variants
+ALL_FIGURES = ("plane", "kl", "compute", "seen", "recognition")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the start model. `about` tells readers of the report what it is.
+
+    `variant_of` names the arm whose variant it is, if any. An arm that is not `dense` is evaluated at its end only.
+    """
+
+    name: str
+    training: Training
+    about: str = ""
+    variant_of: str | None = None
+    dense: bool = True
+
+
+def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
+    """The arm with other values of some fields of its training, and named after them.
+
+    variant(sft, learning_rate=3e-4) is `sft-lr3e-4`; variant(rl, kl_in="reward", epochs=2) is
+    `rl-kl-in-reward-epochs2`.
+    """
+    name = "-".join([arm.name, *(_in_name(field, value) for field, value in changes.items())])
+    return Arm(name, replace(arm.training, **changes), "", arm.variant_of or arm.name, dense)
+
+
+def _in_name(field: str, value: object) -> str:
+    short = SHORT.get(field, field.replace("_", "-"))
+    if value is None or isinstance(value, bool):
+        return short if value else f"no-{short}"
+    if isinstance(value, float):
+        plain = value == 0 or (field not in SHORT and 1e-3 <= abs(value) < 1e4)
+        return short + (f"{value:g}" if plain else _scientific(value))
+    return f"{short}{value}" if isinstance(value, int) else f"{short}-{_words(value)}"
+
+
+def _scientific(value: float) -> str:
+    """All digits of a number, as 3e-4."""
+    mantissa, exponent = f"{Decimal(repr(value)).normalize():e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _words(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms to compare: at their ends, or where they match in the training rule (`id`) or in KL to the start."""
+
+    arm: str
+    reference: str
+    matched_on: MatchedOn | None = None
+
+
+def head_to_head(arm: str, reference: str) -> tuple[Pair, ...]:
+    """Two arms compared in every way."""
+    return Pair(arm, reference), Pair(arm, reference, "id"), Pair(arm, reference, "kl")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study found on one task."""
+
+    results: Results
+    comparisons: Sequence[Comparison]
+    points: "Sequence[Point]"
+    measurement: Measurement
+
+
+Arms = Callable[[Recipe, Any], Sequence[Arm]]
+Tables = Callable[[Findings, int], "list[Table]"]  # what was found, columns of the terminal
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and everything that answers it on a task.
+
+    arms: the arms, in the order in which they are shown, made of the recipe of a task and the study's own `options` (a
+    frozen record whose fields the command line can set). The start model is an arm by itself, named `start`, and
+    every arm is compared with it at its end.
+    measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
+    training rule, on which arms are matched. `pairs` are compared as well.
+    tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
+    options, quick: values of the study's own options, and those under --quick where they are others.
+    """
+
+    name: str
+    question: str
+    about: str
+    cost: str
+    tasks: tuple[str, ...]
+    arms: Arms
+    tables: tuple[Tables, ...]
+    pairs: tuple[Pair, ...] = ()
+    measures: Callable[[Measurement], Measurement] = lambda usual: usual
+    options: Any = None
+    quick: Any = None
+    figures: tuple[str, ...] = ALL_FIGURES
+    files: Mapping[str, Callable[[Findings], object]] = field(default_factory=dict)
+    start: str = "base"
+    trained: str = "id"
+    first_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of an arm: a seed, and the steps to evaluate. Without training it is the start model, at step 0."""
+
+    name: str
+    seed: int
+    training: Training | None
+    points: tuple[int, ...]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-seed{self.seed}"
+
+    @property
+    def length(self) -> int:
+        """Units of work."""
+        return length(self.training) if self.training else 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study of one task, with all its settings."""
+
+    study: Study
+    recipe: Recipe
+    measurement: Measurement
+    options: Any = None
+    model: str = "bundled"
+    seeds: int = 1
+    points: int = 4
+    init_steps: int = 0
+
+    @property
+    def task(self) -> str:
+        return self.measurement.task
+
+    def arms(self) -> list[Arm]:
+        """The trained arms, in the order in which they are shown."""
+        return list(self.study.arms(self.recipe, self.options))
+
+    def runs(self) -> list[Run]:
+        """All runs: the start model, then every arm, seed by seed."""
+        seeds = range(self.study.first_seed, self.study.first_seed + self.seeds)
+        trained = [self._run(arm, seed) for seed in seeds for arm in self.arms()]
+        return [Run(self.study.start, 0, None, (0,)), *trained]
+
+    def _run(self, arm: Arm, seed: int) -> Run:
+        steps = length(arm.training)
+        points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
+        return Run(arm.name, seed, replace(arm.training, seed=seed), points)
+
+    def pairs(self) -> list[Pair]:
+        """Every arm with the start, then the pairs of the study. Raises ValueError for arms that there are not."""
+        names = [arm.name for arm in self.arms()]
+        paired = [name for pair in self.study.pairs for name in (pair.arm, pair.reference)]
+        unknown = [name for name in paired if name not in (self.study.start, *names)]
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(
+                f"study {self.study.name} has the arms {', '.join(names)}: each once, and none of {unknown}"
+            )
+        return [*(Pair(name, self.study.start) for name in names), *self.study.pairs]
+
+
+def length(training: Training) -> int:
+    """Steps or updates of a training."""
+    return training.steps if isinstance(training, SFTConfig) else training.updates
+
+
+def first_point(training: Training) -> int:
+    """The first step at which evaluating is worth the while: a training of rewards begins with the value head alone."""
+    return 3 if isinstance(training, SFTConfig) else training.value_only + 1
+
+
+def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
+    """At most `count` steps from `first` to `last`, evenly spaced on a logarithmic scale, whole and distinct."""
+    if count == 1 or last <= first:
+        return (last,)
+    ratio = (last / first) ** (1 / (count - 1))
+    return tuple(sorted({min(last, max(first, round(first * ratio**i))) for i in range(count)} | {last}))

@@ -1,0 +1,32 @@
+"""Tables that studies show in the terminal."""
+
+from typing import TYPE_CHECKING
+
+from ruleshift.studies.study import Findings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def ends(found: Findings, width: int) -> "list[Table]":
+    """How every arm ends, for each decoding; recognition too where there are pictures."""
+    from ruleshift.report.arms import shows_pictures
+    from ruleshift.report.terminal import headline_tables
+
+    metric = str(found.results.meta["metric"])
+    shown = (metric, "recognition") if shows_pictures(found.results) else (metric,)
+    return [
+        table
+        for decoding in found.measurement.decodings
+        for one in shown
+        for table in headline_tables(found.results, found.comparisons, decoding, one, width)
+    ]
+
+
+def matched(found: Findings, width: int) -> "list[Table]":
+    """How arms compare where they match, without the split whose high values are no good."""
+    from ruleshift.report.terminal import comparison_tables
+
+    metric = found.results.meta["metric"]
+    chosen = [c for c in found.comparisons if c.matched_on is not None and c.split != "fake" and c.metric == metric]
+    return comparison_tables(found.results, chosen, found.measurement.decodings[-1], width)

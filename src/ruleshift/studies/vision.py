@@ -1,0 +1,17 @@
+"""The headline in pictures: does post-training also teach to see?
+
+Trained on black suits and on one city, evaluated on red suits and other cities too; recognition (the share of first
+replies that state rightly what is shown) stands beside success.
+"""
+
+from dataclasses import replace
+
+from ruleshift.studies.headline import HEADLINE
+
+VISION = replace(
+    HEADLINE,
+    name="vision",
+    about="The headline in pictures: does it also teach to see? Recognition stands beside success.",
+    cost="10 to 15 minutes a task and seed on two CPU cores; 7 in all with --quick",
+    tasks=("gp-vl", "virl-vl"),
+)

@@ -1,0 +1,64 @@
+"""What is seen of a study at work: counts from the first moment on, and the time left for the whole."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ruleshift.studies.board import Board, Pace, time_left
+
+RUNS = [("gp-l rl-seed0", "gp-l RL", 4), ("gp-l sft-seed0", "gp-l SFT", 10), ("gp-l sft-seed1", "gp-l SFT", 10)]
+
+
+def test_nothing_is_known_at_first() -> None:
+    assert time_left([Pace("a", 10), Pace("b", 3)], 1, 100.0) is None
+
+
+def test_a_run_goes_on_at_its_pace() -> None:
+    assert time_left([Pace("a", 10, done=4, first=0, began=100.0)], 1, 120.0) == pytest.approx(30.0)
+    resumed = Pace("a", 10, done=6, first=4, began=100.0)  # 4 by an earlier call: 2 took 20 seconds
+    assert time_left([resumed], 1, 120.0) == pytest.approx(40.0)
+
+
+def test_runs_that_have_not_begun_take_as_long_as_their_like() -> None:
+    done = Pace("sft", 10, done=10, first=0, began=0.0, took=50.0)
+    under_way = Pace("rl", 4, done=2, first=0, began=50.0)
+    assert time_left([done, under_way, Pace("sft", 10)], 1, 150.0) == pytest.approx(100.0 + 50.0)
+    assert time_left([done, under_way, Pace("sft", 10)], 2, 150.0) == pytest.approx(100.0)  # no sooner than the longest
+    assert time_left([done, under_way, Pace("new", 3)], 1, 150.0) == pytest.approx(100.0 + (50.0 + 200.0) / 2)
+    assert time_left([done], 1, 150.0) == 0.0
+
+
+def test_what_an_earlier_call_had_finished_says_nothing_of_the_pace() -> None:
+    said = io.StringIO()
+    with Board(RUNS, 1, Console(file=said)) as board:
+        board.reach("gp-l sft-seed0", 0)
+        board.reach("gp-l sft-seed0", 10)
+        board.reach("gp-l sft-seed0", 10, ended=True)
+        assert board.left() == ""
+
+
+def test_lines_where_there_is_no_terminal() -> None:
+    said = io.StringIO()
+    with Board(RUNS, 1, Console(file=said, width=200)) as board:
+        for done in range(11):
+            board.reach("gp-l sft-seed0", done)
+        board.reach("gp-l sft-seed0", 10, ended=True)
+        board.say("arm x diverged")
+    lines = said.getvalue().splitlines()
+    assert [line.split(",")[0] for line in lines[:-1]] == [f"gp-l sft-seed0: {n} of 10" for n in (3, 5, 8, 10)]
+    assert all("left in all" in line for line in lines[:-1])
+    assert lines[-1] == "arm x diverged"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_bars_show_counts_and_never_a_question_mark(width: int) -> None:
+    said = io.StringIO()
+    with Board(RUNS, 1, Console(file=said, width=width, force_terminal=True)) as board:
+        board.reach("gp-l rl-seed0", 1)
+        board.bars.refresh()
+    text = said.getvalue()
+    assert "?" not in text.replace("\x1b[?25l", "").replace("\x1b[?25h", "")
+    assert text.count("waiting") >= 2
+    assert "1/4" in text
+    assert "0/3 runs" in text
