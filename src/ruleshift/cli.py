@@ -22,6 +22,7 @@ from ruleshift.commands.study import Study
 from ruleshift.commands.train import Rl, Sft
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig
+from ruleshift.training.algorithms import ALGORITHMS, configured
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -119,11 +120,7 @@ def _preset(arguments: Sequence[str]) -> str:
 def _as_named(preset: RLConfig, arguments: Sequence[str]) -> RLConfig:
     """A preset with the values of the algorithm that is asked for."""
     named = _value_of("--algorithm", arguments)
-    if named is None:
-        return preset
-    from ruleshift.training.algorithms import configured
-
-    return configured(preset, named)
+    return preset if named is None else configured(preset, named)
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:
@@ -146,8 +143,6 @@ def _told(verb: str, kind: type, arguments: Sequence[str]) -> str | None:
         return None
     task, told = _task(arguments), inspect.getdoc(kind)
     if verb == "rl":
-        from ruleshift.training.algorithms import ALGORITHMS
-
         told = "\n".join(
             [f"{told}\n", "Algorithms:", *(f"  {n}: {a.summary} {a.paper}." for n, a in ALGORITHMS.items())]
         )

@@ -10,6 +10,7 @@ import tyro
 from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import AnyViews
 from ruleshift.settings import PPO_PRESETS, SFT_PRESETS, RLConfig, SFTConfig
+from ruleshift.training.algorithms import algorithm_of
 
 if TYPE_CHECKING:
     from ruleshift.commands.bars import Bar
@@ -89,6 +90,8 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
 
     task = command.open()
     check_training(config, task)
+    if isinstance(config, RLConfig):
+        algorithm_of(config)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
 
@@ -100,10 +103,6 @@ def _train(command: Sft | Rl, verb: str, config: SFTConfig | RLConfig, steps: in
     from ruleshift.training.train import train
 
     quiet_libraries()
-    if isinstance(config, RLConfig):
-        from ruleshift.training.algorithms import algorithm_of
-
-        algorithm_of(config)
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures)

@@ -69,6 +69,9 @@ def group_scaled(
     return (centred / (deviation + 1e-8))[:, None] * mask, returns
 
 
+ESTIMATORS: dict[str, Estimator] = {"gae": gae, "reward_to_go": reward_to_go, "group_scaled": group_scaled}
+
+
 def group_mean(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
     """The mean of each entry's group. values, group: (B,), group in whole numbers from 0; returns (B,)."""
     counts = torch.bincount(group).clamp(min=1)
