@@ -14,6 +14,7 @@ from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
 from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
 from ruleshift.training.checkpoints import load_learner, save_learner
+from ruleshift.training.estimators import ESTIMATORS
 from ruleshift.training.rl import RL, train_rl
 
 BASE = RLConfig(
@@ -202,6 +203,7 @@ def test_tokens_of_an_algorithm_without_a_critic_are_read_once_less():
 def test_entries_are_complete(name):
     entry = ALGORITHMS[name]
     assert entry.summary
+    assert entry.estimator in ESTIMATORS
     assert entry.paper
     assert entry.deviations
     assert entry.settings.keys() <= {field.name for field in fields(RLConfig)}

@@ -161,7 +161,7 @@ def test_group_scaled_is_reward_to_go_with_the_baseline_of_the_group_in_units_of
     assert group_mean(table([1, 2, 6])[0], torch.tensor([1, 1, 0])).tolist() == [1.5, 1.5, 6.0]
 
 
-@pytest.mark.parametrize("estimator", [estimators.gae, reward_to_go, group_scaled])
+@pytest.mark.parametrize("estimator", estimators.ESTIMATORS.values(), ids=estimators.ESTIMATORS)
 def test_neither_order_nor_padding_matters(estimator):
     rewards, values, mask = ragged(3)
     group = torch.tensor([0, 0, 1, 1, 1])

@@ -28,6 +28,7 @@ from ruleshift.tasks import get_task, names_a_task
 from ruleshift.tasks.protocol import NoOptions, Task
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.threads import wait_passively
+from ruleshift.training.algorithms import ALGORITHMS, configured
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -168,11 +169,7 @@ def _preset(arguments: Sequence[str], presets: Mapping[str, Any]) -> Any:
 def _as_named(preset: RLConfig, arguments: Sequence[str]) -> RLConfig:
     """A preset with the values of the algorithm that is asked for."""
     named = _value_of("--algorithm", arguments)
-    if named is None:
-        return preset
-    from ruleshift.training.algorithms import configured
-
-    return configured(preset, named)
+    return preset if named is None else configured(preset, named)
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:
@@ -185,8 +182,6 @@ def _told(verb: str, kind: type, task: Task | None) -> str:
     """What the help says about a verb on a task: its docstring, and the splits of the task that is asked for."""
     told = inspect.getdoc(kind)
     if verb == "rl":
-        from ruleshift.training.algorithms import ALGORITHMS
-
         told = "\n".join(
             [f"{told}\n", "Algorithms:", *(f"  {n}: {a.summary} {a.paper}." for n, a in ALGORITHMS.items())]
         )

@@ -12,6 +12,7 @@ from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.training.algorithms import algorithm_of
 
 if TYPE_CHECKING:
     from ruleshift.commands.bars import Bar
@@ -78,6 +79,8 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
 
     task = command.open()
     check_training(config, task)
+    if isinstance(config, RLConfig):
+        algorithm_of(config)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
     if command.threads is not None:
@@ -92,10 +95,6 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.training.train import train
 
     quiet_libraries()
-    if isinstance(config, RLConfig):
-        from ruleshift.training.algorithms import algorithm_of
-
-        algorithm_of(config)
     set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"

@@ -2,6 +2,7 @@
 
 All of them run through the one loop of `rl.py`, over several turns, in text and pictures, whole or with adapters. An
 algorithm is one entry of `ALGORITHMS`, and a function in `estimators.py` or `objectives.py` where it needs a new one.
+No heavy imports, so that `--help` is quick.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,6 @@ from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig
-from ruleshift.training.estimators import Estimator, gae, group_scaled, reward_to_go
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Algorithm:
     set to something else."""
 
     summary: str
-    estimator: Estimator
+    estimator: str  # a name in `estimators.ESTIMATORS`
     critic: bool
     settings: Mapping[str, Any]
     paper: str
@@ -31,7 +31,7 @@ _WITHOUT_CRITIC = {"value_steps": 0, "value_only": 0, "normalise_advantages": Fa
 ALGORITHMS = {
     "ppo": Algorithm(
         "Clipped ratios, a critic on the state before each reply, and GAE over turns.",
-        gae,
+        "gae",
         critic=True,
         settings={},
         paper="Schulman et al., arXiv 1707.06347; over turns as in Chu et al., arXiv 2501.17161",
@@ -40,7 +40,7 @@ ALGORITHMS = {
     ),
     "reinforce": Algorithm(
         "Every reply in proportion to the discounted rewards from it on: no baseline, no critic, no clip.",
-        reward_to_go,
+        "reward_to_go",
         critic=False,
         settings={**_WITHOUT_CRITIC, "clip": None, "target_kl": None, "kl_coef": 0.0, "epochs": 1, "minibatches": 1},
         paper="Williams (1992), Machine Learning 8",
@@ -49,7 +49,7 @@ ALGORITHMS = {
     ),
     "grpo": Algorithm(
         "The return of an episode against those of its group, in units of their deviation: no critic.",
-        group_scaled,
+        "group_scaled",
         critic=False,
         settings={**_WITHOUT_CRITIC, "group": 8, "gamma": 1.0, "weigh": "episode", "kl_coef": 0.04},
         paper="Shao et al., arXiv 2402.03300",

@@ -5,20 +5,18 @@ An estimator takes rewards, values and mask (B, K), K turns, `mask` 1 on real tu
 advantages, and returns: what a critic's values should have been. Both are (B, K) and 0 where the mask is 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the help of the command line lists algorithms, and waits for no torch
-    from torch import Tensor
+import torch
 
-Estimator = Callable[["Tensor", "Tensor", "Tensor", "Tensor", float, float], tuple["Tensor", "Tensor"]]
+Estimator = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float, float], tuple[torch.Tensor, torch.Tensor]
+]
 
 
 def gae(
-    rewards: Tensor, values: Tensor, mask: Tensor, group: Tensor, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, group: torch.Tensor, gamma: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimation over the turns of episodes; groups are not looked at.
 
         delta_k = r_k + gamma * V_{k+1} - V_k
@@ -28,9 +26,9 @@ def gae(
     the task. Returns are A + V.
     Source: Schulman et al., arXiv 1506.02438, equation 16; turns as actions as in arXiv 2501.17161, section 3.
     """
-    advantages = rewards.new_zeros(rewards.shape)
-    next_value = rewards.new_zeros(len(rewards))
-    next_advantage = next_value.new_zeros(len(next_value))
+    advantages = torch.zeros_like(rewards)
+    next_value = torch.zeros_like(rewards[:, 0])
+    next_advantage = torch.zeros_like(next_value)
     for k in reversed(range(rewards.shape[1])):
         delta = rewards[:, k] + gamma * next_value - values[:, k]
         advantages[:, k] = (delta + gamma * lam * next_advantage) * mask[:, k]
@@ -40,15 +38,15 @@ def gae(
 
 
 def reward_to_go(
-    rewards: Tensor, values: Tensor, mask: Tensor, group: Tensor, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, group: torch.Tensor, gamma: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The discounted sum of the rewards from each turn on, without any baseline: G_k = r_k + gamma * G_{k+1}.
 
     Both results are G; values, groups and lam are not looked at.
     Source: Williams (1992), "Simple statistical gradient-following algorithms"; Sutton and Barto (2018), section 13.3.
     """
-    returns = rewards.new_zeros(rewards.shape)
-    after = rewards.new_zeros(len(rewards))
+    returns = torch.zeros_like(rewards)
+    after = torch.zeros_like(rewards[:, 0])
     for k in reversed(range(rewards.shape[1])):
         after = (rewards[:, k] + gamma * after) * mask[:, k]
         returns[:, k] = after
@@ -56,8 +54,8 @@ def reward_to_go(
 
 
 def group_scaled(
-    rewards: Tensor, values: Tensor, mask: Tensor, group: Tensor, gamma: float, lam: float
-) -> tuple[Tensor, Tensor]:
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, group: torch.Tensor, gamma: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The return of an episode against those of its group, the same for all of its turns:
 
         A = (R - mean(R)) / (std(R) + 1e-8), R = sum over k of gamma^k r_k, mean and std over the group
@@ -71,14 +69,17 @@ def group_scaled(
     return (centred / (deviation + 1e-8))[:, None] * mask, returns
 
 
-def group_mean(values: Tensor, group: Tensor) -> Tensor:
+ESTIMATORS: dict[str, Estimator] = {"gae": gae, "reward_to_go": reward_to_go, "group_scaled": group_scaled}
+
+
+def group_mean(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
     """The mean of each entry's group. values, group: (B,), group in whole numbers from 0; returns (B,)."""
-    counts = group.bincount().clamp(min=1)
-    sums = values.new_zeros(len(counts)).index_add(0, group, values)
+    counts = torch.bincount(group).clamp(min=1)
+    sums = torch.zeros(len(counts), dtype=values.dtype).index_add(0, group, values)
     return (sums / counts)[group]
 
 
-def normalise(values: Tensor, mask: Tensor, epsilon: float = 1e-8) -> Tensor:
+def normalise(values: torch.Tensor, mask: torch.Tensor, epsilon: float = 1e-8) -> torch.Tensor:
     """Shift and scale to mean 0 and standard deviation 1 over the masked entries; 0 elsewhere. Any shape."""
     count = mask.sum()
     mean = (values * mask).sum() / count
@@ -86,11 +87,11 @@ def normalise(values: Tensor, mask: Tensor, epsilon: float = 1e-8) -> Tensor:
     return (values - mean) / (variance.sqrt() + epsilon) * mask
 
 
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> float:
     """1 - Var(returns - values) / Var(returns) over the masked entries: 1 for a perfect critic, 0 for a constant."""
     return float(1 - _variance(returns - values, mask) / _variance(returns, mask).clamp(min=1e-8))
 
 
-def _variance(values: Tensor, mask: Tensor) -> Tensor:
+def _variance(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     mean = (values * mask).sum() / mask.sum()
     return (((values - mean) * mask) ** 2).sum() / mask.sum()

@@ -19,7 +19,7 @@ from ruleshift.runs import RunFolder
 from ruleshift.training.algorithms import algorithm_of
 from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_learner, save_learner
-from ruleshift.training.estimators import explained_variance, normalise
+from ruleshift.training.estimators import ESTIMATORS, explained_variance, normalise
 from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.rollout import Rollout, episode_metrics
 from ruleshift.training.trajectories import Trajectory
@@ -44,7 +44,7 @@ class RL:
         except Diverged as error:
             raise Diverged(
                 f"the training diverged: {error} in update {self.done + 1}. The run keeps what was saved before; start "
-                "in another folder with a smaller learning rate, or look at the start model if this was the first"
+                "in another folder with a smaller learning rate, or look at the start model if this was the first one"
             ) from error
         self.done += 1
         self.rollout.engine.sync(self.learner.model)
@@ -61,7 +61,8 @@ class RL:
         mask = pad([[1.0] * len(t.rewards) for t in trajectories], 0.0, torch.float64)
         value = pad(values, 0.0, torch.float64)
         group = torch.tensor(self.rollout.groups())
-        advantages, returns = self.algorithm.estimator(rewards, value, mask, group, config.gamma, config.lam)
+        estimator = ESTIMATORS[self.algorithm.estimator]
+        advantages, returns = estimator(rewards, value, mask, group, config.gamma, config.lam)
         metrics = {"explained_variance": explained_variance(value, returns, mask)} if self.algorithm.critic else {}
         if config.normalise_advantages:
             advantages = normalise(advantages, mask)
