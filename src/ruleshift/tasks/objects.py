@@ -9,8 +9,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
-MOST = 5_000  # braces, counted from the end
-ATTEMPTS, FAILED_CHARACTERS = 100, 30_000  # that may come to nothing
+MOST = 2_000  # braces, counted from the end
+ATTEMPTS, FAILED_CHARACTERS = 100, 20_000  # that may come to nothing
 _NESTED = 5_000  # characters that objects nested too deeply are counted as
 
 _OPENING = re.compile(r'\{(?=\s{0,50}+")')

@@ -54,7 +54,9 @@ def _levels(text: str, key: str, in_words: Callable[[str], Fields]) -> Iterator[
     """What can be read as fields, from the surest reading to the loosest."""
     yield list(objects_with(text, key))
     end = text.rstrip()[-_NEARLY:]
-    yield list(objects_with(mended(end), key))
+    nearly = mended(end)
+    if nearly != end:
+        yield list(objects_with(nearly, key))
     yield [in_words(end)]
 
 
