@@ -239,3 +239,65 @@ def test_run_folder_in_use(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     with RunFolder.open(tmp_path, {}):
         line = refusal(capsys, "rl", "gp-l", "--model", model, "--out", tmp_path)
     assert f"in use by process {os.getpid()}" in line
+
+
+# ---------------------------------------------------------------- damage, divergence
+
+
+SFT = ["--steps", "3", "--examples", "8", "--batch", "4", "--micro-batch", "4", "--save-every", "2"]
+
+
+def test_an_empty_model_folder_is_not_a_finished_run(model: Path, tmp_path: Path, capsys) -> None:
+    command = ["sft", "gp-l", "--model", str(model), "--out", str(tmp_path / "run"), *SFT]
+    assert main(command) == 0
+    final = tmp_path / "run" / "model"
+    whole = {file.name: file.read_bytes() for file in final.iterdir()}
+    lines = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+
+    def found() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in final.iterdir()}
+
+    for file in final.iterdir():
+        file.unlink()
+    assert main(command) == 0  # empty: written again
+    assert found() == whole
+    (final / "model.safetensors").unlink()
+    assert "lacks config.json or weights: delete it and run the same command again" in refusal(capsys, *command)
+    shutil.rmtree(final)  # the remedy
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(b"".join(lines.splitlines(True)[1:]))
+    assert main(command) == 0
+    assert found() == whole
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == lines
+    assert "sft: " not in capsys.readouterr().err.replace("sft: 3/3", "")  # no step was made again
+
+
+def test_a_run_of_the_other_verb_is_named(model: Path, tmp_path: Path, capsys) -> None:
+    assert main(["sft", "gp-l", "--model", str(model), "--out", str(tmp_path), *SFT]) == 0
+    said = refusal(capsys, "rl", "gp-l", "--model", model, "--out", tmp_path)
+    assert said == f"error: {tmp_path} holds a run of sft, not of rl: choose another --out, or delete {tmp_path}."
+
+
+def test_sft_that_diverges_says_so(model: Path, tmp_path: Path, capsys) -> None:
+    said = refusal(
+        capsys,
+        "sft",
+        "gp-l",
+        "--model",
+        model,
+        "--out",
+        tmp_path,
+        *SFT,
+        "--learning-rate",
+        "1e30",
+        "--schedule",
+        "constant",
+    )
+    assert "the training diverged: " in said
+    assert "at step " in said
+    assert not (tmp_path / "model").exists()
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("verb", ["sft gp-l --out", "rl gp-l --out", "eval gp-l --json"])
+def test_threads_of_a_user_overrule(verb: str, tmp_path: Path, capsys) -> None:
+    assert "--threads must be at least 1" in refusal(capsys, *verb.split(), tmp_path / "x", "--threads", "0")

@@ -10,25 +10,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import write_atomically
+from ruleshift.files import reason_of, write_atomically
 from ruleshift.pictures import png, read_picture
 from ruleshift.records import Completion, Episode, Message, Picture, Turn, Verdict
+
+# What a file of other columns, or with other bytes in it, leads to.
+DAMAGE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 def save_episodes(path: Path, episodes: Sequence[Episode]) -> None:
     """One row per episode: problem id, turns with token ids, log-probs and verdicts, and the messages with their
     pictures as PNG files."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_row(episode) for episode in episodes]), buffer)
+    pq.write_table(pa.Table.from_pylist([_row(episode) for episode in episodes]), buffer, write_page_checksum=True)
     write_atomically(path, buffer.getvalue())
 
 
 def load_episodes(path: Path) -> list[Episode]:
     """Read back episodes. Raises RuleshiftError for a missing or damaged file."""
     try:
-        return [_episode(row) for row in pq.read_table(path).to_pylist()]
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        raise RuleshiftError(f"cannot read {path} ({error}); delete it and run the command again") from error
+        return [_episode(row) for row in pq.read_table(path, page_checksum_verification=True).to_pylist()]
+    except FileNotFoundError as error:
+        raise RuleshiftError(f"{path} is missing: run the command that writes it again") from error
+    except DAMAGE as error:
+        raise RuleshiftError(f"cannot read {path} ({reason_of(error)}); delete it and run the command again") from error
 
 
 def _row(episode: Episode) -> dict[str, Any]:
