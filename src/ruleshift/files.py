@@ -53,14 +53,6 @@ def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush_folder(target.parent)
 
 
-def failed_to_write(error: BaseException) -> bool:
-    """Whether an error is that of a disk which is full, read-only or broken, whichever library tells of it."""
-    from safetensors import SafetensorError
-
-    # The last is how tokenizers (written in Rust) puts it.
-    return isinstance(error, OSError | SafetensorError) or "(os error " in str(error)
-
-
 def reason_of(error: BaseException) -> str:
     """What went wrong, in one line."""
     text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

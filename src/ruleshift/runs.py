@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import failed_to_write, reason_of, write_atomically
+from ruleshift.files import reason_of, write_atomically
 from ruleshift.lock import held
 
 if TYPE_CHECKING:
@@ -247,6 +247,14 @@ def damaged(file: Path, problem: str) -> RuleshiftError:
         f"{file} {problem}: delete the checkpoint folder {file.parent} and run the same command again, "
         "which resumes from the checkpoint before it, or starts anew where there is none."
     )
+
+
+def failed_to_write(error: BaseException) -> bool:
+    """Whether an error is that of a disk which is full, read-only or broken, whichever library tells of it."""
+    from safetensors import SafetensorError
+
+    # The last is how tokenizers (written in Rust) puts it.
+    return isinstance(error, OSError | SafetensorError) or "(os error " in str(error)
 
 
 def environment() -> dict[str, Any]:

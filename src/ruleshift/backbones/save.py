@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import failed_to_write, reason_of
+from ruleshift.files import reason_of
+from ruleshift.runs import failed_to_write
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin

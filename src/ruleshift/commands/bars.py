@@ -7,6 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ruleshift.studies.board import duration
+
 LINES = 10  # plain lines over the whole work, about
 SILENCE = 60.0  # seconds after which a plain line is printed in any case
 
@@ -66,10 +68,3 @@ class Bar:
         left = (now - self.began) / max(1, self.done - self.first) * (self.total - self.done)
         words = [f"{self.title}: {self.done}/{self.total}", note, f"{duration(left)} left" if left else "done"]
         self.console.print(", ".join(filter(None, words)), markup=False, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as 1:02:03 or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -50,9 +50,10 @@ class Report:
 
     def _write(self, file: Path) -> None:
         from ruleshift.evaluation.comparison import load_comparisons
-        from ruleshift.report.arms import shown_conversations, usual_ood
+        from ruleshift.report.arms import usual_ood
         from ruleshift.report.page import write_report
         from ruleshift.results import load_results
+        from ruleshift.studies.points import shown_conversations
 
         out = self.out or file.parent / "report.html"
         check_file("--out", out)

@@ -6,14 +6,10 @@ the start is the arm that was never trained, and an arm whose name goes on after
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from ruleshift.records import Episode
 from ruleshift.report.points import splits_in
 from ruleshift.results import Results, Row
 from ruleshift.tasks import TASKS, get_task
-
-SHOWN = 8  # conversations of an evaluation
 
 
 @dataclass(frozen=True)
@@ -122,20 +118,3 @@ def usual_ood(results: Results) -> str:
     preferred = ["visual-ood", "rule-ood"] if shows_pictures(results) else ["rule-ood"]
     wanted = [*preferred, *(split for split in splits if split != trained), *splits]
     return next((split for split in wanted if split in splits), "rule-ood")
-
-
-def shown_conversations(folder: Path, results: Results) -> dict[str, list[Episode]]:
-    """A few conversations of each arm's end (first seed, no variants) of a study, or those of an evaluation."""
-    from ruleshift.evaluation.episodes import load_episodes
-    from ruleshift.studies.points import last_conversations
-
-    legend = legend_of(results)
-    found = {}
-    for name in legend.arms_in(results.rows):
-        if not legend.is_variant(name):
-            seed = min(row.seed for row in results.rows if row.arm == name)
-            found[name] = last_conversations(folder / "arms" / f"{name}-seed{seed}")
-    if not any(found.values()):
-        file = folder / "episodes.parquet"
-        found = {legend.start: load_episodes(file)[:SHOWN]} if file.is_file() else {}
-    return {name: episodes for name, episodes in found.items() if episodes}

@@ -10,8 +10,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ruleshift.commands.bars import duration
-
 QUARTERS = 4  # plain lines about a run
 
 
@@ -113,3 +111,10 @@ class Board:
         done = sum(pace.done for pace in self.paces.values())
         ended = sum(pace.took is not None for pace in self.paces.values())
         self.bars.update(self.all, completed=done, count=f"{ended}/{len(self.paces)} runs", left=self.left())
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -22,6 +22,8 @@ from ruleshift.evaluation.episodes import load_episodes, save_episodes
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
+from ruleshift.report.arms import legend_of
+from ruleshift.results import Results
 from ruleshift.settings import Measurement
 from ruleshift.studies.study import Run
 from ruleshift.tasks import get_task
@@ -30,6 +32,7 @@ from ruleshift.tasks.protocol import how_many
 if TYPE_CHECKING:
     from ruleshift.training.accounting import TokenCount
 
+SHOWN = 8  # conversations of an evaluation
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
 
@@ -143,6 +146,20 @@ def last_conversations(folder: Path) -> list[Episode]:
     """Those of the last point of a run's folder; none where nothing was measured."""
     files = [path for path in (folder / "points").glob("*.parquet") if path.stem.isdecimal()]
     return load_episodes(max(files, key=lambda path: int(path.stem))) if files else []
+
+
+def shown_conversations(folder: Path, results: Results) -> dict[str, list[Episode]]:
+    """A few conversations of each arm's end (first seed, no variants) of a study, or those of an evaluation."""
+    legend = legend_of(results)
+    found = {}
+    for name in legend.arms_in(results.rows):
+        if not legend.is_variant(name):
+            seed = min(row.seed for row in results.rows if row.arm == name)
+            found[name] = last_conversations(folder / "arms" / f"{name}-seed{seed}")
+    if not any(found.values()):
+        file = folder / "episodes.parquet"
+        found = {legend.start: load_episodes(file)[:SHOWN]} if file.is_file() else {}
+    return {name: episodes for name, episodes in found.items() if episodes}
 
 
 def _point(content: Mapping[str, Any]) -> Point:

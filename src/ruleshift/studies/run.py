@@ -14,14 +14,14 @@ from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import save_model
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.files import write_atomically
-from ruleshift.report.arms import shown_conversations, usual_ood
+from ruleshift.report.arms import usual_ood
 from ruleshift.report.page import write_report
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_points
 from ruleshift.studies.compare import compare
-from ruleshift.studies.points import PointStore
+from ruleshift.studies.points import PointStore, shown_conversations
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.study import Findings, Plan
 from ruleshift.tasks import get_task
