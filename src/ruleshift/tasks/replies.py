@@ -112,6 +112,7 @@ _CLOSED = (
     r"""(?:"(?P<double>(?:[^"\\\n]|\\.){0,400}+)"|'(?P<single>[^'\n]{0,400}+)'"""
     r"""|“(?P<curly>[^”“"\n]{0,400}+)[”“"]"""
 )
+_END = r"""["“”]\s{0,5}+(?:[,}]|\Z)"""  # of a value whose opening quote is missing
 _LAST = 100  # matches of a pattern that are looked at
 
 
@@ -128,14 +129,14 @@ def named_list(name: str, most: int) -> re.Pattern[str]:
     return re.compile(rf"{name}s?{_MARKS}{{0,3}}+{_IS}\[([^\[\]]{{0,{most}}}+)\]", re.IGNORECASE)
 
 
-def named_value(text: str, name: str, answers: Callable[[object], bool], stops: str = "") -> str | None:
+def named_value(text: str, name: str, answers: Callable[[object], bool], ends: str = _END) -> str | None:
     """The last value given to a field, quoted in any way, inside any amount of other text; None if there is none.
 
     One that `answers` wins over others, and a quoted name over a bare one, which may be prose. A value without quotes
-    ends with its line, with a quote or one of `stops`, or with a brace that it did not open.
+    ends with its line, where the pattern `ends` matches, or with a brace that it did not open.
     """
     rest = None
-    for pattern in _patterns(name, stops):
+    for pattern in _patterns(name, ends):
         for found in reversed(list(pattern.finditer(text))[-_LAST:]):
             value = _value(found)
             if value is not None and answers(value):
@@ -145,9 +146,9 @@ def named_value(text: str, name: str, answers: Callable[[object], bool], stops: 
 
 
 @lru_cache(maxsize=100)
-def _patterns(name: str, stops: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _patterns(name: str, ends: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     words = r"[\s_-]?".join(map(re.escape, name.split()))
-    value = rf"""{_IS}(?:{_CLOSED}|["'“]?+(?P<bare>[^"“”\n{stops}]{{1,400}}+)))"""
+    value = rf"""{_IS}(?:{_CLOSED}|["'“]?+(?P<bare>(?:(?!{ends})[^\n]){{1,400}}+)))"""
     quoted = rf"[{DOUBLE}{SINGLE}]{words}[{DOUBLE}{SINGLE}]{value}"
     bare = rf"(?<![A-Za-z]){words}{_MARKS}{{0,3}}+{value}"
     return re.compile(quoted, re.IGNORECASE), re.compile(bare, re.IGNORECASE)

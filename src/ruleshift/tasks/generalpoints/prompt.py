@@ -222,7 +222,7 @@ def _is_formula(value: object) -> bool:
 def _in_words(text: str) -> Fields:
     """The fields of a reply that holds no object."""
     lists = {"number": last_match(_NUMBERS, text), "card": last_match(_CARDS, text)}
-    formula = named_value(text, "formula", _is_formula, stops=",")
+    formula = named_value(text, "formula", _is_formula, ends="""[",“”']""")
     return {"formula": formula, **{name: found[1].split(",") for name, found in lists.items() if found}}
 
 
@@ -238,7 +238,7 @@ def _items(fields: Fields, name: str) -> list[str] | None:
 
 def rank_of(word: str) -> str:
     """The rank that a word for a card names, with or without its suit (`K`, `king of clubs`, `10♠`); else the word."""
-    found = _CARD.fullmatch(word.strip(" \t\r\n\"'`")[:40].lower())
+    found = _CARD.fullmatch(word.strip(" \t\r\n\"'`“”„‘’")[:40].lower())
     if found is None:
         return word
     return _RANKS_BY_NAME.get(found[1], found[1].upper())
