@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ruleshift.backbones.build import new_model
 
 from ruleshift.backbones.config import BuildConfig
 from ruleshift.backbones.save import save_model
+from ruleshift.pretraining.build import new_model
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.pool import Job, outcome

@@ -241,6 +241,7 @@ def test_eval(model: Path, tmp_path: Path):
     assert shares["random"]["rule-ood"] < 0.3
 
 
+@pytest.mark.slow
 def test_training_either_way(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     command = [CLOCK, "--model", str(model), "--longest", "9", "--out"]
     sft = ["sft", *command, str(tmp_path / "sft"), "--steps", "2", "--examples", "8", "--batch", "4"]
@@ -252,6 +253,19 @@ def test_training_either_way(model: Path, tmp_path: Path, capsys: pytest.Capture
         assert (config["task"], config["longest"]) == (CLOCK, 9)
     sft[sft.index("--longest") + 1] = "8"
     assert "longest" in refusal(capsys, *sft)
+
+
+@pytest.mark.slow
+def test_study(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A whole study, with its worker processes, which find the task by its name."""
+    settings = "sft.steps=1 sft.examples=4 sft.batch=4 rl.updates=1 rl.episodes=4 rl.max_new_tokens=3"
+    settings += " rl.value_only=0 measurement.kl_problems=4 matched_rates=none"
+    command = f"study headline --tasks {CLOCK} --model {model} --n 4 --points 1 --workers 1 --out {tmp_path}".split()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    assert main([*command, *(word for setting in settings.split() for word in ("--set", setting))]) == 0
+    rows = load_results(tmp_path / "clock" / "results.json").rows
+    assert {row.arm for row in rows} == {"base", "sft", "rl"}
+    assert {row.split for row in rows} == {"id", "rule-ood", "fake"}
 
 
 def test_the_documentation_shows_the_task_that_is_tested():

@@ -88,19 +88,21 @@ class Study:
 
     def plans(self, study: "StudyRecord") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
+        from ruleshift.tasks import get_task
+
         for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         at_least("--init-steps", self.init_steps, 0)
         for option, number in (("--n", self.n), ("--workers", self.workers)):
             if number is not None:
                 at_least(option, number, 1)
-        tasks = list(dict.fromkeys(self.tasks or study.tasks))
-        assignments = Assignments.read(self.set, tasks)
+        tasks = {get_task(name).id: name for name in self.tasks or study.tasks}
+        assignments = Assignments.read(self.set, list(tasks))
         options = (self.quick and study.quick) or study.options
         if options is None and assignments.options:
             raise RuleshiftError(f"--set {next(iter(assignments.options))}: {study.name} has no options of its own")
         options = options and changed(options, assignments.options, "--set ")
-        return [self._plan(study, task, assignments, options) for task in tasks]
+        return [self._plan(study, task, assignments, options) for task in tasks.values()]
 
     def _plan(self, study: "StudyRecord", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of
@@ -108,10 +110,10 @@ class Study:
         from ruleshift.tasks import get_task
 
         found = get_task(task)
-        recipe = assignments.apply(task, self._sized(recipe_of(task)))
+        recipe = assignments.apply(found.id, self._sized(recipe_of(task)))
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
         measurement = replace(measurement, splits=self.splits or measurement.splits, n=self.n or measurement.n)
-        measurement = changed(measurement, assignments.of(task, "measurement"), f"--set {task}.measurement.")
+        measurement = changed(measurement, assignments.of(found.id, "measurement"), f"--set {found.id}.measurement.")
         for split in measurement.splits:
             check_split(found, split)
         if study.trained not in measurement.splits:

@@ -37,10 +37,10 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> N
     Writes results.json, comparisons.json and report.html there, and prints the tables.
     """
     began = time.monotonic()
-    jobs = [job for plan in plans for job in _jobs(plan, out / plan.task)]
+    jobs = [job for plan in plans for job in _jobs(plan, out / get_task(plan.task).id)]
     run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
     for plan in plans:
-        _conclude(plan, out / plan.task, time.monotonic() - began)
+        _conclude(plan, out / get_task(plan.task).id, time.monotonic() - began)
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
