@@ -10,7 +10,7 @@ import ruleshift
 
 PACKAGE = Path(ruleshift.__file__).parent
 CORE = ("records", "errors", "files", "chat", "revision", "tasks", "engines", "backbones", "training", "evaluation")
-CORE += ("runs", "results")
+CORE += ("runs", "results", "lock", "metrics", "threads")
 EDGES = ("ruleshift.studies", "ruleshift.report", "ruleshift.integrations", "ruleshift.commands", "ruleshift.cli")
 FORBIDDEN = {f"ruleshift.{name}": EDGES for name in CORE}
 FORBIDDEN["ruleshift.tasks"] = (*EDGES, "ruleshift.engines", "ruleshift.training", "torch", "transformers")
