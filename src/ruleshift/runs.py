@@ -207,8 +207,9 @@ class RunFolder:
             _fsync(self.checkpoints_path)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if failed_to_write(error):
-                raise _write_error(target, error) from error
+            cause = error.__cause__ if isinstance(error, RuleshiftError) else error  # of a model within
+            if cause is not None and failed_to_write(cause):
+                raise _write_error(target, cause) from error
             raise
         if keep_last is not None:
             self._prune(step, keep_last, keep)

@@ -68,6 +68,9 @@ class Trainer(SFTTrainer):
 
         self.run.save_checkpoint(self.state.global_step, write, keep_last=2)
 
+    def create_model_card(self, *arguments: Any, **more: Any) -> None:
+        """None: a run folder holds what its page in the documentation says."""
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
