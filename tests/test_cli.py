@@ -366,7 +366,7 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("study headline --out TMP/s --set gp-l.dpo.updates=1", "there is no 'dpo'; choose from sft, rl, measurement"),
         (
             "study headline --out TMP/s --set rl.steps=1",
-            "--set gp-l.rl.steps: there is no such setting; choose from up",
+            "--set gp-l.rl.steps: there is no such setting; choose from al",
         ),
         ("study headline --out TMP/s --set rl.updates=x", "--set gp-l.rl.updates must be a whole number, not 'x'"),
         ("study headline --out TMP/s --set rl.updates=1.5", "must be a whole number, not '1.5'"),

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import copy, deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from ruleshift.engines import local
 from ruleshift.engines.forward import SeeingForward, forward_of
 from ruleshift.engines.llama import FusedLlama
 from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Request
 from ruleshift.errors import RuleshiftError
 from ruleshift.pictures import pixels_of
 from ruleshift.records import Message, Picture
@@ -154,14 +155,7 @@ def test_a_session_keeps_no_picture_that_it_has_read(family):
         shown.append(weakref.ref(picture))
         return Message("user", "wrong", (picture,))
 
-    @dataclass
-    class Seen:
-        id: str
-
-        def context(self) -> Sequence[Message]:
-            return [message(0)]
-
-    session = LocalEngine(model, chat, SHORT).open([Seen("a"), Seen("b")])
+    session = LocalEngine(model, chat, SHORT).open([Request(name, (message(0),)) for name in "ab"])
     states: list[int] = []
     for turn in range(5):
         assert [one() is not None for one in shown[-2:]] == [True, True]

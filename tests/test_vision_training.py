@@ -273,7 +273,7 @@ def test_sft_goes_on_where_it_was_to_the_same_bytes(tmp_path, family, lora_rank)
 def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path):
     with pytest.raises(StopHereError):
         train(tmp_path, replace(SMALL_SFT, steps=4), progress=stop_at(3))
-    (file,) = tmp_path.glob("checkpoints/checkpoint-2/model.safetensors")
+    (file,) = tmp_path.glob("checkpoints/step-000002/model.safetensors")
     weights = load_file(file)
     weights.pop("model.text_model.norm.weight")
     save_file(weights, file, {"format": "pt"})
