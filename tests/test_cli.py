@@ -29,6 +29,7 @@ COMPARISON = {"title": "t", "split": "rule-ood", "turns": 1, "decoding": "greedy
 COMPARISON |= {"point_arm": "a", "value": 0.5, "reference_value": 0.5, "difference": 0.0, "ci_low": 0.0, "ci_high": 0.0}
 WRONG_CHANGES = [{"title": 3}, {"value": "high"}, {"value": None}, {"turns": [1]}, {"ci_low": float("nan")}]
 WRONG_CHANGES += [{"matched_on": "magic"}, {"matched_value": True}, {"unknown": 1}, {"value": 10**400}]
+WRONG_CHANGES += [{"over": "seeds"}, {"over": [1]}, {"by_seed": 1}, {"by_seed": ["a"]}, {"spread": None}]
 
 
 @pytest.fixture(scope="module")

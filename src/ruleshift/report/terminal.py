@@ -30,14 +30,15 @@ def headline_tables(
 ) -> list[Table]:
     """The headline: a line per arm and number of turns, a column per split, in as many tables as the width asks for.
 
-    Under each value its interval and, for trained arms, the difference to the start model.
+    Under each value its interval over problems, the values of the seeds where there are several and, for trained arms,
+    the difference to the start model with its interval.
     """
     record = headline(results, comparisons, decoding, metric)
     start = legend_of(results).start
     tables = _fitting(record.splits, lambda splits: _headline_table(record, splits), width)
     for table in tables[-1:]:
-        about = f", and the difference to {start} (bold: its interval excludes 0)" if start else ""
-        table.caption = f"Below each value: its 95% interval{about}."
+        about = f"; the difference to {start}, 95% interval {record.over} (bold: it excludes 0)" if start else ""
+        table.caption = f"Below each value: its 95% interval over problems, the values of single seeds{about}."
     return tables
 
 
@@ -72,7 +73,7 @@ def _wide_comparison(record: ComparisonTable) -> Table:
 
     def texts(line: ComparisonLine) -> list[Text]:
         words = [line.split, line.turns, line.point, line.value, line.reference, line.reference_value]
-        return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0)]
+        return [*map(Text, words), _difference_text(line, " ")]
 
     return _comparison(record, headings, texts)
 
@@ -83,9 +84,15 @@ def _narrow_comparison(record: ComparisonTable) -> Table:
 
     def texts(line: ComparisonLine) -> list[Text]:
         words = [line.split, line.turns, f"{line.point}\n{line.reference}", f"{line.value}\n{line.reference_value}"]
-        return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0, "\n")]
+        return [*map(Text, words), _difference_text(line, "\n")]
 
     return _comparison(record, headings, texts, "\n")
+
+
+def _difference_text(line: ComparisonLine, separator: str) -> Text:
+    """A difference, its interval, and below them those of the seeds."""
+    text = _change_text(line.change, line.change_interval, line.excludes_0, separator)
+    return text.append(_in_lines(line.seeds), "not bold dim")
 
 
 def _comparison(
@@ -100,6 +107,8 @@ def _comparison(
     for line in record.lines:
         matched = [Text(line.matched.replace(" vs ", between))] if record.matched_on else []
         table.add_row(*texts(line), *matched)
+    below = " Below each difference: those of single seeds." if any(line.seeds for line in record.lines) else ""
+    table.caption = "\n".join([f"95% intervals {record.over}.{below}", *record.notes])
     return table
 
 
@@ -151,10 +160,15 @@ def _table(title: str) -> Table:
 def _entry_text(entry: Entry | None) -> Text:
     if entry is None:
         return Text("")
-    text = Text(entry.value).append(f"\n{_tight(entry.interval)}", "dim")
+    text = Text(entry.value).append(f"\n{_tight(entry.interval)}{_in_lines(entry.seeds)}", "dim")
     if entry.change:
         text.append("\n").append_text(_change_text(entry.change, entry.change_interval, entry.excludes_0, "\n"))
     return text
+
+
+def _in_lines(seeds: Sequence[str]) -> str:
+    """The values of seeds in lines of their own, two in each."""
+    return "".join("\n" + " ".join(seeds[first : first + 2]) for first in range(0, len(seeds), 2))
 
 
 def _change_text(change: str, interval: str, bold: bool, separator: str = " ") -> Text:

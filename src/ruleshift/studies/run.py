@@ -74,14 +74,19 @@ def _conclude(plan: Plan, out: Path, seconds: float) -> None:
     results = Results(tuple(rows), _meta(plan, out / ARMS, seconds))
     found = Findings(results, comparisons, points, m)
     save_results(out / "results.json", results.rows, results.meta)
-    write_atomically(out / "comparisons.json", json.dumps([asdict(c) for c in comparisons], indent=1) + "\n")
+    write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     for name, content in study.files.items():
-        write_atomically(out / name, json.dumps(content(found), indent=1) + "\n")
+        write_atomically(out / name, _json(content(found)))
     write_report(out / "report.html", results, comparisons, shown_conversations(out, results), usual_ood(results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)
     console.print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}", soft_wrap=True)
+
+
+def _json(content: object) -> str:
+    """JSON as a file holds it. Raises ValueError for a number that is not finite."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def _meta(plan: Plan, arms: Path, seconds: float) -> dict[str, object]:
