@@ -110,6 +110,10 @@ def render_report(
         task=task,
         about=_about(results),
         legend=legend,
+        claims=[
+            (claim, tables.endpoint_in_words(claim), tables.signed(claim.difference), tables.interval_of(claim))
+            for claim in tables.claims_of(results)
+        ],
         trained=legend.trained(),
         diverged=_diverged(results),
         models=len({(row.arm, row.seed, row.step) for row in results.rows}),

@@ -2,12 +2,13 @@
 the terminal show."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.report.arms import Legend, legend_of
 from ruleshift.report.points import Mean, View, end, splits_in, turns_in, turns_label
-from ruleshift.results import Results
+from ruleshift.results import Results, fits
 
 SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition")
 MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
@@ -148,7 +149,7 @@ def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metri
     interval = f"[{number(point.low, metric)}, {number(point.high, metric)}]"
     value = number(point.value, metric)
     if comparison:
-        between = _signed_interval(comparison, metric)
+        between = interval_of(comparison, metric)
         return Entry(value, interval, seeds, signed(comparison.difference, metric), between, comparison.excludes_0)
     change = signed(point.value - start.value, metric) if start else ""
     return Entry(value, interval, seeds, change)
@@ -165,7 +166,7 @@ def _comparison_line(item: Comparison) -> ComparisonLine:
             item.reference_value - item.reference_spread, item.reference_value + item.reference_spread
         ),
         change=_between(*item.range, signed, " to "),
-        change_interval=_signed_interval(item),
+        change_interval=interval_of(item),
         excludes_0=item.excludes_0,
         seeds=tuple(map(signed, item.by_seed)) if len(item.by_seed) > 1 else (),
         matched=" vs ".join(_matched(value, item) for value in (item.matched_value, item.matched_reference_value)),
@@ -197,7 +198,27 @@ def is_share(metric: str) -> bool:
     return metric in SHARES or metric.startswith("pass@")
 
 
-def _signed_interval(comparison: Comparison, metric: str = "success") -> str:
+def endpoint_in_words(claim: Claim) -> str:
+    return f"{claim.metric.replace('_', ' ')}, {claim.split}, {turns_label(claim.turns)}, {claim.decoding}"
+
+
+def claims_of(results: Results) -> list[Claim]:
+    """The claims in `meta`, as a study writes them; those that cannot be read are passed over."""
+    entries = results.meta.get("claims")
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            claim = Claim(**entry)
+        except TypeError:
+            continue
+        if all(
+            fits(getattr(claim, field.name), str if field.name == "word" else field.type) for field in fields(Claim)
+        ):
+            found.append(claim)
+    return found
+
+
+def interval_of(comparison: Comparison | Claim, metric: str = "success") -> str:
     """The interval of a difference; "" where it is endless."""
     if comparison.ci_low is None or comparison.ci_high is None:
         return ""

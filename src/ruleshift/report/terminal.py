@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report.arms import legend_of
 from ruleshift.report.tables import (
@@ -17,8 +18,11 @@ from ruleshift.report.tables import (
     Entry,
     Headline,
     comparison_records,
+    endpoint_in_words,
     headline,
+    interval_of,
     is_share,
+    signed,
 )
 from ruleshift.results import Results
 
@@ -54,6 +58,22 @@ def _headline_table(record: Headline, splits: Sequence[str]) -> Table:
             name = Text(f"{line.arm}\n", "bold").append(line.label, "not bold dim") if index == 0 else Text("")
             cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
             table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
+    return table
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """What a study says of its primary endpoints, and why."""
+    table = _table("Primary endpoints, named before the study was run; all else is exploratory")
+    for heading in ("task", "endpoint", "arm", "difference", "so it"):
+        table.add_column(heading, justify="right" if heading == "difference" else "left")
+    for claim in claims:
+        change = _change_text(signed(claim.difference), interval_of(claim), claim.word != "undecided", "\n")
+        table.add_row(claim.task, endpoint_in_words(claim), claim.arm, change, claim.word)
+    over = {
+        f"{claim.over} only: other seeds may differ by more" if claim.over == "problems" else f"{claim.over}"
+        for claim in claims
+    }
+    table.caption = f"95% intervals, corrected for {claims[0].of} endpoints (Holm), over {'; or '.join(sorted(over))}."
     return table
 
 
