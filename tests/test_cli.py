@@ -231,6 +231,19 @@ def test_eval_of_expert_and_random(tmp_path: Path, capsys: pytest.CaptureFixture
     assert values["random"]["validity", 1] == 1.0
 
 
+def test_eval_of_who_never_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {}
+    for task in ("virl-l", "gp-vl"):
+        assert main(f"eval {task} --model blind --n 60 --turns 2 --json {tmp_path}/{task}.json".split()) == 0
+        results = load_results(tmp_path / f"{task}.json")
+        values[task] = {(row.metric, row.turns): row.value for row in results.rows}
+    walks = values["virl-l"]
+    assert (walks["success", 1], walks["success", 2]) == (0.0, 1.0)  # the next turn of the way is the second try
+    assert walks["recognition", 1] == walks["first_try_accuracy", 2] == pytest.approx(0.73, abs=0.02)
+    assert values["gp-vl"]["success", 2] < 0.05
+    assert "shows nothing that one could fail to look at" in refusal(capsys, "eval", "gp-l", "--model", "blind")
+
+
 def test_eval_of_a_model_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = f"eval gp-l --model {model} --split id --split rule-ood --n 4 --turns 2 --decoding sampled"
     command += (

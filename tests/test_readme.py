@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
+from ruleshift.engines.text import blind_guesser
+from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.tasks import get_task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +91,15 @@ def test_hands_of_training_and_test_repeat_each_other_as_said() -> None:
     shares = {split: sum(h in seen for h in hands(split, 1_000, 400)) / 400 for split in ("id", "heldout")}
     assert shares["id"] == pytest.approx(0.9925, abs=0.005)
     assert shares["heldout"] == 0.0
+
+
+def test_who_never_looks_passes_as_many_steps_as_said() -> None:
+    said = "never looks (`--model blind`) passes all routes, and 79% of steps"
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
+    for split in ("id", "rule-ood"):
+        cell = cell_of(split, "greedy", evaluate(blind_guesser(), get_task("virl-l"), split, 40, 2, seed=1_000))
+        assert fmean(cell.outcomes("success", 2)) == 1.0
+        assert fmean(cell.outcomes("step_accuracy", 2)) == pytest.approx(0.79, abs=0.008)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results/README.md"])

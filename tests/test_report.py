@@ -34,7 +34,7 @@ from ruleshift.report.plots import (
     ood_against_recognition,
 )
 from ruleshift.report.points import View, curve, end, splits_in
-from ruleshift.report.tables import comparison_records, headline, signed
+from ruleshift.report.tables import claims_of, comparison_records, headline, signed
 from ruleshift.report.terminal import blocks, comparison_tables, headline_tables
 from ruleshift.results import Results, load_results
 from ruleshift.tasks import TASKS, get_task
@@ -182,6 +182,31 @@ def test_headline_without_comparisons_claims_no_interval() -> None:
     assert float(cells["sft"].change) == pytest.approx(difference, abs=0.11)
     assert (cells["sft"].change_interval, cells["sft"].excludes_0) == ("", False)
     assert cells["base"].change == ""
+
+
+def test_the_page_says_what_a_study_claims_and_nothing_that_cannot_be_read() -> None:
+    ends = {"reference": "base", "metric": "success", "split": "rule-ood", "turns": 5, "decoding": "sampled"}
+    sft = {"task": "gp-l", "arm": "sft", **ends, "difference": -0.21, "ci_low": -0.3, "ci_high": -0.12, "of": 4}
+    sft |= {"over": "seeds and problems", "word": "lowers"}
+    rl = sft | {
+        "arm": "rl",
+        "difference": 0.02,
+        "ci_low": None,
+        "ci_high": None,
+        "over": "problems",
+        "word": "undecided",
+    }
+    wrong = [3, {}, {"word": "raises"}, rl | {"ci_low": "low"}, rl | {"more": 1}]
+    results = synthetic.results()
+    page = render_report(Results(results.rows, results.meta | {"claims": [sft, *wrong, rl]}), [], {})
+    text = " ".join(Elements(page).text.split())
+    assert (
+        "sft lowers success, rule-ood, 5 turns, sampled (\u221221.0 points, \u221230.0 to \u221212.0, over seeds"
+        in text
+    )
+    assert "rl on success, rule-ood, 5 turns, sampled: undecided (+2.0 points, over problems only)" in text
+    assert text.count("success, rule-ood, 5 turns, sampled") == 2
+    assert claims_of(Results(results.rows, {"claims": wrong})) == []
 
 
 def test_no_negative_zero() -> None:

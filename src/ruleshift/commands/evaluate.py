@@ -45,7 +45,8 @@ class Eval(OnTask[Options]):
     """
 
     model: str = "bundled"
-    """Who answers: bundled, expert (always right), random (right form, chance content), a model folder, a hub id."""
+    """Who answers: bundled, expert (always right), random (right form, chance content), blind (never looks), a model
+    folder, a hub id."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood."""
     n: int = 400

@@ -21,5 +21,6 @@ PICTURES = Recipe(
     measurement=replace(
         TEXT.measurement, task="gp-vl", splits=("id", "rule-ood", "visual-ood"), n=300, kl_problems=128
     ),
+    floors=("random", "blind"),
     primary=TEXT.primary,
 )

@@ -20,6 +20,7 @@ TEXT = Recipe(
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
     ),
+    floors=("random", "blind"),
     primary=Endpoint("step_accuracy", "rule-ood", 2, "sampled"),
 )
 PICTURES = Recipe(
@@ -40,5 +41,6 @@ PICTURES = Recipe(
         max_new_tokens=24,
         kl_problems=24,
     ),
+    floors=TEXT.floors,
     primary=TEXT.primary,
 )
