@@ -240,6 +240,8 @@ def test_eval_of_who_never_looks(tmp_path: Path, capsys: pytest.CaptureFixture[s
     walks = values["virl-l"]
     assert (walks["success", 1], walks["success", 2]) == (0.0, 1.0)  # the next turn of the way is the second try
     assert walks["recognition", 1] == walks["first_try_accuracy", 2] == pytest.approx(0.73, abs=0.02)
+    assert walks["decision_accuracy", 1] == pytest.approx(0.22, abs=0.02)  # the start; no turn, and no end of the way
+    assert not any(metric == "decision_accuracy" for metric, _ in values["gp-vl"])
     assert values["gp-vl"]["success", 2] < 0.05
     assert "shows nothing that one could fail to look at" in refusal(capsys, "eval", "gp-l", "--model", "blind")
 

@@ -10,7 +10,7 @@ from ruleshift.report.arms import Legend, legend_of
 from ruleshift.report.points import Mean, View, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
-SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition")
+SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition", "decision_accuracy")
 MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
 
 

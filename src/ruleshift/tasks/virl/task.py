@@ -82,6 +82,7 @@ class VirlProblem:
             advanced=moves,
             ended=right and at_end,
             pictures=self._seen_from(self.position) if moves else (),
+            decides=here.kind != "way",
         )
 
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
@@ -109,8 +110,8 @@ class VirlProblem:
         return self.reply(self._random_action(stream("virl-guess", draw)))
 
     def blind(self, draw: int) -> str:
-        """A reply that states no observation: the first turn at the start, then forward, if that was wrong the next turn
-        of the way, at last stop."""
+        """A reply that states no observation: the first turn at the start, then forward, if that was wrong the next
+        turn of the way, at last stop."""
         rule, ahead = self.itinerary.rule, self.itinerary.points[self.position :]
         turns = [self.itinerary.turn(point, rule.stated) for point in ahead if point.next_heading is not None]
         actions = ["forward()", *(f"turn_direction({word})" for word in turns[:1]), "stop()"]
