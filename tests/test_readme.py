@@ -102,6 +102,20 @@ def test_who_never_looks_passes_as_many_steps_as_said() -> None:
         assert fmean(cell.outcomes("step_accuracy", 2)) == pytest.approx(0.79, abs=0.008)
 
 
+def test_the_learning_rates_are_those_of_the_sweeps_but_for_the_one_named() -> None:
+    assert "PPO on walks in pictures has a learning rate that its sweep did not choose" in " ".join(
+        (ROOT / "README.md").read_text(encoding="utf-8").split()
+    )
+    others = []
+    for study, task in (("headline", "gp-l"), ("headline", "virl-l"), ("vision", "gp-vl"), ("vision", "virl-vl")):
+        chosen = json.loads((ROOT / f"docs/results/sweep-{task}.json").read_text())["chosen"]
+        config = json.loads((ROOT / f"docs/results/{study}/{task}/results.json").read_text())["meta"]["config"]
+        for arm, name in (("sft", "sft"), ("rl", "ppo")):
+            if float(chosen[arm].split("-lr")[1]) != config[name]["learning_rate"]:
+                others.append((task, arm))
+    assert others == [("virl-vl", "rl")]
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/results/README.md"])
 def test_the_files_that_are_linked_to_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
