@@ -1,151 +1,200 @@
 #!/usr/bin/env python3
-"""Write the tables of README.md from docs/results (the numbers of published runs).
+"""Write what README.md and docs/results/README.md say of the published runs in docs/results, sentences included.
 
-python scripts/update_readme.py            write them
-python scripts/update_readme.py --check    exit with 1 if README.md shows anything else
+python scripts/update_readme.py            write them, and docs/rules.svg
+python scripts/update_readme.py --check    exit with 1, naming the file, if any of them is out of date
+
+The words are in scripts/templates; every number in them, and every word that says which way a difference goes, is asked
+of the results.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from ruleshift.evaluation.comparison import Comparison, load_comparisons
-from ruleshift.report.arms import legend_of
-from ruleshift.results import Results, load_results
+from figure import figure
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from published import ARMS, ROOT, TASKS, claimed, primary, published
+from tables import COLUMNS, NOTES, SHOWN
 
-ROOT = Path(__file__).resolve().parent.parent
-PUBLISHED = ROOT / "docs" / "results"
-STUDY = {"gp-l": "headline", "virl-l": "headline", "gp-vl": "vision", "virl-vl": "vision"}
+from ruleshift.evaluation.claims import Claim, verdict
+from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
 
-
-@dataclass(frozen=True)
-class Column:
-    metric: str
-    split: str
-    turns: int
-    heading: str
-
-
-COLUMNS = {
-    "gp-l": (
-        Column("success", "id", 1, "training rule, 1 turn"),
-        Column("success", "id", 5, "training rule, 5 turns"),
-        Column("success", "rule-ood", 1, "shifted rule, 1 turn"),
-        Column("success", "rule-ood", 5, "shifted rule, 5 turns"),
-        Column("success", "heldout", 5, "unseen numbers, 5 turns"),
-        Column("success", "fake", 1, "fake, 1 turn"),
-    ),
-    "virl-l": (
-        Column("step_accuracy", "id", 2, "training rule, steps"),
-        Column("success", "id", 2, "training rule, routes"),
-        Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
-        Column("success", "rule-ood", 2, "shifted rule, routes"),
-        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
-        Column("step_accuracy", "fake", 1, "fake, steps"),
-    ),
-    "gp-vl": (
-        Column("success", "id", 5, "black suits"),
-        Column("success", "visual-ood", 5, "red suits"),
-        Column("success", "rule-ood", 5, "shifted rule"),
-        Column("recognition", "id", 1, "black suits, read right"),
-        Column("recognition", "visual-ood", 1, "red suits, read right"),
-    ),
-    "virl-vl": (
-        Column("step_accuracy", "id", 2, "training city, steps"),
-        Column("step_accuracy", "visual-ood", 2, "in other looks, steps"),
-        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
-        Column("step_accuracy", "mini", 2, "mini, steps"),
-        Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
-        Column("recognition", "id", 1, "training city, read right"),
-        Column("recognition", "city-ood", 1, "other cities, read right"),
-    ),
+PAPER = {  # start, SFT, RL: Chu et al., arXiv 2501.17161, rule shift, an 11B model
+    "gp-l": (11.5, 3.4, 15.0),
+    "virl-l": (80.8, 1.3, 91.8),
+    "gp-vl": (11.2, 5.6, 14.2),
+    "virl-vl": (35.7, 2.5, 45.0),
 }
-SHOWN = {
-    "gp-l": "Score under the shifted rule against the training rule",
-    "virl-l": "Score under the shifted rule against the training rule",
-    "gp-vl": "Score with red suits against black suits",
-    "virl-vl": "Score in the looks of other cities against those of the training city",
-}
-NOTES = {
-    "gp-l": "Success in %; {n} hands a cell. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the "
-    "shifted rule, the verifier scores the training rule; higher means memorised.",
-    "virl-l": "Right steps (retries counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted "
-    "rule*: left and right in place of compass names. *fake*: the prompt lists the shifted words, the verifier wants "
-    "those of training, 1 try; higher means memorised.",
-    "gp-vl": "Success within 5 turns, and first replies that state all cards rightly, in %; {n} hands a cell. *black "
-    "suits*: as in training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
-    "virl-vl": "Right steps (retries counted), 2 tries at a position, and positions whose first reply states rightly "
-    "what is seen, in %; {n} routes a cell, 18 in *mini*. *in other looks*: the training city as nine others look; "
-    "*shifted rule*: the training city, left and right in place of compass names.",
-}
-
-
-def block(task: str) -> str:
-    """What stands between the markers of a task."""
-    folder = PUBLISHED / STUDY[task] / task
-    results, comparisons = load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json")
-    meta = results.meta
-    parts = [
-        f"![{SHOWN[task]}, and distance moved](docs/{STUDY[task]}-{task}.png)",
-        "",
-        *(line for decoding in ("sampled", "greedy") for line in [*table(task, results, comparisons, decoding), ""]),
-        NOTES[task].format(n=results.rows[0].n)
-        + f" At the end of training, mean over seeds {', '.join(map(str, meta['seeds']))}, the same problems for every "
-        "arm; in brackets the paired difference to the base with its 95% interval over problems.",
-        f"`{meta['command']}`, commit {str(meta['commit'])[:10]}, {meta['time']}, "
-        f"{meta['duration_s'] / 60:.0f} minutes on two CPU cores.",
-    ]
-    return "\n".join(parts)
-
-
-def table(task: str, results: Results, comparisons: list[Comparison], decoding: str) -> list[str]:
-    """A markdown table: a line per arm, a column per split and number of turns."""
-    rows = [row for row in results.rows if row.decoding == decoding]
-    heads = " | ".join(column.heading for column in COLUMNS[task])
-    lines = [f"| {decoding} | {heads} |", "|---|" + "---:|" * len(COLUMNS[task])]
-    legend = legend_of(results)
-    for arm in legend.arms_in(rows):
-        cells = []
-        for column in COLUMNS[task]:
-            what = (arm, column.metric, column.split, column.turns)
-            mine = [row for row in rows if (row.arm, row.metric, row.split, row.turns) == what]
-            ends = [max((r for r in mine if r.seed == seed), key=lambda r: r.step) for seed in {r.seed for r in mine}]
-            cells.append(
-                cell(fmean(row.value for row in ends), against_start(comparisons, arm, legend.start, column, decoding))
-            )
-        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def against_start(
-    comparisons: list[Comparison], arm: str, start: str, column: Column, decoding: str
-) -> Comparison | None:
-    wanted = (arm, start, column.metric, column.split, column.turns, decoding, None)
-    found = (
-        c for c in comparisons if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
-    )
-    return next(found, None)
-
-
-def cell(value: float, change: Comparison | None) -> str:
-    if change is None:
-        return f"{100 * value:.1f}"
-    low, high = 100 * change.ci_low, 100 * change.ci_high
-    return f"{100 * value:.1f} ({100 * change.difference:+.1f} [{low:+.1f}, {high:+.1f}])"
+TITLES = {"gp-l": "cards", "virl-l": "walks", "gp-vl": "cards in pictures", "virl-vl": "walks in pictures"}
+BEGIN, END = "<!-- results: scripts/update_readme.py writes what follows -->", "<!-- /results -->"
 
 
 def main() -> int:
-    readme = ROOT / "README.md"
-    text = wanted = readme.read_text(encoding="utf-8")
-    for task in COLUMNS:
-        begin, end = f"<!-- headline {task} -->", f"<!-- /headline {task} -->"
-        before, rest = wanted.split(begin)
-        wanted = f"{before}{begin}\n{block(task)}\n{end}{rest.split(end)[1]}"
+    before, rest = (ROOT / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    wanted = {
+        "README.md": f"{before}{BEGIN}\n{rendered('readme.md')}{END}{rest.split(END)[1]}",
+        "docs/results/README.md": rendered("results.md"),
+        "docs/rules.svg": figure(),
+    }
+    stale = [name for name, text in wanted.items() if not _holds(name, text)]
     if "--check" in sys.argv[1:]:
-        return int(text != wanted)
-    readme.write_text(wanted, encoding="utf-8")
+        for name in stale:
+            print(f"{name} is out of date: run scripts/update_readme.py", file=sys.stderr)
+        return int(bool(stale))
+    for name in stale:
+        (ROOT / name).write_text(wanted[name], encoding="utf-8")
     return 0
+
+
+def _holds(name: str, text: str) -> bool:
+    path = ROOT / name
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def rendered(template: str) -> str:
+    """A template with the numbers of the published runs."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    said = {
+        f.__name__: f for f in (title, start, paper, claim_cell, does, undecided, value, seeds, change, than, table)
+    }
+    return environment.get_template(template).render(
+        **said,
+        tasks=TASKS,
+        of=claimed()[TASKS[0], ARMS[0]].of,
+        greedy_losses=greedy_losses(),
+        shown=SHOWN.__getitem__,
+        note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
+        meta=lambda task: published(task).results.meta,
+        study=lambda task: published(task).study,
+    )
+
+
+# ---------------------------------------------------------------- primary endpoints
+
+
+def title(task: str) -> str:
+    return get_task(task).recipe.title
+
+
+def start(task: str) -> str:
+    found = published(task)
+    return points(fmean(found.values(found.legend.start, primary(task))))
+
+
+def paper(task: str) -> str:
+    return ", ".join(f"{share:.1f}" for share in PAPER[task])
+
+
+def claim_cell(task: str, arm: str) -> str:
+    """The mean, the seeds, the corrected interval, and the word that follows from it."""
+    claim, values = claimed()[task, arm], published(task).values(arm, primary(task))
+    between = f"{signed(claim.difference)} [{signed(claim.ci_low)}, {signed(claim.ci_high)}]"
+    return f"{points(fmean(values))} ({', '.join(map(points, values))})<br>{between}<br>**{claim.word}**"
+
+
+def does(arm: str, word: str) -> str:
+    """What an arm does to the shifted rule where its claims say this word."""
+    chosen = [claim for claim in _claims(arm) if claim.word == word]
+    if not chosen:
+        raise SystemExit(f"no claim says that {arm} {word} anything: take the sentence out of the template")
+    return f"{word} the shifted rule of {_and([f'{TITLES[c.task]} by {_size(c)}' for c in chosen])} points"
+
+
+def undecided(arm: str) -> str:
+    """The word of those of an arm's claims that decide nothing, with their sizes."""
+    chosen = [claim for claim in _claims(arm) if claim.word == "undecided"]
+    if not chosen:
+        raise SystemExit(f"every claim about {arm} is decided: take the sentence out of the template")
+    parts = [f"{TITLES[c.task]} {signed(c.difference)}, {_ends(c)}" for c in chosen]
+    return f"undecided ({'; '.join(parts)})"
+
+
+def _claims(arm: str) -> list[Claim]:
+    return [claimed()[task, arm] for task in TASKS]
+
+
+def _size(claim: Claim) -> str:
+    low, high = sorted(abs(100 * end) for end in (claim.ci_low, claim.ci_high) if end is not None)
+    return f"{abs(100 * claim.difference):.0f} ({low:.0f} to {high:.0f})"
+
+
+def _ends(claim: Claim) -> str:
+    return " to ".join(points(end) for end in (claim.ci_low, claim.ci_high) if end is not None)
+
+
+def greedy_losses() -> str:
+    """Where SFT lowers the shifted rule of its task, greedily, by how much; and where it does not."""
+    found = {task: published(task).change("sft", _greedy(task)).interval() for task in TASKS}
+    lost = {task: change for task, change in found.items() if verdict(change) == "lowers"}
+    others = [TITLES[task] for task in TASKS if task not in lost]
+    losses = _and([f"{TITLES[task]} by {-100 * change.mean:.0f}" for task, change in lost.items()])
+    return f"{losses} points" + (f", not of {_and(others)}" if others else "")
+
+
+def _greedy(task: str) -> Endpoint:
+    return replace(primary(task), decoding="greedy")
+
+
+# ---------------------------------------------------------------- any number
+
+
+def value(task: str, arm: str, *what: str | int) -> str:
+    return points(fmean(published(task).values(arm, Endpoint(*what))))  # type: ignore[arg-type]
+
+
+def seeds(task: str, arm: str, *what: str | int) -> str:
+    """Single seeds: 84.5, 82.6 and 96.0"""
+    return _and([points(share) for share in published(task).values(arm, Endpoint(*what))])  # type: ignore[arg-type]
+
+
+def change(task: str, arm: str, *what: str | int) -> str:
+    """The difference to the start model with its interval: +4.2 [-1.8, +10.1]"""
+    found = published(task).change(arm, Endpoint(*what)).interval()  # type: ignore[arg-type]
+    return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+
+
+def than(first: tuple, second: tuple) -> str:
+    """Whether one change is more than another, or less."""
+    one, other = (published(task).change(arm, Endpoint(*what)).mean for task, arm, *what in (first, second))
+    return "more" if one > other else "less"
+
+
+def table(task: str, decoding: str) -> str:
+    """A line per arm, a column per split and number of turns."""
+    found, columns = published(task), COLUMNS[task]
+    lines = [f"| {decoding} | {' | '.join(c.heading for c in columns)} |", "|---|" + "---:|" * len(columns)]
+    for arm in found.legend.names:
+        whats = [(c.metric, c.split, c.turns, decoding) for c in columns]
+        cells = [value(task, arm, *what) for what in whats]
+        if arm != found.legend.start:
+            cells = [f"{cell}<br>{_each(task, arm, what)}" for cell, what in zip(cells, whats, strict=True)]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _each(task: str, arm: str, what: tuple) -> str:
+    single = " ".join(map(points, published(task).values(arm, Endpoint(*what))))
+    return f"{single}<br>{change(task, arm, *what)}"
+
+
+def points(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def signed(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:+.1f}".replace("-0.0", "+0.0")
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from ruleshift.evaluation.claims import corrected, holm, verdict
+from ruleshift.evaluation.claims import claims, corrected, holm, verdict
 from ruleshift.evaluation.statistics import Difference, Estimate, Reading, crossed_estimate
+from ruleshift.tasks.recipe import Endpoint
+
+ENDPOINT = Endpoint("success", "rule-ood", 5, "sampled")
 
 
 def test_holm_by_hand() -> None:
@@ -54,6 +57,21 @@ def test_corrected_intervals_leave_0_out_where_holm_rejects() -> None:
         rejected = [p <= 0.05 for p in holm([estimate.p_value for estimate in many])]
         assert [verdict(x) != "undecided" for x in corrected(many)] == rejected
     assert corrected([]) == []
+
+
+def test_claims_are_corrected_over_all_tasks() -> None:
+    raised, lowered, endless = *estimates([3.12, -2.1]), Estimate(0.5, (Reading(math.inf, 1.0),), 1, 1)
+    about = [(f"task-{i}", "sft", "base", ENDPOINT, e) for i, e in enumerate((lowered, raised, endless))]
+    found = claims(about)
+    assert [(c.task, c.word, c.of) for c in found] == [
+        ("task-0", "undecided", 3),
+        ("task-1", "raises", 3),
+        ("task-2", "undecided", 3),
+    ]
+    assert [(c.ci_low is None, c.ci_high is None) for c in found] == [(False, False), (False, False), (True, True)]
+    assert (found[0].metric, found[0].split, found[0].turns, found[0].decoding) == ("success", "rule-ood", 5, "sampled")
+    assert claims(about[:1])[0].word == "lowers"  # the control: alone, it is decided
+    assert claims([]) == []
 
 
 def test_corrected_claims_are_seldom_wrong() -> None:

@@ -29,6 +29,7 @@ COMPARISON = {"title": "t", "split": "rule-ood", "turns": 1, "decoding": "greedy
 COMPARISON |= {"point_arm": "a", "value": 0.5, "reference_value": 0.5, "difference": 0.0, "ci_low": 0.0, "ci_high": 0.0}
 WRONG_CHANGES = [{"title": 3}, {"value": "high"}, {"value": None}, {"turns": [1]}, {"ci_low": float("nan")}]
 WRONG_CHANGES += [{"matched_on": "magic"}, {"matched_value": True}, {"unknown": 1}, {"value": 10**400}]
+WRONG_CHANGES += [{"over": "seeds"}, {"over": [1]}, {"by_seed": 1}, {"by_seed": ["a"]}, {"spread": None}]
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +229,21 @@ def test_eval_of_expert_and_random(tmp_path: Path, capsys: pytest.CaptureFixture
     assert set(values["expert"].values()) == {1.0}
     assert values["random"]["success", 3] < 0.3
     assert values["random"]["validity", 1] == 1.0
+
+
+def test_eval_of_who_never_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {}
+    for task in ("virl-l", "gp-vl"):
+        assert main(f"eval {task} --model blind --n 60 --turns 2 --json {tmp_path}/{task}.json".split()) == 0
+        results = load_results(tmp_path / f"{task}.json")
+        values[task] = {(row.metric, row.turns): row.value for row in results.rows}
+    walks = values["virl-l"]
+    assert (walks["success", 1], walks["success", 2]) == (0.0, 1.0)  # the next turn of the way is the second try
+    assert walks["recognition", 1] == walks["first_try_accuracy", 2] == pytest.approx(0.73, abs=0.02)
+    assert walks["decision_accuracy", 1] == pytest.approx(0.22, abs=0.02)  # the start; no turn, and no end of the way
+    assert not any(metric == "decision_accuracy" for metric, _ in values["gp-vl"])
+    assert values["gp-vl"]["success", 2] < 0.05
+    assert "shows nothing that one could fail to look at" in refusal(capsys, "eval", "gp-l", "--model", "blind")
 
 
 def test_eval_of_a_model_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,14 @@
 """Which points of two arms are compared: at the end, and where they match."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
-from ruleshift.evaluation.comparison import Comparison
+from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.studies import compare as comparing
-from ruleshift.studies.compare import Place, curves_of, match
+from ruleshift.studies.compare import curves_of
 from ruleshift.studies.study import Pair, head_to_head, log_spaced
 
 PROBLEMS = 20
@@ -46,36 +47,6 @@ def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> di
     return {c.title: c for c in compare(points, PAIRS, (1, 5)) if (c.split, c.turns) == (split, turns)}
 
 
-def kl(p: Point) -> float:
-    return p.kl_to_start
-
-
-def test_curves_match_as_far_along_as_both_get():
-    rl, sft = match([BASE, *RL], [BASE, *SFT], kl)
-    assert (rl.second, rl.share) == (RL[-1], 1.0)  # RL goes to 0.25 and no further
-    assert (sft.first, sft.second) == (BASE, SFT[0])
-    assert sft.share == pytest.approx(0.25 / 0.3)
-    assert sft.step == pytest.approx(10 * 0.25 / 0.3)
-    assert sft.value(kl) == pytest.approx(0.25)
-    assert match([BASE, *SFT], [BASE, *RL], kl) == (sft, rl)
-
-
-def test_outcomes_between_two_points_are_interpolated_problem_by_problem():
-    outcomes = Place(RL[0], RL[1], 0.25).outcomes("success", "rule-ood", 1, "greedy")
-    assert outcomes == [1.0] * 5 + [0.25] * 2 + [0.0] * 13
-
-
-def test_a_curve_is_followed_to_where_it_first_gets():
-    peak = [BASE, point("sft", 5, 14, 4, kl=0.9), point("sft", 9, 10, 4, kl=0.4), point("sft", 20, 18, 4, kl=1.2)]
-    _, there = match([BASE, point("rl", 9, 9, 4, kl=0.5)], peak, kl)
-    assert (there.first, there.second) == (peak[0], peak[1])
-
-
-def test_curves_that_never_leave_the_start_match_there():
-    still = [BASE, point("rl", 9, 8, 4, kl=0.0)]
-    assert match(still, [BASE, *SFT], kl) == (Place(BASE, BASE), Place(BASE, BASE))
-
-
 def test_matched_on_id_success():
     found = by_title([BASE, *SFT, *RL])["rl against sft at matched ID success"]
     assert (found.arm, found.reference, found.point_arm, found.matched_on) == ("rl", "sft", "rl step 9", "id")
@@ -112,12 +83,13 @@ def test_at_the_end():
 
 
 def test_the_interval_is_that_of_paired_problems():
-    # Solved by base: problems 0-3; by SFT: problem 0. Differences: -1 three times, 0 otherwise.
+    # Solved by base: problems 0-3; by SFT: problem 0. Differences: -1 three times, 0 otherwise. t(19) = 2.0930.
     found = by_title([BASE, *SFT])["sft at its end against base"]
     mean, square = -3 / 20, 3 / 20
     deviation = ((square - mean**2) * 20 / 19) ** 0.5
-    assert found.ci_low == pytest.approx(mean - 1.96 * deviation / 20**0.5, abs=1e-12)
-    assert found.ci_high == pytest.approx(mean + 1.96 * deviation / 20**0.5, abs=1e-12)
+    assert found.ci_low == pytest.approx(mean - 2.0930 * deviation / 20**0.5, abs=1e-5)
+    assert found.ci_high == pytest.approx(mean + 2.0930 * deviation / 20**0.5, abs=1e-5)
+    assert (found.over, found.by_seed) == ("problems", (pytest.approx(mean),))
 
 
 def test_the_verification_budget_counts():
@@ -133,19 +105,66 @@ def test_neither_order_nor_lonely_arms_matter():
     assert set(by_title([BASE, *SFT])) == {"sft at its end against base"}
 
 
+SECOND = [
+    point("sft", 10, id_solved=10, ood_solved=2, kl=0.5, seed=2),
+    point("sft", 40, id_solved=18, ood_solved=0, kl=2.0, seed=2),
+    point("rl", 5, id_solved=9, ood_solved=5, kl=0.1, seed=2),
+    point("rl", 12, id_solved=17, ood_solved=9, kl=0.4, seed=2),
+]
+
+
 def test_seeds_are_matched_one_by_one_and_averaged():
-    second = [
-        point("sft", 10, id_solved=10, ood_solved=2, kl=0.5, seed=2),
-        point("sft", 40, id_solved=18, ood_solved=0, kl=2.0, seed=2),
-        point("rl", 5, id_solved=9, ood_solved=5, kl=0.1, seed=2),
-        point("rl", 12, id_solved=17, ood_solved=9, kl=0.4, seed=2),
-    ]
-    found = by_title([BASE, *SFT, *RL, *second])["rl against sft at matched ID success"]
+    found = by_title([BASE, *SFT, *RL, *SECOND])["rl against sft at matched ID success"]
     assert found.point_arm == "rl step 9 to 12"
     assert found.value == pytest.approx((7 + 9) / 40)
-    assert found.reference_value == pytest.approx((3 + 0.25) / 40)  # step 20; 7/8 of the way from 10 to 40
-    assert found.matched_value == pytest.approx((12 + 17) / 40)
-    assert found.matched_reference_value == pytest.approx((12 + 17) / 40)
+    assert found.spread == 0
+    assert found.matched_value == found.matched_reference_value == pytest.approx((12 + 17) / 40)
+    # SFT: measured at step 20 (3 of 20); of seed 2 anywhere from step 10 (2 of 20) to step 40 (none)
+    assert found.reference_value == pytest.approx((3 + 1) / 40)
+    assert found.reference_spread == pytest.approx((0 + 1) / 40)
+    assert found.range == pytest.approx(((4 + 7) / 40, (4 + 9) / 40))
+    assert found.by_seed == pytest.approx((4 / 20, 8 / 20))
+    assert found.over == "seeds and problems"
+
+
+def test_a_match_across_a_cliff_is_a_range_between_two_steps():
+    there = {c.split: c for c in compare([BASE, *SFT, *RL, *SECOND], [Pair("sft", "rl", "id")], (1,))}["rule-ood"]
+    assert there.point_arm == "sft between step 10 and 40"
+    assert there.range == pytest.approx((-(4 + 9) / 40, -(4 + 7) / 40))
+    assert there.ci_low < there.range[0] < there.range[1] < there.ci_high
+    # the control: neighbours that are close are read between
+    near = [point("sft", 10, 8, 4, kl=0.24), point("sft", 20, 8, 3, kl=0.26)]
+    (read,) = [c for c in compare([BASE, *near, *RL], [Pair("sft", "rl", "kl")], (1,)) if c.split == "rule-ood"]
+    assert (read.point_arm, read.spread) == ("sft step 15", 0)
+    assert read.value == pytest.approx(3.5 / 20)
+
+
+def test_every_crossing_of_a_curve_that_turns_back_is_told():
+    back = [point("sft", 5, 12, 4, 0.2), point("sft", 9, 9, 4, 0.4), point("sft", 20, 14, 4, 1.2)]
+    found = by_title([BASE, *back, *RL])["rl against sft at matched ID success"]
+    assert found.note == "not monotone, read at the first of several steps: sft (5, 9 to 20)"
+    assert by_title([BASE, *SFT, *RL])["rl against sft at matched ID success"].note == ""
+
+
+def test_intervals_are_over_seeds_and_problems():
+    """Two seeds that differ by 5 points: Student's t of one degree of freedom, 12.7 times the half of it."""
+    found = by_title([BASE, *SFT, *SECOND[:2]])["sft at its end against base"]
+    assert (found.over, found.by_seed) == ("seeds and problems", pytest.approx((-3 / 20, -4 / 20)))
+    assert found.ci_low == pytest.approx(-3.5 / 20 - 12.7062 / 40, abs=1e-4)
+    assert said_over([found]) == "over seeds and problems"
+    alone = by_title([BASE, *SFT])["sft at its end against base"]
+    assert said_over([alone]).startswith("over problems only")
+    assert said_over([found, replace(alone, arm="rl")]) == "over seeds and problems, of rl over problems only"
+
+
+def test_a_single_problem_has_an_endless_interval_and_json_without_it():
+    def one(p: Point) -> Point:
+        cells = [replace(c, tries=c.tries[:1], valid=c.valid[:1], read_right=c.read_right[:1]) for c in p.cells]
+        return replace(p, cells=tuple(cells))
+
+    found = compare([one(p) for p in (BASE, *SFT, *RL)], PAIRS, (1,))
+    assert {(c.ci_low, c.ci_high, c.excludes_0) for c in found} == {(None, None, False)}
+    json.dumps([asdict(c) for c in found], allow_nan=False)
 
 
 @pytest.mark.parametrize("matched_on", ["id", "kl"])
@@ -154,6 +173,7 @@ def test_an_arm_keeps_its_name_where_it_matches_at_the_start(matched_on):
     (found,) = [c for c in compare([BASE, *SFT, still], [Pair("rl", "sft", matched_on)], (1,)) if c.split == "rule-ood"]
     assert (found.arm, found.reference, found.point_arm) == ("rl", "sft", "rl step 0")
     assert found.difference == 0.0
+    assert found.by_seed == (0.0,)
 
 
 def renamed(points: list[Point], **names: str) -> list[Point]:

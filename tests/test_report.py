@@ -17,7 +17,7 @@ from rich.console import Console
 
 import synthetic
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.comparison import load_comparisons
+from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.pictures import picture_of, read_picture
 from ruleshift.records import Episode, Message, Picture, Verdict
 from ruleshift.report import conversations as shown_conversations
@@ -34,7 +34,7 @@ from ruleshift.report.plots import (
     ood_against_recognition,
 )
 from ruleshift.report.points import View, curve, end, splits_in
-from ruleshift.report.tables import comparison_records, headline, signed
+from ruleshift.report.tables import claims_of, comparison_records, headline, signed
 from ruleshift.report.terminal import blocks, comparison_tables, headline_tables
 from ruleshift.results import Results, load_results
 from ruleshift.tasks import TASKS, get_task
@@ -184,6 +184,31 @@ def test_headline_without_comparisons_claims_no_interval() -> None:
     assert cells["base"].change == ""
 
 
+def test_the_page_says_what_a_study_claims_and_nothing_that_cannot_be_read() -> None:
+    ends = {"reference": "base", "metric": "success", "split": "rule-ood", "turns": 5, "decoding": "sampled"}
+    sft = {"task": "gp-l", "arm": "sft", **ends, "difference": -0.21, "ci_low": -0.3, "ci_high": -0.12, "of": 4}
+    sft |= {"over": "seeds and problems", "word": "lowers"}
+    rl = sft | {
+        "arm": "rl",
+        "difference": 0.02,
+        "ci_low": None,
+        "ci_high": None,
+        "over": "problems",
+        "word": "undecided",
+    }
+    wrong = [3, {}, {"word": "raises"}, rl | {"ci_low": "low"}, rl | {"more": 1}]
+    results = synthetic.results()
+    page = render_report(Results(results.rows, results.meta | {"claims": [sft, *wrong, rl]}), [], {})
+    text = " ".join(Elements(page).text.split())
+    assert (
+        "sft lowers success, rule-ood, 5 turns, sampled (\u221221.0 points, \u221230.0 to \u221212.0, over seeds"
+        in text
+    )
+    assert "rl on success, rule-ood, 5 turns, sampled: undecided (+2.0 points, over problems only)" in text
+    assert text.count("success, rule-ood, 5 turns, sampled") == 2
+    assert claims_of(Results(results.rows, {"claims": wrong})) == []
+
+
 def test_no_negative_zero() -> None:
     assert signed(-0.0001) == "+0.0"
     assert signed(-0.001) == "-0.1"
@@ -212,6 +237,38 @@ def test_terminal_tables_fit_and_hold_the_numbers(width: int) -> None:
         assert "sft step 40  10.1  rl  21.4  -11.3 [-14.0,-8.6]  66.1/65.8" in texts[1]
     assert ("0.34/0.35" in texts[2]) == (width >= 80)
     assert not any("…" in text for text in texts)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_tables_say_what_intervals_are_over_and_show_single_seeds(width: int) -> None:
+    results = synthetic.results(seeds=(1, 2, 3, 4, 5))
+    old = synthetic.comparisons()
+    seeds = (-0.141, -0.092, -0.123, -0.114, -0.095)
+    new = [replace(c, over="seeds and problems", by_seed=seeds, spread=0.02 * (c.matched_on == "id")) for c in old]
+    new = [replace(c, note="not monotone, read early: sft (3, 9)") if c.matched_on == "id" else c for c in new]
+
+    def shown(comparisons: list[Comparison]) -> str:
+        tables = [
+            *headline_tables(results, comparisons, "greedy", width=width),
+            *comparison_tables(results, comparisons, "greedy", width),
+        ]
+        return terminal(*tables, width=width)
+
+    def one_line(text: str) -> str:
+        return " ".join(text.split())
+
+    before, after = shown(old), shown(new)
+    assert "\u2026" not in before + after
+    assert one_line(before).count("over problems only: other seeds may differ by more") == 4
+    assert one_line(before).count("Read off straight lines between evaluated steps") == 2
+    assert one_line(after).count("over seeds and problems") == 4
+    assert "straight lines" not in after
+    assert [number for number in ("8.1\u201312.1", "-13.3 to -9.3", "-14.1 -9.2") if number not in after] == []
+    assert "rule-ood, 5 turns: not monotone, read early: sft (3, 9)" in one_line(after)
+    pages = [Elements(render_report(results, c, {})).text.replace("\n", " ") for c in (old, new)]
+    assert ["over problems only: other seeds" in page for page in pages] == [True, False]
+    assert ["interval over seeds and problems" in page for page in pages] == [False, True]
+    assert "-14.1 -9.2 -12.3 -11.4 -9.5".replace("-", "\u2212") in pages[1]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

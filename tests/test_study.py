@@ -11,6 +11,7 @@ from ruleshift.commands.study import Study as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.report.tables import claims_of
 from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.headline import HEADLINE, Rates
@@ -20,7 +21,7 @@ from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
 from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
-from study_helpers import RECIPE, RL, SFT, in_process, plan_of, rows_in, tiny_start
+from study_helpers import MEASUREMENT, RECIPE, RL, SFT, in_process, plan_of, rows_in, tiny_start
 
 __all__ = ["in_process"]
 
@@ -218,6 +219,7 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
         arms=arms,
         tables=(ends,),
         pairs=(Pair("imitate-batch2", "imitate"), Pair("practise", "imitate-batch2", "kl")),
+        primary=("imitate", "practise"),
         figures=("kl",),
         files={"count.json": lambda found: len(found.points)},
         start="untrained",
@@ -228,10 +230,17 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
     ):
         with pytest.raises(ValueError, match="imitate-batch2"):
             plan_of(wrong, model).pairs()
-    run_study([plan_of(study, model)], tmp_path)
+    run_study([plan_of(study, model, replace(MEASUREMENT, turns=(1, 5)))], tmp_path)
     said = capsys.readouterr().out
     for name in ("untrained", "imitate", "imitate-batch2", "practise"):
         assert name in said
+    assert said.count("Primary endpoints, named before") == 1
+    assert "over problems only: other seeds may differ" in " ".join(said.split())
+    found = load_results(tmp_path / "gp-l" / "results.json")
+    assert [(c.arm, c.split, c.over, c.of) for c in claims_of(found)] == [
+        ("imitate", "rule-ood", "problems", 2),
+        ("practise", "rule-ood", "problems", 2),
+    ]
     comparisons = load_comparisons(tmp_path / "gp-l" / "comparisons.json")
     assert {c.title for c in comparisons} == {
         "imitate at its end against untrained",
@@ -244,6 +253,7 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
     page = (tmp_path / "gp-l" / "report.html").read_text()
     assert "Does the batch matter? a title" in page
     assert "practises" in page
+    assert "corrected its intervals for 2 such endpoints" in page
     assert "Every split over training" not in page
 
 

@@ -1,5 +1,6 @@
 """Studies whose files are damaged or missing, that are killed between two files, or whose arms diverge."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import ruleshift.studies.arms as arms
 import ruleshift.studies.points as points
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
+from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.records import Episode
 from ruleshift.results import load_results
 from ruleshift.settings import RLConfig, SFTConfig
@@ -80,6 +82,20 @@ def test_damaged_points_are_refused(finished: tuple[Plan, Path], tmp_path: Path,
         store.missing()
     file.unlink()
     assert store.missing() == [2]
+
+
+def test_points_that_do_not_tell_decisions_still_load(finished: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan, out = finished
+    run = next(run for run in plan.runs() if run.name == "rl")
+    shutil.copytree(out / "gp-l" / "arms" / run.folder / "points", tmp_path / run.folder / "points")
+    store, file = points.PointStore(tmp_path, run, plan.measurement), tmp_path / run.folder / "points" / "000002.json"
+    new, content = store.load(2), json.loads(file.read_text())
+    for cell in content["cells"]:
+        assert len(cell.pop("decided")) == len(cell.pop("decided_right")) == len(cell["tries"])
+    file.write_text(json.dumps(content))
+    old = store.load(2)
+    assert all(cell.decided == () for cell in old.cells)
+    assert rows_of(old, (1, 2)) == rows_of(new, (1, 2))  # cards have one step
 
 
 @pytest.mark.usefixtures("in_process")

@@ -17,7 +17,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks import TASKS, get_task
-from ruleshift.tasks.protocol import NoOptions, Task
+from ruleshift.tasks.protocol import Blind, NoOptions, Task
 
 CLOCK = "clock:Clock"
 
@@ -34,7 +34,8 @@ def test_names_of_the_package():
     for name in TASKS:
         task = get_task(name)
         assert task.id == task.recipe.measurement.task == name
-        assert task.recipe.floors == ("random",)
+        blind = isinstance(task.problem("id", 0, 0), Blind)
+        assert task.recipe.floors == (("random", "blind") if blind else ("random",))
         assert task.with_options(task.options()) == task
         assert set(task.recipe.measurement.splits) < set(task.splits())
 
@@ -189,9 +190,9 @@ def test_options_of_a_task_are_shown_with_it_alone(verb: str, capsys: pytest.Cap
 
 def test_a_recipe_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     page = (Path(__file__).parent.parent / "docs" / "tasks.md").read_text()
-    recipe = page[page.index("  recipe = Recipe(") : page.index("  ```\n\n- A problem with")]
+    recipe = page[page.index("  recipe = Recipe(") : page.index("  ```\n\n  `primary` is")]
     head = "from clock import Clock\nfrom ruleshift.settings import Measurement, RLConfig, SFTConfig\n"
-    head += "from ruleshift.tasks.recipe import Recipe\n\n\nclass Slow(Clock):\n"
+    head += "from ruleshift.tasks.recipe import Endpoint, Recipe\n\n\nclass Slow(Clock):\n"
     (tmp_path / "slow.py").write_text(head + textwrap.indent(textwrap.dedent(recipe), "    "))
     monkeypatch.syspath_prepend(tmp_path)
     assert get_task("slow:Slow").recipe.title == "Clocks"

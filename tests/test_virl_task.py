@@ -135,6 +135,14 @@ def test_what_is_measured_of_a_walk() -> None:
     assert cell.outcomes("step_accuracy", 1) == pytest.approx([2 / 3, 2 / 3])  # the walk ends at its first error
     assert cell.outcomes("steps_passed", 1) == [2.0, 2.0]
     assert sum(cell.outcomes("first_try_accuracy", 2)) / 2 == pytest.approx((sum(steps) - 2) / sum(steps))
+    walks = [a_walk(index=0), a_walk(index=1)]
+    assert cell.decided == tuple(sum(p.kind != "way" for p in walk.itinerary.points) for walk in walks)
+    wrong = tuple(int(walk.itinerary.points[2].kind != "way") for walk in walks)
+    assert cell.decided_right == tuple(all_ - lost for all_, lost in zip(cell.decided, wrong, strict=True))
+    right = sum(cell.decided_right) / sum(cell.decided)
+    assert sum(cell.outcomes("decision_accuracy", 1)) / 2 == pytest.approx(right)
+    at_start = cell_of("id", "greedy", revise([a_walk()], errs_at(0, times=1), 2))
+    assert at_start.decided_right[0] == at_start.decided[0] - 1
 
 
 def test_where_nothing_is_seen_the_official_words_tell_intersections_apart() -> None:

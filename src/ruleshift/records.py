@@ -62,7 +62,8 @@ class Verdict:
     `found` is what the verifier computed (the value of a formula, say), as text for display. `advanced` says that the
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
     `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
-    wanted, as when it is solved.
+    wanted, as when it is solved. `decides` says whether anything was to be decided at this step: one at which the same
+    action is right as at most others (walking on) asks for no skill.
     """
 
     outcome: str
@@ -75,6 +76,7 @@ class Verdict:
     advanced: bool = False
     ended: bool = False
     pictures: tuple[Picture, ...] = ()
+    decides: bool = True
 
 
 @dataclass(frozen=True)

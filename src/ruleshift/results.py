@@ -6,7 +6,8 @@
 `time` (when), `duration_s`, `machine`, `versions` (package -> version), `splits` (split -> one-line description),
 `kl_unit`, `metric`; of the arms, in the order in which they are shown, `arms` (a list of `name`, `about`,
 `variant_of`), `start` (the arm that all others began from) and `diverged` (a list of `arm`, `seed`, `why`); `trained`
-(the split of the training rule), `pictures` (whether the task shows any), `figures` (names of those on the page).
+(the split of the training rule), `pictures` (whether the task shows any), `figures` (names of those on the page),
+`claims` (on the primary endpoint; see `evaluation.claims.Claim`).
 """
 
 import json

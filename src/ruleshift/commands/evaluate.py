@@ -45,7 +45,8 @@ class Eval(OnTask[Options]):
     """
 
     model: str = "bundled"
-    """Who answers: bundled, expert (always right), random (right form, chance content), a model folder, a hub id."""
+    """Who answers: bundled, expert (always right), random (right form, chance content), blind (never looks), a model
+    folder, a hub id."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood."""
     n: int = 400
@@ -179,7 +180,7 @@ def _table(title: str, rows: "Sequence[Row]") -> "Table":
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        of_first = row.metric in ("validity", "recognition")
+        of_first = row.metric in ("validity", "recognition", "decision_accuracy")
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if is_share(row.metric):
             unit = "%"

@@ -44,7 +44,7 @@ class Play(OnTask[Options]):
     index: int = 0
     """Which problem of the split."""
     model: str = "none"
-    """Who plays: none (you), bundled, expert, random, a model folder, or a hub id."""
+    """Who plays: none (you), bundled, expert, random, blind, a model folder, or a hub id."""
     map: Path | None = None
     """File to draw the map of a walk into, as a picture (SVG)."""
     pictures: Path | None = None

@@ -73,16 +73,20 @@ def open_policy(
     options: ModelOptions = ModelOptions(),  # noqa: B008
     thinking: Thinking = Thinking(),
 ) -> Policy:
-    """The policy called `model`: expert, random, bundled, a folder, or a hub id. pictures: whether it must see."""
+    """The policy called `model`: expert, random, blind, bundled, a folder, or a hub id. pictures: whether it must
+    see."""
     if model == "none":
-        raise RuleshiftError("--model none answers nothing here; choose bundled, expert, random, a folder or a hub id")
+        raise RuleshiftError(
+            "--model none answers nothing here; choose bundled, expert, random, blind, a folder or a hub id"
+        )
     at_least("--thinking-tokens", thinking.thinking_tokens, 1)
-    if model in ("expert", "random"):
+    if model in ("expert", "random", "blind"):
         if (options, thinking) != (ModelOptions(), Thinking()):
             raise RuleshiftError(f"--model {model} is no language model: leave out templates, --system and thinking")
-        from ruleshift.engines.text import expert, random_guesser
+        from ruleshift.engines.text import blind_guesser, expert, random_guesser
 
-        return Policy(expert() if model == "expert" else random_guesser(drawing.seed), _chosen(style, "full"))
+        floors = {"random": random_guesser, "blind": blind_guesser}
+        return Policy(expert() if model == "expert" else floors[model](drawing.seed), _chosen(style, "full"))
     if model != "bundled":
         check_model(model)
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from ruleshift.engines.protocol import Insider, Reply, Request
 from ruleshift.engines.streams import stream_key
+from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Message
-from ruleshift.tasks.protocol import TaskProblem
+from ruleshift.tasks.protocol import Blind, TaskProblem
 
 Answer = Callable[[Request], str]
 
@@ -49,6 +50,20 @@ def random_guesser(seed: int = 0) -> Insider:
 
     def answer(problem: TaskProblem, request: Request) -> str:
         return problem.guess(stream_key(seed, f"{request.id}/{len(request.messages)}", request.sample))
+
+    return Insider(answer)
+
+
+def blind_guesser(seed: int = 0) -> Insider:
+    """Gives a reply without looking: what can be had without the skill that a task asks for.
+
+    Raises RuleshiftError, when it is asked, for a problem that tells all that there is to know in words.
+    """
+
+    def answer(problem: TaskProblem, request: Request) -> str:
+        if not isinstance(problem, Blind):
+            raise RuleshiftError(f"{request.id} shows nothing that one could fail to look at: take --model random")
+        return problem.blind(stream_key(seed, f"{request.id}/{len(request.messages)}", request.sample))
 
     return Insider(answer)
 

@@ -1,9 +1,12 @@
 """From estimates to claims: what may be said about several differences at once, and in which word."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ruleshift.evaluation.statistics import ROUNDING, Difference
+from ruleshift.evaluation.statistics import ROUNDING, Difference, Estimate
+from ruleshift.tasks.recipe import Endpoint
 
 Word = Literal["raises", "lowers", "keeps", "undecided"]
 
@@ -15,6 +18,28 @@ class Uncertain(Protocol):
     def p_value(self) -> float: ...
 
     def interval(self, level: float = ...) -> Difference: ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of an arm against its start model, by the interval that is corrected for all claims of a study.
+
+    `word` is what was done to the metric; `of` counts the claims. The interval is None where it is endless.
+    """
+
+    task: str
+    arm: str
+    reference: str
+    metric: str
+    split: str
+    turns: int
+    decoding: str
+    difference: float
+    ci_low: float | None
+    ci_high: float | None
+    over: str
+    word: Word
+    of: int
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -68,6 +93,29 @@ def verdict(difference: Difference, margin: float | None = None) -> Word:
     if margin is not None and -margin < difference.low and difference.high < margin:
         return "keeps"
     return "undecided"
+
+
+def claims(about: Sequence[tuple[str, str, str, Endpoint, Estimate]], level: float = 0.95) -> list[Claim]:
+    """The claims of a study: of each task, arm and reference the estimate of its endpoint, corrected over all."""
+    intervals = corrected([estimate for *_, estimate in about], level)
+    return [
+        Claim(
+            task=task,
+            arm=arm,
+            reference=reference,
+            metric=endpoint.metric,
+            split=endpoint.split,
+            turns=endpoint.turns,
+            decoding=endpoint.decoding,
+            difference=estimate.mean,
+            ci_low=interval.low if math.isfinite(interval.low) else None,
+            ci_high=interval.high if math.isfinite(interval.high) else None,
+            over=estimate.over,
+            word=verdict(interval),
+            of=len(about),
+        )
+        for (task, arm, reference, endpoint, estimate), interval in zip(about, intervals, strict=True)
+    ]
 
 
 def _by_size(p_values: Sequence[float]) -> list[int]:

@@ -6,8 +6,8 @@ and where they are equally far (KL) from the start model.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.results import fits
 
 MatchedOn = Literal["id", "kl"]
+Over = Literal["seeds and problems", "problems"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,13 @@ class Comparison:
     The shares are those of `metric`. `title` names the table it belongs to. `point_arm` names the evaluated point of
     the arm in words ("sft step 120").
     `matched_on` says what the two points have in common, None at the end of training; `matched_value` and
-    `matched_reference_value` are what each has of it (both near equal where the match is good).
+    `matched_reference_value` are what each has of it (both near equal where the match is good). Where a match lies
+    between two evaluated steps that are far apart, the value lies anywhere within +-`spread` of `value`, that of the
+    reference within +-`reference_spread` of its own, and the difference within +- the sum of both. `note` says in words
+    what else there is to know of a match.
+    `over` says what the interval is over: "seeds and problems", or "problems" where nothing is known of other seeds (or
+    the file was written before that was measured). Its ends are None where it is endless. `by_seed` holds the
+    differences of single training seeds.
     """
 
     title: str
@@ -37,12 +44,39 @@ class Comparison:
     value: float
     reference_value: float
     difference: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
     matched_on: MatchedOn | None = None
     matched_value: float | None = None
     matched_reference_value: float | None = None
     metric: str = "success"
+    over: Over = "problems"
+    by_seed: tuple[float, ...] = ()
+    spread: float = 0.0
+    reference_spread: float = 0.0
+    note: str = ""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest difference that the match allows; equal where it is read at one place."""
+        half = self.spread + self.reference_spread
+        return self.difference - half, self.difference + half
+
+    @property
+    def excludes_0(self) -> bool:
+        """Whether the interval of the difference excludes 0."""
+        return (self.ci_low is not None and self.ci_low > 0) or (self.ci_high is not None and self.ci_high < 0)
+
+
+def said_over(comparisons: Iterable[Comparison]) -> str:
+    """What the intervals of some comparisons are over, in words for a table."""
+    items = list(comparisons)
+    narrow = list(dict.fromkeys(item.arm for item in items if item.over == "problems"))
+    if not narrow:
+        return "over seeds and problems"
+    if all(item.over == "problems" for item in items):
+        return "over problems only: other seeds may differ by more"
+    return f"over seeds and problems, of {', '.join(narrow)} over problems only"
 
 
 def load_comparisons(path: Path) -> list[Comparison]:
@@ -60,10 +94,15 @@ def load_comparisons(path: Path) -> list[Comparison]:
 def _comparison(entry: Mapping[str, Any]) -> Comparison:
     """A comparison from JSON. Raises TypeError or ValueError for anything else."""
     comparison = Comparison(**entry)
+    of_words = {"matched_on": (None, *get_args(MatchedOn)), "over": get_args(Over)}
     for field in fields(Comparison):
         value = getattr(comparison, field.name)
-        if not fits(value, field.type if field.name != "matched_on" else str | None):
+        if field.name == "by_seed":
+            good = isinstance(value, list | tuple) and all(fits(seed, float) for seed in value)
+        elif field.name in of_words:
+            good = isinstance(value, str | None) and value in of_words[field.name]
+        else:
+            good = fits(value, field.type)
+        if not good:
             raise ValueError(f"{str(value)[:40]!r} stands for `{field.name}`")
-    if comparison.matched_on not in (None, *get_args(MatchedOn)):
-        raise ValueError(f"{str(comparison.matched_on)[:40]!r} stands for `matched_on`")
-    return comparison
+    return replace(comparison, by_seed=tuple(comparison.by_seed))

@@ -12,7 +12,15 @@ from ruleshift.results import Row
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task, how_many
 
-METRICS = ("success", "step_accuracy", "first_try_accuracy", "steps_passed", "validity", "recognition")
+METRICS = (
+    "success",
+    "step_accuracy",
+    "first_try_accuracy",
+    "steps_passed",
+    "validity",
+    "recognition",
+    "decision_accuracy",
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,9 @@ class Cell:
 
     `tries` holds for each problem the replies that each of its steps took, in order, negative where none of them was
     right: a card problem is one step, a route has one for each position that was reached. `valid` and `read_right`
-    count the steps whose first reply was right in form to the letter, and that was read right.
+    count the steps whose first reply was right in form to the letter, and that was read right. `decided` counts those
+    at which something was to be decided, `decided_right` those of them whose first reply was right; empty in points
+    of earlier versions, which did not tell.
     """
 
     split: str
@@ -29,6 +39,8 @@ class Cell:
     tries: tuple[tuple[int, ...], ...]
     valid: tuple[int, ...]
     read_right: tuple[int, ...]
+    decided: tuple[int, ...] = ()
+    decided_right: tuple[int, ...] = ()
 
     @property
     def has_steps(self) -> bool:
@@ -46,7 +58,8 @@ class Cell:
         success: every step is solved. step_accuracy: the share of right replies, retries counted, as in the paper.
         first_try_accuracy: the share of steps whose first reply is right. Both pool the steps of all problems (see
         `pooled_share`). steps_passed: how many steps are solved before one fails. validity, recognition: the shares of
-        first replies, whatever the budget.
+        first replies, whatever the budget. decision_accuracy: the share of right ones among the first replies to steps
+        at which something is decided (on walks the start, turns and the destination).
         """
         if metric == "success":
             return [float(all(0 < t <= turns for t in steps)) for steps in self.tries]
@@ -55,6 +68,8 @@ class Cell:
             return pooled_share(self.valid, counts)
         if metric == "recognition":
             return pooled_share(self.read_right, counts)
+        if metric == "decision_accuracy":
+            return pooled_share(self.decided_right, self.decided)
         if metric == "steps_passed":
             return [float(len(list(takewhile(lambda t: 0 < t <= turns, steps)))) for steps in self.tries]
         reached = self.tries if self.goes_on else [_reached(steps, turns) for steps in self.tries]
@@ -111,13 +126,17 @@ def evaluate(
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
     """The outcomes of episodes."""
-    tries, valid, read_right = [], [], []
+    tries, valid, read_right, decided, decided_right = [], [], [], [], []
     for episode in episodes:
         steps = list(_steps(episode))
         tries.append(tuple(len(step) if _is_right(step[-1]) else -len(step) for step in steps))
         valid.append(sum(step[0].valid for step in steps))
         read_right.append(sum(step[0].read_right is not False for step in steps))
-    return Cell(split, decoding, tuple(tries), tuple(valid), tuple(read_right))
+        at_stake = [step[0] for step in steps if step[0].decides]
+        decided.append(len(at_stake))
+        decided_right.append(sum(map(_is_right, at_stake)))
+    counts = (tuple(valid), tuple(read_right), tuple(decided), tuple(decided_right))
+    return Cell(split, decoding, tuple(tries), *counts)
 
 
 def _steps(episode: Episode) -> Iterator[list[Verdict]]:
@@ -139,13 +158,16 @@ def _is_right(verdict: Verdict) -> bool:
 
 def rows_of(point: Point, turns: Sequence[int]) -> list[Row]:
     """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
-    and `validity` and `recognition` of first replies."""
+    and `validity`, `recognition` and (with steps) `decision_accuracy` of first replies."""
     rows = []
     stepwise = any(cell.has_steps for cell in point.cells)
     for cell in point.cells:
         per_budget = METRICS[:4] if stepwise and len(cell.tries) > 1 else METRICS[:1]
         measured = [(metric, budget) for budget in turns for metric in per_budget]
-        for metric, budget in [*measured, ("validity", 1), ("recognition", 1)]:
+        measured += [("validity", 1), ("recognition", 1)]
+        if len(per_budget) > 1 and cell.decided:
+            measured.append(("decision_accuracy", 1))
+        for metric, budget in measured:
             values = cell.outcomes(metric, budget)
             low, high = _steps_interval(values) if metric == "steps_passed" else share_interval(values)
             where = (point.task, point.arm, point.seed, point.step, cell.split, metric, budget, cell.decoding)

@@ -30,15 +30,15 @@ from ruleshift.report.plots import (
     ood_against_id,
     ood_against_kl,
     ood_against_recognition,
-    turns_label,
 )
-from ruleshift.report.points import decodings_in, splits_in
+from ruleshift.report.points import decodings_in, splits_in, turns_label
 from ruleshift.results import Results
 
 _CAPTIONS = {
     "plane": "Each path is an arm over training: it begins at the start model (diamond) and ends at the large mark, "
-    "whose bars are 95% intervals. Above the dotted line a model does better out of distribution than the start model. "
-    "Up and right is a rule that transfers, down and right is learning at the expense of transfer.",
+    "whose bars are 95% intervals over problems; thin lines are single seeds. Above the dotted line a model does "
+    "better out of distribution than the start model. Up and right is a rule that transfers, down and right is "
+    "learning at the expense of transfer.",
     "kl": "The same paths; further right is further from the start model. Arms that fall on one curve here differ in "
     "how far they moved rather than in how they learn.",
     "seen": "The same paths, on each split against the share of its first replies that state rightly what is shown.",
@@ -110,6 +110,10 @@ def render_report(
         task=task,
         about=_about(results),
         legend=legend,
+        claims=[
+            (claim, tables.endpoint_in_words(claim), tables.signed(claim.difference), tables.interval_of(claim))
+            for claim in tables.claims_of(results)
+        ],
         trained=legend.trained(),
         diverged=_diverged(results),
         models=len({(row.arm, row.seed, row.step) for row in results.rows}),

@@ -16,7 +16,7 @@ from plotly.subplots import make_subplots
 
 from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Mean, View, curve, decodings_in, turns_in
+from ruleshift.report.points import Mean, View, curve, decodings_in, turns_in, turns_label
 from ruleshift.results import Results, Row
 
 OOD = "rule-ood"
@@ -111,10 +111,6 @@ def kl_title(results: Results) -> str:
 
 def _measure(results: Results) -> str:
     return f"{in_words(metric_of(results))} (%)"
-
-
-def turns_label(turns: int) -> str:
-    return "1 turn" if turns == 1 else f"{turns} turns"
 
 
 # ---------------------------------------------------------------- planes

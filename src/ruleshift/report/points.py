@@ -107,6 +107,10 @@ def turns_in(rows: Iterable[Row]) -> list[int]:
     return sorted({row.turns for row in rows})
 
 
+def turns_label(turns: int) -> str:
+    return "1 turn" if turns == 1 else f"{turns} turns"
+
+
 def _rank(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
 

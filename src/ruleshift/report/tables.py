@@ -1,25 +1,29 @@
 """The content of tables: how every arm ends, and how arms compare where they match. Plain records, which the page and
 the terminal show."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
-from ruleshift.evaluation.comparison import Comparison
+from ruleshift.evaluation.claims import Claim
+from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.report.arms import Legend, legend_of
-from ruleshift.report.points import Mean, View, end, splits_in, turns_in
-from ruleshift.results import Results
+from ruleshift.report.points import Mean, View, end, splits_in, turns_in, turns_label
+from ruleshift.results import Results, fits
 
-SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition")
+SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition", "decision_accuracy")
 MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One number of the headline, ready to show. `excludes_0` is said of the interval of the change."""
+    """One number of the headline, ready to show. `seeds` are the values of the seeds, where there are several.
+
+    `interval` is over problems; `excludes_0` is said of the interval of the change.
+    """
 
     value: str
     interval: str
-    seeds: str = ""
+    seeds: tuple[str, ...] = ()
     change: str = ""
     change_interval: str = ""
     excludes_0: bool = False
@@ -37,18 +41,20 @@ class ArmEnd:
 
 @dataclass(frozen=True)
 class Headline:
-    """Every arm at the end of its training. Shares are in percent, changes against the start model in points."""
+    """Every arm at the end of its training. Shares are in percent, changes against the start model in points, with
+    intervals that are `over` what it says."""
 
     metric: str
     decoding: str
     splits: tuple[str, ...]
     turns: tuple[int, ...]
     arms: tuple[ArmEnd, ...]
+    over: str
 
 
 @dataclass(frozen=True)
 class ComparisonLine:
-    """One comparison, ready to show."""
+    """One comparison, ready to show. `seeds` are the differences of the seeds, where there are several."""
 
     split: str
     turns: str
@@ -59,17 +65,21 @@ class ComparisonLine:
     change: str
     change_interval: str
     excludes_0: bool
+    seeds: tuple[str, ...]
     matched: str
 
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """Comparisons under one title. `matched_on` heads their last column; None where nothing is matched."""
+    """Comparisons under one title. `matched_on` heads their last column; None where nothing is matched. Intervals are
+    `over` what it says; `notes` say what else there is to know of single lines."""
 
     title: str
     decoding: str
     matched_on: str | None
     lines: tuple[ComparisonLine, ...]
+    over: str
+    notes: tuple[str, ...]
 
 
 def headline(results: Results, comparisons: Iterable[Comparison], decoding: str, metric: str = "success") -> Headline:
@@ -97,7 +107,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
         lost = legend.diverged.get(arm, ())
         if cells or lost:
             arms.append(ArmEnd(arm, _with_lost(label, lost), cells))
-    return Headline(metric, decoding, splits, turns, tuple(arms))
+    return Headline(metric, decoding, splits, turns, tuple(arms), said_over(against_start.values()))
 
 
 def _with_lost(label: str, lost: Sequence[int]) -> str:
@@ -120,20 +130,27 @@ def comparison_records(results: Results, comparisons: Sequence[Comparison], deco
             decoding,
             MATCHED_LABELS[matched] if matched else None,
             tuple(_comparison_line(item) for item in items),
+            said_over(items),
+            _notes(items),
         )
         for (title, matched), items in groups.items()
     ]
 
 
+def _notes(items: Sequence[Comparison]) -> tuple[str, ...]:
+    """What there is to know of a table's lines; files of earlier versions have no differences of single seeds."""
+    old = "Read off straight lines between evaluated steps, however far apart these are."
+    said = [f"{item.split}, {turns_label(item.turns)}: {item.note}" for item in items if item.note]
+    return tuple([old] if any(item.matched_on and not item.by_seed for item in items) else []) + tuple(said)
+
+
 def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metric: str) -> Entry:
-    seeds = ""
-    if len(point.by_seed) > 1:
-        seeds = f"{number(min(point.by_seed), metric)}\u2013{number(max(point.by_seed), metric)}"
+    seeds = tuple(number(value, metric) for value in point.by_seed) if len(point.by_seed) > 1 else ()
     interval = f"[{number(point.low, metric)}, {number(point.high, metric)}]"
     value = number(point.value, metric)
     if comparison:
-        between = _signed_interval(comparison, metric)
-        return Entry(value, interval, seeds, signed(comparison.difference, metric), between, excludes_0(comparison))
+        between = interval_of(comparison, metric)
+        return Entry(value, interval, seeds, signed(comparison.difference, metric), between, comparison.excludes_0)
     change = signed(point.value - start.value, metric) if start else ""
     return Entry(value, interval, seeds, change)
 
@@ -143,12 +160,15 @@ def _comparison_line(item: Comparison) -> ComparisonLine:
         split=item.split,
         turns=str(item.turns),
         point=item.point_arm,
-        value=number(item.value),
+        value=_between(item.value - item.spread, item.value + item.spread),
         reference=item.reference,
-        reference_value=number(item.reference_value),
-        change=signed(item.difference),
-        change_interval=_signed_interval(item),
-        excludes_0=excludes_0(item),
+        reference_value=_between(
+            item.reference_value - item.reference_spread, item.reference_value + item.reference_spread
+        ),
+        change=_between(*item.range, signed, " to "),
+        change_interval=interval_of(item),
+        excludes_0=item.excludes_0,
+        seeds=tuple(map(signed, item.by_seed)) if len(item.by_seed) > 1 else (),
         matched=" vs ".join(_matched(value, item) for value in (item.matched_value, item.matched_reference_value)),
     )
 
@@ -161,11 +181,6 @@ def _matched(value: float | None, item: Comparison) -> str:
 
 def _is_in_headline(comparison: Comparison, legend: Legend) -> bool:
     return comparison.matched_on is None and comparison.reference == legend.start
-
-
-def excludes_0(comparison: Comparison) -> bool:
-    """Whether the interval of a difference excludes 0."""
-    return comparison.ci_low > 0 or comparison.ci_high < 0
 
 
 def number(value: float, metric: str = "success") -> str:
@@ -183,5 +198,33 @@ def is_share(metric: str) -> bool:
     return metric in SHARES or metric.startswith("pass@")
 
 
-def _signed_interval(comparison: Comparison, metric: str = "success") -> str:
+def endpoint_in_words(claim: Claim) -> str:
+    return f"{claim.metric.replace('_', ' ')}, {claim.split}, {turns_label(claim.turns)}, {claim.decoding}"
+
+
+def claims_of(results: Results) -> list[Claim]:
+    """The claims in `meta`, as a study writes them; those that cannot be read are passed over."""
+    entries = results.meta.get("claims")
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            claim = Claim(**entry)
+        except TypeError:
+            continue
+        if all(
+            fits(getattr(claim, field.name), str if field.name == "word" else field.type) for field in fields(Claim)
+        ):
+            found.append(claim)
+    return found
+
+
+def interval_of(comparison: Comparison | Claim, metric: str = "success") -> str:
+    """The interval of a difference; "" where it is endless."""
+    if comparison.ci_low is None or comparison.ci_high is None:
+        return ""
     return f"[{signed(comparison.ci_low, metric)}, {signed(comparison.ci_high, metric)}]"
+
+
+def _between(low: float, high: float, shown: Callable[[float], str] = number, to: str = "\u2013") -> str:
+    """One value, or the two that it lies between."""
+    return shown(low) if shown(low) == shown(high) else f"{shown(low)}{to}{shown(high)}"

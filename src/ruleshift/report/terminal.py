@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report.arms import legend_of
 from ruleshift.report.tables import (
@@ -17,8 +18,11 @@ from ruleshift.report.tables import (
     Entry,
     Headline,
     comparison_records,
+    endpoint_in_words,
     headline,
+    interval_of,
     is_share,
+    signed,
 )
 from ruleshift.results import Results
 
@@ -30,14 +34,15 @@ def headline_tables(
 ) -> list[Table]:
     """The headline: a line per arm and number of turns, a column per split, in as many tables as the width asks for.
 
-    Under each value its interval and, for trained arms, the difference to the start model.
+    Under each value its interval over problems, the values of the seeds where there are several and, for trained arms,
+    the difference to the start model with its interval.
     """
     record = headline(results, comparisons, decoding, metric)
     start = legend_of(results).start
     tables = _fitting(record.splits, lambda splits: _headline_table(record, splits), width)
     for table in tables[-1:]:
-        about = f", and the difference to {start} (bold: its interval excludes 0)" if start else ""
-        table.caption = f"Below each value: its 95% interval{about}."
+        about = f"; the difference to {start}, 95% interval {record.over} (bold: it excludes 0)" if start else ""
+        table.caption = f"Below each value: its 95% interval over problems, the values of single seeds{about}."
     return tables
 
 
@@ -53,6 +58,22 @@ def _headline_table(record: Headline, splits: Sequence[str]) -> Table:
             name = Text(f"{line.arm}\n", "bold").append(line.label, "not bold dim") if index == 0 else Text("")
             cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
             table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
+    return table
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """What a study says of its primary endpoints, and why."""
+    table = _table("Primary endpoints, named before the study was run; all else is exploratory")
+    for heading in ("task", "endpoint", "arm", "difference", "so it"):
+        table.add_column(heading, justify="right" if heading == "difference" else "left")
+    for claim in claims:
+        change = _change_text(signed(claim.difference), interval_of(claim), claim.word != "undecided", "\n")
+        table.add_row(claim.task, endpoint_in_words(claim), claim.arm, change, claim.word)
+    over = {
+        f"{claim.over} only: other seeds may differ by more" if claim.over == "problems" else f"{claim.over}"
+        for claim in claims
+    }
+    table.caption = f"95% intervals, corrected for {claims[0].of} endpoints (Holm), over {'; or '.join(sorted(over))}."
     return table
 
 
@@ -72,7 +93,7 @@ def _wide_comparison(record: ComparisonTable) -> Table:
 
     def texts(line: ComparisonLine) -> list[Text]:
         words = [line.split, line.turns, line.point, line.value, line.reference, line.reference_value]
-        return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0)]
+        return [*map(Text, words), _difference_text(line, " ")]
 
     return _comparison(record, headings, texts)
 
@@ -83,9 +104,15 @@ def _narrow_comparison(record: ComparisonTable) -> Table:
 
     def texts(line: ComparisonLine) -> list[Text]:
         words = [line.split, line.turns, f"{line.point}\n{line.reference}", f"{line.value}\n{line.reference_value}"]
-        return [*map(Text, words), _change_text(line.change, line.change_interval, line.excludes_0, "\n")]
+        return [*map(Text, words), _difference_text(line, "\n")]
 
     return _comparison(record, headings, texts, "\n")
+
+
+def _difference_text(line: ComparisonLine, separator: str) -> Text:
+    """A difference, its interval, and below them those of the seeds."""
+    text = _change_text(line.change, line.change_interval, line.excludes_0, separator)
+    return text.append(_in_lines(line.seeds), "not bold dim")
 
 
 def _comparison(
@@ -100,6 +127,8 @@ def _comparison(
     for line in record.lines:
         matched = [Text(line.matched.replace(" vs ", between))] if record.matched_on else []
         table.add_row(*texts(line), *matched)
+    below = " Below each difference: those of single seeds." if any(line.seeds for line in record.lines) else ""
+    table.caption = "\n".join([f"95% intervals {record.over}.{below}", *record.notes])
     return table
 
 
@@ -151,10 +180,15 @@ def _table(title: str) -> Table:
 def _entry_text(entry: Entry | None) -> Text:
     if entry is None:
         return Text("")
-    text = Text(entry.value).append(f"\n{_tight(entry.interval)}", "dim")
+    text = Text(entry.value).append(f"\n{_tight(entry.interval)}{_in_lines(entry.seeds)}", "dim")
     if entry.change:
         text.append("\n").append_text(_change_text(entry.change, entry.change_interval, entry.excludes_0, "\n"))
     return text
+
+
+def _in_lines(seeds: Sequence[str]) -> str:
+    """The values of seeds in lines of their own, two in each."""
+    return "".join("\n" + " ".join(seeds[first : first + 2]) for first in range(0, len(seeds), 2))
 
 
 def _change_text(change: str, interval: str, bold: bool, separator: str = " ") -> Text:

@@ -1,19 +1,22 @@
 """From points to comparisons: at the end of training, at matched ID success, at matched KL to the start."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.evaluate import Point
-from ruleshift.evaluation.statistics import clustered_difference
+from ruleshift.evaluation.matching import POINTS, Crossing, Matched, Measured, Tolerance, matched_difference
+from ruleshift.evaluation.statistics import ROUNDING, Estimate, crossed_estimate
 from ruleshift.studies.study import Pair
 
 Curve = Sequence[Point]
-Key = Callable[[Point], float]
 What = tuple[str, str, int, str]  # metric, split, turns, decoding
 Curves = dict[str, dict[int, Curve]]  # arm -> seed -> points by step
+
+TOLERANCES: dict[MatchedOn, Tolerance] = {"id": POINTS, "kl": Tolerance(0.05, POINTS.outcome)}
+"""How far apart two evaluated steps may be for a value to be read between them; KL in nats per reply."""
 
 
 def curves_of(points: Iterable[Point]) -> Curves:
@@ -22,46 +25,6 @@ def curves_of(points: Iterable[Point]) -> Curves:
     for point in sorted(points, key=lambda p: p.step):
         curves.setdefault(point.arm, {}).setdefault(point.seed, []).append(point)
     return curves  # type: ignore[return-value]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place on an arm's curve: `share` of the way from one evaluated point to the next (the same point at an end)."""
-
-    first: Point
-    second: Point
-    share: float = 0.0
-
-    def outcomes(self, metric: str, split: str, turns: int, decoding: str) -> list[float]:
-        """Per problem: its part of the metric (see `Cell.outcomes`), interpolated linearly between the two points."""
-        a = self.first.cell(split, decoding).outcomes(metric, turns)
-        b = self.second.cell(split, decoding).outcomes(metric, turns)
-        return [(1 - self.share) * x + self.share * y for x, y in zip(a, b, strict=True)]
-
-    def value(self, key: Key) -> float:
-        return (1 - self.share) * key(self.first) + self.share * key(self.second)
-
-    @property
-    def step(self) -> float:
-        return (1 - self.share) * self.first.step + self.share * self.second.step
-
-
-def match(a: Curve, b: Curve, key: Key) -> tuple[Place, Place]:
-    """Where two curves match in `key`, as far along as both get: at the highest value that both reach.
-
-    Each curve is followed from its start to where it first reaches that value, interpolated between its points.
-    """
-    reach = min(max(map(key, a)), max(map(key, b)))
-    return _first_reaching(a, reach, key), _first_reaching(b, reach, key)
-
-
-def _first_reaching(curve: Curve, wanted: float, key: Key) -> Place:
-    index = next(i for i, point in enumerate(curve) if key(point) >= wanted)
-    second = curve[index]
-    if index == 0:
-        return Place(second, second)
-    first = curve[index - 1]
-    return Place(first, second, (wanted - key(first)) / (key(second) - key(first)))
 
 
 def compare(
@@ -91,6 +54,23 @@ def compare(
     ]
 
 
+def end_difference(points: Iterable[Point], arm: str, start: str, what: What) -> Estimate | None:
+    """The difference of an arm at its end to the start model, before a level is chosen; None where there is no arm."""
+    curves = curves_of(points)
+    if arm not in curves or start not in curves:
+        return None
+    return crossed_estimate(
+        [outcomes(curve[-1], what) for curve in curves[arm].values()],
+        [outcomes(next(iter(curves[start].values()))[0], what)],
+    )
+
+
+def outcomes(point: Point, what: What) -> list[float]:
+    """Per problem: its part of the metric (see `Cell.outcomes`)."""
+    metric, split, turns, decoding = what
+    return point.cell(split, decoding).outcomes(metric, turns)
+
+
 def _seeds(curves: Curves, pair: Pair, start: str) -> list[int]:
     """The seeds of a pair, in order: those that both arms have."""
     with_start = set(curves.get(pair.arm, {}))
@@ -99,35 +79,21 @@ def _seeds(curves: Curves, pair: Pair, start: str) -> list[int]:
 
 def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str) -> Comparison:
     """One pair: at the ends of both, or where they match, both followed from the start model `first` on."""
-    metric, _, budget, decoding = what
     seeds, at_start = _seeds(curves, pair, first.arm), pair.reference == first.arm
     a: list[Curve] = [curves[pair.arm][seed] for seed in seeds]
     b: list[Curve] = [[first] if at_start else curves[pair.reference][seed] for seed in seeds]
     if pair.matched_on is None:
-        title = "{} at its end against {}" if at_start else "{} against {}, both at their end"
-        ends = [_end(curve) for curve in (b[:1] if at_start else b)]
-        return _difference(pair, title, what, [_end(curve) for curve in a], ends)
-    keys: dict[MatchedOn, tuple[str, Key]] = {
-        "id": ("ID " + metric.replace("_", " "), lambda point: point.value(metric, trained, budget, decoding)),
-        "kl": ("KL to the start", lambda point: point.kl_to_start),
-    }
-    name, key = keys[pair.matched_on]
-    places = [match([first, *x], [first, *y], key) for x, y in zip(a, b, strict=True)]
-    title = f"{{}} against {{}} at matched {name}"
-    return _difference(pair, title, what, [p[0] for p in places], [p[1] for p in places], key)
+        return _at_ends(pair, what, [curve[-1] for curve in a], [curve[-1] for curve in b], at_start)
+    return _where_matched(pair, pair.matched_on, what, [[first, *x] for x in a], [[first, *y] for y in b], trained)
 
 
-def _end(curve: Curve) -> Place:
-    return Place(curve[-1], curve[-1])
-
-
-def _difference(
-    pair: Pair, title: str, what: What, arm: Sequence[Place], reference: Sequence[Place], key: Key | None = None
-) -> Comparison:
+def _at_ends(pair: Pair, what: What, a: Sequence[Point], b: Sequence[Point], at_start: bool) -> Comparison:
+    """At the ends of both arms, one point for each seed; the start model is the same for every seed."""
     metric, split, turns, decoding = what
-    a = [place.outcomes(*what) for place in arm]
-    b = [place.outcomes(*what) for place in reference]
-    change = clustered_difference(a, b)
+    arm, reference = [outcomes(point, what) for point in a], [outcomes(point, what) for point in b]
+    change = crossed_estimate(arm, reference[:1] if at_start else reference)
+    title = "{} at its end against {}" if at_start else "{} against {}, both at their end"
+    steps = [point.step for point in a]
     return Comparison(
         title=title.format(pair.arm, pair.reference),
         split=split,
@@ -135,21 +101,99 @@ def _difference(
         decoding=decoding,
         arm=pair.arm,
         reference=pair.reference,
-        point_arm=_label(pair.arm, arm),
-        value=fmean(map(fmean, a)),
-        reference_value=fmean(map(fmean, b)),
+        point_arm=f"{pair.arm} step {_span(steps)}",
+        value=fmean(map(fmean, arm)),
+        reference_value=fmean(map(fmean, reference)),
         difference=change.mean,
-        ci_low=change.low,
-        ci_high=change.high,
-        matched_on=pair.matched_on,
-        matched_value=fmean(place.value(key) for place in arm) if key else None,
-        matched_reference_value=fmean(place.value(key) for place in reference) if key else None,
+        ci_low=_finite(change.interval().low),
+        ci_high=_finite(change.interval().high),
         metric=metric,
+        over=change.over,
+        by_seed=tuple(fmean(x) - fmean(y) for x, y in zip(arm, reference, strict=True)),
     )
 
 
-def _label(arm: str, places: Sequence[Place]) -> str:
-    """The arm with its steps (those of all seeds, rounded where they lie between points)."""
-    steps = sorted({round(place.step) for place in places})
-    span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-    return f"{arm} step {span}"
+def _where_matched(
+    pair: Pair, on: MatchedOn, what: What, a: Sequence[Curve], b: Sequence[Curve], trained: str
+) -> Comparison:
+    """Where two arms are level: both read at the same value, or between the two steps that it lies between."""
+    metric, split, turns, decoding = what
+
+    def measured(curve: Curve) -> list[Measured]:
+        levels = [[p.kl_to_start] if on == "kl" else outcomes(p, (metric, trained, turns, decoding)) for p in curve]
+        return [Measured(p.step, level, outcomes(p, what)) for p, level in zip(curve, levels, strict=True)]
+
+    found = matched_difference([measured(x) for x in a], [measured(y) for y in b], TOLERANCES[on])
+    mine, others = _read(found.a, found.targets), _read(found.b, found.targets)
+    change, level = found.interval(), fmean(found.targets)
+    name = "KL to the start" if on == "kl" else "ID " + metric.replace("_", " ")
+    return Comparison(
+        title=f"{pair.arm} against {pair.reference} at matched {name}",
+        split=split,
+        turns=turns,
+        decoding=decoding,
+        arm=pair.arm,
+        reference=pair.reference,
+        point_arm=_label(pair.arm, found.a, found.targets),
+        value=fmean(map(fmean, mine)),
+        reference_value=fmean(map(fmean, others)),
+        difference=change.mean,
+        ci_low=_finite(change.low),
+        ci_high=_finite(change.high),
+        matched_on=on,
+        matched_value=level,
+        matched_reference_value=level,
+        metric=metric,
+        over=found.ends[0].over,
+        by_seed=tuple(fmean(x) - fmean(y) for x, y in zip(mine, others, strict=True)),
+        spread=fmean((high - low) / 2 for low, high in mine),
+        reference_spread=fmean((high - low) / 2 for low, high in others),
+        note=_note(pair, found),
+    )
+
+
+def _read(crossings: Sequence[Sequence[Crossing]], targets: Sequence[float]) -> list[tuple[float, float]]:
+    """For each seed, the least and the most that the outcome is where its curve first has the target."""
+    read = []
+    for (first, *_), target in zip(crossings, targets, strict=True):
+        value = first.outcome[0] + _share(first, target) * (first.outcome[1] - first.outcome[0])
+        read.append((value, value) if first.close else (min(first.outcome), max(first.outcome)))
+    return read
+
+
+def _share(crossing: Crossing, target: float) -> float:
+    """How far from the first of its two steps to the second a curve has the target."""
+    gap = crossing.matched[1] - crossing.matched[0]
+    return (target - crossing.matched[0]) / gap if abs(gap) > ROUNDING else 0.0
+
+
+def _label(arm: str, crossings: Sequence[Sequence[Crossing]], targets: Sequence[float]) -> str:
+    """The arm with the steps of all seeds: rounded where they are read between two, both where they cannot be."""
+    if all(first.close for first, *_ in crossings):
+        read = [
+            first.steps[0] + _share(first, target) * (first.steps[1] - first.steps[0])
+            for (first, *_), target in zip(crossings, targets, strict=True)
+        ]
+        return f"{arm} step {_span(map(round, read))}"
+    steps = sorted({step for first, *_ in crossings for step in first.steps})
+    return f"{arm} between step {steps[0]} and {steps[-1]}"
+
+
+def _note(pair: Pair, found: Matched) -> str:
+    """Every crossing of the curves that have the matched value more than once, the first of which is read."""
+    seeds = [
+        f"{arm} ({'; '.join(', '.join(_span(c.steps) for c in crossings) for crossings in many)})"
+        for arm, curves in ((pair.arm, found.a), (pair.reference, found.b))
+        if (many := [crossings for crossings in curves if len(crossings) > 1])
+    ]
+    return f"not monotone, read at the first of several steps: {', '.join(seeds)}" if seeds else ""
+
+
+def _span(steps: Iterable[int]) -> str:
+    first, *rest = sorted(set(steps))
+    return f"{first} to {rest[-1]}" if rest else str(first)
+
+
+def _finite(bound: float) -> float | None:
+    """An end of an interval as JSON can hold it: a single problem has an endless one."""
+    return bound if math.isfinite(bound) else None

@@ -43,5 +43,6 @@ HEADLINE = Study(
     options=Rates(),
     quick=Rates("none"),
     pairs=head_to_head("rl", "sft"),
+    primary=("sft", "rl"),
     tables=(ends, matched),
 )

@@ -177,10 +177,12 @@ def _point(content: Mapping[str, Any]) -> Point:
 
 def _cell(content: Mapping[str, Any]) -> Cell:
     tries = tuple(tuple(map(_whole, _list(steps))) for steps in _list(content["tries"]))
-    valid, read_right = (tuple(map(_whole, _list(content[name]))) for name in ("valid", "read_right"))
-    if not tries or not len(tries) == len(valid) == len(read_right) or not all(steps and all(steps) for steps in tries):
+    names = ("valid", "read_right", "decided", "decided_right")
+    counts = {name: tuple(map(_whole, _list(content[name]))) for name in names if name in content}
+    lengths = [len(tries), *(len(count) for name, count in counts.items() if count or name in names[:2])]
+    if not tries or len(set(lengths)) > 1 or not all(steps and all(steps) for steps in tries):
         raise ValueError("outcomes are missing")
-    return Cell(_text(content["split"]), _text(content["decoding"]), tries, valid, read_right)
+    return Cell(_text(content["split"]), _text(content["decoding"]), tries, **counts)
 
 
 def _list(value: Any) -> list[Any]:

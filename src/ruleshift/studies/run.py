@@ -12,15 +12,17 @@ from rich.console import Console
 
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import is_saved, save_model
-from ruleshift.evaluation.evaluate import rows_of
+from ruleshift.evaluation.claims import Claim, claims
+from ruleshift.evaluation.evaluate import Point, rows_of
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.page import write_report
+from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_points
-from ruleshift.studies.compare import compare
+from ruleshift.studies.compare import compare, end_difference
 from ruleshift.studies.points import PointStore, shown_conversations
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.study import Findings, Plan
@@ -39,8 +41,11 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> N
     began = time.monotonic()
     jobs = [job for plan in plans for job in _jobs(plan, out / get_task(plan.task).id)]
     run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
+    claimed = _claims(plans, out)
     for plan in plans:
-        _conclude(plan, out / get_task(plan.task).id, time.monotonic() - began)
+        _conclude(plan, out / get_task(plan.task).id, time.monotonic() - began, claimed)
+    if claimed:
+        Console().print(claims_table(claimed))
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
@@ -65,23 +70,48 @@ def _initialised(plan: Plan, out: Path) -> str:
     return str(folder / "model")
 
 
-def _conclude(plan: Plan, out: Path, seconds: float) -> None:
+def _points(plan: Plan, out: Path) -> list[Point]:
+    return [point for run in plan.runs() for point in load_points(out / ARMS, run, plan.measurement)]
+
+
+def _claims(plans: Sequence[Plan], out: Path) -> list[Claim]:
+    """What the study claims on all its tasks, where they measured their primary endpoints."""
+    about = []
+    for plan in plans:
+        task, m, start = get_task(plan.task), plan.measurement, plan.study.start
+        end = task.recipe.primary
+        if end and end.split in m.splits and end.turns in m.turns and end.decoding in m.decodings:
+            points = _points(plan, out / task.id)
+            for arm in plan.study.primary:
+                change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
+                if change:
+                    about.append((task.id, arm, start, end, change))
+    return claims(about)
+
+
+def _conclude(plan: Plan, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
     """From the points of a task's runs to its numbers, tables and report."""
     console, study, m = Console(), plan.study, plan.measurement
-    points = [point for run in plan.runs() for point in load_points(out / ARMS, run, m)]
+    points = _points(plan, out)
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
     rows = [row for point in points for row in rows_of(point, m.turns)]
-    results = Results(tuple(rows), _meta(plan, out / ARMS, seconds))
+    mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
+    results = Results(tuple(rows), _meta(plan, out / ARMS, seconds) | {"claims": mine})
     found = Findings(results, comparisons, points, m)
     save_results(out / "results.json", results.rows, results.meta)
-    write_atomically(out / "comparisons.json", json.dumps([asdict(c) for c in comparisons], indent=1) + "\n")
+    write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     for name, content in study.files.items():
-        write_atomically(out / name, json.dumps(content(found), indent=1) + "\n")
+        write_atomically(out / name, _json(content(found)))
     write_report(out / "report.html", results, comparisons, shown_conversations(out, results), usual_ood(results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)
     console.print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}", soft_wrap=True)
+
+
+def _json(content: object) -> str:
+    """JSON as a file holds it. Raises ValueError for a number that is not finite."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def _meta(plan: Plan, arms: Path, seconds: float) -> dict[str, object]:

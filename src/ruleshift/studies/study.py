@@ -105,6 +105,8 @@ class Study:
     every arm is compared with it at its end.
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
+    primary: the arms of which something is claimed, on the primary endpoint of each task (`tasks.recipe.Endpoint`),
+    with Holm's correction over all of them. Everything else is exploratory.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
     options, quick: values of the study's own options, and those under --quick where they are others.
     """
@@ -117,6 +119,7 @@ class Study:
     arms: Arms
     tables: tuple[Tables, ...]
     pairs: tuple[Pair, ...] = ()
+    primary: tuple[str, ...] = ()
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
     options: Any = None
     quick: Any = None

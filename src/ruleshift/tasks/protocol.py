@@ -51,6 +51,16 @@ class TaskProblem(Problem, Protocol):
 
 
 @runtime_checkable
+class Blind(Protocol):
+    """A problem that can be answered, more or less, without looking at what is shown: a floor for those who look."""
+
+    def blind(self, draw: int) -> str:
+        """A reply in the right form of one who read the words of the first prompt, and looks at nothing; `draw` picks
+        what is left to chance."""
+        ...
+
+
+@runtime_checkable
 class Mapped(Protocol):
     """A problem that can also be drawn as a map, which `ruleshift play` shows."""
 

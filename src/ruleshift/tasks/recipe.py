@@ -41,6 +41,16 @@ RL: Mapping[str, RLConfig] = {
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """The one difference to the start model that a study of a task is decided by, named before it is run."""
+
+    metric: str
+    split: str
+    turns: int
+    decoding: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a task is trained on and measured. Of the presets, studies take the one called `tiny`."""
 
@@ -54,3 +64,5 @@ class Recipe:
     """What a study measures."""
     floors: tuple[str, ...] = ("random",)
     """Policies without any skill, which success has to be read against."""
+    primary: Endpoint | None = None
+    """What studies claim something about; all else that they measure is exploratory."""

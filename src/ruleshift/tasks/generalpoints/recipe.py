@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from ruleshift.settings import Measurement
 from ruleshift.tasks import recipe
-from ruleshift.tasks.recipe import Recipe
+from ruleshift.tasks.recipe import Endpoint, Recipe
 
 TEXT = Recipe(
     "GeneralPoints in text",
     measurement=Measurement("gp-l", ("id", "rule-ood", "heldout", "fake"), n=400, turns=(1, 5), max_new_tokens=36),
+    primary=Endpoint("success", "rule-ood", 5, "sampled"),
 )
 PICTURES = Recipe(
     "GeneralPoints in pictures",
@@ -20,4 +21,6 @@ PICTURES = Recipe(
     measurement=replace(
         TEXT.measurement, task="gp-vl", splits=("id", "rule-ood", "visual-ood"), n=300, kl_problems=128
     ),
+    floors=("random", "blind"),
+    primary=TEXT.primary,
 )

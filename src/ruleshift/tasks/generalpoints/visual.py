@@ -49,6 +49,10 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
         rng = stream("gp-guess", draw)
         return self._guess(rng, [rng.choice(RANKS) for _ in self.hand.cards])
 
+    def blind(self, draw: int) -> str:
+        """The same: all that there is to know stands in the picture."""
+        return self.guess(draw)
+
     def describe(self) -> Mapping[str, object]:
         return {**super().describe(), "look": self.look.facts(), "size": self.size}
 

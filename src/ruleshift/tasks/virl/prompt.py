@@ -275,8 +275,16 @@ def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint 
 def write_reply(itinerary: Itinerary, point: RailPoint, action: str, style: Style) -> str:
     """A reply in the requested form that reads the observation right and gives this action; without spaces between
     fields in the terse style."""
+    return _fields_of(style, _stated(itinerary, point, style), _current_step(itinerary, point, style), action)
+
+
+def unseeing_reply(action: str, style: Style) -> str:
+    """A reply in the requested form that gives this action, and says neither what is seen nor which step this is."""
+    return _fields_of(style, "", "", action)
+
+
+def _fields_of(style: Style, *said: str) -> str:
     separators = (",", ":") if style == "terse" else (", ", ": ")
-    said = (_stated(itinerary, point, style), _current_step(itinerary, point, style), action)
     return json.dumps(dict(zip(FIELDS, said, strict=True)), separators=separators)
 
 

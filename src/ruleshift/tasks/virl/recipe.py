@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.tasks import recipe
-from ruleshift.tasks.recipe import Recipe
+from ruleshift.tasks.recipe import Endpoint, Recipe
 
 TEXT = Recipe(
     "V-IRL in text",
@@ -20,6 +20,8 @@ TEXT = Recipe(
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
     ),
+    floors=("random", "blind"),
+    primary=Endpoint("step_accuracy", "rule-ood", 2, "sampled"),
 )
 PICTURES = Recipe(
     "V-IRL in pictures",
@@ -39,4 +41,6 @@ PICTURES = Recipe(
         max_new_tokens=24,
         kl_problems=24,
     ),
+    floors=TEXT.floors,
+    primary=TEXT.primary,
 )

@@ -36,6 +36,7 @@ class VirlProblem:
     source: Path | None = None
     position: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+    tried: int = field(default=0, init=False)
 
     @property
     def point(self) -> RailPoint:
@@ -66,6 +67,7 @@ class VirlProblem:
             reward = verifier.BUDGET_SPENT
         if last and not right:
             self.failed += 1
+        self.tried = 0 if moves else self.tried + 1
         if moves:
             self.position += 1
         return Verdict(
@@ -80,6 +82,7 @@ class VirlProblem:
             advanced=moves,
             ended=right and at_end,
             pictures=self._seen_from(self.position) if moves else (),
+            decides=here.kind != "way",
         )
 
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
@@ -105,6 +108,16 @@ class VirlProblem:
     def guess(self, draw: int) -> str:
         """A reply that reads the observation right and gives a random action."""
         return self.reply(self._random_action(stream("virl-guess", draw)))
+
+    def blind(self, draw: int) -> str:
+        """A reply that states no observation: the first turn at the start, then forward, if that was wrong the next
+        turn of the way, at last stop."""
+        rule, ahead = self.itinerary.rule, self.itinerary.points[self.position :]
+        turns = [self.itinerary.turn(point, rule.stated) for point in ahead if point.next_heading is not None]
+        actions = ["forward()", *(f"turn_direction({word})" for word in turns[:1]), "stop()"]
+        if self.position == 0:
+            actions[:2] = actions[1::-1]
+        return prompt.unseeing_reply(actions[min(self.tried, len(actions) - 1)], self.style)
 
     def _random_action(self, rng: random.Random) -> str:
         rule = self.itinerary.rule

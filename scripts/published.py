@@ -1,0 +1,92 @@
+"""The published runs in docs/results: the values of every seed, differences to the start model, and what is claimed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from ruleshift.evaluation.claims import Claim, claims
+from ruleshift.evaluation.comparison import Comparison, load_comparisons
+from ruleshift.evaluation.statistics import Estimate, Part, combine, mean_variance
+from ruleshift.report.arms import Legend, legend_of
+from ruleshift.results import Results, load_results
+from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = ROOT / "docs" / "results"
+STUDIES = {"headline": ("gp-l", "virl-l"), "vision": ("gp-vl", "virl-vl")}
+TASKS = [task for tasks in STUDIES.values() for task in tasks]
+ARMS = ("sft", "rl")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a study found on one task."""
+
+    task: str
+    study: str
+    results: Results
+    comparisons: Sequence[Comparison]
+
+    @property
+    def legend(self) -> Legend:
+        return legend_of(self.results)
+
+    def values(self, arm: str, what: Endpoint) -> list[float]:
+        """The value of each seed of an arm at the end of its training, in the order of seeds."""
+        wanted = (arm, what.metric, what.split, what.turns, what.decoding)
+        rows = [r for r in self.results.rows if (r.arm, r.metric, r.split, r.turns, r.decoding) == wanted]
+        by_seed = {row.seed: row.value for row in sorted(rows, key=lambda row: row.step)}
+        return [by_seed[seed] for seed in sorted(by_seed)]
+
+    def change(self, arm: str, what: Endpoint) -> Estimate:
+        """The difference to the start model, over seeds and problems.
+
+        What seeds add is Student's of the published values, what problems add is read off the published interval over
+        problems. The files hold no outcomes of single problems, so what both contain (MS_E) is not taken off once, as
+        `crossed_estimate` does: the interval is a little wider than need be, never narrower.
+        """
+        (start,) = self.values(self.legend.start, what)
+        wanted = (arm, self.legend.start, what.metric, what.split, what.turns, what.decoding, None)
+        over_problems = next(
+            c
+            for c in self.comparisons
+            if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
+        )
+        error = (over_problems.ci_high - over_problems.ci_low) / 2 / 1.96
+        problems = min(row.n for row in self.results.rows if row.split == what.split)
+        differences = [value - start for value in self.values(arm, what)]
+        seeds = mean_variance(np.array(differences))
+        return combine(fmean(differences), [seeds], Part(error**2, problems - 1), [], problems)
+
+
+@cache
+def published(task: str) -> Published:
+    study = next(name for name, tasks in STUDIES.items() if task in tasks)
+    folder = PUBLISHED / study / task
+    return Published(task, study, load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json"))
+
+
+def primary(task: str) -> Endpoint:
+    """The primary endpoint of a task."""
+    found = get_task(task).recipe.primary
+    assert found is not None, f"{task} names no primary endpoint"
+    return found
+
+
+@cache
+def claimed() -> dict[tuple[str, str], Claim]:
+    """What every study claims, by task and arm."""
+    found = {}
+    for tasks in STUDIES.values():
+        about = [
+            (task, arm, published(task).legend.start, primary(task), published(task).change(arm, primary(task)))
+            for task in tasks
+            for arm in ARMS
+        ]
+        found |= {(claim.task, claim.arm): claim for claim in claims(about)}
+    return found

@@ -1,0 +1,65 @@
+"""What the tables of docs/results/README.md show: a column for each number, and what stands below."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    metric: str
+    split: str
+    turns: int
+    heading: str
+
+
+COLUMNS = {
+    "gp-l": (
+        Column("success", "id", 1, "training rule, 1 turn"),
+        Column("success", "id", 5, "training rule, 5 turns"),
+        Column("success", "rule-ood", 1, "shifted rule, 1 turn"),
+        Column("success", "rule-ood", 5, "shifted rule, 5 turns"),
+        Column("success", "heldout", 5, "unseen numbers, 5 turns"),
+        Column("success", "fake", 1, "fake, 1 turn"),
+    ),
+    "virl-l": (
+        Column("step_accuracy", "id", 2, "training rule, steps"),
+        Column("success", "id", 2, "training rule, routes"),
+        Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
+        Column("success", "rule-ood", 2, "shifted rule, routes"),
+        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
+        Column("step_accuracy", "fake", 1, "fake, steps"),
+    ),
+    "gp-vl": (
+        Column("success", "id", 5, "black suits"),
+        Column("success", "visual-ood", 5, "red suits"),
+        Column("success", "rule-ood", 5, "shifted rule"),
+        Column("recognition", "id", 1, "black suits, read right"),
+        Column("recognition", "visual-ood", 1, "red suits, read right"),
+    ),
+    "virl-vl": (
+        Column("step_accuracy", "id", 2, "training city, steps"),
+        Column("step_accuracy", "visual-ood", 2, "in other looks, steps"),
+        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
+        Column("step_accuracy", "mini", 2, "mini, steps"),
+        Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
+        Column("recognition", "id", 1, "training city, read right"),
+        Column("recognition", "city-ood", 1, "other cities, read right"),
+    ),
+}
+SHOWN = {
+    "gp-l": "Score under the shifted rule against the training rule",
+    "virl-l": "Score under the shifted rule against the training rule",
+    "gp-vl": "Score with red suits against black suits",
+    "virl-vl": "Score in the looks of other cities against those of the training city",
+}
+NOTES = {
+    "gp-l": "Success in %; {n} hands a cell. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the "
+    "shifted rule, the verifier scores the training rule; higher means memorised.",
+    "virl-l": "Right steps (retries counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted "
+    "rule*: left and right in place of compass names. *fake*: the prompt lists the shifted words, the verifier wants "
+    "those of training, 1 try; higher means memorised.",
+    "gp-vl": "Success within 5 turns, and first replies that state all cards rightly, in %; {n} hands a cell. *black "
+    "suits*: as in training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
+    "virl-vl": "Right steps (retries counted), 2 tries at a position, and positions whose first reply states rightly "
+    "what is seen, in %; {n} routes a cell, 18 in *mini*. *in other looks*: the training city as nine others look; "
+    "*shifted rule*: the training city, left and right in place of compass names.",
+}
