@@ -20,6 +20,7 @@ from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
 from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
+from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
 from study_helpers import RECIPE, RL, SFT, in_process, plan_of, rows_in, tiny_start
 
 __all__ = ["in_process"]
@@ -46,6 +47,7 @@ def test_variants_are_named_after_what_changed() -> None:
         variant(rl, kl_in="reward").name: "rl-kl-in-reward",
         variant(rl, normalise_advantages=False, target_kl=None).name: "rl-no-normalise-advantages-no-target-kl",
         variant(sft, train_parts=("decoder", "tower")).name: "sft-train-parts-decoder+tower",
+        variant(rl, algorithm="grpo", group=2).name: "rl-grpo-group2",
     }
     assert list(names) == list(names.values())
     slow = variant(sft, learning_rate=3e-4)
@@ -54,6 +56,22 @@ def test_variants_are_named_after_what_changed() -> None:
     assert variant(slow, batch=2, dense=True).dense
     with pytest.raises(TypeError):
         variant(sft, no_such_field=3)
+
+
+def test_another_algorithm_comes_with_what_makes_it_so() -> None:
+    rl = Arm("rl", replace(RL, learning_rate=2e-4, episodes=8))
+    for name in ALGORITHMS:
+        assert variant(rl, algorithm=name).training == configured(rl.training, name)
+        algorithm_of(variant(rl, algorithm=name).training)
+    assert variant(Arm("rl", replace(RL, episodes=4)), algorithm="grpo", group=2).training.group == 2
+    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
+        variant(rl, algorithm="pop")
+    set_so = plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.gamma=0.5"))["gp-l"].recipe.rl
+    assert set_so == replace(configured(recipe_of("gp-l").rl, "grpo"), gamma=0.5)
+    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
+        plans("headline", "gp-l", set=("rl.algorithm=pop",))
+    with pytest.raises(RuleshiftError, match="with a critic"):  # before any run, not within one
+        plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.value_only=1"))
 
 
 def test_every_study_is_whole() -> None:

@@ -11,6 +11,7 @@ from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import changed
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.errors import RuleshiftError
+from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
     from ruleshift.studies.recipes import Recipe
@@ -171,9 +172,12 @@ class Assignments:
         return self.settings.get((task, part), {})
 
     def apply(self, task: str, recipe: "Recipe") -> "Recipe":
-        """The recipe of a task with its training as it is set."""
-        sft = changed(recipe.sft, self.of(task, "sft"), f"--set {task}.sft.")
-        return replace(recipe, sft=sft, rl=changed(recipe.rl, self.of(task, "rl"), f"--set {task}.rl."))
+        """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
+        sft, rl, of_rl = recipe.sft, recipe.rl, self.of(task, "rl")
+        if "algorithm" in of_rl:
+            rl = configured(rl, of_rl["algorithm"])
+        sft = changed(sft, self.of(task, "sft"), f"--set {task}.sft.")
+        return replace(recipe, sft=sft, rl=changed(rl, of_rl, f"--set {task}.rl."))
 
 
 def _study(name: str) -> "StudyRecord":

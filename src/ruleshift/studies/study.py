@@ -13,6 +13,7 @@ from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import Recipe
+from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ruleshift.evaluation.evaluate import Point
 
 Training = SFTConfig | RLConfig
-SHORT = {"learning_rate": "lr"}  # of fields, in names of variants
+SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
 ALL_FIGURES = ("plane", "kl", "compute", "seen", "recognition")
 
 
@@ -42,10 +43,15 @@ def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
     """The arm with other values of some fields of its training, and named after them.
 
     variant(sft, learning_rate=3e-4) is `sft-lr3e-4`; variant(rl, kl_in="reward", epochs=2) is
-    `rl-kl-in-reward-epochs2`.
+    `rl-kl-in-reward-epochs2`. With another algorithm come the values that make it what it is, as in `ruleshift rl
+    --algorithm`: variant(rl, algorithm="grpo") is `rl-grpo`. Raises RuleshiftError for an unknown one.
     """
     name = "-".join([arm.name, *(_in_name(field, value) for field, value in changes.items())])
-    return Arm(name, replace(arm.training, **changes), "", arm.variant_of or arm.name, dense)
+    if isinstance(arm.training, RLConfig) and "algorithm" in changes:
+        training: Training = configured(arm.training, changes.pop("algorithm"), **changes)
+    else:
+        training = replace(arm.training, **changes)
+    return Arm(name, training, "", arm.variant_of or arm.name, dense)
 
 
 def _in_name(field: str, value: object) -> str:
@@ -55,7 +61,7 @@ def _in_name(field: str, value: object) -> str:
     if isinstance(value, float):
         plain = value == 0 or (field not in SHORT and 1e-3 <= abs(value) < 1e4)
         return short + (f"{value:g}" if plain else _scientific(value))
-    return f"{short}{value}" if isinstance(value, int) else f"{short}-{_words(value)}"
+    return f"{short}{value}" if isinstance(value, int) else f"{short}-{_words(value)}".lstrip("-")
 
 
 def _scientific(value: float) -> str:
