@@ -46,7 +46,7 @@ def in_this_process(jobs: list[Job], workers: int | None = None) -> None:
     for job in jobs:
         news = outcome(job, lambda done: None)
         if news.ended == "refused":
-            run_arm(job.run, job.model, job.measurement, job.root, lambda done: None)  # raises again what it raised
+            run_arm(job.run, job.start, job.measurement, job.root, lambda done: None)  # raises again what it raised
         assert news.ended in ("well", "diverged"), news.said
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from cli_helpers import refusal, save_tiny_model
+from ruleshift.backbones.config import ModelOptions
 from ruleshift.cli import main
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
+from ruleshift.studies import arms
 from study_helpers import in_process
 
 __all__ = ["in_process"]
@@ -59,6 +61,36 @@ def test_study_sweep(model: Path, tmp_path: Path) -> None:
         assert record["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
 
 
+@pytest.mark.usefixtures("in_process")
+def test_study_speaks_to_models_as_it_is_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ModelOptions] = []
+    load = arms.load_backbone
+
+    def loading(*arguments: object, options: ModelOptions, **more: object) -> object:
+        seen.append(options)
+        return load(*arguments, options=options, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(arms, "load_backbone", loading)
+    told = f"--model {model} --out {tmp_path} {ALONE} --init-steps 1 --chat-template plain --system Think."
+    assert main(["study", "headline", *told.split()]) == 0
+    spoken = ModelOptions(chat_template="plain", system="Think.")
+    assert seen == [spoken] * 4  # for --init-steps, and for each arm
+    facts = {"chat_template": "plain", "system": "Think."}
+    folders = [tmp_path / "gp-l" / "init", *(tmp_path / "gp-l" / "arms").iterdir()]
+    configs = [RunFolder(folder).read_config() for folder in folders]
+    assert [config and config["config"]["chat"] for config in configs] == [facts] * 4
+    assert load_results(tmp_path / "gp-l" / "results.json").meta["config"]["chat"] == facts
+    assert main(["study", "headline", *told.split()]) == 0  # nothing is left to do
+    assert len(seen) == 4
+    said = refusal(capsys, "study", "headline", *told.replace("Think.", "Guess.").split())
+    assert 'chat.system: "Think." there, "Guess." now' in said
+    assert "cannot read --chat-template" in refusal(
+        capsys, "study", "headline", *told.replace("plain", "/nowhere/at/all").split()
+    )
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -77,7 +109,7 @@ class Refused:
 
 _multiprocessing.SemLock = Refused
 if __name__ == "__main__":
-    from ruleshift.cli import main
+from ruleshift.cli import main
 
     try:
         multiprocessing.get_context("spawn").Lock()

@@ -10,6 +10,7 @@ import tyro
 from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import changed
 from ruleshift.commands.checks import check_folder, check_split, check_training
+from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.training.algorithms import configured
 
@@ -44,6 +45,7 @@ class Study:
     """Tasks to study; by default those of the study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
+    loading: ModelArguments = ModelOptions()
     seeds: int = 1
     """Training seeds of each arm."""
     points: int = 4
@@ -75,13 +77,9 @@ class Study:
         plans = self.plans(study)
         check_folder("--out", self.out)
 
-        from ruleshift.backbones.load import load_backbone
         from ruleshift.quiet import quiet_libraries
-        from ruleshift.tasks import get_task
 
         quiet_libraries()
-        for pictures in {get_task(plan.task).pictures for plan in plans}:
-            load_backbone(self.model, pictures=pictures)  # a wrong name is noticed before the long work begins
 
         from ruleshift.studies.run import run_study
 
@@ -120,7 +118,17 @@ class Study:
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
         points = min(self.points, 2) if self.quick else self.points
-        plan = Plan(study, recipe, measurement, options, self.model, self.seeds, points, self.init_steps)
+        plan = Plan(
+            study,
+            recipe,
+            measurement,
+            options,
+            model=self.model,
+            loading=self.loading,
+            seeds=self.seeds,
+            points=points,
+            init_steps=self.init_steps,
+        )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
         for arm in plan.arms():
             check_training(arm.training, found, f"{task} {arm.name}: ")

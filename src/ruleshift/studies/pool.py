@@ -22,7 +22,7 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.board import Board
-from ruleshift.studies.study import Run
+from ruleshift.studies.study import Run, StartModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     """A run to make from a start model in `root`, measured as the measurement says."""
 
     run: Run
-    model: str
+    start: StartModel
     measurement: Measurement
     root: Path
 
@@ -153,7 +153,7 @@ def outcome(job: Job, progress: Callable[[int], object]) -> News:
     """Do a job; how it ended."""
     try:
         progress(0)
-        run_arm(job.run, job.model, job.measurement, job.root, progress)
+        run_arm(job.run, job.start, job.measurement, job.root, progress)
     except Diverged as error:
         return News(ended="diverged", said=str(error))
     except RuleshiftError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ruleshift.backbones.config import ModelOptions
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
@@ -134,6 +135,16 @@ class Study:
 
 
 @dataclass(frozen=True)
+class StartModel:
+    """The model that all arms begin with, how it is loaded and spoken to, and what its prompts depend on for that
+    (`Chat.facts`), which goes on record."""
+
+    name: str
+    options: ModelOptions = ModelOptions()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Run:
     """One training of an arm: a seed, and the steps to evaluate. Without training it is the start model, at step 0."""
 
@@ -161,6 +172,7 @@ class Plan:
     measurement: Measurement
     options: Any = None
     model: str = "bundled"
+    loading: ModelOptions = ModelOptions()
     seeds: int = 1
     points: int = 4
     init_steps: int = 0
