@@ -118,6 +118,7 @@ from ruleshift.cli import main
 """
 
 
+@pytest.mark.slow
 def test_a_study_needs_no_shared_memory(model: Path, tmp_path: Path) -> None:
     """Where /dev/shm cannot be used there are no semaphores: neither in this process nor in those that it starts."""
     script = tmp_path / "without_semaphores.py"
@@ -157,6 +158,7 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, model: Path, tmp_path: Path) -> None:
     arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
@@ -183,6 +185,7 @@ def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, m
         pass
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_gives_one_line(model: Path, tmp_path: Path) -> None:
     arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
     study = started(model, tmp_path, arm, workers=1)

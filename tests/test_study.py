@@ -21,7 +21,7 @@ from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
 from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
-from study_helpers import RECIPE, RL, SFT, in_process, plan_of, rows_in, tiny_start
+from study_helpers import RECIPE, RL, SFT, in_process, in_this_process, plan_of, rows_in, tiny_start
 
 __all__ = ["in_process"]
 
@@ -189,7 +189,10 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
 # ---------------------------------------------------------------- from end to end
 
 
-def test_headline_writes_everything_and_resumes(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_headline_writes_everything_and_resumes(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_of(HEADLINE, model, init_steps=1)
     run_study([plan], tmp_path, workers=1)  # in a process of its own
     said = capsys.readouterr()
@@ -209,6 +212,7 @@ def test_headline_writes_everything_and_resumes(model: str, tmp_path: Path, caps
     assert "plotly" in (tmp_path / "gp-l" / "report.html").read_text()
 
     # Again: the runs are all there, so nothing is trained.
+    monkeypatch.setattr("ruleshift.studies.run.run_jobs", in_this_process)
     metrics = {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")}
     before = rows_in(tmp_path)
     run_study([plan], tmp_path, workers=1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ruleshift.commands.trackers import Trackers
 
 Follow = Callable[[int, Mapping[str, float]], None]
-RESUMES = "the work up to the last checkpoint is kept; run the same command again to go on from there"
+RESUMES = "the work up to the last checkpoint is kept; run the same command again, which resumes from there"
 
 
 @dataclass(frozen=True)
