@@ -12,13 +12,13 @@ from ruleshift.pretraining.build import new_model
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.pool import Job, outcome
-from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Plan, Study
 
 SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
 RL = RLConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
 MEASUREMENT = Measurement(n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
-RECIPE = Recipe("a title", SFT, RL, MEASUREMENT)
+RECIPE = StudyRecipe("a title", SFT, RL, MEASUREMENT)
 
 
 def tiny_start(folder: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.studies import compare as comparing
-from ruleshift.studies.compare import Place, curves_of, match
+from ruleshift.studies.compare import CurvePlace, curves_of, match
 from ruleshift.studies.study import Pair, head_to_head, log_spaced
 
 PROBLEMS = 20
@@ -61,7 +61,7 @@ def test_curves_match_as_far_along_as_both_get():
 
 
 def test_outcomes_between_two_points_are_interpolated_problem_by_problem():
-    outcomes = Place(RL[0], RL[1], 0.25).outcomes("success", "rule-ood", 1, "greedy")
+    outcomes = CurvePlace(RL[0], RL[1], 0.25).outcomes("success", "rule-ood", 1, "greedy")
     assert outcomes == [1.0] * 5 + [0.25] * 2 + [0.0] * 13
 
 
@@ -73,7 +73,7 @@ def test_a_curve_is_followed_to_where_it_first_gets():
 
 def test_curves_that_never_leave_the_start_match_there():
     still = [BASE, point("rl", 9, 8, 4, kl=0.0)]
-    assert match(still, [BASE, *SFT], kl) == (Place(BASE, BASE), Place(BASE, BASE))
+    assert match(still, [BASE, *SFT], kl) == (CurvePlace(BASE, BASE), CurvePlace(BASE, BASE))
 
 
 def test_matched_on_id_success():

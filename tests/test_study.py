@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ruleshift.commands.study import Study as Command
+from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.headline import HEADLINE, Rates
-from ruleshift.studies.recipes import Recipe, recipe_of
+from ruleshift.studies.recipes import StudyRecipe, recipe_of
 from ruleshift.studies.run import metrics_of, run_study
 from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
@@ -227,7 +227,7 @@ def test_headline_writes_everything_and_resumes(
 
 @pytest.mark.usefixtures("in_process")
 def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def arms(recipe: Recipe, options: None) -> list[Arm]:
+    def arms(recipe: StudyRecipe, options: None) -> list[Arm]:
         small = Arm("imitate", recipe.sft, "imitates")
         return [small, variant(small, batch=2, dense=True), Arm("practise", recipe.rl, "practises")]
 

@@ -82,7 +82,7 @@ class BuildVision:
 
 
 @dataclass(frozen=True)
-class Backbone:
+class BackboneCommand:
     """Train the bundled models anew: `build` the text model, `build-vision` the one that also sees and starts from it.
 
     Example: ruleshift backbone build --out runs/backbone

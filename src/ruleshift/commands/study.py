@@ -15,9 +15,8 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
-    from ruleshift.studies.recipes import Recipe
-    from ruleshift.studies.study import Plan
-    from ruleshift.studies.study import Study as StudyRecord
+    from ruleshift.studies.recipes import StudyRecipe
+    from ruleshift.studies.study import Plan, Study
 
 PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
 GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
@@ -25,7 +24,7 @@ QUICK = 3  # a quick study trains and measures one part in so many
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `sweep` chooses their
     learning rates; `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and
     the tables are printed. A killed study resumes when the same command is given again.
@@ -85,7 +84,7 @@ class Study:
 
         run_study(plans, self.out, self.workers)
 
-    def plans(self, study: "StudyRecord") -> "Sequence[Plan]":
+    def plans(self, study: "Study") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
@@ -103,7 +102,7 @@ class Study:
         options = options and changed(options, assignments.options, "--set ")
         return [self._plan(study, task, assignments, options) for task in tasks.values()]
 
-    def _plan(self, study: "StudyRecord", task: str, assignments: "Assignments", options: object) -> "Plan":
+    def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of
         from ruleshift.studies.study import Plan
         from ruleshift.tasks import get_task
@@ -134,7 +133,7 @@ class Study:
             check_training(arm.training, found, f"{task} {arm.name}: ")
         return plan
 
-    def _sized(self, recipe: "Recipe") -> "Recipe":
+    def _sized(self, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe, or a part of it if that is asked for."""
         if not self.quick:
             return recipe
@@ -179,7 +178,7 @@ class Assignments:
     def of(self, task: str, part: str) -> dict[str, str]:
         return self.settings.get((task, part), {})
 
-    def apply(self, task: str, recipe: "Recipe") -> "Recipe":
+    def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
         sft, rl, of_rl = recipe.sft, recipe.rl, self.of(task, "rl")
         if "algorithm" in of_rl:
@@ -188,7 +187,7 @@ class Assignments:
         return replace(recipe, sft=sft, rl=changed(rl, of_rl, f"--set {task}.rl."))
 
 
-def _study(name: str) -> "StudyRecord":
+def _study(name: str) -> "Study":
     from ruleshift.studies import STUDIES
 
     if name not in STUDIES:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report.arms import Legend, legend_of
-from ruleshift.report.points import Mean, View, end, splits_in, turns_in
+from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in
 from ruleshift.results import Results
 
 SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition")
@@ -14,7 +14,7 @@ MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShownNumber:
     """One number of the headline, ready to show. `excludes_0` is said of the interval of the change."""
 
     value: str
@@ -32,7 +32,7 @@ class ArmEnd:
 
     arm: str
     label: str
-    cells: Mapping[tuple[str, int], Entry]
+    cells: Mapping[tuple[str, int], ShownNumber]
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
     }
     arms = []
     for arm in legend.names:
-        cells: dict[tuple[str, int], Entry] = {}
+        cells: dict[tuple[str, int], ShownNumber] = {}
         label = ""
         for split in splits:
             for budget in turns:
-                view = View(budget, decoding, metric)
+                view = Measure(budget, decoding, metric)
                 point = end(rows, view, arm, split)
                 if point:
                     start = end(rows, view, legend.start, split) if arm != legend.start else None
@@ -125,7 +125,7 @@ def comparison_records(results: Results, comparisons: Sequence[Comparison], deco
     ]
 
 
-def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metric: str) -> Entry:
+def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metric: str) -> ShownNumber:
     seeds = ""
     if len(point.by_seed) > 1:
         seeds = f"{number(min(point.by_seed), metric)}\u2013{number(max(point.by_seed), metric)}"
@@ -133,9 +133,11 @@ def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metri
     value = number(point.value, metric)
     if comparison:
         between = _signed_interval(comparison, metric)
-        return Entry(value, interval, seeds, signed(comparison.difference, metric), between, excludes_0(comparison))
+        return ShownNumber(
+            value, interval, seeds, signed(comparison.difference, metric), between, excludes_0(comparison)
+        )
     change = signed(point.value - start.value, metric) if start else ""
-    return Entry(value, interval, seeds, change)
+    return ShownNumber(value, interval, seeds, change)
 
 
 def _comparison_line(item: Comparison) -> ComparisonLine:

@@ -25,7 +25,7 @@ def curves_of(points: Iterable[Point]) -> Curves:
 
 
 @dataclass(frozen=True)
-class Place:
+class CurvePlace:
     """A place on an arm's curve: `share` of the way from one evaluated point to the next (the same point at an end)."""
 
     first: Point
@@ -46,7 +46,7 @@ class Place:
         return (1 - self.share) * self.first.step + self.share * self.second.step
 
 
-def match(a: Curve, b: Curve, key: Key) -> tuple[Place, Place]:
+def match(a: Curve, b: Curve, key: Key) -> tuple[CurvePlace, CurvePlace]:
     """Where two curves match in `key`, as far along as both get: at the highest value that both reach.
 
     Each curve is followed from its start to where it first reaches that value, interpolated between its points.
@@ -55,13 +55,13 @@ def match(a: Curve, b: Curve, key: Key) -> tuple[Place, Place]:
     return _first_reaching(a, reach, key), _first_reaching(b, reach, key)
 
 
-def _first_reaching(curve: Curve, wanted: float, key: Key) -> Place:
+def _first_reaching(curve: Curve, wanted: float, key: Key) -> CurvePlace:
     index = next(i for i, point in enumerate(curve) if key(point) >= wanted)
     second = curve[index]
     if index == 0:
-        return Place(second, second)
+        return CurvePlace(second, second)
     first = curve[index - 1]
-    return Place(first, second, (wanted - key(first)) / (key(second) - key(first)))
+    return CurvePlace(first, second, (wanted - key(first)) / (key(second) - key(first)))
 
 
 def compare(
@@ -117,12 +117,17 @@ def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str
     return _difference(pair, title, what, [p[0] for p in places], [p[1] for p in places], key)
 
 
-def _end(curve: Curve) -> Place:
-    return Place(curve[-1], curve[-1])
+def _end(curve: Curve) -> CurvePlace:
+    return CurvePlace(curve[-1], curve[-1])
 
 
 def _difference(
-    pair: Pair, title: str, what: What, arm: Sequence[Place], reference: Sequence[Place], key: Key | None = None
+    pair: Pair,
+    title: str,
+    what: What,
+    arm: Sequence[CurvePlace],
+    reference: Sequence[CurvePlace],
+    key: Key | None = None,
 ) -> Comparison:
     metric, split, turns, decoding = what
     a = [place.outcomes(*what) for place in arm]
@@ -148,7 +153,7 @@ def _difference(
     )
 
 
-def _label(arm: str, places: Sequence[Place]) -> str:
+def _label(arm: str, places: Sequence[CurvePlace]) -> str:
     """The arm with its steps (those of all seeds, rounded where they lie between points)."""
     steps = sorted({round(place.step) for place in places})
     span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"

@@ -57,7 +57,7 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     """Run every job, `workers` at a time, in the order given.
 
     By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU. A run
-    that diverges is said to, and the others continue. Any other error ends the study; all work done so far stays on disk.
+    that diverges is said to, and the others continue. Any other error ends the study; work done so far stays on disk.
     """
     crew = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     waiting = list(reversed(jobs))

@@ -7,7 +7,7 @@ from ruleshift.tasks import get_task
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StudyRecipe:
     """What the arms of a study are made of on one task."""
 
     title: str
@@ -16,7 +16,7 @@ class Recipe:
     measurement: Measurement
 
 
-def recipe_of(task: str) -> Recipe:
+def recipe_of(task: str) -> StudyRecipe:
     """The recipe for small models of the task with this name. Raises RuleshiftError for an unknown one."""
     found = get_task(task).recipe
-    return Recipe(found.title, found.sft["tiny"], found.rl["tiny"], replace(found.measurement, task=task))
+    return StudyRecipe(found.title, found.sft["tiny"], found.rl["tiny"], replace(found.measurement, task=task))

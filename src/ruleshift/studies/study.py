@@ -13,7 +13,7 @@ from ruleshift.backbones.config import ModelOptions
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Findings:
     measurement: Measurement
 
 
-Arms = Callable[[Recipe, Any], Sequence[Arm]]
+Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
 Tables = Callable[[Findings, int], "list[Table]"]  # what was found, columns of the terminal
 
 
@@ -168,7 +168,7 @@ class Plan:
     """A study of one task, with all its settings."""
 
     study: Study
-    recipe: Recipe
+    recipe: StudyRecipe
     measurement: Measurement
     options: Any = None
     model: str = "bundled"
