@@ -343,14 +343,6 @@ def _differences(there: object, now: object, name: str = "") -> list[str]:
     return [] if old == new else [f"{name}: {old} there, {new} now"]
 
 
-def _metrics_record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
-
-
 def _discard(folder: Path) -> None:
     """Remove a checkpoint so that a kill half-way never leaves part of it under its name."""
     temporary = folder.with_name(f"{TEMPORARY}old-{folder.name}")

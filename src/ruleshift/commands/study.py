@@ -112,6 +112,9 @@ class StudyCommand:
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
         measurement = replace(measurement, splits=self.splits or measurement.splits, n=self.n or measurement.n)
         measurement = changed(measurement, assignments.of(found.id, "measurement"), f"--set {found.id}.measurement.")
+        for split, why in ((study.trained, "arms are matched"), ("id-val", "the KL to the start is measured")):
+            if split not in found.splits():
+                raise RuleshiftError(f"{task} has no split {split}, on which {why}: no study without it; give it one")
         for split in measurement.splits:
             check_split(found, split)
         if study.trained not in measurement.splits:
