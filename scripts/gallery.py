@@ -28,7 +28,7 @@ from ruleshift.tasks.virl.eyes import Streets
 from ruleshift.tasks.virl.rail import RailPoint
 from ruleshift.tasks.virl.rules import SPLITS as WALKS
 from ruleshift.tasks.virl.rules import TEST_CITIES, TRAIN_CITY, VALIDATION_CITIES
-from ruleshift.tasks.virl.views.factorial import Cell
+from ruleshift.tasks.virl.views.factorial import DesignCell
 from ruleshift.tasks.virl.visual import VirlVL, VirlVLProblem
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -129,7 +129,7 @@ def looks_part() -> Part:
     point, rows = walk_to_landmark(problem), [spec.looks[k : k + 3] for k in range(0, len(spec.looks), 3)]
 
     def front(look: str) -> Pixels:
-        seen = Streets(Cell(problem.route.city, look))
+        seen = Streets(DesignCell(problem.route.city, look))
         return pixels_of(replace(problem.eyes, scenery=seen, size=FRONT, views="front").picture(point))
 
     caption = f"The view ahead at the place that `id` shows, {FRONT} pixels a side, in the looks of " + "; ".join(

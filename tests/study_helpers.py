@@ -12,13 +12,13 @@ from ruleshift.pretraining.build import new_model
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.pool import Job, outcome
-from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Plan, Study
 
 SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
 RL = RLConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
-MEASUREMENT = Measurement(n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
-RECIPE = Recipe("a title", SFT, RL, MEASUREMENT)
+MEASUREMENT = Measurement("gp-l", n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
+RECIPE = StudyRecipe("a title", SFT, RL, MEASUREMENT)
 
 
 def tiny_start(folder: Path) -> str:
@@ -46,7 +46,7 @@ def in_this_process(jobs: list[Job], workers: int | None = None) -> None:
     for job in jobs:
         news = outcome(job, lambda done: None)
         if news.ended == "refused":
-            run_arm(job.run, job.model, job.measurement, job.root, lambda done: None)  # raises again what it raised
+            run_arm(job.run, job.start, job.measurement, job.root, lambda done: None)  # raises again what it raised
         assert news.ended in ("well", "diverged"), news.said
 
 

@@ -18,7 +18,7 @@ from ruleshift.training.estimators import ESTIMATORS
 from ruleshift.training.rl import RL, train_rl
 
 BASE = RLConfig(
-    updates=20,
+    updates=25,
     episodes=64,
     turns=1,
     max_new_tokens=1,
@@ -56,7 +56,7 @@ def test_a_two_armed_bandit_is_learned_and_a_fair_one_is_not(name):
     assert 0.3 < history[0] < 0.7
     assert sum(history[-3:]) / 3 > 0.95
     fair = pulls(name, fair=True)
-    if name == "grpo":  # a group is about one problem: no variance, nothing learned
+    if configured(BASE, name).group > 1:  # a group is about one problem: no variance, nothing learned
         assert 0.3 < sum(fair[-3:]) / 3 < 0.7
     assert sum(fair[-3:]) / 3 < 0.9
 
@@ -125,6 +125,26 @@ def test_grpo_weighs_episodes_alike_and_each_of_their_turns_with_one_advantage()
     assert metrics["policy_loss"] == pytest.approx(-float(means.mean()), abs=1e-5)
 
 
+def test_rloo_is_reinforce_with_the_mean_of_the_others_as_baseline():
+    config = replace(configured(MULTI, "rloo"), kl_coef=0.0)
+    rl = with_opinions(config)
+    episodes = rl.rollout.collect(0)
+    batch, metrics = rl.estimate(episodes)
+    assert "explained_variance" not in metrics
+    sums = [e.total_reward for e in episodes]
+    for i, advantage in enumerate(batch.advantages):
+        others = [sums[j] for j in range(i // 4 * 4, i // 4 * 4 + 4) if j != i]
+        torch.testing.assert_close(advantage, torch.full_like(advantage, sums[i] - sum(others) / 3), atol=1e-5, rtol=0)
+    assert max(float(a.abs().max()) for a in batch.advantages) > 0.5
+    # The KL enters by way of the rewards: once the model has moved, they are others.
+    far = with_opinions(replace(config, kl_coef=0.5))
+    for parameter in far.learner.model.parameters():
+        parameter.data += 0.05
+    episodes = far.rollout.collect(0)
+    plain = with_opinions(config).estimate(episodes)[0].returns
+    assert not torch.allclose(torch.cat(far.estimate(episodes)[0].returns), torch.cat(plain), atol=1e-3)
+
+
 # Groups
 
 
@@ -146,6 +166,16 @@ def test_a_group_is_about_one_problem_with_draws_of_its_own():
 def test_groups_that_do_not_fit_are_refused(group):
     with pytest.raises(RuleshiftError, match="--group"):
         replace(MULTI, group=group)
+
+
+def test_a_group_of_one_is_refused_where_a_group_is_the_baseline():
+    for name, algorithm in ALGORITHMS.items():
+        alone = replace(configured(MULTI, name), group=1)
+        if "group" in algorithm.settings:
+            with pytest.raises(RuleshiftError, match=f"--group 1 leaves {name} nothing .*2 or more"):
+                algorithm_of(alone)
+        else:
+            algorithm_of(replace(alone, value_only=0))
 
 
 # The same numbers again
@@ -215,7 +245,7 @@ def test_ppo_is_what_the_presets_say():
 
 
 def test_unknown_names_and_settings_that_do_not_fit_are_refused(tmp_path, capsys):
-    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'; choose from ppo, reinforce, grpo"):
+    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'; choose from ppo, reinforce, grpo, rloo"):
         algorithm_of(RLConfig(algorithm="pop"))
     with pytest.raises(RuleshiftError, match="with a critic"):
         algorithm_of(RLConfig(algorithm="reinforce"))

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from cli_helpers import refusal, save_tiny_model
+from ruleshift.backbones.config import ModelOptions
 from ruleshift.cli import main
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
+from ruleshift.studies import arms
 from study_helpers import in_process
 
 __all__ = ["in_process"]
@@ -59,6 +61,36 @@ def test_study_sweep(model: Path, tmp_path: Path) -> None:
         assert record["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
 
 
+@pytest.mark.usefixtures("in_process")
+def test_study_speaks_to_models_as_it_is_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ModelOptions] = []
+    load = arms.load_backbone
+
+    def loading(*arguments: object, options: ModelOptions, **more: object) -> object:
+        seen.append(options)
+        return load(*arguments, options=options, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(arms, "load_backbone", loading)
+    told = f"--model {model} --out {tmp_path} {ALONE} --init-steps 1 --chat-template plain --system Think."
+    assert main(["study", "headline", *told.split()]) == 0
+    spoken = ModelOptions(chat_template="plain", system="Think.")
+    assert seen == [spoken] * 4  # for --init-steps, and for each arm
+    facts = {"chat_template": "plain", "system": "Think."}
+    folders = [tmp_path / "gp-l" / "init", *(tmp_path / "gp-l" / "arms").iterdir()]
+    configs = [RunFolder(folder).read_config() for folder in folders]
+    assert [config and config["config"]["chat"] for config in configs] == [facts] * 4
+    assert load_results(tmp_path / "gp-l" / "results.json").meta["config"]["chat"] == facts
+    assert main(["study", "headline", *told.split()]) == 0  # nothing is left to do
+    assert len(seen) == 4
+    said = refusal(capsys, "study", "headline", *told.replace("Think.", "Guess.").split())
+    assert 'chat.system: "Think." there, "Guess." now' in said
+    assert "cannot read --chat-template" in refusal(
+        capsys, "study", "headline", *told.replace("plain", "/nowhere/at/all").split()
+    )
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -77,7 +109,7 @@ class Refused:
 
 _multiprocessing.SemLock = Refused
 if __name__ == "__main__":
-    from ruleshift.cli import main
+from ruleshift.cli import main
 
     try:
         multiprocessing.get_context("spawn").Lock()
@@ -86,6 +118,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_study_needs_no_shared_memory(model: Path, tmp_path: Path) -> None:
     """Where /dev/shm cannot be used there are no semaphores: neither in this process nor in those that it starts."""
     script = tmp_path / "without_semaphores.py"
@@ -125,6 +158,7 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, model: Path, tmp_path: Path) -> None:
     arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
@@ -151,6 +185,7 @@ def test_a_study_that_is_stopped_leaves_no_worker_behind(blow: signal.Signals, m
         pass
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_gives_one_line(model: Path, tmp_path: Path) -> None:
     arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
     study = started(model, tmp_path, arm, workers=1)

@@ -16,7 +16,7 @@ from ruleshift.records import Verdict
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
 from ruleshift.tasks.protocol import Style
-from ruleshift.training.algorithms import configured
+from ruleshift.training.algorithms import ALGORITHMS, configured
 from ruleshift.training.rl import RL, train_rl
 
 SMALL = RLConfig(
@@ -65,7 +65,7 @@ def new(config: RLConfig = SMALL, task: EchoTask | None = None) -> RL:
     return new_rl(tiny_model(layers=1, spread=0.3), tiny_chat(), task or EchoTask(), "terse", config)
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "reinforce", "grpo"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_learning_rate_beyond_reason_stops_the_run_in_one_line(tmp_path, algorithm):
     config = replace(configured(SMALL, algorithm), learning_rate=1e30, minibatches=2)
     rl = new(config, Bandit())

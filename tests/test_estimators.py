@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from ruleshift.training import estimators
-from ruleshift.training.estimators import explained_variance, group_mean, group_scaled, normalise, reward_to_go
+from ruleshift.training.estimators import (
+    explained_variance,
+    group_mean,
+    group_scaled,
+    leave_one_out,
+    normalise,
+    reward_to_go,
+)
 
 
 def gae(rewards, values, mask, gamma, lam):
@@ -159,6 +166,26 @@ def test_group_scaled_is_reward_to_go_with_the_baseline_of_the_group_in_units_of
             advantages[group == number, 0], (some - some.mean()) / some.std(correction=0), atol=1e-6, rtol=0
         )
     assert group_mean(table([1, 2, 6])[0], torch.tensor([1, 1, 0])).tolist() == [1.5, 1.5, 6.0]
+
+
+def test_leave_one_out_hand_values():
+    # Sums 1, 3, 8 | 5 and 5 | 7: the others' means are 5.5, 4.5, 2 | 5, 5 | none.
+    rewards = table([1, 0], [1, 2], [5, 3], [5, 99], [2, 3], [7, 0])
+    mask = table([1, 1], [1, 1], [1, 1], [1, 0], [1, 1], [1, 1])
+    advantages, returns = leave_one_out(rewards, rewards, mask, torch.tensor([0, 0, 0, 1, 1, 2]), 1.0, 0.0)
+    expected = table([-4.5, -4.5], [-1.5, -1.5], [6, 6], [0, 0], [0, 0], [0, 0])
+    torch.testing.assert_close(advantages, expected, atol=1e-12, rtol=0)
+    assert returns.tolist() == [[1, 0], [3, 2], [8, 3], [5, 0], [5, 3], [7, 0]]
+
+
+def test_leave_one_out_is_group_scaled_in_other_units():
+    rewards, values, mask = ragged(2)
+    group = torch.tensor([0, 1, 0, 1, 0])
+    scaled, to_go = group_scaled(rewards, values, mask, group, 0.9, 1.0)
+    advantages, _ = leave_one_out(rewards, values, mask, group, 0.9, 1.0)
+    for number, factor in ((0, 3 / 2), (1, 2.0)):
+        units = to_go[group == number, 0].std(correction=0) * factor
+        torch.testing.assert_close(advantages[group == number], scaled[group == number] * units, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("estimator", estimators.ESTIMATORS.values(), ids=estimators.ESTIMATORS)

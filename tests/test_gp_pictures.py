@@ -19,7 +19,7 @@ from ruleshift.tasks.generalpoints.pictures.blur import blurred, steps_for
 from ruleshift.tasks.generalpoints.pictures.kept import Kept
 from ruleshift.tasks.generalpoints.pictures.layout import MOST_ANGLE, spots
 from ruleshift.tasks.generalpoints.pictures.paths import Pen, ellipse, outline, rectangle, stroke
-from ruleshift.tasks.generalpoints.pictures.raster import TURN, View, coverage, turn
+from ruleshift.tasks.generalpoints.pictures.raster import TURN, Viewport, coverage, turn
 from ruleshift.tasks.generalpoints.pictures.styles import CARD_STYLES, DECKS, LIGHTS, TABLES, Colour
 from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS
 from ruleshift.tasks.streams import stream
@@ -100,7 +100,7 @@ def test_no_angle_is_near_enough_to_a_half_to_be_rounded_two_ways() -> None:
 
 def covered(shape: tuple[np.ndarray, ...], size: int = 40, angle: int = 0) -> np.ndarray:
     """The coverage of a shape whose point (0, 0) is in the middle, one unit to a pixel; 0..256."""
-    mask, top, left = coverage(shape, View(size, size, (1, 1), angle, (0, 0)))
+    mask, top, left = coverage(shape, Viewport(size, size, (1, 1), angle, (0, 0)))
     full = np.zeros((size, size), np.int64)
     full[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
     return full

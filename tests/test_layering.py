@@ -120,6 +120,16 @@ def test_the_table_names_every_module_and_no_other() -> None:
     assert LAYERS["runs"].place < LAYERS["training"].place < LAYERS["studies"].place
 
 
+def test_every_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for module, source in sources():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    assert len(places) > 100
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle(sources()) == []
 

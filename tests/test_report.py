@@ -33,7 +33,7 @@ from ruleshift.report.plots import (
     ood_against_kl,
     ood_against_recognition,
 )
-from ruleshift.report.points import View, curve, end, splits_in
+from ruleshift.report.points import Measure, curve, end, splits_in
 from ruleshift.report.tables import claims_of, comparison_records, headline, signed
 from ruleshift.report.terminal import blocks, comparison_tables, headline_tables
 from ruleshift.results import Results, load_results
@@ -143,7 +143,7 @@ def test_no_arm_is_known_by_name() -> None:
 def test_points_are_means_over_seeds_that_all_went_there() -> None:
     values = {1: 0.2, 2: 0.3, 3: 0.4}
     rows = [synthetic.row("rl", step, "id", seed, value=values[seed]) for seed in values for step in (10, 20)]
-    view = View(5, "greedy")
+    view = Measure(5, "greedy")
     points = curve(rows[:-1], view, "rl", "id")  # seed 3 lacks step 20
     assert [point.steps for point in points] == [(10, 10, 10)]
     assert points[0].value == pytest.approx(0.3)
@@ -351,7 +351,7 @@ def test_paths_begin_at_the_start_model_and_hold_the_means() -> None:
     figure = ood_against_id(results, "greedy")
     assert figure is not None
     path = next(trace for trace in figure.data if trace.name == "sft" and trace.showlegend)
-    view = View(1, "greedy")
+    view = Measure(1, "greedy")
     across, up = (curve(results.rows, view, "sft", split) for split in ("id", "rule-ood"))
     base = [end(results.rows, view, "base", split) for split in ("id", "rule-ood")]
     assert path.x == pytest.approx([100 * point.value for point in (base[0], *across) if point])

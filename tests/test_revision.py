@@ -248,20 +248,25 @@ def test_walks_of_all_lengths_in_batches_of_all_sizes():
 @pytest.mark.parametrize("task_id", TASKS)
 def test_an_expert_never_errs(task_id):
     task = get_task(task_id)
-    for split in task.splits():
-        episodes = revise([task.problem(split, 5, index) for index in range(4)], expert(), turns=5)
+    splits, count = list(task.splits()), 4
+    if task.pictures:  # these take their time to draw; test_virl_vl.py and test_gp_vl.py look at all splits
+        splits, count = splits[:5], 1
+    for split in splits:
+        episodes = revise([task.problem(split, 5, index) for index in range(count)], expert(), turns=5)
         assert all(episode.solved for episode in episodes)
         assert all(turn.verdict.advanced for episode in episodes for turn in episode.turns[:-1])
 
 
 @pytest.mark.parametrize("task_id", TASKS)
 def test_a_random_guesser_mostly_fails_and_varies_its_replies(task_id):
+    count = 30 if get_task(task_id).pictures else 60
+
     def guessed(seed: int) -> list[Episode]:
-        problems = [get_task(task_id).problem("id", 5, index) for index in range(60)]
+        problems = [get_task(task_id).problem("id", 5, index) for index in range(count)]
         return revise(problems, random_guesser(seed), turns=4)
 
     episodes = guessed(1)
-    assert sum(episode.solved for episode in episodes) < 20
+    assert sum(episode.solved for episode in episodes) < count / 3
     failed = [episode for episode in episodes if not episode.solved]
     for episode in failed:  # four tries at the last step
         assert [turn.verdict.advanced for turn in episode.turns[-4:]] == [False] * 4

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,29 @@ def test_resuming_elsewhere_is_noted_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert stored is not None
     assert stored["resumed_in"] == [elsewhere]
     assert stored["environment"] != elsewhere
+
+
+@pytest.mark.parametrize("made", [None, runs.FORMAT - 1, runs.FORMAT + 1])  # the first versions wrote none
+def test_a_run_of_another_version_is_refused_and_the_remedy_works(tmp_path: Path, made: int | None) -> None:
+    with RunFolder.open(tmp_path / "run", Config()) as run:
+        run.append_metrics({"step": 1})
+    file = tmp_path / "run" / "config.json"
+    stored = json.loads(file.read_text())
+    assert stored.pop("format") == runs.FORMAT
+    stored["environment"]["git_commit"] = "0123456789abcdef"
+    file.write_text(json.dumps(stored | ({} if made is None else {"format": made})))
+    before = file.read_bytes()
+    with pytest.raises(RuleshiftError) as caught:
+        RunFolder.open(tmp_path / "run", Config()).__enter__()
+    message = str(caught.value)
+    assert f"made by another version of ruleshift (format {made or 1} of run folders, at commit 0123456789;" in message
+    assert f"resume it with that version, choose another --out, or delete {tmp_path / 'run'}." in message
+    assert "\n" not in message
+    assert file.read_bytes() == before
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()
+    shutil.rmtree(tmp_path / "run")
+    with RunFolder.open(tmp_path / "run", Config()) as run:
+        assert run.read_metrics() == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"config": '])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ruleshift.commands.study import Study as Command
+from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
@@ -15,13 +15,24 @@ from ruleshift.report.tables import claims_of
 from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.headline import HEADLINE, Rates
-from ruleshift.studies.recipes import Recipe, recipe_of
+from ruleshift.studies.recipes import StudyRecipe, recipe_of
 from ruleshift.studies.run import metrics_of, run_study
 from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
 from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
-from study_helpers import MEASUREMENT, RECIPE, RL, SFT, in_process, plan_of, rows_in, tiny_start
+from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
+from study_helpers import (
+    MEASUREMENT,
+    RECIPE,
+    RL,
+    SFT,
+    in_process,
+    in_this_process,
+    plan_of,
+    rows_in,
+    tiny_start,
+)
 
 __all__ = ["in_process"]
 
@@ -47,6 +58,7 @@ def test_variants_are_named_after_what_changed() -> None:
         variant(rl, kl_in="reward").name: "rl-kl-in-reward",
         variant(rl, normalise_advantages=False, target_kl=None).name: "rl-no-normalise-advantages-no-target-kl",
         variant(sft, train_parts=("decoder", "tower")).name: "sft-train-parts-decoder+tower",
+        variant(rl, algorithm="grpo", group=2).name: "rl-grpo-group2",
     }
     assert list(names) == list(names.values())
     slow = variant(sft, learning_rate=3e-4)
@@ -55,6 +67,22 @@ def test_variants_are_named_after_what_changed() -> None:
     assert variant(slow, batch=2, dense=True).dense
     with pytest.raises(TypeError):
         variant(sft, no_such_field=3)
+
+
+def test_another_algorithm_comes_with_what_makes_it_so() -> None:
+    rl = Arm("rl", replace(RL, learning_rate=2e-4, episodes=8))
+    for name in ALGORITHMS:
+        assert variant(rl, algorithm=name).training == configured(rl.training, name)
+        algorithm_of(variant(rl, algorithm=name).training)
+    assert variant(Arm("rl", replace(RL, episodes=4)), algorithm="grpo", group=2).training.group == 2
+    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
+        variant(rl, algorithm="pop")
+    set_so = plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.gamma=0.5"))["gp-l"].recipe.rl
+    assert set_so == replace(configured(recipe_of("gp-l").rl, "grpo"), gamma=0.5)
+    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
+        plans("headline", "gp-l", set=("rl.algorithm=pop",))
+    with pytest.raises(RuleshiftError, match="with a critic"):  # before any run, not within one
+        plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.value_only=1"))
 
 
 def test_every_study_is_whole() -> None:
@@ -172,7 +200,10 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
 # ---------------------------------------------------------------- from end to end
 
 
-def test_headline_writes_everything_and_resumes(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_headline_writes_everything_and_resumes(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_of(HEADLINE, model, init_steps=1)
     run_study([plan], tmp_path, workers=1)  # in a process of its own
     said = capsys.readouterr()
@@ -192,6 +223,7 @@ def test_headline_writes_everything_and_resumes(model: str, tmp_path: Path, caps
     assert "plotly" in (tmp_path / "gp-l" / "report.html").read_text()
 
     # Again: the runs are all there, so nothing is trained.
+    monkeypatch.setattr("ruleshift.studies.run.run_jobs", in_this_process)
     metrics = {path: path.read_bytes() for path in tmp_path.rglob("metrics.jsonl")}
     before = rows_in(tmp_path)
     run_study([plan], tmp_path, workers=1)
@@ -206,7 +238,7 @@ def test_headline_writes_everything_and_resumes(model: str, tmp_path: Path, caps
 
 @pytest.mark.usefixtures("in_process")
 def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def arms(recipe: Recipe, options: None) -> list[Arm]:
+    def arms(recipe: StudyRecipe, options: None) -> list[Arm]:
         small = Arm("imitate", recipe.sft, "imitates")
         return [small, variant(small, batch=2, dense=True), Arm("practise", recipe.rl, "practises")]
 

@@ -15,7 +15,8 @@ from clock import Clock
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
-from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.studies.recipes import recipe_of
 from ruleshift.tasks import TASKS, get_task
 from ruleshift.tasks.protocol import Blind, NoOptions, Task
 
@@ -42,10 +43,10 @@ def test_names_of_the_package():
 
 def test_a_class_of_ones_own():
     assert get_task(CLOCK) == Clock()
-    recipe = get_task(CLOCK).recipe
+    recipe = recipe_of(CLOCK)
     assert recipe.title == "clock"
-    assert recipe.sft["tiny"] == SFTConfig()
-    assert recipe.rl["tiny"] == RLConfig()
+    assert recipe.sft == SFTConfig()
+    assert recipe.rl == RLConfig()
     assert recipe.measurement.task == CLOCK
     assert recipe.measurement.splits == ("id", "rule-ood", "fake")
 
@@ -188,6 +189,36 @@ def test_options_of_a_task_are_shown_with_it_alone(verb: str, capsys: pytest.Cap
     assert f"options of its own: ruleshift {verb} TASK --help" in said
 
 
+@pytest.mark.parametrize(("lost", "why"), [("id", "arms are matched"), ("id-val", "the KL to the start is measured")])
+def test_studies_need_some_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lost: str, why: str
+):
+    module = f"without_{lost.replace('-', '_')}"
+    lines = ["from clock import Clock", "from ruleshift.tasks.recipe import Recipe", "", "", "class Less(Clock):"]
+    lines += ["    recipe = Recipe('Clocks')", "    def splits(self):"]
+    lines += [f"        return {{name: told for name, told in super().splits().items() if name != {lost!r}}}"]
+    (tmp_path / f"{module}.py").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"{module}:Less"
+    said = refusal(capsys, "study", "headline", "--tasks", name, "--out", tmp_path / "out")
+    assert f"{name} has no split {lost}, on which {why}" in said
+    assert set(recipe_of(name).measurement.splits) == set(get_task(name).splits()) - {"train", "id-val"}
+    assert "heldout" not in recipe_of(name).measurement.splits
+
+
+def test_studies_need_the_preset_for_small_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lines = [
+        "from clock import Clock",
+        "from ruleshift.settings import RLConfig",
+        "from ruleshift.tasks.recipe import Recipe",
+    ]
+    lines += ["", "", "class Large(Clock):", "    recipe = Recipe('Clocks', rl={'large': RLConfig()})"]
+    (tmp_path / "large.py").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuleshiftError, match="large:Large has no preset 'tiny' of RL, which studies take: add it"):
+        recipe_of("large:Large")
+
+
 def test_a_recipe_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     page = (Path(__file__).parent.parent / "docs" / "tasks.md").read_text()
     recipe = page[page.index("  recipe = Recipe(") : page.index("  ```\n\n  `primary` is")]
@@ -196,6 +227,7 @@ def test_a_recipe_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     (tmp_path / "slow.py").write_text(head + textwrap.indent(textwrap.dedent(recipe), "    "))
     monkeypatch.syspath_prepend(tmp_path)
     assert get_task("slow:Slow").recipe.title == "Clocks"
+    assert recipe_of("slow:Slow").measurement == Measurement("slow:Slow", ("id", "rule-ood"), n=200, turns=(1, 2))
     assert "(default: 2000)" in help_of(capsys, "sft slow:Slow")
     assert "unknown --preset 'paper'; choose from tiny" in refusal(capsys, "rl", "slow:Slow", "--preset=paper")
 

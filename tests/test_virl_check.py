@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import refusal
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
-from ruleshift.tasks.virl.inspection import Report, check_folder
+from ruleshift.tasks.virl.inspection import Inspection, check_folder
 from virl_fixtures import Hostile, jpeg, raw_route, write_download
 
 
@@ -55,7 +55,7 @@ def break_everything(folder: Path) -> None:
     (pictures / "unused.jpg").touch()
 
 
-def assert_faults(report: Report, wanted: list[str]) -> None:
+def assert_faults(report: Inspection, wanted: list[str]) -> None:
     """Every fault is wanted, in one line; every wanted one is there."""
     assert not report.ok
     assert len(report.faults) == len(wanted), report.faults

@@ -21,12 +21,12 @@ from ruleshift.tasks.virl.views.atlas import Atlas
 from ruleshift.tasks.virl.views.blocks import Front, fronts
 from ruleshift.tasks.virl.views.camera import HEIGHT, VIEWS, camera
 from ruleshift.tasks.virl.views.cities import APART, LOOKS, SKY_APART, WINDOWS, apart, look_of
-from ruleshift.tasks.virl.views.factorial import Cell, cells, new_names
+from ruleshift.tasks.virl.views.factorial import DesignCell, cells, new_names
 from ruleshift.tasks.virl.views.font import letters, spelled, written
 from ruleshift.tasks.virl.views.panorama import panorama_grid, panorama_view, read_panorama
 from ruleshift.tasks.virl.views.quads import Draft, Pile, planes_of
 from ruleshift.tasks.virl.views.render import grid_view, renderer_of, scene_of, street_view
-from ruleshift.tasks.virl.views.scene import Near
+from ruleshift.tasks.virl.views.scene import Visible
 from ruleshift.tasks.virl.views.streets import STONE, pave
 from ruleshift.tasks.virl.views.weather import weather
 from ruleshift.tasks.virl.world.graph import StreetGraph
@@ -42,7 +42,7 @@ def plain(colour: tuple[int, int, int]) -> np.ndarray:
     return np.broadcast_to(np.array((*colour, 255), np.uint8), (4, 4, 4))
 
 
-def one_wall(left: tuple[float, float], right: tuple[float, float], low: float, high: float) -> tuple[Near, Atlas]:
+def one_wall(left: tuple[float, float], right: tuple[float, float], low: float, high: float) -> tuple[Visible, Atlas]:
     """A red wall under a blue sky on a green plane, and nothing else."""
     atlas = Atlas()
     clear = plain((0, 0, 0)).copy()
@@ -52,7 +52,7 @@ def one_wall(left: tuple[float, float], right: tuple[float, float], low: float, 
     draft = Draft()
     draft.wall(left, right, low, high, ((0, 0), (4, 4)), atlas.add(plain(RED)))
     none = np.arange(0)
-    return Near(draft.quads(), np.arange(1), Draft().quads(), none, Draft().quads()), atlas
+    return Visible(draft.quads(), np.arange(1), Draft().quads(), none, Draft().quads()), atlas
 
 
 CLEAR = weather((0, 0, 255), (0, 0, 255), 10**6, 1.0)
@@ -182,7 +182,7 @@ def test_both_renderers_agree_on_anything(seed: int) -> None:
         corners = [(ax, ay, 0.0), (bx, ay, 0.0), (bx, by, 0.0), (ax, by, 0.0)]
         ground.add(corners, ((0, 0), (20, 3), (2, 17)), picture, tint)
     parts = [draft.quads() for draft in (solid, ground, sprites)]
-    near = Near(parts[0], np.arange(len(parts[0])), parts[1], np.arange(len(parts[1])), parts[2])
+    near = Visible(parts[0], np.arange(len(parts[0])), parts[1], np.arange(len(parts[1])), parts[2])
     sky = weather((40, 90, 200), (200, 210, 230), 30, 20.0)
     for size, heading in ((33, 10.0), (64, 200.0)):
         eye = camera((0.3, -0.2), heading)
@@ -457,7 +457,7 @@ def test_factorial_cells() -> None:
     assert [len(found) for found in walks.values()] == [1, 1]
     names = new_names(procedural(0, TRAIN_CITY))
     assert len(set(names.values())) == len(names)
-    assert Cell("milan", "lagos").scene()[0] is procedural(0, "milan")
+    assert DesignCell("milan", "lagos").scene()[0] is procedural(0, "milan")
 
 
 def test_views_of_a_panorama() -> None:

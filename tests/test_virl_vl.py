@@ -29,7 +29,7 @@ from ruleshift.tasks.virl.sources import routes_and_world
 from ruleshift.tasks.virl.task import Virl
 from ruleshift.tasks.virl.verifier import states_sight_alone
 from ruleshift.tasks.virl.views.cities import look_of
-from ruleshift.tasks.virl.views.factorial import Cell, renamed
+from ruleshift.tasks.virl.views.factorial import DesignCell, renamed
 from ruleshift.tasks.virl.views.panorama import panorama_view, read_panorama
 from ruleshift.tasks.virl.views.render import grid_view, street_view
 from ruleshift.tasks.virl.visual import VirlVL, VirlVLProblem
@@ -184,7 +184,10 @@ def test_names_are_shifted_alone() -> None:
     np.testing.assert_array_equal(seen, grid_view(renamed(city), look, at, heading, 24))
     large = replace(problem.eyes, size=448).picture(problem.point)
     assert large.pixels != grid_view(city, look, at, heading, 224).tobytes()  # other signs
-    assert Cell(TRAIN_CITY, TRAIN_CITY, "heldout").scene()[0] is Cell(TRAIN_CITY, "milan", "heldout").scene()[0]
+    assert (
+        DesignCell(TRAIN_CITY, TRAIN_CITY, "heldout").scene()[0]
+        is DesignCell(TRAIN_CITY, "milan", "heldout").scene()[0]
+    )
 
 
 def test_no_training_walk_is_in_a_shifted_split() -> None:

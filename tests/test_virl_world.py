@@ -20,7 +20,7 @@ from ruleshift.tasks.virl.world.geometry import crossing, inside, turned
 from ruleshift.tasks.virl.world.graph import Street, StreetGraph, heading
 from ruleshift.tasks.virl.world.lines import nearest
 from ruleshift.tasks.virl.world.names import FIRST, KINDS, STREET_KINDS, STREETS
-from ruleshift.tasks.virl.world.plan import Plan
+from ruleshift.tasks.virl.world.plan import CityPlan
 from ruleshift.tasks.virl.world.procedural import procedural
 from ruleshift.tasks.virl.world.styles import STYLES, style_of
 
@@ -166,7 +166,7 @@ def test_parks_hold_no_streets_and_no_shops() -> None:
     """The parks of a plan, drawn again as `procedural` draws them."""
     found = 0
     for city in ("new-delhi", "london", "buenos-aires"):
-        style, rng, plan = style_of(city), module.stream("virl-city", 0, city), Plan()
+        style, rng, plan = style_of(city), module.stream("virl-city", 0, city), CityPlan()
         module._lay_parks(plan, module._draw_corners(plan, style, rng), style, rng)
         graph = procedural(0, city)
         for park in plan.parks:
@@ -253,7 +253,7 @@ def test_unknown_city(city: str) -> None:
 
 def test_plan_splits_what_a_diagonal_crosses() -> None:
     """Two blocks of 100 m: the diagonal from the south-west to the north-east corner cuts the street between them."""
-    plan = Plan()
+    plan = CityPlan()
     corners = [plan.add(at) for at in ((0, 0), (100, 0), (0, 100), (100, 100), (0, 200), (100, 200))]
     for a, b in ((0, 1), (2, 3), (4, 5), (0, 2), (2, 4), (1, 3), (3, 5)):
         plan.connect(corners[a], corners[b], "grid")
@@ -267,7 +267,7 @@ def test_plan_splits_what_a_diagonal_crosses() -> None:
 
 def test_plan_refuses_what_has_no_room() -> None:
     """Too sharp an angle, too near to another street, too short, too near to a corner of the street left."""
-    plan = Plan()
+    plan = CityPlan()
     for at in ((0, 0), (200, 0), (200, 60), (0, 10), (190, 10)):
         plan.add(at)
     plan.connect(0, 1, "street")
@@ -283,7 +283,7 @@ def test_plan_refuses_what_has_no_room() -> None:
 
 def test_plan_straightens() -> None:
     """A corner in the middle of a straight street goes; one where it bends or where the name changes stays."""
-    plan = Plan()
+    plan = CityPlan()
     for at in ((0, 0), (50, 0), (100, 0), (150, 30), (200, 60)):
         plan.add(at)
     for corner, label in enumerate(("one", "one", "one", "other")):

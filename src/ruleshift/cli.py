@@ -13,14 +13,14 @@ from typing import Annotated, Any, Protocol, Union
 
 import tyro
 
-from ruleshift.commands.backbone import Backbone
+from ruleshift.commands.backbone import BackboneCommand
 from ruleshift.commands.check_virl import CheckVirl
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
 from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
-from ruleshift.commands.report import Report
-from ruleshift.commands.study import Study
+from ruleshift.commands.report import ReportCommand
+from ruleshift.commands.study import StudyCommand
 from ruleshift.commands.train import Rl, Sft
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig
@@ -63,7 +63,7 @@ class Command(Protocol):
 
 
 ON_TASKS: dict[str, type[OnTask[Any]]] = {"play": Play, "data": Data, "sft": Sft, "rl": Rl, "eval": Eval}
-OTHERS: dict[str, type[Command]] = {"study": Study, "report": Report, "backbone": Backbone}
+OTHERS: dict[str, type[Command]] = {"study": StudyCommand, "report": ReportCommand, "backbone": BackboneCommand}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

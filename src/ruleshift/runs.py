@@ -37,6 +37,7 @@ CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
 RESULTS = (METRICS, "checkpoints", "model", "models", "points")  # of a run or an arm, beside config.json
 MOST_DIFFERENCES = 4  # that a message names
+FORMAT = 2  # of run folders: goes up when they hold something else, or what they hold means something else
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
 
 
@@ -76,8 +77,9 @@ class RunFolder:
         stored = self.read_config()
         if stored is None:
             self._refuse_orphans()
-            self._dump_config({"config": config, "environment": here, "resumed_in": []})
+            self._dump_config({"format": FORMAT, "config": config, "environment": here, "resumed_in": []})
             return
+        self._refuse_another_version(stored)
         if not resume:
             raise RuleshiftError(f"{self.path} already holds a run: {self._elsewhere}")
         difference = _difference(stored["config"], config)
@@ -89,6 +91,16 @@ class RunFolder:
     @property
     def _elsewhere(self) -> str:
         return f"choose another --out, or delete {self.path}."
+
+    def _refuse_another_version(self, stored: Mapping[str, Any]) -> None:
+        """What another version wrote is read by that version: the same settings may mean something else here."""
+        if stored.get("format", 1) != FORMAT:
+            commit = stored["environment"].get("git_commit")
+            at = f", at commit {str(commit)[:10]}" if commit else ""
+            raise RuleshiftError(
+                f"{self.path} was made by another version of ruleshift (format {stored.get('format', 1)} of run "
+                f"folders{at}; this version has format {FORMAT}): resume it with that version, {self._elsewhere}"
+            )
 
     def _refuse_orphans(self) -> None:
         """Results of a run whose configuration is lost belong to no run: another one must not take them up."""
@@ -329,14 +341,6 @@ def _differences(there: object, now: object, name: str = "") -> list[str]:
         return [difference for part in parts for difference in part]
     old, new = json.dumps(there), json.dumps(now)
     return [] if old == new else [f"{name}: {old} there, {new} now"]
-
-
-def _metrics_record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _discard(folder: Path) -> None:

@@ -145,8 +145,9 @@ class RLConfig:
 class Measurement:
     """What is measured at every point: the same hands for every arm and seed."""
 
-    task: str = "gp-l"
-    splits: tuple[str, ...] = ("id", "rule-ood", "heldout", "fake")
+    task: str = ""
+    """Name of the task; studies put in the one that they are given."""
+    splits: tuple[str, ...] = ("id", "rule-ood")
     n: Count = 400
     turns: tuple[Count, ...] = (1, 5)
     decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")

@@ -2,7 +2,7 @@
 
 Heavy processes on the same cores slow each other by far more than their number if each has a thread for every core:
 threads then wait, busily, for others that are not running. Sums are split among threads, so that the last digits of a
-training depend on their number: a run goes on with as many as it began with.
+training depend on their number: a run resumes with as many as it began with.
 """
 
 import math

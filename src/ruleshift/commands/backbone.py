@@ -27,7 +27,7 @@ New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 class Build:
     """Train the small text model that stands in for a foundation model anew: from scratch, a function of its seed.
     It sees many card rules, never one of a training, validation or test split. Writes `model` in Hugging Face format
-    into --out. A killed build goes on where it was when the command is given again. The bundled model took 28 minutes
+    into --out. A killed build resumes when the command is given again. The bundled model took 28 minutes
     on two CPU cores that other work shared.
 
     Example: ruleshift backbone build --out runs/backbone
@@ -52,7 +52,7 @@ class Build:
 class BuildVision:
     """Train the small vision-language model anew: a vision tower before a copy of the bundled text model. It sees many
     rules, suits, card styles and cities, never red suits nor the styles of a training or test city. Writes `model` in
-    Hugging Face format into --out. A killed build goes on where it was when the command is given again. The bundled
+    Hugging Face format into --out. A killed build resumes when the command is given again. The bundled
     model took 33 minutes on two CPU cores that other work shared.
 
     Example: ruleshift backbone build-vision --out runs/vision
@@ -82,7 +82,7 @@ class BuildVision:
 
 
 @dataclass(frozen=True)
-class Backbone:
+class BackboneCommand:
     """Train the bundled models anew: `build` the text model, `build-vision` the one that also sees and starts from it.
 
     Example: ruleshift backbone build --out runs/backbone

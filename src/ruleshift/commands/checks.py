@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.training.algorithms import algorithm_of
 
 if TYPE_CHECKING:
-    from ruleshift.settings import RLConfig, SFTConfig
     from ruleshift.tasks.protocol import Task
 
 
@@ -19,13 +20,15 @@ def check_split(task: "Task", split: str) -> None:
         raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
 
 
-def check_training(config: "SFTConfig | RLConfig", task: "Task", prefix: str = "--") -> None:
+def check_training(config: SFTConfig | RLConfig, task: "Task", prefix: str = "--") -> None:
     """Raise RuleshiftError for settings that this task cannot be trained with. `prefix` begins the names of options."""
     check_split(task, config.split)
     if not task.pictures and "decoder" not in config.train_parts:
         raise RuleshiftError(
             f"{task.id} shows no pictures, so that only the decoder can learn: {prefix}train-parts decoder"
         )
+    if isinstance(config, RLConfig):
+        algorithm_of(config)
 
 
 def check_file(option: str, path: Path | None) -> None:

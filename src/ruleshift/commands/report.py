@@ -11,7 +11,7 @@ from ruleshift.errors import RuleshiftError
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportCommand:
     """Write the HTML page about a study or an evaluation again, from its results.json and what lies beside it:
     comparisons.json, and conversations (those of a study's arms, or episodes.parquet). One file that opens offline.
     A folder with the results of several tasks gets a page for each.

@@ -10,12 +10,13 @@ import tyro
 from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import changed
 from ruleshift.commands.checks import check_folder, check_split, check_training
+from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
+from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
-    from ruleshift.studies.recipes import Recipe
-    from ruleshift.studies.study import Plan
-    from ruleshift.studies.study import Study as StudyRecord
+    from ruleshift.studies.recipes import StudyRecipe
+    from ruleshift.studies.study import Plan, Study
 
 PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
 GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
@@ -23,7 +24,7 @@ QUICK = 3  # a quick study trains and measures one part in so many
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `sweep` chooses their
     learning rates; `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and
     the tables are printed. A killed study resumes when the same command is given again.
@@ -43,6 +44,7 @@ class Study:
     """Tasks to study; by default those of the study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
+    loading: ModelArguments = ModelOptions()
     seeds: int = 1
     """Training seeds of each arm."""
     points: int = 4
@@ -74,19 +76,15 @@ class Study:
         plans = self.plans(study)
         check_folder("--out", self.out)
 
-        from ruleshift.backbones.load import load_backbone
         from ruleshift.quiet import quiet_libraries
-        from ruleshift.tasks import get_task
 
         quiet_libraries()
-        for pictures in {get_task(plan.task).pictures for plan in plans}:
-            load_backbone(self.model, pictures=pictures)  # a wrong name is noticed before the long work begins
 
         from ruleshift.studies.run import run_study
 
         run_study(plans, self.out, self.workers)
 
-    def plans(self, study: "StudyRecord") -> "Sequence[Plan]":
+    def plans(self, study: "Study") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
@@ -104,7 +102,7 @@ class Study:
         options = options and changed(options, assignments.options, "--set ")
         return [self._plan(study, task, assignments, options) for task in tasks.values()]
 
-    def _plan(self, study: "StudyRecord", task: str, assignments: "Assignments", options: object) -> "Plan":
+    def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of
         from ruleshift.studies.study import Plan
         from ruleshift.tasks import get_task
@@ -114,18 +112,31 @@ class Study:
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
         measurement = replace(measurement, splits=self.splits or measurement.splits, n=self.n or measurement.n)
         measurement = changed(measurement, assignments.of(found.id, "measurement"), f"--set {found.id}.measurement.")
+        for split, why in ((study.trained, "arms are matched"), ("id-val", "the KL to the start is measured")):
+            if split not in found.splits():
+                raise RuleshiftError(f"{task} has no split {split}, on which {why}: no study without it; give it one")
         for split in measurement.splits:
             check_split(found, split)
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
         points = min(self.points, 2) if self.quick else self.points
-        plan = Plan(study, recipe, measurement, options, self.model, self.seeds, points, self.init_steps)
+        plan = Plan(
+            study,
+            recipe,
+            measurement,
+            options,
+            model=self.model,
+            loading=self.loading,
+            seeds=self.seeds,
+            points=points,
+            init_steps=self.init_steps,
+        )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
         for arm in plan.arms():
             check_training(arm.training, found, f"{task} {arm.name}: ")
         return plan
 
-    def _sized(self, recipe: "Recipe") -> "Recipe":
+    def _sized(self, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe, or a part of it if that is asked for."""
         if not self.quick:
             return recipe
@@ -170,13 +181,16 @@ class Assignments:
     def of(self, task: str, part: str) -> dict[str, str]:
         return self.settings.get((task, part), {})
 
-    def apply(self, task: str, recipe: "Recipe") -> "Recipe":
-        """The recipe of a task with its training as it is set."""
-        sft = changed(recipe.sft, self.of(task, "sft"), f"--set {task}.sft.")
-        return replace(recipe, sft=sft, rl=changed(recipe.rl, self.of(task, "rl"), f"--set {task}.rl."))
+    def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
+        """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
+        sft, rl, of_rl = recipe.sft, recipe.rl, self.of(task, "rl")
+        if "algorithm" in of_rl:
+            rl = configured(rl, of_rl["algorithm"])
+        sft = changed(sft, self.of(task, "sft"), f"--set {task}.sft.")
+        return replace(recipe, sft=sft, rl=changed(rl, of_rl, f"--set {task}.rl."))
 
 
-def _study(name: str) -> "StudyRecord":
+def _study(name: str) -> "Study":
     from ruleshift.studies import STUDIES
 
     if name not in STUDIES:

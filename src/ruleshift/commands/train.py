@@ -12,14 +12,13 @@ from ruleshift.commands.checks import check_folder, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.training.algorithms import algorithm_of
 
 if TYPE_CHECKING:
     from ruleshift.commands.bars import Bar
     from ruleshift.commands.trackers import Trackers
 
 Follow = Callable[[int, Mapping[str, float]], None]
-RESUMES = "the work up to the last checkpoint is kept; run the same command again to go on from there"
+RESUMES = "the work up to the last checkpoint is kept; run the same command again, which resumes from there"
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,6 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
 
     task = command.open()
     check_training(config, task)
-    if isinstance(config, RLConfig):
-        algorithm_of(config)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
     if command.threads is not None:

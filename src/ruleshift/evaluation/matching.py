@@ -1,4 +1,4 @@
-"""Two arms where they are level in something (ID success, KL to the start, FLOPs), with no reading across a cliff.
+"""Two arms where they match in something (ID success, KL to the start, FLOPs), with no reading across a cliff.
 
 A curve holds the evaluated checkpoints of one training run. Between two of them nothing was measured, so a value is
 read between two only where both are close by; elsewhere the answer is "between these two steps", with both values,
@@ -54,7 +54,7 @@ class Crossing(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """The difference of two arms where they are level, a minus b.
+    """The difference of two arms where they match, a minus b.
 
     `ends` are the smallest and the largest difference that the brackets allow, with one mean where every bracket is
     close. For each seed, `targets` holds the value at which both arms are read, and `a` and `b` every crossing of it,
@@ -148,7 +148,7 @@ def matched_difference(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Matched:
-    """The difference of the outcome where arm a and arm b are level, with an interval over seeds and problems.
+    """The difference of the outcome where arm a and arm b match, with an interval over seeds and problems.
 
     a_seeds, b_seeds (S,): curves of the same seeds in both arms, each from the start model on. For each seed both are
     read where they first have the highest value that both reach (`reach`): at a measured point, or interpolated between
@@ -218,7 +218,7 @@ def _weights(rng: np.random.Generator, problems: int, replicates: int) -> np.nda
 def _seed_difference(
     a: Curve, b: Curve, by_matched: np.ndarray, by_outcome: np.ndarray, tolerance: Tolerance
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest difference of two curves where they are level, in every resampling (1 + R,)."""
+    """The smallest and the largest difference of two curves where they match, in every resampling (1 + R,)."""
     matched = [by_matched @ np.array([point.matched for point in curve], dtype=float).T for curve in (a, b)]
     outcome = [by_outcome @ np.array([point.outcomes for point in curve], dtype=float).T for curve in (a, b)]
     target = np.minimum(matched[0].max(1), matched[1].max(1))

@@ -44,7 +44,7 @@ class Bubble:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ShownConversation:
     """One episode: its messages in order, and its verdicts again for the line that stands for it when folded."""
 
     problem_id: str
@@ -68,14 +68,14 @@ class Album:
         return Shown(url, picture.width, picture.height)
 
 
-def conversations(episodes: Mapping[str, Sequence[Episode]]) -> dict[str, list[Conversation]]:
+def conversations(episodes: Mapping[str, Sequence[Episode]]) -> dict[str, list[ShownConversation]]:
     """The conversations of a page, by arm."""
     arms = max(1, len(episodes))
     albums = {arm: Album(MOST_PICTURES // arms, MOST_BYTES // arms) for arm in episodes}
     return {arm: [conversation(episode, albums[arm]) for episode in shown] for arm, shown in episodes.items()}
 
 
-def conversation(episode: Episode, album: Album) -> Conversation:
+def conversation(episode: Episode, album: Album) -> ShownConversation:
     """An episode, ready to show. The last replies are the turns'; assistant messages before them are examples."""
     chips = [_chip(turn.verdict) for turn in episode.turns]
     examples = sum(message.role == "assistant" for message in episode.messages) - len(chips)
@@ -91,7 +91,7 @@ def conversation(episode: Episode, album: Album) -> Conversation:
     count = len(episode.turns)
     ending = "solved" if episode.solved else "not solved"
     summary = f"{ending} in {count} {'turn' if count == 1 else 'turns'}, total reward {episode.total_reward:+g}"
-    return Conversation(episode.problem_id, summary, tuple(chips), tuple(bubbles))
+    return ShownConversation(episode.problem_id, summary, tuple(chips), tuple(bubbles))
 
 
 def _speaker(role: Role, judged: bool) -> str:

@@ -19,7 +19,7 @@ from ruleshift.report.plots import (
     turns_label,
     with_interval,
 )
-from ruleshift.report.points import Mean, View, curve, end, splits_in, turns_in, with_start
+from ruleshift.report.points import Mean, Measure, curve, end, splits_in, turns_in, with_start
 from ruleshift.results import Results, Row
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -53,7 +53,7 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
     )
     for i, turns in enumerate(budgets, start=1):
         for j, split in enumerate(splits, start=1):
-            view = View(turns, decoding, metric)
+            view = Measure(turns, decoding, metric)
             start = end(rows, view, legend.start, split)
             for arm in drawing_order(legend, rows):
                 points = with_start(curve(rows, view, arm, split), start)

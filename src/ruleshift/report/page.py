@@ -64,8 +64,8 @@ class Finding:
     """How one arm ends in distribution and out of it, for a sentence."""
 
     arm: str
-    ood: tables.Entry
-    id: tables.Entry | None
+    ood: tables.ShownNumber
+    id: tables.ShownNumber | None
 
 
 @dataclass(frozen=True)

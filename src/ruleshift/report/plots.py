@@ -16,7 +16,7 @@ from plotly.subplots import make_subplots
 
 from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Mean, View, curve, decodings_in, turns_in, turns_label
+from ruleshift.report.points import Mean, Measure, curve, decodings_in, turns_in, turns_label
 from ruleshift.results import Results, Row
 
 OOD = "rule-ood"
@@ -29,13 +29,13 @@ class Panel:
     """One plane: OOD success, measured as `view` says, against ID success, KL to the start model, or recognition on the
     same split."""
 
-    view: View
+    view: Measure
     across: Literal["id", "kl", "recognition"]
     heading: str
 
 
 @dataclass(frozen=True)
-class Spot:
+class PlanePoint:
     """A point of a plane, shares in percent. `below` and `above` are the lengths of the error bars, (x, y)."""
 
     x: float
@@ -49,7 +49,7 @@ class Spot:
 def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """OOD success against ID success, a panel per number of turns. None where there is nothing to show."""
     panels = [
-        Panel(View(turns, decoding, metric_of(results)), "id", turns_label(turns))
+        Panel(Measure(turns, decoding, metric_of(results)), "id", turns_label(turns))
         for turns in turns_in(measured(results, decoding))
     ]
     return _planes(results, panels, ood)
@@ -58,7 +58,7 @@ def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure
 def ood_against_kl(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
     """OOD success against KL to the start model, a panel per number of turns. None where no KL was measured."""
     panels = [
-        Panel(View(turns, decoding, metric_of(results)), "kl", turns_label(turns))
+        Panel(Measure(turns, decoding, metric_of(results)), "kl", turns_label(turns))
         for turns in turns_in(measured(results, decoding))
     ]
     return _planes(results, panels, ood)
@@ -69,7 +69,7 @@ def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> 
     rows = measured(results, decoding)
     if not shows_pictures(results) or not rows:
         return None
-    view = View(max(turns_in(rows)), decoding, metric_of(results))
+    view = Measure(max(turns_in(rows)), decoding, metric_of(results))
     splits = (trained_split(results), ood)
     panels = [Panel(view, "recognition", f"{split} ({turns_label(view.turns)})") for split in splits]
     return _planes(results, panels, splits)
@@ -82,7 +82,7 @@ def headline_figure(
     if not results.rows:
         return None
     decoding = decoding or decodings_in(results.rows)[0]
-    view = View(turns or max(turns_in(measured(results, decoding)), default=1), decoding, metric_of(results))
+    view = Measure(turns or max(turns_in(measured(results, decoding)), default=1), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
     panels = [
         Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"),
@@ -150,7 +150,7 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     return finish(figure, legend, height=460)
 
 
-def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[Spot]]) -> dict[str, object]:
+def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[PlanePoint]]) -> dict[str, object]:
     """Title and range: KL from a little below zero, so that the start model is seen whole."""
     if panel.across == "recognition":
         return {"title_text": "recognition of first replies (%)"}
@@ -160,10 +160,10 @@ def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[S
     return {"title_text": kl_title(results), "range": [-0.03 * furthest, 1.1 * furthest]}
 
 
-def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[Spot]:
+def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[PlanePoint]:
     """An arm's path, mean over the seeds in `rows`, without its start."""
     seen = panel.across == "recognition"
-    other_view, other_split = (View(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, trained)
+    other_view, other_split = (Measure(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, trained)
     beside = {point.steps: point for point in curve(rows, other_view, arm, other_split)}
     spots = []
     for point in curve(rows, panel.view, arm, ood):
@@ -173,12 +173,12 @@ def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) 
             kl = 0.0 if point.at_start else point.kl
             if kl is not None:
                 details = f"OOD {with_interval(point)}<br>KL {kl:.3g}"
-                spots.append(Spot(kl, y, (0, y - low), (0, high - y), label, details))
+                spots.append(PlanePoint(kl, y, (0, y - low), (0, high - y), label, details))
         elif other := beside.get(point.steps):
             x, left, right = 100 * other.value, 100 * other.low, 100 * other.high
             first, second = (in_words(panel.view.metric), "recognition") if seen else ("OOD", "ID")
             details = f"{first} {with_interval(point)}<br>{second} {with_interval(other)}{_flops(point)}"
-            spots.append(Spot(x, y, (x - left, y - low), (right - x, high - y), label, details))
+            spots.append(PlanePoint(x, y, (x - left, y - low), (right - x, high - y), label, details))
     return spots
 
 
@@ -186,7 +186,7 @@ def _flops(point: Mean) -> str:
     return "" if not point.flops else f"<br>{point.flops:.2g} training FLOP"
 
 
-def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[list[Spot]]:
+def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[list[PlanePoint]]:
     """The path of each seed, where there are several."""
     seeds = sorted({row.seed for row in rows if row.arm == arm})
     if len(seeds) < 2:
@@ -194,7 +194,7 @@ def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) 
     return [_spots([row for row in rows if row.seed == seed], panel, arm, ood, trained) for seed in seeds]
 
 
-def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str) -> list[go.Scatter]:
+def _path_traces(spots: Sequence[PlanePoint], style: ArmStyle, arm: str) -> list[go.Scatter]:
     """The path with a small mark per evaluation, and a large labelled one with error bars at its end."""
     last, rises = spots[-1], spots[-1].y >= spots[0].y
     line = {"color": style.colour, "width": 1.6 if style.is_variant else 2.4, "dash": style.dash}
@@ -211,18 +211,18 @@ def _path_traces(spots: Sequence[Spot], style: ArmStyle, arm: str) -> list[go.Sc
     return [path, final]
 
 
-def _seed_trace(spots: Sequence[Spot], style: ArmStyle, arm: str) -> go.Scatter:
+def _seed_trace(spots: Sequence[PlanePoint], style: ArmStyle, arm: str) -> go.Scatter:
     line = {"color": style.transparent(0.28), "width": 1}
     return _scatter(spots, arm, style, mode="lines", line=line, hoverinfo="skip", hovertemplate=None)
 
 
-def _start_trace(start: Spot, arm: str, style: ArmStyle) -> go.Scatter:
+def _start_trace(start: PlanePoint, arm: str, style: ArmStyle) -> go.Scatter:
     trace = _scatter([start], f"{arm} (start model)", style, mode="markers", marker={"size": 12}, showlegend=True)
     bars = {"error_x": _error_bar(start, 0, style), "error_y": _error_bar(start, 1, style)}
     return trace.update(**bars, legendgroup=arm, cliponaxis=False)
 
 
-def _scatter(spots: Sequence[Spot], name: str, style: ArmStyle, **settings: object) -> go.Scatter:
+def _scatter(spots: Sequence[PlanePoint], name: str, style: ArmStyle, **settings: object) -> go.Scatter:
     marker = {"color": style.colour, "symbol": style.symbol, "line": {"color": "white", "width": 1}}
     merged = {"showlegend": False, "hovertemplate": HOVER, **settings}
     merged["marker"] = marker | dict(settings.get("marker", {}))  # type: ignore[call-overload]
@@ -236,7 +236,7 @@ def _scatter(spots: Sequence[Spot], name: str, style: ArmStyle, **settings: obje
     )
 
 
-def _error_bar(spot: Spot, dimension: int, style: ArmStyle) -> dict[str, object]:
+def _error_bar(spot: PlanePoint, dimension: int, style: ArmStyle) -> dict[str, object]:
     return {
         "array": [spot.above[dimension]],
         "arrayminus": [spot.below[dimension]],

@@ -44,7 +44,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class View:
+class Measure:
     """One way to measure: a metric after at most `turns` turns, with one decoding."""
 
     turns: int
@@ -56,7 +56,7 @@ class View:
         return [row for row in rows if (row.turns, row.decoding, row.metric, row.arm, row.split) == wanted]
 
 
-def curve(rows: Iterable[Row], view: View, arm: str, split: str) -> list[Mean]:
+def curve(rows: Iterable[Row], view: Measure, arm: str, split: str) -> list[Mean]:
     """An arm's points by step: the steps that all its seeds were evaluated at."""
     selected = view.select(rows, arm, split)
     seeds = {row.seed for row in selected}
@@ -66,7 +66,7 @@ def curve(rows: Iterable[Row], view: View, arm: str, split: str) -> list[Mean]:
     return [average(steps[step]) for step in sorted(steps) if {row.seed for row in steps[step]} == seeds]
 
 
-def end(rows: Iterable[Row], view: View, arm: str, split: str) -> Mean | None:
+def end(rows: Iterable[Row], view: Measure, arm: str, split: str) -> Mean | None:
     """The mean over seeds of each seed's last step; None if the arm was not measured this way."""
     last: dict[int, Row] = {}
     for row in view.select(rows, arm, split):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.report.arms import Legend, legend_of
-from ruleshift.report.points import Mean, View, end, splits_in, turns_in, turns_label
+from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
 SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition", "decision_accuracy")
@@ -15,7 +15,7 @@ MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShownNumber:
     """One number of the headline, ready to show. `seeds` are the values of the seeds, where there are several.
 
     `interval` is over problems; `excludes_0` is said of the interval of the change.
@@ -36,7 +36,7 @@ class ArmEnd:
 
     arm: str
     label: str
-    cells: Mapping[tuple[str, int], Entry]
+    cells: Mapping[tuple[str, int], ShownNumber]
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
     }
     arms = []
     for arm in legend.names:
-        cells: dict[tuple[str, int], Entry] = {}
+        cells: dict[tuple[str, int], ShownNumber] = {}
         label = ""
         for split in splits:
             for budget in turns:
-                view = View(budget, decoding, metric)
+                view = Measure(budget, decoding, metric)
                 point = end(rows, view, arm, split)
                 if point:
                     start = end(rows, view, legend.start, split) if arm != legend.start else None
@@ -144,15 +144,17 @@ def _notes(items: Sequence[Comparison]) -> tuple[str, ...]:
     return tuple([old] if any(item.matched_on and not item.by_seed for item in items) else []) + tuple(said)
 
 
-def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metric: str) -> Entry:
+def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metric: str) -> ShownNumber:
     seeds = tuple(number(value, metric) for value in point.by_seed) if len(point.by_seed) > 1 else ()
     interval = f"[{number(point.low, metric)}, {number(point.high, metric)}]"
     value = number(point.value, metric)
     if comparison:
         between = interval_of(comparison, metric)
-        return Entry(value, interval, seeds, signed(comparison.difference, metric), between, comparison.excludes_0)
+        return ShownNumber(
+            value, interval, seeds, signed(comparison.difference, metric), between, comparison.excludes_0
+        )
     change = signed(point.value - start.value, metric) if start else ""
-    return Entry(value, interval, seeds, change)
+    return ShownNumber(value, interval, seeds, change)
 
 
 def _comparison_line(item: Comparison) -> ComparisonLine:

@@ -15,8 +15,8 @@ from ruleshift.report.arms import legend_of
 from ruleshift.report.tables import (
     ComparisonLine,
     ComparisonTable,
-    Entry,
     Headline,
+    ShownNumber,
     comparison_records,
     endpoint_in_words,
     headline,
@@ -177,7 +177,7 @@ def _table(title: str) -> Table:
     )
 
 
-def _entry_text(entry: Entry | None) -> Text:
+def _entry_text(entry: ShownNumber | None) -> Text:
     if entry is None:
         return Text("")
     text = Text(entry.value).append(f"\n{_tight(entry.interval)}{_in_lines(entry.seeds)}", "dim")

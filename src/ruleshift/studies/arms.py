@@ -7,6 +7,7 @@ number of cores.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
 from ruleshift.studies.points import PointStore
-from ruleshift.studies.study import Run
+from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
 from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
@@ -93,7 +94,14 @@ def _check_finite(model: PreTrainedModel, step: int) -> None:
         raise Diverged(f"the weights are not finite at step {step} ({wrong})")
 
 
-def run_arm(run: Run, model: str, measurement: Measurement, root: Path, progress: Progress, threads: int = 1) -> None:
+def load_start(start: StartModel, pictures: bool) -> Backbone:
+    """The start model, in numbers that can learn."""
+    return load_backbone(start.name, dtype="float32", pictures=pictures, options=start.options)
+
+
+def run_arm(
+    run: Run, start: StartModel, measurement: Measurement, root: Path, progress: Progress, threads: int = 1
+) -> None:
     """Train and evaluate in `root/run.folder`, from where an earlier call stopped. A point that is missing is measured
     again from the model that was kept of its step.
 
@@ -101,7 +109,8 @@ def run_arm(run: Run, model: str, measurement: Measurement, root: Path, progress
     """
     torch.set_num_threads(threads)
     store = PointStore(root, run, measurement)
-    with RunFolder.open(store.folder, {"arm": run, "model": model, "measurement": measurement}) as folder:
+    settings: dict[str, object] = {"arm": run, "model": start.name, "measurement": measurement}
+    with RunFolder.open(store.folder, settings | ({"chat": start.facts} if start.facts else {})) as folder:
         why = store.diverged()
         if why is not None:
             raise Diverged(why)
@@ -109,14 +118,14 @@ def run_arm(run: Run, model: str, measurement: Measurement, root: Path, progress
             progress(run.length)
             return
         pictures = get_task(measurement.task).pictures
-        start = load_backbone(model, dtype="float32", pictures=pictures)
-        meter = Meter(measurement, run, start, store)
+        backbone = load_start(start, pictures)
+        meter = Meter(measurement, run, backbone, store)
         try:
             if run.training is None:
-                meter.measure(start.model, 0, TokenCount())
+                meter.measure(backbone.model, 0, TokenCount())
             else:
-                _train(run, start, meter, folder, progress)
-                _measure_again(meter, pictures)
+                _train(run, backbone, meter, folder, progress)
+                _measure_again(meter, start, pictures)
         except Diverged as error:
             store.diverge(str(error))
             raise
@@ -141,14 +150,14 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
     )
 
 
-def _measure_again(meter: Meter, pictures: bool) -> None:
+def _measure_again(meter: Meter, start: StartModel, pictures: bool) -> None:
     """The points that a training did not pass, since it was past them: from the models that were kept."""
     for step in meter.store.missing():
         kept = meter.store.model(step)
         if not kept.is_dir():
             raise RuleshiftError(f"step {step} has neither a point nor a model in {kept}: {meter.store.start_again}")
         tokens = meter.store.tokens(step)
-        meter.measure(load_backbone(str(kept), dtype="float32", pictures=pictures).model, step, tokens)
+        meter.measure(load_start(replace(start, name=str(kept)), pictures).model, step, tokens)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement) -> list[Point]:

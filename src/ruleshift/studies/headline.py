@@ -8,7 +8,7 @@ other's learning rate stand beside them.
 from dataclasses import dataclass
 from typing import Literal
 
-from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Study, head_to_head, variant
 from ruleshift.studies.tables import ends, matched
 
@@ -21,7 +21,7 @@ class Rates:
     """Also train SFT at the learning rate of PPO (sft), and PPO at that of SFT (both), where they differ."""
 
 
-def arms(recipe: Recipe, options: Rates) -> list[Arm]:
+def arms(recipe: StudyRecipe, options: Rates) -> list[Arm]:
     """SFT and PPO, each beside its variant at the other's learning rate."""
     sft = Arm("sft", recipe.sft, "the same model after supervised fine-tuning on expert answers")
     rl = Arm("rl", recipe.rl, "after reinforcement learning from the verifier's rewards")

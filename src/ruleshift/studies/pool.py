@@ -22,7 +22,7 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.board import Board
-from ruleshift.studies.study import Run
+from ruleshift.studies.study import Run, StartModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     """A run to make from a start model in `root`, measured as the measurement says."""
 
     run: Run
-    model: str
+    start: StartModel
     measurement: Measurement
     root: Path
 
@@ -57,7 +57,7 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     """Run every job, `workers` at a time, in the order given.
 
     By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU. A run
-    that diverges is said to, and the others go on. Any other error ends the study; all work done so far stays on disk.
+    that diverges is said to, and the others continue. Any other error ends the study; work done so far stays on disk.
     """
     crew = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     waiting = list(reversed(jobs))
@@ -94,7 +94,7 @@ def _follow(job: Job, news: News | None, board: Board) -> bool:
     if news.ended == "failed":
         raise RuntimeError(f"arm {job.name}: {news.said}")
     if news.ended == "diverged":
-        board.say(f"arm {job.name} diverged: {news.said}; the study goes on without it")
+        board.say(f"arm {job.name} diverged: {news.said}; the study continues without it")
     board.reach(job.name, job.run.length if news.ended else news.done, ended=bool(news.ended))
     return bool(news.ended)
 
@@ -153,7 +153,7 @@ def outcome(job: Job, progress: Callable[[int], object]) -> News:
     """Do a job; how it ended."""
     try:
         progress(0)
-        run_arm(job.run, job.model, job.measurement, job.root, progress)
+        run_arm(job.run, job.start, job.measurement, job.root, progress)
     except Diverged as error:
         return News(ended="diverged", said=str(error))
     except RuleshiftError as error:

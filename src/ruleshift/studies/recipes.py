@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.tasks import get_task
 
+PRESET = "tiny"  # the one for small models
+UNMEASURED = ("train", "id-val")  # splits that training and the choice of settings use
+
 
 @dataclass(frozen=True)
-class Recipe:
+class StudyRecipe:
     """What the arms of a study are made of on one task."""
 
     title: str
@@ -16,7 +20,14 @@ class Recipe:
     measurement: Measurement
 
 
-def recipe_of(task: str) -> Recipe:
-    """The recipe for small models of the task with this name. Raises RuleshiftError for an unknown one."""
-    found = get_task(task).recipe
-    return Recipe(found.title, found.sft["tiny"], found.rl["tiny"], replace(found.measurement, task=task))
+def recipe_of(task: str) -> StudyRecipe:
+    """The recipe for small models of the task with this name. Raises RuleshiftError for an unknown one, and for one
+    whose recipe has no preset of that kind."""
+    found = get_task(task)
+    recipe = found.recipe
+    splits = tuple(split for split in found.splits() if split not in UNMEASURED)
+    measurement = recipe.measurement or (Measurement(splits=splits) if splits else Measurement())
+    for way, presets in (("SFT", recipe.sft), ("RL", recipe.rl)):
+        if PRESET not in presets:
+            raise RuleshiftError(f"the recipe of {task} has no preset {PRESET!r} of {way}, which studies take: add it")
+    return StudyRecipe(recipe.title, recipe.sft[PRESET], recipe.rl[PRESET], replace(measurement, task=task))

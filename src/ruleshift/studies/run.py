@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,11 +21,11 @@ from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.studies.arms import load_points
+from ruleshift.studies.arms import load_points, load_start
 from ruleshift.studies.compare import compare, end_difference
 from ruleshift.studies.points import PointStore, shown_conversations
 from ruleshift.studies.pool import Job, run_jobs
-from ruleshift.studies.study import Findings, Plan
+from ruleshift.studies.study import Findings, Plan, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
 from ruleshift.training.train import train
@@ -39,11 +39,15 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> N
     Writes results.json, comparisons.json and report.html there, and prints the tables.
     """
     began = time.monotonic()
-    jobs = [job for plan in plans for job in _jobs(plan, out / get_task(plan.task).id)]
+    starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
+    folders = [out / get_task(plan.task).id for plan in plans]
+    jobs = [
+        job for plan, start, folder in zip(plans, starts, folders, strict=True) for job in _jobs(plan, start, folder)
+    ]
     run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
     claimed = _claims(plans, out)
-    for plan in plans:
-        _conclude(plan, out / get_task(plan.task).id, time.monotonic() - began, claimed)
+    for plan, start, folder in zip(plans, starts, folders, strict=True):
+        _conclude(plan, start, folder, time.monotonic() - began, claimed)
     if claimed:
         Console().print(claims_table(claimed))
 
@@ -53,21 +57,29 @@ def metrics_of(task: Task) -> tuple[str, ...]:
     return tuple(dict.fromkeys((task.metric, "success", *(("recognition",) if task.pictures else ()))))
 
 
-def _jobs(plan: Plan, out: Path) -> list[Job]:
-    model = _initialised(plan, out) if plan.init_steps else plan.model
-    return [Job(run, model, plan.measurement, out / ARMS) for run in plan.runs()]
+def _start(plan: Plan) -> StartModel:
+    """The start model of a plan, once it has been loaded. Raises RuleshiftError if it cannot be."""
+    found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading)
+    return StartModel(plan.model, plan.loading, found.chat.facts)
 
 
-def _initialised(plan: Plan, out: Path) -> str:
+def _jobs(plan: Plan, start: StartModel, out: Path) -> list[Job]:
+    if plan.init_steps:
+        start = _initialised(plan, start, out)
+    return [Job(run, start, plan.measurement, out / ARMS) for run in plan.runs()]
+
+
+def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
     """The start model after a short SFT, trained once into `out/init`."""
     folder, task = out / "init", get_task(plan.task)
-    settings = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
-    with RunFolder.open(folder, {"task": plan.task, "model": plan.model, "training": settings}) as run:
+    training = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
+    settings: dict[str, object] = {"task": plan.task, "model": start.name, "training": training}
+    with RunFolder.open(folder, settings | ({"chat": start.facts} if start.facts else {})) as run:
         if not is_saved(folder / "model"):
-            start = load_backbone(plan.model, dtype="float32", pictures=task.pictures)
-            train(settings, start.model, start.chat, task, start.style, run)
-            save_model(start.model, start.chat.source, folder / "model")
-    return str(folder / "model")
+            backbone = load_start(start, task.pictures)
+            train(training, backbone.model, backbone.chat, task, backbone.style, run)
+            save_model(backbone.model, backbone.chat.source, folder / "model")
+    return replace(start, name=str(folder / "model"))
 
 
 def _points(plan: Plan, out: Path) -> list[Point]:
@@ -89,14 +101,14 @@ def _claims(plans: Sequence[Plan], out: Path) -> list[Claim]:
     return claims(about)
 
 
-def _conclude(plan: Plan, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
+def _conclude(plan: Plan, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
     """From the points of a task's runs to its numbers, tables and report."""
     console, study, m = Console(), plan.study, plan.measurement
     points = _points(plan, out)
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
     rows = [row for point in points for row in rows_of(point, m.turns)]
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
-    results = Results(tuple(rows), _meta(plan, out / ARMS, seconds) | {"claims": mine})
+    results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
     found = Findings(results, comparisons, points, m)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
@@ -114,7 +126,7 @@ def _json(content: object) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _meta(plan: Plan, arms: Path, seconds: float) -> dict[str, object]:
+def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str, object]:
     here, study = environment(), plan.study
     task = get_task(plan.task)
     runs = plan.runs()
@@ -144,6 +156,7 @@ def _meta(plan: Plan, arms: Path, seconds: float) -> dict[str, object]:
         "kl_unit": "nats per reply",
         "config": {
             **{name: getattr(plan, name) for name in ("model", "seeds", "points", "init_steps")},
+            **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
             "training": {arm.name: asdict(arm.training) for arm in plan.arms()},
             "measurement": asdict(plan.measurement),

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ruleshift.backbones.config import ModelOptions
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ruleshift.evaluation.evaluate import Point
 
 Training = SFTConfig | RLConfig
-SHORT = {"learning_rate": "lr"}  # of fields, in names of variants
+SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
 ALL_FIGURES = ("plane", "kl", "compute", "seen", "recognition")
 
 
@@ -42,10 +44,15 @@ def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
     """The arm with other values of some fields of its training, and named after them.
 
     variant(sft, learning_rate=3e-4) is `sft-lr3e-4`; variant(rl, kl_in="reward", epochs=2) is
-    `rl-kl-in-reward-epochs2`.
+    `rl-kl-in-reward-epochs2`. With another algorithm come the values that make it what it is, as in `ruleshift rl
+    --algorithm`: variant(rl, algorithm="grpo") is `rl-grpo`. Raises RuleshiftError for an unknown one.
     """
     name = "-".join([arm.name, *(_in_name(field, value) for field, value in changes.items())])
-    return Arm(name, replace(arm.training, **changes), "", arm.variant_of or arm.name, dense)
+    if isinstance(arm.training, RLConfig) and "algorithm" in changes:
+        training: Training = configured(arm.training, changes.pop("algorithm"), **changes)
+    else:
+        training = replace(arm.training, **changes)
+    return Arm(name, training, "", arm.variant_of or arm.name, dense)
 
 
 def _in_name(field: str, value: object) -> str:
@@ -55,7 +62,7 @@ def _in_name(field: str, value: object) -> str:
     if isinstance(value, float):
         plain = value == 0 or (field not in SHORT and 1e-3 <= abs(value) < 1e4)
         return short + (f"{value:g}" if plain else _scientific(value))
-    return f"{short}{value}" if isinstance(value, int) else f"{short}-{_words(value)}"
+    return f"{short}{value}" if isinstance(value, int) else f"{short}-{_words(value)}".lstrip("-")
 
 
 def _scientific(value: float) -> str:
@@ -92,7 +99,7 @@ class Findings:
     measurement: Measurement
 
 
-Arms = Callable[[Recipe, Any], Sequence[Arm]]
+Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
 Tables = Callable[[Findings, int], "list[Table]"]  # what was found, columns of the terminal
 
 
@@ -131,6 +138,16 @@ class Study:
 
 
 @dataclass(frozen=True)
+class StartModel:
+    """The model that all arms begin with, how it is loaded and spoken to, and what its prompts depend on for that
+    (`Chat.facts`), which goes on record."""
+
+    name: str
+    options: ModelOptions = ModelOptions()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Run:
     """One training of an arm: a seed, and the steps to evaluate. Without training it is the start model, at step 0."""
 
@@ -154,10 +171,11 @@ class Plan:
     """A study of one task, with all its settings."""
 
     study: Study
-    recipe: Recipe
+    recipe: StudyRecipe
     measurement: Measurement
     options: Any = None
     model: str = "bundled"
+    loading: ModelOptions = ModelOptions()
     seeds: int = 1
     points: int = 4
     init_steps: int = 0

@@ -10,7 +10,7 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.settings import Measurement
-from ruleshift.studies.recipes import Recipe
+from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Findings, Study, variant
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Grid:
     """Learning rates to try."""
 
 
-def arms(recipe: Recipe, options: Grid) -> list[Arm]:
+def arms(recipe: StudyRecipe, options: Grid) -> list[Arm]:
     """Both ways to train at every rate."""
     both = Arm("sft", recipe.sft), Arm("rl", recipe.rl)
     return [variant(arm, learning_rate=rate) for arm in both for rate in sorted(set(options.grid))]

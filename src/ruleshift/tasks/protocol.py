@@ -2,11 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from ruleshift.records import Message, Verdict
-from ruleshift.settings import Measurement
 from ruleshift.tasks.recipe import Recipe
 
 Style = Literal["full", "terse", "varied"]
@@ -113,12 +112,9 @@ class Task(Protocol):
 
     @property
     def recipe(self) -> Recipe:
-        """How it is trained on and measured. By default: `ruleshift.tasks.recipe`, and every split but those that
-        training and the choice of settings use."""
-        splits = tuple(split for split in self.splits() if split not in ("train", "id-val"))
-        measurement = Measurement(splits=splits) if splits else Measurement()
-        name = f"{type(self).__module__}:{type(self).__qualname__}"
-        return Recipe(self.id, measurement=replace(measurement, task=name))
+        """How it is trained on and measured. By default: the presets of `ruleshift.tasks.recipe`, and every split but
+        those that training and the choice of settings use."""
+        return Recipe(self.id)
 
     @property
     def options(self) -> type:

@@ -60,8 +60,8 @@ class Recipe:
     """Settings of SFT, by the name of the preset."""
     rl: Mapping[str, RLConfig] = field(default_factory=lambda: RL)
     """Settings of RL, by the name of the preset."""
-    measurement: Measurement = Measurement()
-    """What a study measures."""
+    measurement: Measurement | None = None
+    """What a study measures; every split but `train` and `id-val` where nothing is said."""
     floors: tuple[str, ...] = ("random",)
     """Policies without any skill, which success has to be read against."""
     primary: Endpoint | None = None

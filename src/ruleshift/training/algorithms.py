@@ -27,6 +27,7 @@ class Algorithm:
 
 
 _WITHOUT_CRITIC = {"value_steps": 0, "value_only": 0, "normalise_advantages": False}
+_ONE_STEP = {"clip": None, "target_kl": None, "epochs": 1, "minibatches": 1}
 
 ALGORITHMS = {
     "ppo": Algorithm(
@@ -42,7 +43,7 @@ ALGORITHMS = {
         "Every reply in proportion to the discounted rewards from it on: no baseline, no critic, no clip.",
         "reward_to_go",
         critic=False,
-        settings={**_WITHOUT_CRITIC, "clip": None, "target_kl": None, "kl_coef": 0.0, "epochs": 1, "minibatches": 1},
+        settings={**_WITHOUT_CRITIC, **_ONE_STEP, "kl_coef": 0.0},
         paper="Williams (1992), Machine Learning 8",
         deviations="the mean over tokens, not the sum over an episode; Adam; with more than one step to an update, "
         "ratios correct for what has moved since the replies were drawn.",
@@ -56,6 +57,23 @@ ALGORITHMS = {
         deviations="an episode may have several turns: its outcome is the sum of their rewards, and all of their "
         "tokens share its advantage and its weight; an update ends at target_kl.",
     ),
+    "rloo": Algorithm(
+        "The return of an episode less the mean of the others in its group: no critic, no clip.",
+        "leave_one_out",
+        critic=False,
+        settings={
+            **_WITHOUT_CRITIC,
+            **_ONE_STEP,
+            "group": 4,
+            "gamma": 1.0,
+            "ratio": "sequence",
+            "kl_in": "reward",
+            "kl_coef": 0.03,
+        },
+        paper="Kool et al. (2019), DeepRLStructPred workshop at ICLR; Ahmadian et al., arXiv 2402.14740",
+        deviations="an episode may have several turns: the sum of their rewards is its return, and each of them an "
+        "action with its advantage; Adam; with more than one step to an update, ratios correct for what has moved.",
+    ),
 }
 
 
@@ -65,12 +83,18 @@ def algorithm_of(config: RLConfig) -> Algorithm:
     if config.value_only and not (found.critic and config.value_steps):
         needs = "--value-steps above 0" if found.critic else "an --algorithm with a critic, such as ppo"
         raise RuleshiftError(f"--value-only {config.value_only} trains a critic by itself: use {needs}, or set it to 0")
+    if config.group == 1 and "group" in found.settings:
+        raise RuleshiftError(
+            f"--group 1 leaves {config.algorithm} nothing to compare an episode with: set it to 2 or more "
+            f"(usually {found.settings['group']})"
+        )
     return found
 
 
-def configured(config: RLConfig, name: str) -> RLConfig:
-    """A preset with the values that make it this algorithm. Raises RuleshiftError for an unknown one."""
-    return replace(config, algorithm=name, **_named(name).settings)
+def configured(config: RLConfig, name: str, **changes: Any) -> RLConfig:
+    """A preset with the values that make it this algorithm, and `changes` to both. Raises RuleshiftError for an unknown
+    one, and for values that do not fit together."""
+    return replace(config, algorithm=name, **{**_named(name).settings, **changes})
 
 
 def _named(name: str) -> Algorithm:

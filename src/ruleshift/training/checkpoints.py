@@ -18,14 +18,14 @@ Tensors = dict[str, torch.Tensor]
 
 
 def save_learner(folder: Path, learner: Learner) -> None:
-    """Everything needed to go on, as safetensors; the model in Hugging Face format."""
+    """Everything needed to resume, as safetensors; the model in Hugging Face format."""
     save_model(learner.model, learner.chat.source, folder / "model")
     save_state(folder, learner.modules, {"optimizer": learner.optimizer})
     save_file({"tokens": torch.tensor(astuple(learner.account.tokens))}, folder / "tokens.safetensors")
 
 
 def load_learner(folder: Path, learner: Learner) -> None:
-    """Go on from what `save_learner` wrote. Raises RuleshiftError for what is missing, damaged, or of another run."""
+    """Resume from what `save_learner` wrote. Raises RuleshiftError for what is missing, damaged, or of another run."""
     load_state(folder, learner.modules, {"optimizer": learner.optimizer})
     file = folder / "tokens.safetensors"
     found = read_tensors(file)

@@ -165,7 +165,7 @@ class Learner:
         """Raise Diverged if a weight is not finite, or so large that its square is not."""
         for name, module in self.modules.items():
             if not all(bool(p.detach().float().square().sum().isfinite()) for p in module.parameters()):
-                raise Diverged(f"the weights of the {name} are not finite, or too large to go on with,")
+                raise Diverged(f"the weights of the {name} are not finite, or too large to continue with,")
 
 
 @dataclass(frozen=True)

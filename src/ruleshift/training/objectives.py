@@ -1,6 +1,6 @@
 """What is optimised: a policy loss of three choices, and the losses beside it. Pure functions on flat tensors.
 
-The choices are the level of the probability ratio (one for a token, or one for a whole reply), whether and where it is
+The choices are the probability ratio (one for a token, or one for a whole reply), whether and where it is
 clipped, and how its terms are weighed against each other.
 
 T tokens of N turns are given flat, without padding: `turn` (T,) holds the turn of each token.

@@ -17,7 +17,7 @@ from ruleshift.files import reason_of
 from ruleshift.metrics import diverged
 from ruleshift.runs import Checkpoint, RunFolder
 
-# Beside the weights. Without one of these transformers' Trainer would go on, with other numbers.
+# Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
 STATE = "trainer_state.json"
 NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
 DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, LookupError)

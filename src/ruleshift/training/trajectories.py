@@ -56,7 +56,7 @@ class Trajectory:
         return [self.turn.count(k) for k in range(len(self.states))]
 
 
-class Forward(NamedTuple):
+class PassResult(NamedTuple):
     """What one pass over a group of trajectories gives, trajectory after trajectory."""
 
     logprobs: torch.Tensor  # (T,) of the reply tokens
@@ -67,7 +67,7 @@ class Forward(NamedTuple):
 
 def forward(
     model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known | None = None
-) -> Forward:
+) -> PassResult:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
 
     With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
@@ -89,7 +89,7 @@ def forward(
         output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
         last, logits = output.hidden_states[-1], output.logits[rows, columns - 1].float()
     hidden = last[state_rows, state_columns]  # (N, H)
-    return Forward(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
+    return PassResult(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
 
 
 def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:

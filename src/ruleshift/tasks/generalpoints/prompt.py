@@ -169,7 +169,7 @@ def _terse_feedback(judgement: Judgement) -> str:
 
 
 @dataclass(frozen=True)
-class Reply:
+class CardReply:
     """What was read from a reply. `formula` is None where none was found; `valid` is the strict reading. `cards` are
     ranks, other words as they stand."""
 
@@ -196,17 +196,17 @@ _MOST_ITEMS = 100
 _INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
 
 
-def read_reply(text: str) -> Reply:
+def read_reply(text: str) -> CardReply:
     """Read a model's reply. Never raises; text beyond 100,000 characters is not read."""
     if len(text) > MAX_REPLY:
-        return Reply(None, None, False)
+        return CardReply(None, None, False)
     fields = _strict(text)
     if fields is not None:
-        return Reply(fields["formula"], tuple(fields["number"]), True, tuple(map(rank_of, fields["cards"])))
+        return CardReply(fields["formula"], tuple(fields["number"]), True, tuple(map(rank_of, fields["cards"])))
     found = read_fields(text, "formula", _is_formula, _in_words)
     numbers, cards = _items(found, "number"), _items(found, "card")
     formula = found.get("formula")
-    return Reply(
+    return CardReply(
         str(formula) if isinstance(formula, str | int | float) else None,
         None if numbers is None else tuple(map(int, _INTEGER.findall(", ".join(numbers)))),
         False,

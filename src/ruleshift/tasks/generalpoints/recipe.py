@@ -18,8 +18,8 @@ PICTURES = Recipe(
         "paper": replace(recipe.SFT["paper"], learning_rate=5e-7),
     },
     rl={"tiny": replace(recipe.RL["tiny"], updates=20), "paper": recipe.RL["paper"]},
-    measurement=replace(
-        TEXT.measurement, task="gp-vl", splits=("id", "rule-ood", "visual-ood"), n=300, kl_problems=128
+    measurement=Measurement(
+        "gp-vl", ("id", "rule-ood", "visual-ood"), n=300, turns=(1, 5), max_new_tokens=36, kl_problems=128
     ),
     floors=("random", "blind"),
     primary=TEXT.primary,

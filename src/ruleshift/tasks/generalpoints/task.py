@@ -38,13 +38,13 @@ class GeneralPointsProblem:
         penalty = BUDGET_SPENT if last and not found.solved else 0.0
         return replace(found, reward=found.reward + penalty, valid=read.valid, read_right=self._is_read_right(read))
 
-    def _judged(self, read: prompt.Reply) -> Judgement:
+    def _judged(self, read: prompt.CardReply) -> Judgement:
         target = self.hand.scored.target
         if read.formula is None:
             return Judgement("unreadable", -3.0, target)
         return judge(read.formula, self.hand.numbers(self.hand.scored), target, self.compat)
 
-    def _is_read_right(self, read: prompt.Reply) -> bool:
+    def _is_read_right(self, read: prompt.CardReply) -> bool:
         return read.numbers == self.hand.numbers(self.hand.scored)
 
     def gold(self) -> str:

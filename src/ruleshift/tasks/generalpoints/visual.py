@@ -38,10 +38,10 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
     def context(self) -> tuple[Message, ...]:
         return (Message("user", prompt.prompt(self.hand, self.style, self.id, pictured=True), (self.picture,)),)
 
-    def _judged(self, read: prompt.Reply) -> Judgement:
+    def _judged(self, read: prompt.CardReply) -> Judgement:
         return recognised(super()._judged(read), read.cards, self.hand.ranks)
 
-    def _is_read_right(self, read: prompt.Reply) -> bool:
+    def _is_read_right(self, read: prompt.CardReply) -> bool:
         return Counter(read.cards) == Counter(self.hand.ranks)
 
     def guess(self, draw: int) -> str:

@@ -18,7 +18,7 @@ from ruleshift.tasks.virl.views.panorama import GAP, grid_of, panorama_grid, pan
 from ruleshift.tasks.virl.world.graph import StreetGraph
 
 if TYPE_CHECKING:
-    from ruleshift.tasks.virl.views.looks import Look
+    from ruleshift.tasks.virl.views.looks import CityLook
 
 Pixels = np.ndarray  # (size, size, 3) uint8
 
@@ -40,13 +40,13 @@ class Scenery(Protocol):
         ...
 
 
-class Scene(Protocol):
-    """A city and how it looks: a `factorial.Cell`, or `OnMap`."""
+class Surroundings(Protocol):
+    """A city and how it looks: a `DesignCell`, or `OnMap`."""
 
     @property
     def look(self) -> str: ...
 
-    def scene(self) -> "tuple[StreetGraph, Look]": ...
+    def scene(self) -> "tuple[StreetGraph, CityLook]": ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class OnMap:
     graph: StreetGraph = field(repr=False)
     look: str
 
-    def scene(self) -> "tuple[StreetGraph, Look]":
+    def scene(self) -> "tuple[StreetGraph, CityLook]":
         from ruleshift.tasks.virl.views.cities import look_of
 
         return self.graph, look_of(self.look)
@@ -66,7 +66,7 @@ class OnMap:
 class Streets:
     """Streets that are drawn."""
 
-    city: Scene
+    city: Surroundings
 
     @property
     def look(self) -> str:

@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Report:
+class Inspection:
     """What a folder holds. `faults` is what is missing or broken, `notes` what is only worth knowing, a line each.
 
     `panoramas` counts those that the mapping names; `pictures` and `metadata` the files in street_views.
@@ -40,7 +40,7 @@ class Report:
         return not self.faults
 
 
-def check_folder(folder: str | os.PathLike[str]) -> Report:
+def check_folder(folder: str | os.PathLike[str]) -> Inspection:
     """Look at all data in a folder and below it, a partial download too. A fault does not end the search.
 
     Raises RuleshiftError if there is no such folder.
@@ -51,7 +51,7 @@ def check_folder(folder: str | os.PathLike[str]) -> Report:
     check = _Check(top)
     for part in [part for part in folders(top) if _holds_data(part)] or [top]:
         check.look_at(part)
-    return Report(top, dict(check.counts), tuple(check.faults), tuple(check.notes))
+    return Inspection(top, dict(check.counts), tuple(check.faults), tuple(check.notes))
 
 
 def _holds_data(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.rail import RailPoint
 from ruleshift.tasks.virl.route import Sight
-from ruleshift.tasks.virl.rules import ActionSpace, Kind, Rule, Told
+from ruleshift.tasks.virl.rules import ActionSpace, Kind, Told, WalkRule
 from ruleshift.tasks.virl.verifier import FIELDS
 
 Views = Literal["grid", "front"]
@@ -34,7 +34,7 @@ class Itinerary:
     """What a prompt is written from: the rule, the points of the route, which words the instruction uses, and how
     observations are `pictured` (None: told)."""
 
-    rule: Rule
+    rule: WalkRule
     points: tuple[RailPoint, ...]
     told: Told = "both"
     compat: str = "fixed"

@@ -33,7 +33,7 @@ class ActionSpace:
 
 
 @dataclass(frozen=True)
-class Rule:
+class WalkRule:
     """The two ways to name a turn, the one the prompt lists (`stated`), and the one the verifier wants (`scored`)."""
 
     absolute: ActionSpace
@@ -102,7 +102,7 @@ PRETRAINING_CITIES = tuple(f"pretrain-{k}" for k in range(24))
 
 
 @dataclass(frozen=True)
-class Split:
+class WalkSplit:
     """Which routes and rules belong to a split.
 
     `spaces` are pairs of an absolute and a relative space, one of which is drawn for each route (None: drawn from
@@ -124,56 +124,56 @@ class Split:
     looks: tuple[str, ...] = field(default=(), repr=False)
     names: Names = "seen"
 
-    def rule(self, rng: random.Random) -> Rule:
+    def rule(self, rng: random.Random) -> WalkRule:
         """The rule of one route."""
         absolute, relative = drawn_spaces(rng) if self.spaces is None else rng.choice(self.spaces)
         stated = rng.choice(self.stated)
-        return Rule(absolute, relative, stated, self.scored or stated)
+        return WalkRule(absolute, relative, stated, self.scored or stated)
 
 
 _SHIFT: tuple[Kind, ...] = ("relative",)
-SPLITS: dict[str, Split] = {
-    "train": Split("training routes: absolute directions, New York", size=1_000, heldout=False),
-    "id-val": Split("validation routes of the training rule"),
-    "id": Split("test routes of the training rule: absolute directions, training city"),
-    "rule-ood": Split("relative directions: left, right, slightly left, slightly right", _SHIFT),
-    "city-ood": Split("absolute directions, nine other cities", cities=TEST_CITIES),
-    "both-ood": Split("relative directions, nine other cities", _SHIFT, cities=TEST_CITIES),
-    "mini": Split("absolute directions, 18 routes, two in each of nine other cities", cities=TEST_CITIES, size=18),
-    "long": Split("absolute directions, eight legs or more", legs=(8, 10)),
-    "big-actions": Split(
+SPLITS: dict[str, WalkSplit] = {
+    "train": WalkSplit("training routes: absolute directions, New York", size=1_000, heldout=False),
+    "id-val": WalkSplit("validation routes of the training rule"),
+    "id": WalkSplit("test routes of the training rule: absolute directions, training city"),
+    "rule-ood": WalkSplit("relative directions: left, right, slightly left, slightly right", _SHIFT),
+    "city-ood": WalkSplit("absolute directions, nine other cities", cities=TEST_CITIES),
+    "both-ood": WalkSplit("relative directions, nine other cities", _SHIFT, cities=TEST_CITIES),
+    "mini": WalkSplit("absolute directions, 18 routes, two in each of nine other cities", cities=TEST_CITIES, size=18),
+    "long": WalkSplit("absolute directions, eight legs or more", legs=(8, 10)),
+    "big-actions": WalkSplit(
         "a larger action space: 16 compass points, or headings in steps of 10 degrees",
         spaces=((_COMPASS_16, TURNS), (_DEGREES, TURNS)),
     ),
-    "fake": Split(
+    "fake": WalkSplit(
         "the prompt lists relative directions and the verifier wants absolute ones: measures memorisation",
         _SHIFT,
         scored="absolute",
     ),
-    "one-worded": Split(
+    "one-worded": WalkSplit(
         "relative directions, and an instruction in absolute ones only, so that copying cannot solve it",
         _SHIFT,
         told="other",
     ),
-    "visual-ood": Split("absolute directions, training city in the looks of nine others", looks=TEST_CITIES),
-    "new-names": Split("absolute directions, training city with names of places that no city has", names="heldout"),
-    "val-shift-a": Split("validation shift: invented relative words", _SHIFT, spaces=(_VALIDATION["val-shift-a"],)),
-    "val-shift-b": Split(
+    "visual-ood": WalkSplit("absolute directions, training city in the looks of nine others", looks=TEST_CITIES),
+    "new-names": WalkSplit("absolute directions, training city with names of places that no city has", names="heldout"),
+    "val-shift-a": WalkSplit("validation shift: invented relative words", _SHIFT, spaces=(_VALIDATION["val-shift-a"],)),
+    "val-shift-b": WalkSplit(
         "validation shift: clock positions beside invented absolute words", _SHIFT, spaces=(_VALIDATION["val-shift-b"],)
     ),
-    "proxy-train": Split(
+    "proxy-train": WalkSplit(
         "a whole experiment in invented words, to choose settings by: training routes, absolute words",
         spaces=(_PROXY,),
         size=1_000,
         heldout=False,
     ),
-    "proxy-id": Split("of that experiment: test routes of its training rule", spaces=(_PROXY,)),
-    "proxy-ood": Split("of that experiment: its shifted rule, relative words", _SHIFT, spaces=(_PROXY,)),
-    "city-val": Split("absolute directions, validation cities", cities=VALIDATION_CITIES),
-    "val-visual": Split(
+    "proxy-id": WalkSplit("of that experiment: test routes of its training rule", spaces=(_PROXY,)),
+    "proxy-ood": WalkSplit("of that experiment: its shifted rule, relative words", _SHIFT, spaces=(_PROXY,)),
+    "city-val": WalkSplit("absolute directions, validation cities", cities=VALIDATION_CITIES),
+    "val-visual": WalkSplit(
         "validation shift of the look: training city in the looks of two validation cities", looks=VALIDATION_CITIES
     ),
-    "pretrain": Split(
+    "pretrain": WalkSplit(
         "pretraining routes: both spaces made of words drawn for each route, cities of their own",
         ("absolute", "relative"),
         spaces=None,

@@ -17,7 +17,7 @@ from ruleshift.tasks.virl.prompt import Itinerary
 from ruleshift.tasks.virl.rail import RailPoint, build_rail
 from ruleshift.tasks.virl.recipe import TEXT
 from ruleshift.tasks.virl.route import Route
-from ruleshift.tasks.virl.rules import SPLITS, Split
+from ruleshift.tasks.virl.rules import SPLITS, WalkSplit
 from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.routes import procedural_route
 
@@ -236,13 +236,13 @@ class Virl(Task):
         return VirlProblem(name, route, itinerary, style, self.go_on, self.source)
 
 
-def _route(spec: Split, split: str, seed: int, index: int) -> Route:
+def _route(spec: WalkSplit, split: str, seed: int, index: int) -> Route:
     """The route at `index` of a split: cities take turns."""
     if spec.size is not None:
         seed, index = 0, index % spec.size
     city, series, number = spec.cities[index % len(spec.cities)], f"{split}/{seed}", index // len(spec.cities)
     if spec.names == "heldout":
-        from ruleshift.tasks.virl.views.factorial import Cell
+        from ruleshift.tasks.virl.views.factorial import DesignCell
 
-        return Cell(city, city, spec.names).route(series, number, spec.legs)
+        return DesignCell(city, city, spec.names).route(series, number, spec.legs)
     return procedural_route(city, series, number, spec.legs, spec.heldout)

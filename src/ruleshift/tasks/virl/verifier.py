@@ -35,7 +35,7 @@ _HALVES = re.compile(r"\b(north|south) (east|west)\b")
 
 
 @dataclass(frozen=True)
-class Reply:
+class WalkReply:
     """What was read from a reply: the observation it states, its action in canonical form (None where none was found),
     and whether the form is right to the letter."""
 
@@ -44,16 +44,16 @@ class Reply:
     valid: bool
 
 
-def read_reply(text: str) -> Reply:
+def read_reply(text: str) -> WalkReply:
     """Read a model's reply. Never raises; text beyond 100,000 characters is not read."""
     if len(text) > MAX_REPLY:
-        return Reply("", None, False)
+        return WalkReply("", None, False)
     fields = strict_fields(text, FIELDS)
     if fields is not None and all(isinstance(value, str) for value in fields.values()):
-        return Reply(fields[FIELDS[0]], canonical_action(fields["action"]), True)
+        return WalkReply(fields[FIELDS[0]], canonical_action(fields["action"]), True)
     found = read_fields(text, "action", _is_action, _in_words)
     observation, action = found.get(FIELDS[0]), found.get("action")
-    return Reply(
+    return WalkReply(
         observation if isinstance(observation, str) else "",
         canonical_action(action) if isinstance(action, str) else None,
         False,
@@ -100,7 +100,7 @@ def _canonical(name: str, argument: str) -> str | None:
 
 
 def judge(
-    reply: Reply,
+    reply: WalkReply,
     action: str,
     intersection: bool,
     compat: str = "fixed",

@@ -17,7 +17,7 @@ from ruleshift.tasks.virl.recipe import PICTURES
 from ruleshift.tasks.virl.rules import SPLITS, TRAIN_CITY
 from ruleshift.tasks.virl.task import Virl, VirlProblem, WalkOptions
 from ruleshift.tasks.virl.verifier import states_sight_alone
-from ruleshift.tasks.virl.views.factorial import Cell
+from ruleshift.tasks.virl.views.factorial import DesignCell
 from ruleshift.tasks.virl.world.graph import StreetGraph
 
 SIZES: dict[Style, int] = {"full": 672, "terse": 192, "varied": 672}  # pixels a side
@@ -134,4 +134,4 @@ class VirlVL(Virl):
         look = spec.looks[index % len(spec.looks)] if spec.looks else None
         if self.world is not None:
             return Streets(OnMap(self.world, look or TRAIN_CITY))
-        return Streets(Cell(city, look or city, spec.names))
+        return Streets(DesignCell(city, look or city, spec.names))

@@ -10,7 +10,7 @@ from ruleshift.tasks.generalpoints.pictures.blur import blurred, steps_for
 from ruleshift.tasks.generalpoints.pictures.courts import COURTS, EMBLEM, HEIGHT, LINE, WIDTH
 from ruleshift.tasks.generalpoints.pictures.paths import Pen, Shape, outline, place, rectangle, stroke
 from ruleshift.tasks.generalpoints.pictures.ranks import write
-from ruleshift.tasks.generalpoints.pictures.raster import TURN, Mask, View, coverage, turn
+from ruleshift.tasks.generalpoints.pictures.raster import TURN, Mask, Viewport, coverage, turn
 from ruleshift.tasks.generalpoints.pictures.styles import CardStyle, Colour
 from ruleshift.tasks.generalpoints.pictures.suits import emblem
 
@@ -155,8 +155,8 @@ def bake(face: Face, width: int, angle: int) -> Pixels:
     return _flat(colour * covered.astype(np.uint32) + 128)
 
 
-def _view(width: int, angle: int) -> View:
-    return View(*turned_size(width, angle), (width, WIDE), angle, (WIDE // 2, HIGH // 2))
+def _view(width: int, angle: int) -> Viewport:
+    return Viewport(*turned_size(width, angle), (width, WIDE), angle, (WIDE // 2, HIGH // 2))
 
 
 def _channels(colour: Colour) -> NDArray[np.uint32]:

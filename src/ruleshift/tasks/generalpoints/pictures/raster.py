@@ -20,7 +20,7 @@ TURN = 1 << 14
 
 
 @dataclass(frozen=True)
-class View:
+class Viewport:
     """How a drawing gets on a canvas (height, width): `zoom` = (pixels, units), turned clockwise by `angle` degrees
     around `pivot` (in units), which lands in the middle of the canvas."""
 
@@ -37,7 +37,7 @@ def turn(angle: int) -> tuple[int, int]:
     return round(math.cos(radians) * TURN), round(math.sin(radians) * TURN)
 
 
-def coverage(shape: Shape, view: View) -> tuple[Mask, int, int]:
+def coverage(shape: Shape, view: Viewport) -> tuple[Mask, int, int]:
     """How much of each pixel a shape covers (0 to 256), in the box that it touches; the box's top row and left column.
 
     What several polygons cover counts once; only in pixels that edges cross do their shares add up, to 256 at most.
@@ -60,7 +60,7 @@ def coverage(shape: Shape, view: View) -> tuple[Mask, int, int]:
     return ((covered + LINES // 2) // LINES).astype(np.uint16), top, left
 
 
-def _edges(shape: Shape, view: View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _edges(shape: Shape, view: Viewport) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Start and end points of all edges on the canvas, (N, 2), in 1/256 pixels."""
     cosine, sine = turn(view.angle)
     pixels, units = view.zoom

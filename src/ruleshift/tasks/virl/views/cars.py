@@ -4,7 +4,7 @@ import random
 from itertools import pairwise
 
 from ruleshift.tasks.virl.views.blocks import Front
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.pictures import Pictures
 from ruleshift.tasks.virl.views.quads import Draft
 from ruleshift.tasks.virl.views.streets import FREE, SHADOW
@@ -20,7 +20,7 @@ _REAR, _WINDSCREEN = 1, 3  # which of its parts are windows
 
 
 def park_cars(
-    solid: Draft, ground: Draft, front: Front, start: float, end: float, look: Look, pictures: Pictures,
+    solid: Draft, ground: Draft, front: Front, start: float, end: float, look: CityLook, pictures: Pictures,
     rng: random.Random,
 ) -> None:  # fmt: skip
     """Cars at the kerb between the crossings at `start` and `end`, looking the way that the traffic goes."""

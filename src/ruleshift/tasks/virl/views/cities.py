@@ -7,12 +7,12 @@ from typing import get_args
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.streams import stream
-from ruleshift.tasks.virl.views.looks import Crossing, Lamp, Look, Marking, Material, Paving, Tree, Window
+from ruleshift.tasks.virl.views.looks import CityLook, Crossing, Lamp, Marking, Material, Paving, Tree, Window
 from ruleshift.tasks.virl.views.paint import RGB, mixed, shade
 from ruleshift.tasks.virl.world.styles import PRETRAINING
 
-LOOKS: dict[str, Look] = {
-    "new-york": Look(
+LOOKS: dict[str, CityLook] = {
+    "new-york": CityLook(
         walls=((138, 66, 50), (158, 84, 62), (120, 88, 70), (176, 150, 122), (98, 62, 52)),
         trim=(196, 180, 156), material="brick", window="sash", glass=(64, 84, 104), bay=2.7, floor=3.3,
         floors=(4, 7), towers=0.12, tower=16, lot=(8.0, 16.0), extra="escape", cornice=0.9,
@@ -26,7 +26,7 @@ LOOKS: dict[str, Look] = {
         car=((246, 196, 30), (246, 196, 30), (58, 60, 66), (220, 222, 224), (110, 114, 120), (120, 24, 28)),
         zenith=(70, 128, 208), horizon=(196, 216, 236), sight=300, clouds=110, sun=150.0, contrast=80,
     ),
-    "lagos": Look(
+    "lagos": CityLook(
         walls=((226, 192, 108), (206, 160, 120), (170, 196, 168), (222, 216, 196), (216, 148, 96)),
         trim=(236, 230, 212), material="stucco", window="grille", glass=(58, 66, 70), bay=3.4, floor=3.0,
         floors=(1, 3), towers=0.04, tower=7, lot=(9.0, 15.0), cornice=0.35, ground=4.2,
@@ -40,7 +40,7 @@ LOOKS: dict[str, Look] = {
         cars=10.0, car=((244, 190, 20), (244, 190, 20), (244, 190, 20), (230, 230, 226), (96, 40, 36)),
         zenith=(150, 182, 204), horizon=(232, 224, 204), sight=170, clouds=150, sun=180.0, contrast=60,
     ),
-    "new-delhi": Look(
+    "new-delhi": CityLook(
         walls=((232, 222, 196), (214, 196, 160), (196, 122, 92), (224, 206, 178), (182, 104, 80)),
         trim=(170, 84, 64), material="render", window="square", glass=(70, 80, 76), bay=3.1, floor=3.5,
         floors=(2, 4), towers=0.03, tower=8, lot=(10.0, 18.0), extra="cooler", cornice=0.6, ground=4.4,
@@ -54,7 +54,7 @@ LOOKS: dict[str, Look] = {
         cars=7.0, car=((40, 130, 70), (236, 236, 232), (236, 236, 232), (60, 64, 70), (150, 30, 30)),
         zenith=(172, 168, 150), horizon=(216, 202, 170), sight=105, clouds=40, sun=230.0, contrast=50,
     ),
-    "hong-kong": Look(
+    "hong-kong": CityLook(
         walls=((210, 216, 206), (224, 184, 178), (168, 206, 200), (230, 220, 180), (190, 196, 212)),
         trim=(150, 158, 160), material="tile", window="ribbon", glass=(60, 82, 92), bay=2.3, floor=2.8,
         floors=(9, 16), towers=0.25, tower=24, lot=(7.0, 11.0), extra="cooler", cornice=0.3, ground=4.6,
@@ -67,7 +67,7 @@ LOOKS: dict[str, Look] = {
         car=((196, 24, 30), (196, 24, 30), (226, 228, 230), (60, 62, 70)),
         zenith=(132, 144, 154), horizon=(192, 200, 204), sight=210, clouds=190, sun=180.0, contrast=46,
     ),
-    "melbourne": Look(
+    "melbourne": CityLook(
         walls=((92, 98, 108), (112, 116, 122), (186, 176, 152), (126, 108, 98), (74, 80, 92)),
         trim=(214, 206, 186), material="stone", window="arch", glass=(54, 66, 88), bay=3.0, floor=3.8,
         floors=(2, 4), towers=0.08, tower=14, lot=(6.0, 11.0), cornice=1.3, ground=4.6,
@@ -81,7 +81,7 @@ LOOKS: dict[str, Look] = {
         cars=6.0, car=((240, 240, 240), (170, 174, 180), (40, 60, 110), (30, 90, 60), (78, 78, 84)),
         zenith=(36, 92, 186), horizon=(168, 204, 240), sight=420, clouds=60, sun=20.0, contrast=96,
     ),
-    "milan": Look(
+    "milan": CityLook(
         walls=((232, 184, 110), (222, 148, 96), (238, 214, 160), (206, 124, 90), (230, 196, 150)),
         trim=(226, 214, 188), material="stucco", window="shutter", glass=(74, 86, 84), bay=2.9, floor=3.6,
         floors=(3, 5), towers=0.02, tower=8, lot=(12.0, 20.0), extra="balcony", cornice=1.0, ground=4.4,
@@ -95,7 +95,7 @@ LOOKS: dict[str, Look] = {
         cars=8.0, car=((246, 246, 244), (180, 30, 30), (90, 110, 90), (60, 66, 76), (200, 204, 206)),
         zenith=(108, 150, 202), horizon=(252, 226, 184), sight=260, clouds=50, sun=250.0, contrast=70,
     ),
-    "london": Look(
+    "london": CityLook(
         walls=((154, 136, 104), (238, 234, 222), (128, 110, 88), (170, 148, 112), (224, 218, 204)),
         trim=(246, 244, 238), material="brick", window="wide", glass=(72, 80, 90), bay=3.7, floor=3.2,
         floors=(2, 4), towers=0.02, tower=9, lot=(6.0, 9.0), cornice=0.7, ground=4.1, extra="box",
@@ -109,7 +109,7 @@ LOOKS: dict[str, Look] = {
         cars=6.0, car=((46, 46, 52), (46, 46, 52), (190, 20, 26), (70, 74, 82), (214, 214, 214)),
         zenith=(142, 150, 160), horizon=(210, 212, 214), sight=230, clouds=230, sun=160.0, contrast=30,
     ),
-    "new-york-soho": Look(
+    "new-york-soho": CityLook(
         walls=((226, 222, 208), (176, 182, 186), (206, 190, 160), (120, 132, 136), (240, 240, 236)),
         trim=(250, 248, 240), material="concrete", window="loft", glass=(50, 62, 78), bay=3.3, floor=4.1,
         floors=(4, 6), towers=0.0, lot=(10.0, 18.0), extra="escape", cornice=1.5, ground=4.9,
@@ -123,7 +123,7 @@ LOOKS: dict[str, Look] = {
         cars=8.0, car=((246, 196, 30), (50, 52, 58), (50, 52, 58), (240, 240, 240), (124, 128, 132)),
         zenith=(104, 166, 226), horizon=(226, 236, 244), sight=360, clouds=20, sun=110.0, contrast=90,
     ),
-    "san-francisco": Look(
+    "san-francisco": CityLook(
         walls=((166, 200, 222), (240, 206, 196), (196, 222, 186), (246, 232, 168), (204, 188, 222)),
         trim=(252, 252, 250), material="boards", window="bay", glass=(80, 100, 118), bay=4.0, floor=3.1,
         floors=(1, 2), towers=0.03, tower=8, lot=(7.0, 9.0), cornice=0.8, ground=4.0,
@@ -137,7 +137,7 @@ LOOKS: dict[str, Look] = {
         cars=9.0, car=((236, 238, 240), (70, 130, 180), (60, 110, 90), (220, 90, 60), (60, 64, 72)),
         zenith=(92, 156, 214), horizon=(236, 240, 244), sight=140, clouds=90, sun=240.0, contrast=56,
     ),
-    "buenos-aires": Look(
+    "buenos-aires": CityLook(
         walls=((214, 208, 196), (196, 192, 186), (226, 222, 212), (178, 170, 158), (208, 198, 180)),
         trim=(236, 232, 224), material="stone", window="tall", glass=(62, 78, 84), bay=2.5, floor=3.7,
         floors=(5, 8), towers=0.06, tower=12, lot=(9.0, 14.0), extra="balcony", cornice=1.2, ground=4.8,
@@ -151,7 +151,7 @@ LOOKS: dict[str, Look] = {
         cars=7.0, car=((48, 48, 54), (250, 210, 30), (236, 236, 236), (130, 134, 140), (60, 80, 130)),
         zenith=(58, 140, 232), horizon=(206, 232, 254), sight=330, clouds=140, sun=330.0, contrast=76,
     ),
-    "port-alder": Look(
+    "port-alder": CityLook(
         walls=((54, 92, 110), (156, 44, 40), (234, 228, 216), (40, 70, 62), (206, 164, 60)),
         trim=(242, 240, 234), material="boards", window="sash", glass=(84, 100, 112), bay=3.2, floor=2.9,
         floors=(2, 3), towers=0.0, lot=(7.0, 10.0), cornice=0.4, ground=3.9,
@@ -163,7 +163,7 @@ LOOKS: dict[str, Look] = {
         tree="tall", leaves=(60, 96, 70), trees=3.5, height=9.0, spread=0.6, lamp="globe", iron=(40, 44, 50),
         zenith=(96, 130, 168), horizon=(206, 214, 222), sight=220, clouds=170, sun=200.0, contrast=46,
     ),
-    "saint-vine": Look(
+    "saint-vine": CityLook(
         walls=((202, 110, 84), (216, 136, 104), (190, 150, 176), (228, 190, 170), (170, 90, 74)),
         trim=(238, 226, 206), material="brick", window="shutter", glass=(70, 78, 92), bay=3.5, floor=3.4,
         floors=(2, 4), towers=0.0, lot=(8.0, 13.0), cornice=0.8, ground=4.2, extra="balcony",
@@ -183,7 +183,7 @@ WINDOWS: tuple[Window, ...] = ("slit", "pair", "hatch", "grid", "broad", "low") 
 
 
 @lru_cache(maxsize=128)
-def look_of(city: str) -> Look:
+def look_of(city: str) -> CityLook:
     """The look of a named city, or for `pretrain-<k>` one drawn at random that resembles none of the named."""
     if city in LOOKS:
         return LOOKS[city]
@@ -205,7 +205,7 @@ def _draw_colour(rng: random.Random, low: int, high: int, known: list[RGB], leas
             return colour
 
 
-def _draw_look(rng: random.Random) -> Look:
+def _draw_look(rng: random.Random) -> CityLook:
     walls = [wall for look in LOOKS.values() for wall in look.walls]
     zenith = _draw_colour(rng, 60, 235, [look.zenith for look in LOOKS.values()], SKY_APART)
     horizon = mixed(zenith, (250, 246, 240), rng.randint(120, 200))
@@ -213,7 +213,7 @@ def _draw_look(rng: random.Random) -> Look:
     grounds = [_draw_colour(rng, 10, 250, boards, 30) for _ in range(4)]
     grey, least = rng.randint(60, 130), rng.randint(1, 8)
     height = rng.uniform(6, 10)
-    return Look(
+    return CityLook(
         walls=tuple(_draw_colour(rng, 40, 240, walls, APART) for _ in range(5)),
         trim=_draw_colour(rng, 60, 250, [], 0),
         material=rng.choice(get_args(Material)),

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from ruleshift.tasks.virl.views.looks import Look, Material
+from ruleshift.tasks.virl.views.looks import CityLook, Material
 from ruleshift.tasks.virl.views.paint import RGB, Sheet, mixed, noise, shade
 
 CELL = 64  # texels of a bay, and of a floor
@@ -55,7 +55,7 @@ def _bricks(sheet: Sheet, wide: int, high: int, amount: int, seed: int) -> None:
     sheet.texels[..., :3] = np.minimum(sheet.texels[..., :3] * factor[..., None] >> 8, 255)
 
 
-def facade(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
+def facade(look: CityLook, colour: RGB, rng: random.Random) -> np.ndarray:
     """A picture of CELLS x CELLS bays and floors, (rows, columns, 4) uint8."""
     side = CELL * CELLS
     sheet = wall(look.material, colour, side, side, rng.getrandbits(16))
@@ -67,7 +67,7 @@ def facade(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
     return sheet.picture()
 
 
-def _pane(sheet: Sheet, box: tuple[int, int, int, int], look: Look, rng: random.Random) -> None:
+def _pane(sheet: Sheet, box: tuple[int, int, int, int], look: CityLook, rng: random.Random) -> None:
     """Glass that mirrors the sky above and is dark below, some of it behind a curtain."""
     left, top, right, low = box
     tone = rng.randint(200, 300)
@@ -84,7 +84,7 @@ def _pane(sheet: Sheet, box: tuple[int, int, int, int], look: Look, rng: random.
             sheet.box(right - wide, top, right, low, curtain)
 
 
-def _window(sheet: Sheet, look: Look, colour: RGB, x: int, y: int, rng: random.Random) -> None:
+def _window(sheet: Sheet, look: CityLook, colour: RGB, x: int, y: int, rng: random.Random) -> None:
     """One window in the cell whose upper left corner is given."""
     trim, dark = look.trim, shade(colour, 150)
     frame = mixed(look.trim, (250, 250, 248), 90)
@@ -153,7 +153,7 @@ def _window(sheet: Sheet, look: Look, colour: RGB, x: int, y: int, rng: random.R
         _balcony(sheet, look, x, low, rng)
 
 
-def _balcony(sheet: Sheet, look: Look, x: int, low: int, rng: random.Random) -> None:
+def _balcony(sheet: Sheet, look: CityLook, x: int, low: int, rng: random.Random) -> None:
     if look.extra == "box":
         sheet.box(x + 16, low - 3, x + 48, low + 3, (110, 66, 44))
         for at in range(x + 16, x + 48, 2):
@@ -181,13 +181,13 @@ def _escape(sheet: Sheet, x: int, iron: RGB) -> None:
             )
 
 
-def side_wall(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
+def side_wall(look: CityLook, colour: RGB, rng: random.Random) -> np.ndarray:
     """A wall without windows, CELL texels for as many metres as a floor has."""
     sheet = wall(look.material, shade(colour, 236), 64, 64, rng.getrandbits(16))
     return sheet.picture()
 
 
-def shop_front(look: Look, colour: RGB, door: int, rng: random.Random) -> np.ndarray:
+def shop_front(look: CityLook, colour: RGB, door: int, rng: random.Random) -> np.ndarray:
     """The ground floor of a shop: windows with goods behind them, a door at `door` of 0..2, a panel for the sign."""
     columns, rows = FRONT
     sheet = Sheet(columns, rows, colour)
@@ -239,7 +239,7 @@ def _goods(sheet: Sheet, left: int, right: int, low: int, rng: random.Random) ->
         sheet.box(left, shelf, right, shelf + 2, (90, 74, 58))
 
 
-def house_front(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
+def house_front(look: CityLook, colour: RGB, rng: random.Random) -> np.ndarray:
     """The ground floor of a house without a shop: a door and two windows in a plinth of the wall's colour."""
     columns, rows = FRONT
     sheet = wall(look.material, shade(colour, 240), columns, rows, rng.getrandbits(16))
@@ -262,7 +262,7 @@ def house_front(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
     return sheet.picture()
 
 
-def shutters(look: Look, colour: RGB, rng: random.Random) -> np.ndarray:
+def shutters(look: CityLook, colour: RGB, rng: random.Random) -> np.ndarray:
     """A shop that is closed, or a garage: a wide roller shutter."""
     columns, rows = FRONT
     sheet = wall(look.material, shade(colour, 236), columns, rows, rng.getrandbits(16))

@@ -13,7 +13,7 @@ from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.route import Milestone, Route, Sight
 from ruleshift.tasks.virl.rules import Names
 from ruleshift.tasks.virl.views.cities import look_of
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.names import KINDS, STREET_KINDS, STREETS
 from ruleshift.tasks.virl.world.procedural import procedural
@@ -23,14 +23,14 @@ FIRST = tuple(word for word in (*STREETS, *STREET_KINDS) if word not in KINDS)  
 
 
 @dataclass(frozen=True)
-class Cell:
+class DesignCell:
     """One cell of the design: whose map, whose look, and which names the places have."""
 
     map: str
     look: str
     names: Names = "seen"
 
-    def scene(self) -> tuple[StreetGraph, Look]:
+    def scene(self) -> tuple[StreetGraph, CityLook]:
         """What `street_view` needs."""
         graph = _renamed_city(self.map) if self.names == "heldout" else procedural(WORLD, self.map)
         return graph, look_of(self.look)
@@ -41,11 +41,11 @@ class Cell:
         return _told(route, _names_of(self.map)) if self.names == "heldout" else route
 
 
-def cells(trained: str, tested: str) -> Iterator[Cell]:
+def cells(trained: str, tested: str) -> Iterator[DesignCell]:
     """The eight cells between the city of training and another: both maps in both looks with both sets of names."""
     names: tuple[Names, ...] = ("seen", "heldout")
     for where, look, words in product((trained, tested), (trained, tested), names):
-        yield Cell(where, look, words)
+        yield DesignCell(where, look, words)
 
 
 def new_names(graph: StreetGraph) -> dict[str, str]:

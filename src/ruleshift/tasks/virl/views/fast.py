@@ -20,7 +20,7 @@ from numba import njit
 from ruleshift.tasks.virl.views.atlas import SHIFT, Textures
 from ruleshift.tasks.virl.views.camera import NEAR, Camera
 from ruleshift.tasks.virl.views.quads import Quads
-from ruleshift.tasks.virl.views.scene import Near
+from ruleshift.tasks.virl.views.scene import Visible
 from ruleshift.tasks.virl.views.weather import CLOUDS, DOME, FOG_STEPS, ROAD, SKY_STEPS, Weather
 
 SOLID, GROUND, SPRITE = 0, 1, 2
@@ -29,7 +29,7 @@ _compiled = njit(cache=True, error_model="numpy")
 _inlined = njit(cache=True, error_model="numpy", inline="always")
 
 
-def render(size: int, camera: Camera, near: Near, textures: Textures, weather: Weather) -> np.ndarray:
+def render(size: int, camera: Camera, near: Visible, textures: Textures, weather: Weather) -> np.ndarray:
     """The view (size, size, 3) uint8 of a camera that stands at the point of `near`: see `rasterise.render`."""
     eye = (camera.x, camera.y, camera.z, camera.east, camera.north)
     pictures = (textures.texels.view("<u4").ravel(), textures.table, weather.haze, weather.fog)

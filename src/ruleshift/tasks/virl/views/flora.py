@@ -4,14 +4,14 @@ import random
 
 import numpy as np
 
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.paint import RGB, Sheet, mixed, noise, shade, smooth_noise
 
 BARK: RGB = (84, 68, 54)
 TREE = (128, 128)  # texels of what stands at the kerb
 
 
-def tree(look: Look, rng: random.Random) -> np.ndarray:
+def tree(look: CityLook, rng: random.Random) -> np.ndarray:
     """One tree, (128, 128, 4) uint8, its foot in the middle of the lower edge."""
     sheet = Sheet(*TREE, look.leaves, opacity=0)
     kind = look.tree
@@ -83,7 +83,7 @@ def _branches(sheet: Sheet, x: int, y: int, lean: int, length: int, rng: random.
         _branches(sheet, x + lean * length // 24, y - length, lean + turn + rng.randint(-5, 5), length * 7 // 10, rng)
 
 
-def lamp(look: Look) -> np.ndarray:
+def lamp(look: CityLook) -> np.ndarray:
     """A street lamp, (128, 128, 4) uint8, its foot in the middle of the lower edge; the same from every side."""
     sheet = Sheet(64, 128, look.iron, opacity=0)
     iron, light = look.iron, mixed((255, 250, 225), look.horizon, 60)

@@ -1,7 +1,7 @@
 """Parks: blocks without houses, behind a fence."""
 
 from ruleshift.tasks.virl.views.houses import Wall
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.pictures import Pictures
 from ruleshift.tasks.virl.views.quads import Draft
 from ruleshift.tasks.virl.views.signs import BOARD, write_name
@@ -15,7 +15,7 @@ APART = 8.0  # metres between two trees
 GRASS_TEXELS = (16.0, 16.0)  # per metre
 
 
-def plant(draft: Draft, ground: Draft, wall: Wall, end: XY, middle: XY, look: Look, pictures: Pictures) -> None:
+def plant(draft: Draft, ground: Draft, wall: Wall, end: XY, middle: XY, look: CityLook, pictures: Pictures) -> None:
     """The fence along one side of a park, and the grass from there to the park's middle."""
     box = (0.0, 0.0), (wall.length * 32, 64.0)
     for a, b in ((wall.start, end), (end, wall.start)):
@@ -23,7 +23,7 @@ def plant(draft: Draft, ground: Draft, wall: Wall, end: XY, middle: XY, look: Lo
     ground.ground((end, wall.start, middle, middle), wall.way, GRASS_TEXELS, pictures.grass, layer=PAVEMENT)
 
 
-def name_gate(draft: Draft, wall: Wall, along: float, place: Place, look: Look, pictures: Pictures) -> None:
+def name_gate(draft: Draft, wall: Wall, along: float, place: Place, look: CityLook, pictures: Pictures) -> None:
     """A board with the park's name on two posts."""
     ground, ink = look.signs[0]
     start = min(max(along - GATE / 2, 0.1), max(wall.length - GATE, 0.1))
@@ -38,7 +38,7 @@ def name_gate(draft: Draft, wall: Wall, along: float, place: Place, look: Look, 
     write_name(draft, wall, place.name, ((start + 0.2, GATE_LOW), (end - 0.2, GATE_HIGH)), look, pictures, ink)
 
 
-def trees(wall: Wall, look: Look, pictures: Pictures, depth: float) -> list[tuple[float, ...]]:
+def trees(wall: Wall, look: CityLook, pictures: Pictures, depth: float) -> list[tuple[float, ...]]:
     """Rows of trees along one side of a park, as deep as it is: see `streets.stand`."""
     found: list[tuple[float, ...]] = []
     for row, inwards in enumerate(ROWS):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views.blocks import Front
 from ruleshift.tasks.virl.views.facades import CELL, CELLS, FRONT
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.pictures import Pictures
 from ruleshift.tasks.virl.views.quads import Draft, Tint
 from ruleshift.tasks.virl.world.graph import XY, Place
@@ -70,7 +70,7 @@ class Wall:
         return tuple((c + (c >> 7)) * self.light >> 8 for c in (red, green, blue))  # type: ignore[return-value]
 
 
-def house(look: Look, key: Sequence[object], tower: bool = True) -> House:
+def house(look: CityLook, key: Sequence[object], tower: bool = True) -> House:
     """The house of a key, which may be one of the look's towers."""
     rng = stream("virl-house", *key)
     floors = rng.randint(*look.floors)
@@ -82,7 +82,7 @@ def house(look: Look, key: Sequence[object], tower: bool = True) -> House:
 def split(
     length: float,
     places: Sequence[tuple[float, Place]],
-    look: Look,
+    look: CityLook,
     corners: tuple[House, House],
     draw: Callable[[int, float], House],
     rng: random.Random,
@@ -125,7 +125,7 @@ def split(
     return found
 
 
-def _fill(start: float, end: float, look: Look, rng: random.Random) -> list[Unit]:
+def _fill(start: float, end: float, look: CityLook, rng: random.Random) -> list[Unit]:
     """Units without places between two points."""
     if end - start < 0.05:
         return []
@@ -136,7 +136,7 @@ def _fill(start: float, end: float, look: Look, rng: random.Random) -> list[Unit
 
 def build_lot(
     draft: Draft, wall: Wall, lot: Lot, left: float | None, right: float | None, depths: tuple[float, float],
-    mitres: tuple[float, float], look: Look, pictures: Pictures, rng: random.Random,
+    mitres: tuple[float, float], look: CityLook, pictures: Pictures, rng: random.Random,
 ) -> None:  # fmt: skip
     """A house: `left` and `right` are the heights of the neighbours in metres, None round a corner.
 
@@ -163,14 +163,14 @@ def build_lot(
             draft.wall(ends[0], ends[1], low, total, whole, side, (red, green, blue))
 
 
-def roof(one: House, look: Look) -> float:
+def roof(one: House, look: CityLook) -> float:
     """Metres of the edge of the roof above the ground."""
     return look.ground + one.floors * look.floor
 
 
 def _ledge(
     draft: Draft, wall: Wall, lot: Lot, top: float, left: float | None, right: float | None,
-    mitres: tuple[float, float], look: Look, pictures: Pictures,
+    mitres: tuple[float, float], look: CityLook, pictures: Pictures,
 ) -> None:  # fmt: skip
     """The cornice: its front, its lower side and its ends; it runs round the corners."""
     low, high = top - 0.1, top + look.cornice
@@ -190,7 +190,7 @@ def _ledge(
 
 
 def _ground_floor(
-    draft: Draft, wall: Wall, unit: Unit, one: House, look: Look, pictures: Pictures, rng: random.Random
+    draft: Draft, wall: Wall, unit: Unit, one: House, look: CityLook, pictures: Pictures, rng: random.Random
 ) -> None:
     if unit.place is not None:
         picture = pictures.shops[trade_front(unit.place, len(pictures.shops))]

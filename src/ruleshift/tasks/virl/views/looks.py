@@ -20,7 +20,7 @@ Blade = Literal["panel", "tall", "disc", "none"]
 
 
 @dataclass(frozen=True)
-class Look:
+class CityLook:
     """A city's factors. Metres, colours in red, green and blue.
 
     Houses: `walls` are their colours, of a `material` with `trim`; windows one per `bay` and `floor`, of the shape

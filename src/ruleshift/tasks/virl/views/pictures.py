@@ -8,7 +8,7 @@ from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views import facades, flora, surfaces
 from ruleshift.tasks.virl.views.atlas import Atlas, Textures, in_colour, padded
 from ruleshift.tasks.virl.views.font import spelled, stacked, written
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.world.names import KINDS
 
 LETTER = 20  # texels of a capital
@@ -52,7 +52,7 @@ class Pictures:
     stacked: dict[str, Word]
 
 
-def draw_pictures(look: Look, words: Iterable[str]) -> Pictures:
+def draw_pictures(look: CityLook, words: Iterable[str]) -> Pictures:
     """Everything in one look, with lettering for these words."""
     rng = stream("virl-pictures", *look.walls, look.window, look.material)
     atlas = Atlas()

@@ -10,13 +10,13 @@ import numpy as np
 from ruleshift.tasks.virl.views.atlas import SHIFT, Textures
 from ruleshift.tasks.virl.views.camera import NEAR, Camera
 from ruleshift.tasks.virl.views.quads import Quads
-from ruleshift.tasks.virl.views.scene import Near
+from ruleshift.tasks.virl.views.scene import Visible
 from ruleshift.tasks.virl.views.weather import CLOUDS, DOME, FOG_STEPS, ROAD, SKY_STEPS, Weather
 
 SOLID, GROUND, SPRITE = 0, 1, 2  # how a quad is drawn: see `_Canvas.draw`
 
 
-def render(size: int, camera: Camera, near: Near, textures: Textures, weather: Weather) -> np.ndarray:
+def render(size: int, camera: Camera, near: Visible, textures: Textures, weather: Weather) -> np.ndarray:
     """The view (size, size, 3) uint8 of a camera that stands at the point of `near`."""
     canvas = _Canvas(size, camera, textures, weather)
     canvas.draw(near.solid, near.solids, SOLID)

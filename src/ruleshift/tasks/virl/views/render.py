@@ -10,8 +10,8 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.virl.views import rasterise
 from ruleshift.tasks.virl.views.atlas import Textures
 from ruleshift.tasks.virl.views.camera import VIEWS, Camera, camera
-from ruleshift.tasks.virl.views.looks import Look
-from ruleshift.tasks.virl.views.scene import Near, Scene
+from ruleshift.tasks.virl.views.looks import CityLook
+from ruleshift.tasks.virl.views.scene import Scene, Visible
 from ruleshift.tasks.virl.views.weather import Weather
 from ruleshift.tasks.virl.world.graph import XY, StreetGraph
 
@@ -23,11 +23,13 @@ _scenes: OrderedDict[tuple[int, int], Scene] = OrderedDict()
 
 
 class Render(Protocol):
-    def __call__(self, size: int, camera: Camera, near: Near, textures: Textures, weather: Weather) -> np.ndarray: ...
+    def __call__(
+        self, size: int, camera: Camera, near: Visible, textures: Textures, weather: Weather
+    ) -> np.ndarray: ...
 
 
 def street_view(
-    graph: StreetGraph, look: Look, at: XY, heading: float, size: int, renderer: Renderer = "auto"
+    graph: StreetGraph, look: CityLook, at: XY, heading: float, size: int, renderer: Renderer = "auto"
 ) -> np.ndarray:
     """The view (size, size, 3) uint8, 90 degrees wide, from a point in metres along a heading in degrees.
 
@@ -38,7 +40,7 @@ def street_view(
 
 
 def grid_view(
-    graph: StreetGraph, look: Look, at: XY, heading: float, size: int, renderer: Renderer = "auto"
+    graph: StreetGraph, look: CityLook, at: XY, heading: float, size: int, renderer: Renderer = "auto"
 ) -> np.ndarray:
     """Front and right above back and left, (2 * size, 2 * size, 3) uint8, for a walker with this heading.
 
@@ -48,7 +50,7 @@ def grid_view(
     return np.concatenate([np.concatenate([front, right], 1), np.concatenate([back, left], 1)])
 
 
-def scene_of(graph: StreetGraph, look: Look) -> Scene:
+def scene_of(graph: StreetGraph, look: CityLook) -> Scene:
     """The scene of a city in a look, made once while it is among the last few that were asked for."""
     key = id(graph), id(look)  # a scene keeps both alive, so that their ids stay theirs
     if key not in _scenes:
@@ -60,7 +62,13 @@ def scene_of(graph: StreetGraph, look: Look) -> Scene:
 
 
 def _views(
-    graph: StreetGraph, look: Look, at: XY, heading: float, size: int, turns: "range | tuple[int, ...]", name: Renderer
+    graph: StreetGraph,
+    look: CityLook,
+    at: XY,
+    heading: float,
+    size: int,
+    turns: "range | tuple[int, ...]",
+    name: Renderer,
 ) -> list[np.ndarray]:
     if not SMALLEST <= size <= LARGEST:
         raise RuleshiftError(f"a view has {SMALLEST} to {LARGEST} pixels a side, not {size}")

@@ -15,7 +15,7 @@ from ruleshift.tasks.virl.views.blocks import Front, fronts
 from ruleshift.tasks.virl.views.camera import HEIGHT
 from ruleshift.tasks.virl.views.cars import park_cars
 from ruleshift.tasks.virl.views.houses import House, Lot, Wall
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.pictures import Pictures, draw_pictures
 from ruleshift.tasks.virl.views.quads import FAR, Draft, Pile, Quads
 from ruleshift.tasks.virl.views.streets import turned_to
@@ -29,7 +29,7 @@ FACING = 1e-6  # square metres times metres that a camera is before a plane whos
 
 
 @dataclass(frozen=True)
-class Near:
+class Visible:
     """What can be seen from a point: of the solid quads those with the numbers in `solids`, from near to far; of the
     pieces of ground those in `grounds`, in their order; and sprites from far to near."""
 
@@ -67,7 +67,7 @@ class _Cell:
 class Scene:
     """One city in one look. Pieces are built when something near them is first looked at."""
 
-    def __init__(self, graph: StreetGraph, look: Look) -> None:
+    def __init__(self, graph: StreetGraph, look: CityLook) -> None:
         if not graph.streets:
             raise RuleshiftError(f"{graph.name} is a map without streets: there is nothing to see")
         self.graph, self.look = graph, look
@@ -75,7 +75,7 @@ class Scene:
         self._solid, self._ground = Pile(), Pile()
         self._pieces: dict[int, _Piece] = {}
         self._cells: OrderedDict[tuple[int, int], _Cell] = OrderedDict()
-        self._points: OrderedDict[XY, Near] = OrderedDict()
+        self._points: OrderedDict[XY, Visible] = OrderedDict()
         self._next: dict[int, int] = {}
         blocks: dict[int, list[int]] = {}
         for front in self.fronts:
@@ -114,7 +114,7 @@ class Scene:
             found.setdefault(front.index, []).append(place)
         return found
 
-    def near(self, at: XY) -> Near:
+    def near(self, at: XY) -> Visible:
         """What can be seen from a point."""
         key = float(at[0]), float(at[1])
         if key not in self._points:
@@ -128,11 +128,11 @@ class Scene:
         self._points.clear()
         self._cells.clear()
 
-    def _look_from(self, at: XY) -> Near:
+    def _look_from(self, at: XY) -> Visible:
         cell = self._cell((math.floor(at[0] / CELL), math.floor(at[1] / CELL)))
         solids = cell.solids[(_before(cell.planes, at) > FACING) & _within(cell.spots[0], at)]
         grounds = cell.grounds[_within(cell.spots[1], at)]
-        return Near(self._solid.quads, solids, self._ground.quads, grounds, turned_to(cell.stands, at))
+        return Visible(self._solid.quads, solids, self._ground.quads, grounds, turned_to(cell.stands, at))
 
     def _cell(self, cell: tuple[int, int]) -> _Cell:
         if cell not in self._cells:

@@ -3,7 +3,7 @@
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.views.font import spelled
 from ruleshift.tasks.virl.views.houses import Unit, Wall
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.pictures import LETTER, Pictures, trade
 from ruleshift.tasks.virl.views.quads import Draft
 from ruleshift.tasks.virl.world.graph import Place
@@ -17,7 +17,7 @@ FULL = (250, 250, 250)  # the tint of logos that both sides of a street's light 
 Box = tuple[tuple[float, float], tuple[float, float]]
 
 
-def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: Look, pictures: Pictures) -> None:
+def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: CityLook, pictures: Pictures) -> None:
     """Everything that names the place of a unit."""
     rng = stream("virl-sign", place.name)
     ink = rng.randrange(len(look.signs))
@@ -47,7 +47,7 @@ def sign_place(draft: Draft, wall: Wall, unit: Unit, place: Place, look: Look, p
 
 
 def write_name(
-    draft: Draft, wall: Wall, name: str, box: Box, look: Look, pictures: Pictures, colour: tuple[int, int, int]
+    draft: Draft, wall: Wall, name: str, box: Box, look: CityLook, pictures: Pictures, colour: tuple[int, int, int]
 ) -> None:
     """The name in one line or two, whichever is larger, in the middle of a box of (metres along, height)."""
     words = [pictures.words[spelled(word)] for word in name.split() if spelled(word)]
@@ -95,7 +95,7 @@ def _awning(
 
 
 def _blade(
-    draft: Draft, wall: Wall, at: float, place: Place, look: Look, pictures: Pictures, logo: int, ink: int
+    draft: Draft, wall: Wall, at: float, place: Place, look: CityLook, pictures: Pictures, logo: int, ink: int
 ) -> None:
     """A sign across the pavement with the logo on both faces, and below it the name where it is a tall one."""
     spelt = [spelled(word) for word in place.name.split()] if look.blade == "tall" else []

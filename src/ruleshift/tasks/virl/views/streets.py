@@ -9,7 +9,7 @@ import numpy as np
 
 from ruleshift.tasks.virl.views.blocks import Front
 from ruleshift.tasks.virl.views.flora import TREE
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.pictures import Pictures
 from ruleshift.tasks.virl.views.quads import GRID, Draft, Quads, planes_of
 from ruleshift.tasks.virl.views.surfaces import PAVING_TEXELS
@@ -100,7 +100,7 @@ def _kerb(draft: Draft, a: XY, b: XY, pictures: Pictures) -> None:
 
 
 def mark(
-    draft: Draft, front: Front, start: float, end: float, ends: tuple[bool, bool], look: Look, pictures: Pictures
+    draft: Draft, front: Front, start: float, end: float, ends: tuple[bool, bool], look: CityLook, pictures: Pictures
 ) -> None:
     """The line in the middle of the street from `start` to `end`, and the crosswalks at its `ends` that have one."""
     white = look.crossing != "none"
@@ -126,7 +126,13 @@ def _strip(
 
 
 def stand(
-    front: Front, start: float, end: float, places: Sequence[float], look: Look, pictures: Pictures, rng: random.Random
+    front: Front,
+    start: float,
+    end: float,
+    places: Sequence[float],
+    look: CityLook,
+    pictures: Pictures,
+    rng: random.Random,
 ) -> list[tuple[float, ...]]:
     """Trees and lamps on the pavement: x, y, picture, width and height in metres, brightness of 256.
 

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from ruleshift.tasks.virl.views.looks import Look
+from ruleshift.tasks.virl.views.looks import CityLook
 from ruleshift.tasks.virl.views.paint import RGB, Sheet, mixed, shade, smooth_noise
 
 ROAD_TEXELS = 24.0  # per metre
@@ -12,7 +12,7 @@ PAVING_TEXELS = 32.0
 CAR = (128, 64)  # texels of a car's side
 
 
-def clouds(look: Look, rng: random.Random) -> np.ndarray:
+def clouds(look: CityLook, rng: random.Random) -> np.ndarray:
     """White with soft holes, (256, 256, 4) uint8."""
     seed = rng.getrandbits(16)
     parts = [smooth_noise(256, 256, seed + cell, cell) for cell in (64, 32, 16, 8)]
@@ -26,7 +26,7 @@ def clouds(look: Look, rng: random.Random) -> np.ndarray:
     return sheet.picture()
 
 
-def road(look: Look, rng: random.Random) -> np.ndarray:
+def road(look: CityLook, rng: random.Random) -> np.ndarray:
     sheet = Sheet(256, 256, look.road)
     sheet.grain(26, rng.getrandbits(16))
     sheet.grain(18, rng.getrandbits(16), 32)
@@ -34,7 +34,7 @@ def road(look: Look, rng: random.Random) -> np.ndarray:
     return sheet.picture()
 
 
-def pavement(look: Look, rng: random.Random) -> np.ndarray:
+def pavement(look: CityLook, rng: random.Random) -> np.ndarray:
     """128 texels are 4 m."""
     sheet = Sheet(128, 128, look.pavement)
     joint, seed = 206, rng.getrandbits(16)
@@ -60,7 +60,7 @@ def pavement(look: Look, rng: random.Random) -> np.ndarray:
     return sheet.picture()
 
 
-def kerb(look: Look) -> np.ndarray:
+def kerb(look: CityLook) -> np.ndarray:
     """Across, from the houses: stone, its edge, and the gutter before it; along, 64 texels for 2 m."""
     sheet = Sheet(32, 64, look.kerb)
     sheet.box(0, 0, 2, 64, shade(look.kerb, 210))
@@ -84,7 +84,7 @@ def double_line(colour: RGB) -> np.ndarray:
     return sheet.picture()
 
 
-def crosswalk(look: Look) -> np.ndarray:
+def crosswalk(look: CityLook) -> np.ndarray:
     """Across the road u, 32 texels for 1 m; v over its whole depth, 64 texels."""
     white = (236, 236, 232)
     sheet = Sheet(32, 64, white, opacity=0)
@@ -114,7 +114,7 @@ def awning(stripes: bool) -> np.ndarray:
     return sheet.picture()
 
 
-def cornice(look: Look) -> np.ndarray:
+def cornice(look: CityLook) -> np.ndarray:
     sheet = Sheet(32, 32, look.trim)
     sheet.lines(32, 3, 280)
     sheet.lines(32, 5, 215, shift=22)

@@ -13,7 +13,7 @@ from ruleshift.tasks.virl.route import Geocode
 from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.plane import checked, flat, middle
 from ruleshift.tasks.virl.world.simplify import simplified
-from ruleshift.tasks.virl.world.snap import Spot, clean, snapped
+from ruleshift.tasks.virl.world.snap import NamedPoint, clean, snapped
 from ruleshift.tasks.virl.world.ways import Node, Way
 
 CREDIT = "© OpenStreetMap contributors"
@@ -46,7 +46,7 @@ def osm(file: str | Path) -> StreetGraph:
     origin = middle(points.values())
     nodes, streets = simplified(ways, {node: flat(at, origin) for node, at in points.items()})
     spots = [
-        Spot(clean(tags["name"]), _kind(tags), flat(at, origin), clean(tags.get("addr:street", "")))
+        NamedPoint(clean(tags["name"]), _kind(tags), flat(at, origin), clean(tags.get("addr:street", "")))
         for tags, at in places
     ]
     bare = checked(StreetGraph(clean(Path(file).name.partition(".")[0]), origin, nodes, streets, ()), file)

@@ -14,7 +14,7 @@ STRAIGHT = 0.5  # degrees by which a street may turn without a corner
 Piece = tuple[int, int]  # corners, the lower index first
 
 
-class Plan:
+class CityPlan:
     """Corners and the straight pieces of street between them, each with the label of its street.
 
     Whatever is added keeps the plan flat: pieces meet at corners only.

@@ -11,7 +11,7 @@ from ruleshift.tasks.virl.world.geometry import turned
 from ruleshift.tasks.virl.world.graph import XY, Street, StreetGraph, hanging_together
 from ruleshift.tasks.virl.world.names import STREET_KINDS, STREETS
 from ruleshift.tasks.virl.world.places import furnish
-from ruleshift.tasks.virl.world.plan import Plan
+from ruleshift.tasks.virl.world.plan import CityPlan
 from ruleshift.tasks.virl.world.styles import Style, style_of
 
 Cell = tuple[int, int]  # column, row: a corner of the grid, or the block that has this corner south-west of it
@@ -23,7 +23,7 @@ def procedural(seed: int, city: str) -> StreetGraph:
     """The city of that name (see `styles`) in the world of that seed."""
     style = style_of(city)
     rng = stream("virl-city", seed, city)
-    plan = Plan()
+    plan = CityPlan()
     lattice = _draw_corners(plan, style, rng)
     _draw_grid(plan, lattice, _lay_parks(plan, lattice, style, rng))
     for piece in list(plan.pieces):
@@ -37,7 +37,7 @@ def procedural(seed: int, city: str) -> StreetGraph:
     return replace(bare, places=furnish(bare, plan.parks, style, rng))
 
 
-def _draw_corners(plan: Plan, style: Style, rng: random.Random) -> Lattice:
+def _draw_corners(plan: CityPlan, style: Style, rng: random.Random) -> Lattice:
     """The corners of a grid that is bent, turned and jittered."""
     xs = _lines(style.columns, style.block[0], style.spread, rng)
     ys = _lines(style.rows, style.block[1], style.spread, rng)
@@ -78,7 +78,7 @@ def _bending(style: Style, width: float, height: float, rng: random.Random) -> C
     return bend
 
 
-def _lay_parks(plan: Plan, lattice: Lattice, style: Style, rng: random.Random) -> dict[Cell, int]:
+def _lay_parks(plan: CityPlan, lattice: Lattice, style: Style, rng: random.Random) -> dict[Cell, int]:
     """Parks of one to four blocks; answers which park each of their blocks belongs to."""
     blocks = (style.columns - 1) * (style.rows - 1)
     park_of: dict[Cell, int] = {}
@@ -96,7 +96,7 @@ def _lay_parks(plan: Plan, lattice: Lattice, style: Style, rng: random.Random) -
     return park_of
 
 
-def _draw_grid(plan: Plan, lattice: Lattice, park_of: dict[Cell, int]) -> None:
+def _draw_grid(plan: CityPlan, lattice: Lattice, park_of: dict[Cell, int]) -> None:
     """All rows and columns, but for the pieces between two blocks of one park."""
     for (column, row), corner in lattice.items():
         block, below, before = (column, row), (column, row - 1), (column - 1, row)
@@ -107,7 +107,7 @@ def _draw_grid(plan: Plan, lattice: Lattice, park_of: dict[Cell, int]) -> None:
                 plan.connect(corner, lattice[end], label)
 
 
-def _draw_diagonal(plan: Plan, lattice: Lattice, style: Style, step: Cell, label: str, rng: random.Random) -> None:
+def _draw_diagonal(plan: CityPlan, lattice: Lattice, style: Style, step: Cell, label: str, rng: random.Random) -> None:
     """Through a corner in the inner half of the city, in steps of so many columns and rows, from edge to edge."""
     column, row = (rng.randint(count // 4, count * 3 // 4) for count in (style.columns, style.rows))
     here = (column, row)
@@ -118,7 +118,7 @@ def _draw_diagonal(plan: Plan, lattice: Lattice, style: Style, step: Cell, label
         here = there
 
 
-def _draw_dead_ends(plan: Plan, style: Style, rng: random.Random) -> None:
+def _draw_dead_ends(plan: CityPlan, style: Style, rng: random.Random) -> None:
     blocks = (style.columns - 1) * (style.rows - 1)
     for number in range(round(style.dead_ends * blocks)):
         piece = rng.choice(list(plan.pieces))
@@ -126,7 +126,7 @@ def _draw_dead_ends(plan: Plan, style: Style, rng: random.Random) -> None:
         plan.draw_dead_end(piece, rng.uniform(0.3, 0.7), length, rng.random() < 0.5, f"dead end {number}")
 
 
-def _finish(plan: Plan, rng: random.Random) -> tuple[tuple[XY, ...], tuple[Street, ...]]:
+def _finish(plan: CityPlan, rng: random.Random) -> tuple[tuple[XY, ...], tuple[Street, ...]]:
     """What hangs together with most of the city, with indices from 0 and names for the labels."""
     plan.straighten()
     most = max(hanging_together(plan.pieces), key=len)

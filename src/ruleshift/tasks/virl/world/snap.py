@@ -16,7 +16,7 @@ LONGEST = 60  # characters of a name
 
 
 @dataclass(frozen=True)
-class Spot:
+class NamedPoint:
     """A named point of a map; `address` is the street that its address tells, "" where it tells none."""
 
     name: str
@@ -32,7 +32,7 @@ def clean(name: str, longest: int = LONGEST) -> str:
     return " ".join(name.split())[:longest].rstrip()
 
 
-def snapped(graph: StreetGraph, spots: Iterable[Spot]) -> tuple[Place, ...]:
+def snapped(graph: StreetGraph, spots: Iterable[NamedPoint]) -> tuple[Place, ...]:
     """The spots within REACH of a street as places on it: on the street of their address, else on the nearest.
 
     A name that stands twice within APART counts once.
@@ -53,7 +53,7 @@ def snapped(graph: StreetGraph, spots: Iterable[Spot]) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def _place(spot: Spot, street: int, line: tuple[XY, ...], step: int, share: float) -> Place:
+def _place(spot: NamedPoint, street: int, line: tuple[XY, ...], step: int, share: float) -> Place:
     """The spot as a place beside its nearest point of the line, which lies `share` along step `step`."""
     x, y = between(line[step], line[step + 1], share)
     along = marks(line)[step] + math.dist(line[step], (x, y))
