@@ -290,6 +290,7 @@ def test_report_without_a_shifted_rule(tmp_path: Path, capsys: pytest.CaptureFix
         assert said == f"error: the results hold nothing of --ood 'rule-ood'; choose from {split}"
 
 
+@pytest.mark.slow
 def test_report_of_a_study_in_pictures_shows_its_shift(tmp_path: Path) -> None:
     study = Path(__file__).parent.parent / "docs" / "results" / "vision" / "gp-vl"
     for name, ood in (("usual", []), ("visual", ["--ood", "visual-ood"]), ("rule", ["--ood", "rule-ood"])):

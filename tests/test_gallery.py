@@ -33,6 +33,7 @@ def gallery() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_gallery_is_up_to_date(gallery: ModuleType) -> None:
     names = [part.name for part in gallery.card_parts()] + list(SOME_STREETS)
     assert gallery.main(["--check", *names]) == 0

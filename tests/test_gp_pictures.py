@@ -369,6 +369,7 @@ def share_read(model: torch.nn.Module, images: torch.Tensor, ranks: torch.Tensor
     return float((model(images).argmax(dim=1) == ranks).float().mean())
 
 
+@pytest.mark.slow
 def test_a_tiny_network_reads_the_ranks() -> None:
     with one_thread():
         model = reader(*corners("train", 500))
