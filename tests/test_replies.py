@@ -244,8 +244,8 @@ def test_denied_intersections_are_none(text: str, seen: bool) -> None:
 
 
 def test_objects_are_found_in_order_and_whole() -> None:
-    text = '{"a": 1} {"b": {"A": 2, "c": {"a": 3}}} {"a": [4]} [{"a": 5}, {"a": 6}] {"a": '
-    assert [found["a"] for found in objects_with(text, "a")] == [1, 2, 5, 6]
+    text = '{"a": 1} {"b": {"A": 2, "c": {"a": 3}}} {"a": [4]} [{"a": 5}, {"a": 5}] [{"a": 6}, {"a": 7}] {"a": '
+    assert [found["a"] for found in objects_with(text, "a")] == [1, 2, 5, 5, None]
     assert json.loads(mended("{'a': 'it's', b: [True, None,],}")) == {"a": "it's", "b": [True, None]}
 
 

@@ -26,11 +26,13 @@ _NAMES = r"(?P<name>forward|stop|turn[\s_-]?direction)"
 _CALL = re.compile(rf"(?<![A-Za-z]){_NAMES}\s{{0,9}}\((?P<argument>[^()]{{0,60}})\)", re.IGNORECASE)
 _BARE = re.compile(r"(?P<name>forward|stop)", re.IGNORECASE)
 _WORD = re.compile(r"(?<![A-Za-z])(?:forward|stop|turn)(?![A-Za-z])", re.IGNORECASE)
-_TURN = re.compile(r"turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>\w[^():=]{0,60})", re.IGNORECASE)
+_TURN = re.compile(
+    r"""turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>["'“‘`]?\w[^():=]{0,60})""", re.IGNORECASE
+)
 _KEYWORD = re.compile(r"\s*[a-z_]{1,20}\s*[:=]\s*")
-_NOT = re.compile(r"\b(?:not|never|no|cannot|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
-_AROUND = " \t\r\n\"'`*“”„‘’.,;!"
-_SPACES = re.compile(r"[\s_\-\"'`“”„‘’<>\[\]{}*]+")
+_NOT = re.compile(r"\b(?:not|never|no|cannot|avoid|refuse|without|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
+_AROUND = " \t\r\n\\\"'`*“”„‘’.,;!"
+_SPACES = re.compile(r"[\s_\\\-\"'`“”„‘’<>\[\]{}*]+")
 _HALVES = re.compile(r"\b(north|south) (east|west)\b")
 
 
@@ -133,13 +135,13 @@ _STATEMENTS = re.compile(
     rf"|(?<!think)(?<!believe)(?<!that)\s(?={_SAID})"
 )
 _NO = re.compile(
-    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing"
+    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing|zero"
     r"|(?:do|does|did|is|are|was|were|ca|could|wo|have|has)nt)\b"
 )
 _NO_DENIAL = re.compile(r"\b(?:no doubt|not only|not just|nothing but|none other)\b")
 _DENIED_AFTER = re.compile(
     r"(?:\s+(?:is|are|was|here|nearby|ahead|visible|in sight|in view))*\s*[:=]?\s*"
-    r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant)\b(?!\s+landmark)"
+    r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant|nowhere|n/a)\b(?!\s+landmark)"
 )
 _ARTICLE = re.compile(r"\A\s*(?:the|an?)\s+", re.IGNORECASE)
 _NO_LANDMARK_AT = re.compile(r"\s*landmarks?\b(?!.*\b(?:or|nor|and)\b).*\b(?:at|near|by|around)\b")
