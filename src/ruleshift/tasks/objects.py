@@ -123,12 +123,15 @@ def mended(text: str) -> str:
     text = _COMMENT.sub("", text.replace(_HERE, " "))
     if _WRITTEN_AS_STRING.search(text):
         text = _ESCAPED.sub(r"\1", text)
-    ends = {family: [end.start() for end in pattern.finditer(text)] for family, pattern in _ENDS.items()}
+    ends: dict[str, list[int]] = {}
     between, strings, done = [], [], 0
     opening = _STRING.search(text)
     while opening is not None:
         start = opening.end()
-        places = ends[DOUBLE if opening[1] in DOUBLE else SINGLE]
+        family = DOUBLE if opening[1] in DOUBLE else SINGLE
+        if family not in ends:
+            ends[family] = [end.start() for end in _ENDS[family].finditer(text)]
+        places = ends[family]
         place = bisect_left(places, start)
         if place < len(places) and text[places[place]] not in "\n\r":
             between.append(text[done : start - 1])

@@ -19,7 +19,7 @@ _ECHO = re.compile(r"\.\.\.|…|<[^<>]{0,60}+>|\A\W{0,9}+(?:your\b|\Z)", re.IGNO
 
 def strict_fields(text: str, names: Collection[str]) -> dict | None:
     """The reply as a JSON object with exactly these fields, else None."""
-    if len(text) > 4_000 or text.count("[") > 100 or text.count("{") > 100:
+    if len(text) > 4_000 or text.lstrip()[:1] != "{" or text.count("[") > 100 or text.count("{") > 100:
         return None
     try:
         fields = json.loads(text)
@@ -121,8 +121,9 @@ _CLOSED = (
     r"""|“(?P<curly>[^”“"\n]{0,400}+)[”“"]"""
 )
 _END = r"""["“”]\s{0,5}+(?:[,}]|\Z)"""  # of a value whose opening quote is missing
-_OTHERS = "previous|prior|earlier|old|wrong|incorrect|invalid|bad|example|sample"  # what an answer is not called
-_NO_OTHER = "".join(rf"(?<!{word}[\s_-])" for word in _OTHERS.split("|"))
+_OTHER = re.compile(  # what stands before the name of a field that is not the answer's
+    r"(?:previous|prior|earlier|old|wrong|incorrect|invalid|bad|example|sample)[\s_-]\Z", re.IGNORECASE
+)
 _LAST = 100  # matches of a pattern that are looked at
 
 
@@ -148,6 +149,8 @@ def named_value(text: str, name: str, answers: Callable[[object], bool], ends: s
     rest = None
     for pattern in _patterns(name, ends):
         for found in reversed(list(pattern.finditer(text))[-_LAST:]):
+            if _OTHER.search(text[max(0, found.start() - 12) : found.start()]):
+                continue
             value = _value(found)
             if value is not None and answers(value):
                 return value
@@ -160,7 +163,7 @@ def _patterns(name: str, ends: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     words = r"[\s_-]?".join(map(re.escape, name.split()))
     value = rf"""{_IS}(?:{_CLOSED}|["'“]?+(?P<bare>(?:(?!{ends})[^\n]){{1,400}}+)))"""
     quoted = rf"[{DOUBLE}{SINGLE}]{words}[{DOUBLE}{SINGLE}]{value}"
-    bare = rf"(?<![A-Za-z]){_NO_OTHER}{words}{_MARKS}{{0,3}}+{value}"
+    bare = rf"(?<![A-Za-z]){words}{_MARKS}{{0,3}}+{value}"
     return re.compile(quoted, re.IGNORECASE), re.compile(bare, re.IGNORECASE)
 
 
