@@ -29,6 +29,7 @@ _WORD = re.compile(r"(?<![A-Za-z])(?:forward|stop|turn)(?![A-Za-z])", re.IGNOREC
 _TURN = re.compile(
     r"""turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>["'“‘`]?\w[^():=]{0,60})""", re.IGNORECASE
 )
+_FORM = re.compile(r"\W*+(?:what you see|\Z)", re.IGNORECASE)  # what prompts say that the observation is to be
 _KEYWORD = re.compile(r"\s*[a-z_]{1,20}\s*[:=]\s*")
 _NOT = re.compile(r"\b(?:not|never|no|cannot|avoid|refuse|without|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
 _AROUND = " \t\r\n\\\"'`*“”„‘’.,;!"
@@ -52,11 +53,11 @@ def read_reply(text: str) -> Reply:
         return Reply("", None, False)
     fields = strict_fields(text, FIELDS)
     if fields is not None and all(isinstance(value, str) for value in fields.values()):
-        return Reply(fields[FIELDS[0]], canonical_action(fields["action"]), True)
+        return Reply(_stated(fields[FIELDS[0]]), canonical_action(fields["action"]), True)
     found = read_fields(text, "action", _is_action, _in_words)
-    observation, action = found.get(FIELDS[0]), found.get("action")
+    action = found.get("action")
     return Reply(
-        observation if isinstance(observation, str) else "",
+        _stated(found.get(FIELDS[0])),
         canonical_action(action) if isinstance(action, str) else None,
         False,
     )
@@ -71,6 +72,11 @@ def _in_words(text: str) -> Fields:
     """The fields of a reply that holds no object."""
     found = {name: named_value(text, name, _is_action) for name in (FIELDS[0], "action")}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _stated(observation: object) -> str:
+    """An observation that is stated: the form of the reply, given back as it is, states none."""
+    return observation if isinstance(observation, str) and not _FORM.match(observation) else ""
 
 
 def canonical_action(text: str) -> str | None:
