@@ -124,6 +124,7 @@ _END = r"""["“”]\s{0,5}+(?:[,}]|\Z)"""  # of a value whose opening quote is 
 _OTHER = re.compile(  # what stands before the name of a field that is not the answer's
     r"(?:previous|prior|earlier|old|wrong|incorrect|invalid|bad|example|sample)[\s_-]\Z", re.IGNORECASE
 )
+_DECODER = json.JSONDecoder(strict=False)
 _LAST = 100  # matches of a pattern that are looked at
 
 
@@ -170,7 +171,7 @@ def _patterns(name: str, ends: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 def _value(found: re.Match[str]) -> str | None:
     """The value of a matched field, JSON escapes resolved; None where nothing stands there."""
     if found["double"] is not None:
-        return str(json.loads(json_string(found["double"]), strict=False)).strip()
+        return str(_DECODER.decode(json_string(found["double"]))).strip()
     if found["bare"] is not None:
         return _within_braces(found["bare"]).strip(" \t\r`$").removesuffix("**") or None
     return (found["single"] or found["curly"] or "").strip(" \t\r`$")
