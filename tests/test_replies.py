@@ -235,6 +235,25 @@ SEEN += ["No landmarks nearby You observe an intersection", "I do not see a land
 SEEN += ["No doubt there is an intersection", "Landmark: none, intersection: yes", "An intersection, no landmarks"]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "You are walking through a city.",
+        '{"action": "forward()"}',
+        '- "current observation": what you see now\n- "action": your action',
+        '{"current observation": "...", "action": "stop()"}',
+    ],
+)
+def test_nothing_is_recognised_where_nothing_is_observed(reply: str) -> None:
+    """At a point without landmark and intersection, too."""
+    walk = next(walk for walk in (Virl().problem("id", 0, k) for k in range(99)) if walk.point.sight is None)
+    assert not walk.point.intersection
+    assert walk.submit(walk.gold(), last=False).read_right
+    walk.position = 0
+    assert not walk.submit(reply, last=False).read_right
+
+
 @pytest.mark.parametrize(("text", "seen"), [*((text, False) for text in DENIED), *((text, True) for text in SEEN)])
 def test_denied_intersections_are_none(text: str, seen: bool) -> None:
     assert verifier.states_intersection(text) == seen
@@ -244,8 +263,8 @@ def test_denied_intersections_are_none(text: str, seen: bool) -> None:
 
 
 def test_objects_are_found_in_order_and_whole() -> None:
-    text = '{"a": 1} {"b": {"A": 2, "c": {"a": 3}}} {"a": [4]} [{"a": 5}, {"a": 6}] {"a": '
-    assert [found["a"] for found in objects_with(text, "a")] == [1, 2, 5, 6]
+    text = '{"a": 1} {"b": {"A": 2, "c": {"a": 3}}} {"a": [4]} [{"a": 5}, {"a": 5}] [{"a": 6}, {"a": 7}] {"a": '
+    assert [found["a"] for found in objects_with(text, "a")] == [1, 2, 5, 5, None]
     assert json.loads(mended("{'a': 'it's', b: [True, None,],}")) == {"a": "it's", "b": [True, None]}
 
 

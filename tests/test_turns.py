@@ -282,6 +282,16 @@ def test_a_base_model_that_goes_on_for_the_next_speaker_has_ended() -> None:
     assert shown(chat, cut) == "<eos>\n\nUser: wrong\n\nAssistant:"
 
 
+def test_a_base_model_that_begins_another_reply_has_ended_the_first() -> None:
+    chat = base_chat()
+    written = tuple(chat.tokenizer(" R1\n\nAssistant:")["input_ids"])
+    assert chat.ended(written)
+    assert not chat.ended(written[:-1])
+    assert chat.decode(written).strip() == "R1"
+    feedback = chat.encode_feedback(Message("user", "wrong"), written)
+    assert shown(chat, feedback) == "<eos>\n\nUser: wrong\n\nAssistant:"
+
+
 def test_the_engine_stops_at_the_label() -> None:
     chat = base_chat()
     model = tiny_model(spread=0.02)

@@ -7,6 +7,7 @@ A picture stands before the text of its message as placeholders, as many as the 
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,11 +18,12 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Message, Picture
 from ruleshift.sight import Eye
-from ruleshift.templates import LABEL, PLAIN, TODAY, Shape, UnprintedError, after_marks, fill, mark, printed
+from ruleshift.templates import LABEL, OWN_LABEL, PLAIN, TODAY, Shape, UnprintedError, after_marks, fill, mark, printed
 from ruleshift.turns import THOUGHTS, close_thought, find_end, open_thought
 
 _REPLY = "RuleshiftReply"
 _ASK, _ANSWER = Message("user", "x"), Message("assistant", _REPLY)
+_LABELS = re.compile(f"\n({LABEL}|{OWN_LABEL})")
 _LABEL_TOKENS = 12  # the last ones of a reply, among which the label of the next speaker is looked for
 Sizes = tuple[tuple[int, int], ...]  # height and width of each picture
 
@@ -43,7 +45,7 @@ class Chat:
 
     `end_ids` are the ids that end a turn: those given as `ends` (of the generation config), the tokenizer's end of
     sequence, and the first special token that the template prints after a reply. With the plain template a reply also
-    ends where the next speaker's label stands (`stop`). With a processor, whose tokenizer then counts, messages may
+    ends where the label of a speaker stands (`stop`). With a processor, whose tokenizer then counts, messages may
     have pictures, and `eye` is what makes tensors of them.
 
     template: in place of the tokenizer's own. system: a message before every conversation. thinking: whether a model
@@ -86,7 +88,7 @@ class Chat:
         self._find_ends(ends, after_reply.split(_REPLY)[1])
         if system is not None:
             self.encode_prompt([_ASK])  # fails for a template that takes none
-        self.stop = f"\n{LABEL}" if self._template == PLAIN else None
+        self.stop = _LABELS if self._template == PLAIN else None
         self.facts = self._facts(template)
 
     def _own_template(self) -> str:
@@ -167,7 +169,7 @@ class Chat:
         whole, after_end, after_label = self._feedback_ids(message.content, _sizes(message))
         if reply[-1:] and reply[-1] in ({self._end.id} if self._end.opens else self.end_ids):
             return after_end
-        return after_label if self.labelled(reply) else whole
+        return after_label if self._label(reply) == LABEL else whole
 
     def _encode_feedback(self, feedback: str, sizes: Sizes) -> tuple[tuple[int, ...], ...]:
         """The ids as a whole, those after the end of turn, and those after the label of the next speaker."""
@@ -177,7 +179,7 @@ class Chat:
         whole = self._placed(text, [sizes])
         end = self._end.lead + str(self.tokenizer.convert_ids_to_tokens(self._end.id))
         after_end = whole[whole.index(self._end.id) + 1 :] if text.startswith(end) else whole
-        after_label = whole if self.stop is None else self._placed(text.partition(self.stop)[2], [sizes])
+        after_label = whole if self.stop is None else self._placed(text.partition(f"\n{LABEL}")[2], [sizes])
         return whole, after_end, after_label
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
@@ -189,14 +191,21 @@ class Chat:
         return reply[-1] in self.end_ids or self.labelled(reply)
 
     def labelled(self, reply: Sequence[int]) -> bool:
-        """Whether a reply goes on to the label of the next speaker, which ends it too (plain template)."""
-        return self.stop is not None and self.stop in self.tokenizer.decode(list(reply[-_LABEL_TOKENS:]))
+        """Whether a reply goes on to the label of a speaker, which ends it too (plain template)."""
+        return self._label(reply) is not None
+
+    def _label(self, reply: Sequence[int]) -> str | None:
+        """The label of a speaker to which a reply goes on."""
+        if self.stop is None:
+            return None
+        found = self.stop.search(str(self.tokenizer.decode(list(reply[-_LABEL_TOKENS:]))))
+        return None if found is None else found[1]
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of a reply: special tokens and the next speaker's label left out, and with the mark of a thought
-        that its prompt opened."""
+        """The text of a reply: special tokens and a speaker's label left out, and with the mark of a thought that its
+        prompt opened."""
         text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=True)  # type: ignore[assignment]
-        return self._thought + (text if self.stop is None else text.partition(self.stop)[0])
+        return self._thought + (text if self.stop is None else self.stop.split(text, maxsplit=1)[0])
 
     def _shape(
         self, roles: Sequence[str], asks: bool, thinks: bool | None = None, pictures: Sequence[int] = ()

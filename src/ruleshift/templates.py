@@ -40,13 +40,13 @@ WORDS_AND_PICTURES = (
     "{% endfor %}<bot>{% endif %}"
     "{% endfor %}"
 )
-LABEL = "User:"
+LABEL, OWN_LABEL = "User:", "Assistant:"
 PLAIN = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message.role == 'system' %}{{ message.content }}\n\n"
     "{% elif message.role == 'user' %}" + LABEL + " {{ message.content }}\n\n"
-    "{% else %}Assistant: {{ message.content }}{{ eos_token }}\n\n{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+    "{% else %}" + OWN_LABEL + " {{ message.content }}{{ eos_token }}\n\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}" + OWN_LABEL + "{% endif %}"
 )
 KNOWN = {WORDS, WORDS_AND_PICTURES, PLAIN}
 

@@ -19,7 +19,7 @@ _ECHO = re.compile(r"\.\.\.|…|<[^<>]{0,60}+>|\A\W{0,9}+(?:your\b|\Z)", re.IGNO
 
 def strict_fields(text: str, names: Collection[str]) -> dict | None:
     """The reply as a JSON object with exactly these fields, else None."""
-    if len(text) > 4_000 or text.count("[") > 100 or text.count("{") > 100:
+    if len(text) > 4_000 or text.lstrip()[:1] != "{" or text.count("[") > 100 or text.count("{") > 100:
         return None
     try:
         fields = json.loads(text)
@@ -32,14 +32,14 @@ def read_fields(text: str, key: str, answers: Callable[[object], bool], in_words
     """The fields of the answer in a reply that is not in the requested form.
 
     What counts is the last JSON object, outside any thinking, whose `key` holds something that `answers` (an echo of
-    the form does not). Where there is none: the last such object of what is nearly JSON, then what `in_words` finds by
-    patterns, at last whatever stands under `key`.
+    the form does not), or None, with which an answer is taken back. Where there is none: the last such object of what
+    is nearly JSON, then what `in_words` finds by patterns, at last whatever stands under `key`.
     """
     text = without_thinking(text)
     rest: Fields = {}
     for found in _levels(text, key, in_words):
         for fields in reversed(found):
-            if answers(fields.get(key)):
+            if key in fields and (fields[key] is None or answers(fields[key])):
                 return fields
         rest = rest or (found[-1] if found else {})
     return rest
@@ -63,17 +63,25 @@ def _levels(text: str, key: str, in_words: Callable[[str], Fields]) -> Iterator[
 # ---------------------------------------------------------------- thinking
 
 _THINK = "th(?:ink|inking|oughts?)"
+_TAGGED = rf"(?:[a-z]\w{{0,20}}[:_-]|ant)?{_THINK}(?:\s[^<>]{{0,60}}+)?>"
+_REASON = "(?:reason(?:ing)?|rationale)(?:_content)?>"
+_ASIDE = "(?:reflection|analysis|scratchpad|draft|plan(?:ning)?|(?:inner_)?monologue|cot)>"
+_OF = "[_▁]?(?:of[_▁]?)?"
 _BLOCKS = {  # how thinking opens, and how it closes
-    "think": (rf"<(?:seed:)?{_THINK}>", rf"</(?:seed:)?{_THINK}>"),
-    "reason": ("<reason(?:ing)?>", "</reason(?:ing)?>"),
-    "aside": ("<(?:reflection|analysis|scratchpad)>", "</(?:reflection|analysis|scratchpad)>"),
-    "bar": (rf"<\|(?:begin_of_)?{_THINK}\|>", rf"<\|(?:/|end_of_){_THINK}\|>"),
+    "think": (f"<{_TAGGED}", f"</{_TAGGED}"),
+    "reason": (f"<{_REASON}", f"</{_REASON}"),
+    "aside": (f"<{_ASIDE}", f"</{_ASIDE}"),
+    "bar": (
+        rf"<[|｜](?:(?:begin|start)[_▁]?(?:of[_▁]?)?)?{_THINK}[|｜]>",
+        rf"<[|｜](?:/|end[_▁]?(?:of[_▁]?)?){_THINK}[|｜]>",
+    ),
     "bracket": (r"\[think\]", r"\[/think\]"),
     "triangle": ("◁think▷", "◁/think▷"),
     "channel": (r"<\|channel>", r"<channel\|>"),
+    "unused": ("<unused94>", "<unused95>"),
 }
 _TAGS = "|".join(f"(?P<open_{kind}>{opens})|(?P<close_{kind}>{closes})" for kind, (opens, closes) in _BLOCKS.items())
-_TAG = re.compile(rf"(?=[<\[◁][/|A-Za-z])(?i:{_TAGS})")
+_TAG = re.compile(rf"(?=[<\[◁][/|｜A-Za-z])(?i:{_TAGS})")
 _FINAL = re.compile(r"<\|channel\|>\s{0,3}+final\s{0,3}+(?:<\|message\|>)?|assistantfinal")
 _CHANNELS = re.compile(r"<\|channel\|>\s{0,3}+(?:analysis|commentary|final)|\A\s{0,9}+analysis(?=[A-Z])")
 
@@ -113,6 +121,10 @@ _CLOSED = (
     r"""|“(?P<curly>[^”“"\n]{0,400}+)[”“"]"""
 )
 _END = r"""["“”]\s{0,5}+(?:[,}]|\Z)"""  # of a value whose opening quote is missing
+_OTHER = re.compile(  # what stands before the name of a field that is not the answer's
+    r"(?:previous|prior|earlier|old|wrong|incorrect|invalid|bad|example|sample)[\s_-]\Z", re.IGNORECASE
+)
+_DECODER = json.JSONDecoder(strict=False)
 _LAST = 100  # matches of a pattern that are looked at
 
 
@@ -138,6 +150,8 @@ def named_value(text: str, name: str, answers: Callable[[object], bool], ends: s
     rest = None
     for pattern in _patterns(name, ends):
         for found in reversed(list(pattern.finditer(text))[-_LAST:]):
+            if _OTHER.search(text[max(0, found.start() - 12) : found.start()]):
+                continue
             value = _value(found)
             if value is not None and answers(value):
                 return value
@@ -157,7 +171,7 @@ def _patterns(name: str, ends: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 def _value(found: re.Match[str]) -> str | None:
     """The value of a matched field, JSON escapes resolved; None where nothing stands there."""
     if found["double"] is not None:
-        return str(json.loads(json_string(found["double"]), strict=False)).strip()
+        return str(_DECODER.decode(json_string(found["double"]))).strip()
     if found["bare"] is not None:
         return _within_braces(found["bare"]).strip(" \t\r`$").removesuffix("**") or None
     return (found["single"] or found["curly"] or "").strip(" \t\r`$")

@@ -21,6 +21,8 @@ _WRAPPINGS = 3
 _EQUALS = re.compile(r"=+")
 _NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
 _TAIL = re.compile(r"[ .,;]{1,9}\Z")
+_DIGITS = re.compile(r"[0-9]+")
+_FURTHER = re.compile(r"[^-+*/()=\s0-9]\s*+([0-9(][-+*/() 0-9]*+)")
 _OPERATION = re.compile(r"[0-9]\s*[-+*/(]")
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
 _SPACE = re.compile(r"\s+")
@@ -47,10 +49,19 @@ def left_side(text: str) -> str:
 
 def formula_in(text: str) -> str:
     """The side of an equation, however it is typeset, that is the formula: the text before the first `=`, or what
-    follows it where a number stands alone there (`24 = (1+2+3)*4`)."""
-    sides = _EQUALS.split(_unwrapped(plain(text[:_READ])), maxsplit=2)
+    follows it where a number stands alone there (`24 = (1+2+3)*4`). Of two equations neither is: all is given."""
+    text = _unwrapped(plain(text[:_READ]))
+    sides = _EQUALS.split(text, maxsplit=2)
     alone = len(sides) > 1 and _NUMBER.fullmatch(sides[0]) and _OPERATION.search(sides[1])
-    return _TAIL.sub("", sides[1 if alone else 0])
+    formula = _TAIL.sub("", sides[1 if alone else 0])
+    return text if len(sides) > 1 and _has_rival(text, formula) else formula
+
+
+def _has_rival(text: str, formula: str) -> bool:
+    """Whether an equation is followed by another formula, over as many numbers, that is not a further side of it."""
+    count, written = len(_DIGITS.findall(formula)), "".join(formula.split())
+    others = (found[1] for found in _FURTHER.finditer(text)) if count > 1 else ()
+    return any(len(_DIGITS.findall(other)) == count and "".join(other.split()) != written for other in others)
 
 
 def _unwrapped(text: str) -> str:

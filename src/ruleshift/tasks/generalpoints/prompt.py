@@ -192,6 +192,8 @@ _RANKS_BY_NAME = {"ace": "A", "1": "A", "jack": "J", "queen": "Q", "king": "K"}
 _RANK = "|".join(sorted((*map(str.lower, RANKS), *_RANKS_BY_NAME), key=len, reverse=True))
 _CARD = re.compile(rf"({_RANK})\s*(?:(?:of\s*)?(?:clubs?|spades?|hearts?|diamonds?)|[cshd♣♠♥♦♧♤♡♢]\ufe0f?)?")
 _ENDING = re.compile(r"=\s{0,9}+[0-9]{1,9}\W{0,9}\Z")
+_DIGIT = re.compile("[0-9０-９]")
+_NONE = re.compile(r"\W{0,9}+(?:no|none|not|null|cannot|impossible|unsolvable|unknown|n/a)\b", re.IGNORECASE)
 _MOST_ITEMS = 100
 _INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
 
@@ -215,15 +217,18 @@ def read_reply(text: str) -> CardReply:
 
 
 def _is_formula(value: object) -> bool:
-    """Whether a value gives a formula and does not echo the form of the reply."""
-    return isinstance(value, str) and not is_echo(value) and re.search("[0-9０-９]", _ENDING.sub("", value)) is not None
+    """Whether a value gives a formula, or says that there is none, and does not echo the form of the reply."""
+    if not isinstance(value, str) or is_echo(value):
+        return False
+    return _DIGIT.search(_ENDING.sub("", value)) is not None or _NONE.match(value) is not None
 
 
 def _in_words(text: str) -> Fields:
     """The fields of a reply that holds no object."""
     lists = {"number": last_match(_NUMBERS, text), "card": last_match(_CARDS, text)}
     formula = named_value(text, "formula", _is_formula, ends="""[",“”']""")
-    return {"formula": formula, **{name: found[1].split(",") for name, found in lists.items() if found}}
+    fields: Fields = {name: found[1].split(",") for name, found in lists.items() if found}
+    return fields if formula is None else {"formula": formula, **fields}
 
 
 def _items(fields: Fields, name: str) -> list[str] | None:

@@ -15,15 +15,22 @@ _SIGNS = {
 _PLAIN = str.maketrans(_WIDE | {ord(sign): plain for sign, plain in _SIGNS.items()})
 
 _ESCAPED = {"\t": "\\t", "\f": "\\f", "\b": "\\b", "\r": "\\r"}
-_UNESCAPED = re.compile(r"\t(?=imes|frac)|\f(?=rac|box)|\x08(?=oxed|ig|ullet)|\r(?=ight)")
+_UNESCAPED = re.compile(r"\t(?=imes|frac|ext)|\f(?=rac|box)|\x08(?=oxed|ig|ullet)|\r(?=ight)")
 _FRACTION = re.compile(r"\\[dtc]?frac\s{0,9}+\{([^{}]*+)\}\s{0,9}+\{([^{}]*+)\}")
 _COMMANDS = [
     (re.compile(r"\\{1,4}+(?:times|cdot|ast|bullet)(?![A-Za-z])"), "*"),
     (re.compile(r"\\{1,4}+div(?![A-Za-z])"), "/"),
-    (re.compile(r"\\{1,4}+(?:left|right|[bB]igg?[lr]?|boxed|fbox|displaystyle|quad|qquad)(?![A-Za-z])"), " "),
+    (
+        re.compile(
+            r"\\{1,4}+(?:left|right|[bB]igg?[lr]?|boxed|fbox|displaystyle|quad|qquad|text|math(?:rm|bf|tt|sf|it))(?![A-Za-z])"
+        ),
+        " ",
+    ),
     (re.compile(r"\\{1,2}+[,;:! ]"), " "),
     (re.compile(r"\\{1,2}+(?=[-+*/()\[\]{}=$])"), ""),
 ]
+_ENTITIES = re.compile("&(times|divide|minus|middot|nbsp);")
+_NAMED = {"times": "*", "divide": "/", "minus": "-", "middot": "*", "nbsp": " "}
 _LETTER = re.compile(r"(?<=[0-9)])(\s{0,9}+)[xX](?=\s{0,9}+[0-9(])")
 
 
@@ -36,6 +43,8 @@ def plain(text: str) -> str:
     text = _UNESCAPED.sub(lambda found: _ESCAPED[found[0]], text)
     if "\\" in text:
         text = _without_commands(text)
+    if "&" in text:
+        text = _ENTITIES.sub(lambda found: _NAMED[found[1]], text)
     return _LETTER.sub(r"\1*", text.translate(_PLAIN))
 
 

@@ -76,7 +76,8 @@ class VirlProblem:
             solved=right and at_end and not self.failed,
             feedback=prompt.feedback(outcome, self.style, self.itinerary, self.point if moves else None),
             valid=read.valid,
-            read_right=sight_right
+            read_right=read.observation != ""
+            and sight_right
             and verifier.states_intersection(read.observation, self.itinerary.names) == here.intersection,
             found=read.action,
             advanced=moves,

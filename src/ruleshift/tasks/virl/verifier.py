@@ -26,11 +26,14 @@ _NAMES = r"(?P<name>forward|stop|turn[\s_-]?direction)"
 _CALL = re.compile(rf"(?<![A-Za-z]){_NAMES}\s{{0,9}}\((?P<argument>[^()]{{0,60}})\)", re.IGNORECASE)
 _BARE = re.compile(r"(?P<name>forward|stop)", re.IGNORECASE)
 _WORD = re.compile(r"(?<![A-Za-z])(?:forward|stop|turn)(?![A-Za-z])", re.IGNORECASE)
-_TURN = re.compile(r"turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>\w[^():=]{0,60})", re.IGNORECASE)
+_TURN = re.compile(
+    r"""turn(?:[\s_-]?direction)?\s{0,9}[\s:=]\s{0,9}(?P<argument>["'“‘`]?\w[^():=]{0,60})""", re.IGNORECASE
+)
+_FORM = re.compile(r"\W*+(?:what you see|\Z)", re.IGNORECASE)  # what prompts say that the observation is to be
 _KEYWORD = re.compile(r"\s*[a-z_]{1,20}\s*[:=]\s*")
-_NOT = re.compile(r"\b(?:not|never|no|cannot|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
-_AROUND = " \t\r\n\"'`*“”„‘’.,;!"
-_SPACES = re.compile(r"[\s_\-\"'`“”„‘’<>\[\]{}*]+")
+_NOT = re.compile(r"\b(?:not|never|no|cannot|avoid|refuse|without|\w{1,9}n['’]t)\W+(?:\w+\W+){0,3}$", re.IGNORECASE)
+_AROUND = " \t\r\n\\\"'`*“”„‘’.,;!"
+_SPACES = re.compile(r"[\s_\\\-\"'`“”„‘’<>\[\]{}*]+")
 _HALVES = re.compile(r"\b(north|south) (east|west)\b")
 
 
@@ -50,11 +53,11 @@ def read_reply(text: str) -> WalkReply:
         return WalkReply("", None, False)
     fields = strict_fields(text, FIELDS)
     if fields is not None and all(isinstance(value, str) for value in fields.values()):
-        return WalkReply(fields[FIELDS[0]], canonical_action(fields["action"]), True)
+        return WalkReply(_stated(fields[FIELDS[0]]), canonical_action(fields["action"]), True)
     found = read_fields(text, "action", _is_action, _in_words)
-    observation, action = found.get(FIELDS[0]), found.get("action")
+    action = found.get("action")
     return WalkReply(
-        observation if isinstance(observation, str) else "",
+        _stated(found.get(FIELDS[0])),
         canonical_action(action) if isinstance(action, str) else None,
         False,
     )
@@ -69,6 +72,11 @@ def _in_words(text: str) -> Fields:
     """The fields of a reply that holds no object."""
     found = {name: named_value(text, name, _is_action) for name in (FIELDS[0], "action")}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _stated(observation: object) -> str:
+    """An observation that is stated: the form of the reply, given back as it is, states none."""
+    return observation if isinstance(observation, str) and not _FORM.match(observation) else ""
 
 
 def canonical_action(text: str) -> str | None:
@@ -133,13 +141,13 @@ _STATEMENTS = re.compile(
     rf"|(?<!think)(?<!believe)(?<!that)\s(?={_SAID})"
 )
 _NO = re.compile(
-    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing"
+    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing|zero"
     r"|(?:do|does|did|is|are|was|were|ca|could|wo|have|has)nt)\b"
 )
 _NO_DENIAL = re.compile(r"\b(?:no doubt|not only|not just|nothing but|none other)\b")
 _DENIED_AFTER = re.compile(
     r"(?:\s+(?:is|are|was|here|nearby|ahead|visible|in sight|in view))*\s*[:=]?\s*"
-    r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant)\b(?!\s+landmark)"
+    r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant|nowhere|n/a)\b(?!\s+landmark)"
 )
 _ARTICLE = re.compile(r"\A\s*(?:the|an?)\s+", re.IGNORECASE)
 _NO_LANDMARK_AT = re.compile(r"\s*landmarks?\b(?!.*\b(?:or|nor|and)\b).*\b(?:at|near|by|around)\b")
