@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruleshift.bounds import within
 from ruleshift.errors import RuleshiftError
+from ruleshift.threads import MOST
 
 if TYPE_CHECKING:
     from ruleshift.settings import RLConfig, SFTConfig
@@ -26,6 +28,12 @@ def check_training(config: "SFTConfig | RLConfig", task: "Task", prefix: str = "
         raise RuleshiftError(
             f"{task.id} shows no pictures, so that only the decoder can learn: {prefix}train-parts decoder"
         )
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise RuleshiftError for a number of threads that no process can have."""
+    if threads is not None:
+        within("--threads", threads, 1, MOST)
 
 
 def check_file(option: str, path: Path | None) -> None:

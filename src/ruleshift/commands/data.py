@@ -51,6 +51,7 @@ class Data(OnTask[Options]):
         from ruleshift.tasks.protocol import how_many
 
         at_least("--n", self.n, 1)
+        at_least("--seed", self.seed, 0)
         task = self.open()
         check_split(task, self.split)
         check_file("--out", self.out)

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.save import save_model
+from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
@@ -58,7 +58,7 @@ def _initialised(plan: Plan, out: Path) -> str:
     folder, task = out / "init", get_task(plan.task)
     settings = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
     with RunFolder.open(folder, {"task": plan.task, "model": plan.model, "training": settings}) as run:
-        if not (folder / "model").is_dir():
+        if not is_saved(folder / "model"):
             start = load_backbone(plan.model, dtype="float32", pictures=task.pictures)
             train(settings, start.model, start.chat, task, start.style, run)
             save_model(start.model, start.chat.source, folder / "model")
