@@ -414,7 +414,7 @@ def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
     monkeypatch.setattr("ruleshift.commands.data.data_rows", interrupted)
     assert main(["data", "gp-l", "--out", str(tmp_path / "x")]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "stopped: nothing was written; run the same command again"
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped: the file was not written; run the same command again"
     assert list(tmp_path.iterdir()) == []
 
 

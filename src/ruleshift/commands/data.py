@@ -43,7 +43,7 @@ class Data(OnTask[Options]):
     style: Literal["full", "terse", "varied"] = "full"
     """Wording of the prompts."""
 
-    stopped: ClassVar[str] = "nothing was written; run the same command again"
+    stopped: ClassVar[str] = "the file was not written; run the same command again"
 
     def run(self) -> None:
         from ruleshift.commands.bars import Bar
