@@ -5,7 +5,7 @@
 
 A kill is SIGKILL to the whole process group, at a moment drawn evenly from the time in which the unbroken work ran,
 or from the time since it took its folder, which is where it can do harm. Three in ten are killed a second time. Every
-process starts as a fork of this one, which has imported what is slow to import.
+process, the workers of studies too, starts as a fork of one that has imported what is slow to import.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,18 @@ def command(verb: str, task: str, folder: Path) -> list[str]:
     rl = f"updates {updates} episodes {episodes} turns 2 value-steps 2 warmup 1 value-only 1 save-every 1".split()
     if verb != "study":
         return [verb, task, "--out", str(folder), *_options("--", sft if verb == "sft" else rl)]
-    kind, prefix = ("vision" if task.endswith("vl") else "headline"), f"--{task.removesuffix('-l')}."
-    shape = "--n 2 --points 2 --matched-rates none --init-steps 2 --workers 2"
-    recipe = [*_options(f"{prefix}sft.", sft), *_options(f"{prefix}ppo.", rl)]
+    kind = "vision" if task.endswith("vl") else "headline"
+    initial = int(task == "gp-l")  # a step of 128 conversations, which takes its time with routes or pictures
+    shape = f"--n 2 --splits id --points 2 --init-steps {initial} --workers 2 --set matched_rates=none"
+    measurement = ["kl-problems", "2", "turns", "1,2"]
+    recipe = [*_settings("sft", sft), *_settings("rl", rl), *_settings("measurement", measurement)]
     return [*f"study {kind} --tasks {task} {shape}".split(), "--out", str(folder), *recipe]
+
+
+def _settings(part: str, pairs: list[str]) -> list[str]:
+    """The same pairs as settings of a part of a study's recipe."""
+    names, values = pairs[::2], pairs[1::2]
+    return [word for name, value in zip(names, values, strict=True) for word in ("--set", f"{part}.{name}={value}")]
 
 
 def _options(prefix: str, pairs: list[str]) -> list[str]:
@@ -81,8 +90,12 @@ def start(arguments: list[str], log: Path) -> int:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
-    from ruleshift.cli import main
+    import multiprocessing
 
+    from ruleshift.cli import main
+    from ruleshift.studies import pool
+
+    vars(pool)["get_context"] = lambda _: multiprocessing.get_context("fork")
     sys.argv = ["ruleshift", *arguments]
     status = 70
     try:
@@ -105,7 +118,10 @@ def ended(child: int, until: float) -> int | None:
 
 
 def kill(child: int) -> None:
-    os.killpg(child, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it may have ended, or have no group of its own yet
+        os.killpg(child, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 
@@ -204,7 +220,7 @@ def main() -> None:
     import ruleshift.backbones.load
     import ruleshift.commands.bars
     import ruleshift.evaluation.episodes
-    import ruleshift.studies.headline
+    import ruleshift.studies.run
     import ruleshift.training.train  # noqa: F401
 
     rng = random.Random(options.seed)

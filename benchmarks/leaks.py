@@ -1,6 +1,6 @@
 """Memory, open files, threads and child processes over many evaluations in one process.
 
-    python benchmarks/leaks.py                 # 1,000 evaluations of two problems each; about ten minutes on two cores
+    python benchmarks/leaks.py                 # 1,000 evaluations of a problem each; about five minutes of one core
     python benchmarks/leaks.py --n 100
 
 Each is `ruleshift eval` as a user calls it: the model is loaded, results and conversations are written. Every tenth one
@@ -44,7 +44,7 @@ def evaluate(number: int, folder: Path) -> None:
     files = ["--json", str(folder / "results.json"), "--episodes", str(folder / "episodes.parquet")]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = main(["eval", task, "--n", "2", "--turns", "2", "--seed", str(number), "--split", "id", *files])
+        status = main(["eval", task, "--n", "1", "--turns", "2", "--seed", str(number), "--split", "id", *files])
     if status:
         raise SystemExit(f"evaluation {number} ended with status {status}:\n{said.getvalue()}")
 

@@ -5,13 +5,15 @@ from math import inf, nan
 
 import pytest
 
+from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.studies.sweep import Grid
 from ruleshift.tasks import TASKS, get_task
 
-ALL = (SFTConfig, RLConfig, Measurement, Sampling)
+ALL = (SFTConfig, RLConfig, Measurement, Sampling, BuildConfig, VisionBuildConfig)
 NUMBERS = [
     (kind, field.name)
     for kind in ALL
@@ -38,6 +40,12 @@ WRONG = [
     (Measurement, {"turns": (1, 0)}, "--turns must be at least 1, not 0"),
     (Measurement, {"splits": ()}, "--splits must name at least one"),
     (Measurement, {"decodings": ("warm",)}, "unknown --decodings 'warm'; choose from greedy, sampled"),
+    (BuildConfig, {"heads": 3}, "--width 128 is not a multiple of twice --heads (6)"),
+    (BuildConfig, {"heads": 8, "key_value_heads": 3}, "--heads 8 is not a multiple of --key-value-heads (3)"),
+    (BuildConfig, {"walk_share": 7.0}, "--walk-share must be from 0 to 1"),
+    (VisionBuildConfig, {"picture": 100}, "--picture 100 is not a multiple of --patch times --merged (48)"),
+    (Grid, {"grid": (1e-4, nan)}, "--grid must be a number above 0, not nan"),
+    (Grid, {"grid": ()}, "--grid must name at least one"),
     (Sampling, {"temperature": -0.1}, "--temperature must be at least 0"),
     (Sampling, {"max_new_tokens": 0}, "--max-new-tokens must be at least 1"),
 ]

@@ -368,7 +368,7 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("study headline --out TMP/s --set sft.steps=0", "steps must be at least 1"),
         ("study headline --out TMP/s --workers 0", "--workers must be at least 1"),
         ("study headline --out TMP/s --model TMP/nothing", "no model at"),
-        ("study sweep --out TMP/s --set grid=0", "learning-rate must be a number above 0"),
+        ("study sweep --out TMP/s --set grid=0", "--grid must be a number above 0"),
         ("study sweep --out TMP/file", "it is a file"),
         ("study", "choose from headline, vision, sweep"),
         ("study magic --out TMP/s", "choose from headline, vision, sweep"),
@@ -431,7 +431,7 @@ def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
     monkeypatch.setattr("ruleshift.commands.data.data_rows", interrupted)
     assert main(["data", "gp-l", "--out", str(tmp_path / "x")]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "stopped: nothing was written; run the same command again"
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped: the file was not written; run the same command again"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -261,8 +261,11 @@ def test_an_empty_model_folder_is_not_a_finished_run(model: Path, tmp_path: Path
         file.unlink()
     assert main(command) == 0  # empty: written again
     assert found() == whole
+    for cut in (whole["model.safetensors"][:1_000], b""):
+        (final / "model.safetensors").write_bytes(cut)
+        assert "lacks config.json or whole weights: delete it" in refusal(capsys, *command)
     (final / "model.safetensors").unlink()
-    assert "lacks config.json or weights: delete it and run the same command again" in refusal(capsys, *command)
+    assert "whole weights: delete it and run the same command again" in refusal(capsys, *command)
     shutil.rmtree(final)  # the remedy
     (tmp_path / "run" / "metrics.jsonl").write_bytes(b"".join(lines.splitlines(True)[1:]))
     assert main(command) == 0

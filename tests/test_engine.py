@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig
+from transformers import GPT2Config, LlamaConfig
 
 from engine_helpers import (
     FAMILIES,
@@ -26,7 +26,7 @@ from ruleshift.engines import local
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.engines.window import Window
-from ruleshift.errors import RuleshiftError
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.revision import revise
 
 
@@ -205,6 +205,20 @@ def test_outgrowing_the_context_is_an_error_that_names_the_remedy():
         revise([Puzzle("a", 11)], LocalEngine(model, chat, Sampling(max_new_tokens=9)), turns=3)
     assert model.training
     assert model.config._attn_implementation == "sdpa"
+    named_otherwise = tiny_model(GPT2Config(**{**FAMILIES["gpt2, learned positions"].to_dict(), "n_positions": 24}))
+    with pytest.raises(RuleshiftError, match=r"24 tokens.*--max-new-tokens"):
+        revise([Puzzle("a", 11)], LocalEngine(named_otherwise, chat, Sampling(max_new_tokens=13)), turns=1)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_of_nan_is_refused(temperature):
+    model = tiny_model()
+    engine = LocalEngine(model, tiny_chat(30), Sampling(temperature, 8))
+    revise(puzzles(2), engine, turns=2)
+    with torch.no_grad():
+        model.model.norm.weight[0] = torch.nan
+    with pytest.raises(Diverged, match=r"log-probabilities of the model are NaN"):
+        revise(puzzles(2), engine, turns=2)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -47,7 +47,7 @@ def test_damaged_bytes(tmp_path: Path, episodes: list[Episode], where: str) -> N
         if isinstance(found, str):
             refused += 1
             assert "\n" not in found
-            assert "delete it and run the command again" in found
+            assert "delete it and run the command that wrote it again" in found
         elif where != "footer":
             assert found == episodes
     assert refused > 20

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import tiny_chat, tiny_model
+from ruleshift.backbones.checkpoint import check_room
 from ruleshift.backbones.config import BUNDLED, ModelOptions
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import save_model
@@ -115,6 +116,21 @@ def test_tied_weights_and_old_buffers_are_no_damage(folder: Path) -> None:
 def test_a_config_with_a_wrong_value(folder: Path, field: str, value: object) -> None:
     change(folder / "config.json", **{field: value})
     refused(folder)
+
+
+def test_a_config_of_too_many_labels(folder: Path) -> None:
+    change(folder / "config.json", id2label={str(i): "label" for i in range(300_000)})
+    assert "bytes" in refused(folder)
+
+
+def test_buffers_larger_than_any_models(folder: Path) -> None:
+    """They are in no file: GPT-Neo's masks, say, have as many numbers as the square of its positions."""
+    empty = torch.nn.Module()
+    empty.register_buffer("mask", torch.empty(2**15, 2**15, device="meta"))
+    check_room("a model", empty, folder)
+    empty.register_buffer("more", torch.empty(1, device="meta"))
+    with pytest.raises(RuleshiftError, match="describes buffers of 1,073,741,825 numbers"):
+        check_room("a model", empty, folder)
 
 
 FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")

@@ -299,7 +299,16 @@ def test_a_checkpoint_keeps_its_metrics(tmp_path: Path) -> None:
     run.metrics_path.unlink()
     with RunFolder.open(tmp_path, {}):
         assert run.metrics_path.read_bytes() == first + second
-    (run.checkpoints()[0].path / "metrics.jsonl").unlink()
+    copy = run.checkpoints()[0].path / "metrics.jsonl"
+    run.metrics_path.write_bytes(whole)
+    for cut in (first + second[:-9], first + b"{dam\n", first[:5] + second, first, b""):
+        copy.write_bytes(cut)
+        with pytest.raises(
+            RuleshiftError, match=r"metrics\.jsonl (is|lacks) .*: delete the checkpoint folder .*000002"
+        ):
+            RunFolder.open(tmp_path, {}).__enter__()
+    assert run.metrics_path.read_bytes() == whole
+    copy.unlink()
     with pytest.raises(RuleshiftError, match=r"metrics\.jsonl is missing: delete the checkpoint folder .*step-000002"):
         RunFolder.open(tmp_path, {}).__enter__()
 

@@ -16,7 +16,7 @@ from ruleshift.records import Episode
 from ruleshift.results import load_results
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.headline import HEADLINE, Rates
-from ruleshift.studies.points import last_conversations
+from ruleshift.studies.points import conversations_at, shown_conversations
 from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Plan
 from study_helpers import RL, SFT, in_process, in_this_process, plan_of, rows_in, tiny_start
@@ -116,34 +116,38 @@ def test_the_remedy_for_a_damaged_point_gives_the_same_numbers(
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("arm", ["base", "sft", "rl"])
+@pytest.mark.parametrize(("arm", "end"), [("base", 0), ("sft", 5), ("rl", 3)])
 def test_missing_points_are_measured_again_without_training(
-    finished: tuple[Plan, Path], tmp_path: Path, arm: str, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Plan, Path], tmp_path: Path, arm: str, end: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, copy, before = a_copy(finished, tmp_path)
     folder = copy / "gp-l" / "arms" / f"{arm}-seed0"
     files = {path: path.read_bytes() for path in (folder / "points").glob("*.json")}
-    said = replies(last_conversations(folder))
+    said = replies(conversations_at(folder, end))
     shutil.rmtree(folder / "points")
     monkeypatch.setattr("ruleshift.studies.arms.train", lambda *arguments: pytest.fail("trained again"))
     run_study([plan], copy)
     assert rows_in(copy) == before
     assert {path: path.read_bytes() for path in files} == files
-    assert replies(last_conversations(folder)) == said
+    assert replies(conversations_at(folder, end)) == said
 
 
 @pytest.mark.usefixtures("in_process")
 def test_conversations_that_are_lost_or_damaged_come_back(finished: tuple[Plan, Path], tmp_path: Path) -> None:
     plan, copy, before = a_copy(finished, tmp_path)
     file = copy / "gp-l" / "arms" / "sft-seed0" / "points" / "000005.parquet"
-    said, content = replies(last_conversations(file.parent.parent)), file.read_bytes()
+    said, content = replies(conversations_at(file.parent.parent, 5)), file.read_bytes()
     file.write_bytes(content[:200])
     with pytest.raises(RuleshiftError, match="delete it and run"):
         run_study([plan], copy)
     file.unlink()  # as if killed between a point and its conversations, too
+    results = load_results(copy / "gp-l" / "results.json")
+    with pytest.raises(RuleshiftError, match=rf"{file} is missing"):  # those of step 3 are there
+        shown_conversations(copy / "gp-l", results)
+    assert shown_conversations(tmp_path, results) == {}
     run_study([plan], copy)
     assert rows_in(copy) == before
-    assert replies(last_conversations(file.parent.parent)) == said
+    assert replies(conversations_at(file.parent.parent, 5)) == said
 
 
 @pytest.mark.usefixtures("in_process")
@@ -154,6 +158,10 @@ def test_a_point_without_its_model_is_refused_and_the_remedy_helps(finished: tup
     shutil.rmtree(arm / "models" / "step-000002")
     with pytest.raises(RuleshiftError, match=rf"step 2 has neither a point nor a model .*delete the folder {arm}"):
         run_study([plan], copy)
+    (arm / "models" / "step-000002").mkdir()
+    with pytest.raises(RuleshiftError, match=rf"step-000002 is damaged, and .*delete the folder {arm}"):
+        run_study([plan], copy)
+    shutil.rmtree(arm / "models" / "step-000002")
     (arm / "models" / "step-000002.json").unlink()
     shutil.copytree(arm / "models" / "step-000003", arm / "models" / "step-000002")
     with pytest.raises(RuleshiftError, match=rf"step-000002.json cannot be read.*delete the folder {arm}"):

@@ -43,6 +43,11 @@ Share = Annotated[float, Range(0, 1)]
 ShareAboveZero = Annotated[float, Range(0, 1, above=True)]
 
 
+def within(option: str, value: float, least: float, most: float) -> None:
+    """Raise RuleshiftError for a number that is not from `least` to `most`."""
+    _check(option, value, Annotated[float, Range(least, most)])
+
+
 def at_least(option: str, value: float, least: float) -> None:
     """Raise RuleshiftError for a number below `least`, or not finite."""
     _check(option, value, Annotated[float, Range(least)])

@@ -53,9 +53,14 @@ def read(path: Path, strict: bool = True) -> list[Line]:
 
 def rewrite(path: Path, lines: Iterable[Line]) -> None:
     """Make the file consist of `lines`; one that already does is not touched."""
-    content = b"".join(line + b"\n" for line, _ in lines)
-    if (path.read_bytes() if path.exists() else b"") != content:
-        write_atomically(path, content)
+    wanted = content(lines)
+    if (path.read_bytes() if path.exists() else b"") != wanted:
+        write_atomically(path, wanted)
+
+
+def content(lines: Iterable[Line]) -> bytes:
+    """Lines as they stand in a file."""
+    return b"".join(line + b"\n" for line, _ in lines)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

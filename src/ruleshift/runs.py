@@ -27,6 +27,7 @@ from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of, write_atomically
 from ruleshift.lock import held
+from ruleshift.threads import MOST
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -138,7 +139,7 @@ class RunFolder:
         """How many threads the run began with. None where there is no run, or it does not tell."""
         stored = self.read_config()
         found = (stored or {}).get("environment", {}).get("threads")
-        return found if isinstance(found, int) and found > 0 else None
+        return found if isinstance(found, int) and 0 < found <= MOST else None
 
     # Metrics
 
@@ -171,11 +172,21 @@ class RunFolder:
         if last is None:
             metrics.rewrite(self.metrics_path, metrics.read(self.metrics_path))
             return
-        copy = last.path / METRICS
+        there = metrics.read(self.metrics_path, strict=False)
+        kept, upto = self._kept_metrics(last), {line[1]["step"] for line in there if line[1]["step"] <= last.step}
+        if not upto <= {line[1]["step"] for line in kept}:
+            raise damaged(last.path / METRICS, "lacks lines")
+        metrics.rewrite(self.metrics_path, [*kept, *(line for line in there if line[1]["step"] > last.step)])
+
+    def _kept_metrics(self, checkpoint: Checkpoint) -> list[metrics.Line]:
+        """The lines that a checkpoint keeps. Raises RuleshiftError where any is damaged: it was written whole."""
+        copy = checkpoint.path / METRICS
         if not copy.is_file():
             raise damaged(copy, "is missing")
-        since = [line for line in metrics.read(self.metrics_path, strict=False) if line[1]["step"] > last.step]
-        metrics.rewrite(self.metrics_path, [*metrics.read(copy), *since])
+        lines = metrics.read(copy, strict=False)
+        if metrics.content(lines) != copy.read_bytes():
+            raise damaged(copy, "is cut short or damaged")
+        return lines
 
     # Checkpoints
 
@@ -210,7 +221,7 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             write(temporary)
-            (temporary / METRICS).write_bytes(b"".join(line + b"\n" for line, _ in self._metrics_upto(step)))
+            (temporary / METRICS).write_bytes(metrics.content(self._metrics_upto(step)))
             for file in [*temporary.rglob("*"), temporary, self.metrics_path]:
                 if file.exists():
                     _fsync(file)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 LOOK = 0.2  # seconds for which other processes are watched
 ENVIRONMENT = "OMP_NUM_THREADS"
+MOST = 1024  # more would take all memory for their stacks before any work is done
 
 
 def wait_passively() -> None:

@@ -13,7 +13,9 @@ from torch import nn
 from ruleshift.errors import RuleshiftError
 
 MOST_LAYERS = 10_000
+MOST_BUFFERED = 2**30  # numbers; masks of 2,048 places in 100 layers have less than half as many
 MOST_BYTES = 2**28  # of a file beside the weights, such as a tokenizer
+MOST_CONFIGURED = 2**22  # bytes of a configuration
 SHOWN = 3  # names in a message
 OBJECTS = (
     "adapter_config.json",
@@ -46,10 +48,15 @@ def check_files(folder: Path) -> None:
                 raise _wrong(path, "it is a folder")
         elif not stat.S_ISREG(kind.st_mode):
             raise _wrong(path, "it is no file")
-        elif path.suffix in (".json", ".jinja", ".model", ".txt") and kind.st_size > MOST_BYTES:
+        elif path.suffix in (".json", ".jinja", ".model", ".txt") and kind.st_size > _most_bytes(path):
             raise _wrong(path, f"it has {kind.st_size:,} bytes")
         elif path.name in OBJECTS and not _is_object(path):
             raise _wrong(path, "it is no JSON object")
+
+
+def _most_bytes(path: Path) -> int:
+    is_configuration = path.name.endswith("config.json") and path.name != "tokenizer_config.json"  # has all tokens
+    return MOST_CONFIGURED if is_configuration else MOST_BYTES
 
 
 def _is_object(path: Path) -> bool:
@@ -77,14 +84,17 @@ def check_sizes(name: str, config: Mapping[str, Any], folder: Path | None) -> No
 
 
 def check_room(name: str, empty: nn.Module, folder: Path) -> None:
-    """Raise RuleshiftError for a model, `empty` on the meta device, of many more weights than `folder` holds. (Packed
-    ones, of 4 bits say, are eight in one.)"""
+    """Raise RuleshiftError for a model, `empty` on the meta device, of many more weights than `folder` holds (packed
+    ones, of 4 bits say, are eight in one), or whose buffers, which no file fills, are larger than those of models."""
     asked, (_, held) = sum(parameter.numel() for parameter in empty.parameters()), stored(folder)
+    buffers = sum(buffer.numel() for buffer in empty.buffers())
     if asked > 8 * held:
-        raise RuleshiftError(
-            f"the config.json of {name!r} describes a model of {asked:,} weights, and its files hold {held:,}: "
-            "download or save it again"
-        )
+        described = f"a model of {asked:,} weights, and its files hold {held:,}"
+    elif buffers > MOST_BUFFERED:
+        described = f"buffers of {buffers:,} numbers, and no model has so many"
+    else:
+        return
+    raise RuleshiftError(f"the config.json of {name!r} describes {described}: download or save it again")
 
 
 def stored(folder: Path) -> tuple[int, int]:

@@ -1,8 +1,9 @@
-"""Settings of models and of the bundled backbones. No heavy imports, so that `--help` is quick."""
+"""Settings of models and of the bundled backbones, with bounds. No heavy imports, so that `--help` is quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, check_bounds
 from ruleshift.errors import RuleshiftError
 
 BUNDLED = Path(__file__).parent / "bundled" / "text"
@@ -42,38 +43,43 @@ class ModelOptions:
 class BuildConfig:
     """Shape and pretraining of the bundled text backbone. Every conversation is shown once."""
 
-    width: int = 128
+    width: Count = 128
     """Size of a token's vector."""
-    layers: int = 4
+    layers: Count = 4
     """Layers."""
-    heads: int = 4
+    heads: Count = 4
     """Attention heads."""
-    key_value_heads: int = 1
+    key_value_heads: Count = 1
     """Heads of keys and values, which attention heads share."""
-    feedforward: int = 384
+    feedforward: Count = 384
     """Width of the feed-forward part of a layer."""
-    echo_steps: int = 200
+    echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
-    clean_steps: int = 1000
+    clean_steps: Natural = 1000
     """Steps of the second phase, which shows right answers only."""
-    careless_steps: int = 500
+    careless_steps: Natural = 500
     """Steps of the third phase, which shows careless answers."""
-    batch: int = 128
+    batch: Count = 128
     """Conversations a step."""
-    walk_share: float = 0.15
+    walk_share: Share = 0.15
     """Share of walks in the second and third phase; the others are card problems."""
-    learning_rate: float = 4e-3
+    learning_rate: Positive = 4e-3
     """Peak learning rate of the layers' matrices (Muon)."""
-    embedding_learning_rate: float = 2e-3
+    embedding_learning_rate: Positive = 2e-3
     """Peak learning rate of everything else (AdamW)."""
-    warmup: int = 100
+    warmup: Natural = 100
     """Steps of linear warm-up."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Weight decay of matrices and embeddings."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """Gradient clipping (global norm)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the weights and of the data."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        _check_multiple("--width", self.width, "twice --heads", 2 * self.heads)  # positions turn pairs of numbers
+        _check_multiple("--heads", self.heads, "--key-value-heads", self.key_value_heads)
 
     @property
     def steps(self) -> int:
@@ -85,43 +91,53 @@ class VisionBuildConfig:
     """Shape and pretraining of the bundled vision-language backbone: a vision tower before a copy of the bundled text
     backbone, trained together. Every conversation is shown once."""
 
-    width: int = 96
+    width: Count = 96
     """Size of a patch's vector in the tower."""
-    layers: int = 3
+    layers: Count = 3
     """Layers of the tower."""
-    heads: int = 3
+    heads: Count = 3
     """Attention heads of the tower."""
-    feedforward: int = 288
+    feedforward: Count = 288
     """Width of the feed-forward part of a layer of the tower."""
-    picture: int = 192
+    picture: Count = 192
     """Pixels a side of a picture."""
-    patch: int = 16
+    patch: Count = 16
     """Pixels a side of the patches that the tower cuts a picture into."""
-    merged: int = 3
+    merged: Count = 3
     """Patches a side of the squares that become one token of the decoder."""
-    clean_steps: int = 1000
+    clean_steps: Natural = 1000
     """Steps of the first phase, which shows right answers only."""
-    careless_steps: int = 500
+    careless_steps: Natural = 500
     """Steps of the second phase, which shows careless answers."""
-    batch: int = 24
+    batch: Count = 24
     """Conversations a step."""
-    walk_share: float = 0.17
+    walk_share: Share = 0.17
     """Share of walks; the others are card problems."""
-    learning_rate: float = 4e-3
+    learning_rate: Positive = 4e-3
     """Peak learning rate of matrices (Muon)."""
-    embedding_learning_rate: float = 2e-3
+    embedding_learning_rate: Positive = 2e-3
     """Peak learning rate of everything else (AdamW)."""
-    decoder_share: float = 0.5
+    decoder_share: Share = 0.5
     """Share of these rates at which the decoder moves, which has learned already."""
-    warmup: int = 50
+    warmup: Natural = 50
     """Steps of linear warm-up."""
-    weight_decay: float = 0.01
+    weight_decay: NotNegative = 0.01
     """Weight decay of matrices and embeddings."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
     """Gradient clipping (global norm)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the tower's weights and of the data."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        _check_multiple("--width", self.width, "--heads", self.heads)
+        _check_multiple("--picture", self.picture, "--patch times --merged", self.patch * self.merged)
 
     @property
     def steps(self) -> int:
         return self.clean_steps + self.careless_steps
+
+
+def _check_multiple(option: str, value: int, what: str, divisor: int) -> None:
+    if value % divisor:
+        raise RuleshiftError(f"{option} {value} is not a multiple of {what} ({divisor}): change either")

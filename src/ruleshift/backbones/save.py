@@ -40,11 +40,18 @@ def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | Proc
 def is_saved(folder: Path) -> bool:
     """Whether `save_model` has written this folder. An empty one does not count; RuleshiftError is raised for one that
     holds something, but no whole model."""
+    from safetensors import SafetensorError
+
+    from ruleshift.backbones.checkpoint import stored
+
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
-    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
-        return True
+    try:
+        if (folder / "config.json").is_file() and stored(folder):
+            return True
+    except (OSError, SafetensorError, RuleshiftError):  # cut short, or none there
+        pass
     raise RuleshiftError(
-        f"{folder} lacks config.json or weights: delete it and run the same command again, which writes it from the "
-        "last checkpoint"
+        f"{folder} lacks config.json or whole weights: delete it and run the same command again, which writes it from "
+        "the last checkpoint"
     )

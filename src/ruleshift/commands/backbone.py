@@ -1,14 +1,13 @@
 """`ruleshift backbone build`: train the bundled backbones anew."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
-from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_folder
 from ruleshift.commands.train import RESUMES
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from ruleshift.runs import RunFolder
 
 SAVE_EVERY = 100
-MAY_BE_ZERO = ("echo_steps", "clean_steps", "careless_steps", "warmup", "seed")
 New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 
 
@@ -65,14 +63,6 @@ class BuildVision:
     stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
-        from ruleshift.errors import RuleshiftError
-
-        side = self.config.patch * self.config.merged
-        if side < 1 or self.config.picture % side:
-            raise RuleshiftError(
-                f"--picture {self.config.picture} is not a multiple of --patch times --merged ({side})"
-            )
-
         def new() -> "tuple[PreTrainedModel, Chat]":
             from ruleshift.backbones.seeing import new_vision_model
 
@@ -100,10 +90,6 @@ class BackboneCommand:
 
 
 def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
-    for option in fields(config):
-        if option.type is int:
-            least = 0 if option.name in MAY_BE_ZERO else 1
-            at_least("--" + option.name.replace("_", "-"), getattr(config, option.name), least)
     check_folder("--out", out)
 
     from ruleshift.backbones.save import is_saved

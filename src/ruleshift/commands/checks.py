@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ruleshift.bounds import within
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.threads import MOST
 from ruleshift.training.algorithms import algorithm_of
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ def check_training(config: SFTConfig | RLConfig, task: "Task", prefix: str = "--
         )
     if isinstance(config, RLConfig):
         algorithm_of(config)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise RuleshiftError for a number of threads that no process can have."""
+    if threads is not None:
+        within("--threads", threads, 1, MOST)
 
 
 def check_file(option: str, path: Path | None) -> None:

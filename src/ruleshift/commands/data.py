@@ -43,7 +43,7 @@ class Data(OnTask[Options]):
     style: Literal["full", "terse", "varied"] = "full"
     """Wording of the prompts."""
 
-    stopped: ClassVar[str] = "nothing was written; run the same command again"
+    stopped: ClassVar[str] = "the file was not written; run the same command again"
 
     def run(self) -> None:
         from ruleshift.commands.bars import Bar
@@ -51,6 +51,7 @@ class Data(OnTask[Options]):
         from ruleshift.tasks.protocol import how_many
 
         at_least("--n", self.n, 1)
+        at_least("--seed", self.seed, 0)
         task = self.open()
         check_split(task, self.split)
         check_file("--out", self.out)

@@ -8,6 +8,7 @@ import tyro
 
 from ruleshift.backbones.config import ModelOptions, check_model
 from ruleshift.bounds import above_zero, at_least
+from ruleshift.commands.checks import check_threads
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -57,12 +58,11 @@ class Drawing:
     def check(self) -> None:
         """Raise RuleshiftError for settings that nothing can be drawn with."""
         at_least("--batch-size", self.batch_size, 1)
+        at_least("--seed", self.seed, 0)
         if self.max_new_tokens is not None:
             at_least("--max-new-tokens", self.max_new_tokens, 1)
-        if self.threads is not None:
-            at_least("--threads", self.threads, 1)
-        if self.decoding == "sampled":
-            above_zero("--temperature", self.temperature)
+        above_zero("--temperature", self.temperature)
+        check_threads(self.threads)
 
 
 def open_policy(

@@ -17,6 +17,7 @@ class ReportCommand:
     A folder with the results of several tasks gets a page for each.
 
     Example: ruleshift report runs/headline
+
     Example: ruleshift report runs/headline/gp-l --png headline.png
     """
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from ruleshift.bounds import at_least
-from ruleshift.commands.checks import check_folder, check_training
+from ruleshift.commands.checks import check_folder, check_threads, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.settings import RLConfig, SFTConfig
@@ -80,8 +79,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     check_training(config, task)
     check_folder("--out", command.out)
     check_trackers(command.tracker)
-    if command.threads is not None:
-        at_least("--threads", command.threads, 1)
+    check_threads(command.threads)
 
     from ruleshift.backbones.load import load_backbone
     from ruleshift.backbones.save import is_saved, save_model

@@ -21,7 +21,7 @@ from ruleshift.engines.protocol import Reply, Request, Sampling
 from ruleshift.engines.stopping import Stopping
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.engines.window import Window
-from ruleshift.errors import RuleshiftError
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Completion, Message, Picture, StopReason
 
 READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
@@ -191,6 +191,11 @@ class LocalSession:
             if left <= (1 - DROP_SHARE) * len(live):
                 token, live = self._drop(token, live, left)
             logits = self._forward(self.window, token[:, None], live[:, None])
+        if bool(logprobs.isnan().any()):
+            raise Diverged(
+                "the log-probabilities of the model are NaN (use one from before it diverged, or save or download it "
+                "again)"
+            )
         ended = self.ends[tokens]
         lengths = torch.where(ended.any(0), ended.int().argmax(0) + 1, stopping.lengths.to(self.device)).tolist()
         cut = [matrix.t().tolist() for matrix in (tokens, logprobs)]
@@ -215,8 +220,9 @@ def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> torch
 
 
 def _context_limit(model: PreTrainedModel) -> int:
-    config = model.config.get_text_config().to_dict()
-    return min(config.get("sliding_window") or 10**9, config.get("max_position_embeddings") or 10**9)
+    config = model.config.get_text_config()  # by attribute, since some families keep these under names of their own
+    limits = [getattr(config, name, None) for name in ("sliding_window", "max_position_embeddings")]
+    return min(limit or 10**9 for limit in limits)
 
 
 def _vocabulary(model: PreTrainedModel) -> int:

@@ -33,7 +33,9 @@ def load_episodes(path: Path) -> list[Episode]:
     except FileNotFoundError as error:
         raise RuleshiftError(f"{path} is missing: run the command that writes it again") from error
     except DAMAGE as error:
-        raise RuleshiftError(f"cannot read {path} ({reason_of(error)}); delete it and run the command again") from error
+        raise RuleshiftError(
+            f"cannot read {path} ({reason_of(error)}): delete it and run the command that wrote it again"
+        ) from error
 
 
 def _row(episode: Episode) -> dict[str, Any]:

@@ -41,7 +41,10 @@ class Meter:
         self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = get_task(measurement.task)
         self.style, self.chat = start.style, start.chat
-        self.start_replies, self.start_logprobs = self._sample_start(start)
+        try:
+            self.start_replies, self.start_logprobs = self._sample_start(start)
+        except Diverged as error:  # before any training
+            raise RuleshiftError(f"the start model cannot be used: {error}") from error
 
     def _sample_start(self, start: Backbone) -> tuple[list[Trajectory], list[torch.Tensor]]:
         sampling = Sampling(1.0, self.measurement.max_new_tokens, seed=7)
@@ -157,7 +160,13 @@ def _measure_again(meter: Meter, start: StartModel, pictures: bool) -> None:
         if not kept.is_dir():
             raise RuleshiftError(f"step {step} has neither a point nor a model in {kept}: {meter.store.start_again}")
         tokens = meter.store.tokens(step)
-        meter.measure(load_start(replace(start, name=str(kept)), pictures).model, step, tokens)
+        try:
+            model = load_start(replace(start, name=str(kept)), pictures).model
+        except RuleshiftError as error:
+            raise RuleshiftError(
+                f"{kept} is damaged, and the point of step {step} is missing: {meter.store.start_again}"
+            ) from error
+        meter.measure(model, step, tokens)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement) -> list[Point]:

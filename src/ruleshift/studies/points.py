@@ -142,10 +142,11 @@ class PointStore:
             raise RuleshiftError(f"{path} cannot be read: delete it and run the same command again") from error
 
 
-def last_conversations(folder: Path) -> list[Episode]:
-    """Those of the last point of a run's folder; none where nothing was measured."""
-    files = [path for path in (folder / "points").glob("*.parquet") if path.stem.isdecimal()]
-    return load_episodes(max(files, key=lambda path: int(path.stem))) if files else []
+def conversations_at(folder: Path, step: int) -> list[Episode]:
+    """Those of a point of a run's folder; none where there is no such folder, with results that were moved say. Raises
+    RuleshiftError where they alone are missing or damaged: those of another step would be taken for these."""
+    points = folder / "points"
+    return load_episodes(points / f"{step:06d}.parquet") if points.is_dir() else []
 
 
 def shown_conversations(folder: Path, results: Results) -> dict[str, list[Episode]]:
@@ -155,7 +156,8 @@ def shown_conversations(folder: Path, results: Results) -> dict[str, list[Episod
     for name in legend.arms_in(results.rows):
         if not legend.is_variant(name):
             seed = min(row.seed for row in results.rows if row.arm == name)
-            found[name] = last_conversations(folder / "arms" / f"{name}-seed{seed}")
+            end = max(row.step for row in results.rows if (row.arm, row.seed) == (name, seed))
+            found[name] = conversations_at(folder / "arms" / f"{name}-seed{seed}", end)
     if not any(found.values()):
         file = folder / "episodes.parquet"
         found = {legend.start: load_episodes(file)[:SHOWN]} if file.is_file() else {}

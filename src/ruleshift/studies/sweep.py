@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
+from ruleshift.bounds import Positive, check_bounds
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Findings, Study, variant
@@ -26,8 +27,11 @@ CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
 class Grid:
     """Options of the sweep."""
 
-    grid: tuple[float, ...] = (3e-5, 1e-4, 3e-4, 1e-3)
+    grid: tuple[Positive, ...] = (3e-5, 1e-4, 3e-4, 1e-3)
     """Learning rates to try."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 def arms(recipe: StudyRecipe, options: Grid) -> list[Arm]:
