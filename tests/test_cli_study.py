@@ -62,6 +62,7 @@ def test_study_sweep(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
+@pytest.mark.slow
 def test_study_speaks_to_models_as_it_is_told(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +110,7 @@ class Refused:
 
 _multiprocessing.SemLock = Refused
 if __name__ == "__main__":
-from ruleshift.cli import main
+    from ruleshift.cli import main
 
     try:
         multiprocessing.get_context("spawn").Lock()

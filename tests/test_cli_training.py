@@ -303,4 +303,4 @@ def test_sft_that_diverges_says_so(model: Path, tmp_path: Path, capsys) -> None:
 
 @pytest.mark.parametrize("verb", ["sft gp-l --out", "rl gp-l --out", "eval gp-l --json"])
 def test_threads_of_a_user_overrule(verb: str, tmp_path: Path, capsys) -> None:
-    assert "--threads must be at least 1" in refusal(capsys, *verb.split(), tmp_path / "x", "--threads", "0")
+    assert "--threads must be from 1 to" in refusal(capsys, *verb.split(), tmp_path / "x", "--threads", "0")

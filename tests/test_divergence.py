@@ -107,7 +107,7 @@ def broken(rl: RL, where: str) -> None:
         ("reference", "kl_to_start is nan"),
         ("critic", "is nan"),
         ("gradient", "grad_norm is"),
-        ("log-probs", "is nan"),
+        ("log-probs", "are NaN"),
     ],
 )
 def test_it_stops_before_the_step_and_the_last_checkpoint_stays(tmp_path, where, named):

@@ -364,6 +364,7 @@ def results(run: Path) -> tuple[bytes, bytes]:
     return (run / "metrics.jsonl").read_bytes(), (last.path / "policy.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_numbers(unbroken, tmp_path):
     run = tmp_path / "killed"
     command = [sys.executable, "-c", "import sys, test_rl; test_rl.train_until_killed(sys.argv[1])", str(run)]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers import EchoTask, one_thread, tiny_chat, tiny_model, weights_of
+from ruleshift.engines.llama import can_fuse
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
@@ -101,6 +102,15 @@ def test_metrics_tokens_and_evaluation(tmp_path):
 
 class StopHereError(Exception):
     pass
+
+
+def test_a_model_is_measured_as_it_is_when_loaded_again(tmp_path):
+    """Trainer's libraries put a forward of their own into the model, which the engine would not fuse."""
+    model, seen = tiny_model(layers=1), []
+    with RunFolder.open(tmp_path, FULL_BATCH) as run:
+        where = (model, tiny_chat(), TASK, "terse", FULL_BATCH, run, (1, 2))
+        train_sft(*where, lambda step, tokens: seen.append(can_fuse(model)))
+    assert [*seen, can_fuse(model)] == [True, True, True]
 
 
 def stop_at(step: int) -> Callable[[int, dict[str, float]], None]:

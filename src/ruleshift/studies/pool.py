@@ -106,7 +106,12 @@ class Worker:
         context = get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other,), daemon=True)
-        self.process.start()
+        # Ctrl-C is for the parent, from the worker's first moment on: it inherits what is blocked.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         other.close()
 
     def give(self, job: Job) -> Job:

@@ -1,8 +1,11 @@
 """Supervised fine-tuning on expert replies, with TRL's SFTTrainer; the loss is on reply tokens only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from datasets import Dataset
+from torch import nn
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -43,6 +46,18 @@ def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> D
     )
 
 
+@contextmanager
+def own_forward(model: nn.Module) -> Iterator[None]:
+    """The model without what the Trainer's libraries put in the place of its forward pass, so that whoever samples from
+    it takes the way, to the last digit, that it takes once the model is loaded again."""
+    wrapped = vars(model).pop("forward", None)
+    try:
+        yield
+    finally:
+        if wrapped is not None:
+            model.forward = wrapped
+
+
 class _Steps(TrainerCallback):
     """Streams metrics, counts tokens, and evaluates at given steps, once it is sure that these are finite."""
 
@@ -77,7 +92,9 @@ class _Steps(TrainerCallback):
             self.run.append_metrics({"step": state.global_step, **record})
             if self.evaluate is not None and state.global_step in self.at:
                 self.trainer.refuse_divergence()
-                self.evaluate(state.global_step, self._count(state))
+                model: Any = self.trainer.model
+                with own_forward(model):
+                    self.evaluate(state.global_step, self._count(state))
             if self.progress is not None:
                 self.progress(state.global_step, record)
 
@@ -152,4 +169,5 @@ def train_sft(
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
     trainer.finish(last)
+    vars(model).pop("forward", None)  # see `own_forward`
     model.eval()
