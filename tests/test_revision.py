@@ -245,7 +245,9 @@ def test_walks_of_all_lengths_in_batches_of_all_sizes():
 # ---------------------------------------------------------------- experts, guessers, models
 
 
-@pytest.mark.parametrize("task_id", TASKS)
+@pytest.mark.parametrize(
+    "task_id", [pytest.param(name, marks=pytest.mark.slow) if name == "virl-vl" else name for name in TASKS]
+)
 def test_an_expert_never_errs(task_id):
     task = get_task(task_id)
     splits, count = list(task.splits()), 4
