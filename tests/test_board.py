@@ -21,6 +21,8 @@ def test_a_run_goes_on_at_its_pace() -> None:
 
 
 def test_runs_that_have_not_begun_take_as_long_as_their_like() -> None:
+    late = Pace("a", 400, done=3, first=1, began=0.0, first_at=40.0)  # 40 seconds until the first step, then 1 each
+    assert time_left([late], 1, 42.0) == pytest.approx((40.0 + 400.0) * (1 - 3 / 400))
     done = Pace("sft", 10, done=10, first=0, began=0.0, took=50.0)
     under_way = Pace("rl", 4, done=2, first=0, began=50.0)
     assert time_left([done, under_way, Pace("sft", 10)], 1, 150.0) == pytest.approx(100.0 + 50.0)

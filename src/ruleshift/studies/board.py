@@ -15,13 +15,15 @@ QUARTERS = 4  # plain lines about a run
 
 @dataclass
 class Pace:
-    """How far a run is. `first` is what an earlier call had done: it does not count for the speed."""
+    """How far a run is. `first` units were done when it was first heard of, at the time `first_at`: by an earlier call,
+    or with all that a run does before its first unit (loading, expert's replies), which says nothing of its speed."""
 
     kind: str
     total: int
     done: int = 0
     first: int | None = None
     began: float = 0.0
+    first_at: float | None = None
     took: float | None = None  # seconds in all, of one that has ended
 
     def whole(self, now: float) -> float | None:
@@ -29,7 +31,8 @@ class Pace:
         made = self.done - (self.first or 0)
         if self.first is None or made < 1:
             return None
-        return (now - self.began if self.took is None else self.took) / made * self.total
+        before = 0.0 if self.first_at is None else self.first_at - self.began
+        return before + ((now - self.began if self.took is None else self.took) - before) / made * self.total
 
 
 def time_left(paces: Sequence[Pace], workers: int, now: float) -> float | None:
@@ -90,7 +93,7 @@ class Board:
             pace.began = now
             self.bars.start_task(row)
         if pace.first is None and done > 0:
-            pace.first = done if done == pace.total > 1 else done - 1  # so much an earlier call had done
+            pace.first, pace.first_at = (done, now) if pace.total > 1 else (0, None)
         pace.done = done
         if ended:
             pace.took = now - pace.began
