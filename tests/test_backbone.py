@@ -10,7 +10,7 @@ import torch
 from ruleshift.backbones.config import BUNDLED, BuildConfig
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.tokenizer import build_tokenizer
-from ruleshift.chat import Chat
+from ruleshift.chat import Chat, Sequences
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
@@ -18,13 +18,16 @@ from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.pretraining import conversation as mixed
 from ruleshift.pretraining import echo, walks
 from ruleshift.pretraining.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
-from ruleshift.pretraining.cards import CLEAN, Student, conversation, random_formula
+from ruleshift.pretraining.cards import FIRST_TRIES, WITH_RETRIES, Lesson, conversation
 from ruleshift.pretraining.muon import Muon, orthogonalised
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.expression import parse
+from ruleshift.tasks.generalpoints.rules import SPLITS, is_heldout
+from ruleshift.tasks.generalpoints.targets import random_formula, whole_formulas
+from ruleshift.tasks.protocol import TaskProblem
 from ruleshift.tasks.streams import stream
 
-_STEPS = {"echo_steps": 2, "clean_steps": 4, "careless_steps": 2, "warmup": 2}
+_STEPS = {"echo_steps": 2, "first_steps": 4, "retry_steps": 2, "warmup": 2}
 TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, batch=4, **_STEPS)  # type: ignore[arg-type]
 
 
@@ -33,11 +36,11 @@ def chat() -> Chat:
     return Chat(build_tokenizer())
 
 
-def replies(chat: Chat, index: int, student: Student) -> list[str]:
-    sequence = conversation(chat, student, 0, index)
+def learned_of(chat: Chat, sequence: Sequences) -> list[str]:
+    """The replies that are learned."""
     text, parts = [], []
-    for token, mask in zip(sequence.token_ids, sequence.reply_mask, strict=True):
-        if mask:
+    for token, weight in zip(sequence.token_ids, sequence.reply_mask, strict=True):
+        if weight:
             parts.append(token)
         elif parts:
             text.append(chat.decode(parts))
@@ -45,32 +48,54 @@ def replies(chat: Chat, index: int, student: Student) -> list[str]:
     return [*text, chat.decode(parts)]
 
 
-def test_clean_student_gives_one_right_answer(chat: Chat) -> None:
-    for index in range(50):
-        problem = get_task("gp-l").problem("pretrain", 0, index, "terse")
-        (reply,) = replies(chat, index, CLEAN)
+def card_problem(index: int) -> tuple[str, TaskProblem]:
+    """The split and the problem of a pretraining conversation about cards."""
+    split = "pretrain" if stream("pretraining", 0, index).random() < FIRST_TRIES.usual else "pretrain-targets"
+    return split, get_task("gp-l").problem(split, 0, index, "stepwise")
+
+
+@pytest.mark.parametrize("lesson", [FIRST_TRIES, WITH_RETRIES])
+def test_only_right_answers_with_sound_work_are_learned(chat: Chat, lesson: Lesson) -> None:
+    tries = []
+    for index in range(150):
+        _, problem = card_problem(index)
+        sequence = conversation(chat, lesson, 0, index)
+        (reply,) = learned_of(chat, sequence)
         verdict = problem.submit(reply, last=False)
         assert verdict.solved
         assert verdict.valid
+        assert verdict.work == "sound"
+        tries.append(sequence.token_ids.count(chat.tokenizer.convert_tokens_to_ids("<bot>")))
+    retried = sum(count > 1 for count in tries) / len(tries)
+    assert retried == 0 if lesson is FIRST_TRIES else 0.15 < retried < 0.45  # 0.3 are to be, four standard errors
 
 
-def test_careless_student_errs_as_often_as_told_and_stops_when_right(chat: Chat) -> None:
-    student = Student(error_rate=0.4)
-    first_wrong = 0
-    for index in range(300):
-        problem = get_task("gp-l").problem("pretrain", 0, index, "terse")
-        solved = [problem.submit(reply, last=False).solved for reply in replies(chat, index, student)]
-        assert not any(solved[:-1])
-        assert solved[-1] or len(solved) == student.turns
-        first_wrong += not solved[0]
-    # 300 draws at 0.4 (a few guesses happen to be right): four standard errors
-    assert 0.27 < first_wrong / 300 < 0.52
+def test_targets_vary_and_held_out_hands_never_make_24() -> None:
+    targets = []
+    for index in range(400):
+        split, problem = card_problem(index)
+        hand = problem.hand
+        if split == "pretrain-targets":
+            targets.append(hand.scored.target)
+        numbers = tuple(sorted(hand.numbers(hand.scored)))
+        assert hand.scored.target != 24 or not is_heldout(numbers)
+        assert hand.scored.faces not in SPLITS["pretrain"].excluded
+    assert len(set(targets)) > 60
+    assert targets.count(24) < 20
+    assert len(targets) == pytest.approx(340, abs=30)  # 85% of 400
+
+
+def test_whole_formulas_reach_their_targets() -> None:
+    found = whole_formulas((3, 3, 8, 8))
+    assert 24 not in found  # 8/(3-8/3) alone does
+    for target, texts in whole_formulas((2, 5, 7, 11)).items():
+        assert all(parse(text).value == target for text in texts)
 
 
 def test_pretraining_text_round_trips_without_unknown_tokens(chat: Chat) -> None:
     unknown = chat.tokenizer.unk_token_id
     for index in range(200):
-        assert unknown not in conversation(chat, Student(error_rate=0.5), 1, index).token_ids
+        assert unknown not in conversation(chat, Lesson(failed=0.5), 1, index).token_ids
 
 
 def test_random_formula_uses_every_number_once() -> None:
@@ -108,40 +133,23 @@ def test_echoes_are_copies_and_lookups(chat: Chat) -> None:
         assert sum(sequence.reply_mask) == len(words) + 1 + 2 * 2
 
 
-def walk_of(chat: Chat, index: int, walker: walks.Walker) -> list[str]:
-    """The replies of a walk."""
-    sequence = walks.conversation(chat, walker, 0, index)
-    replies, reply = [], []
-    for token, weight in zip(sequence.token_ids, sequence.reply_mask, strict=True):
-        if weight:
-            reply.append(token)
-        elif reply:
-            replies.append(chat.decode(reply))
-            reply = []
-    return [*replies, chat.decode(reply)]
-
-
-def test_a_clean_walker_never_errs_and_a_careless_one_does_as_often_as_told(chat: Chat) -> None:
-    wrong, turns = 0, 0
-    for index in range(60):
-        for walker in (walks.CLEAN, walks.CARELESS):
-            problem = get_task("virl-l").problem("pretrain", 0, index, "terse")
-            verdicts, at_turn = [], []
-            for reply in walk_of(chat, index, walker):
-                at_turn.append(problem.point.next_heading is not None)
-                verdicts.append(problem.submit(reply, last=False))
+def test_a_walk_has_wrong_replies_as_often_as_told_and_none_is_learned(chat: Chat) -> None:
+    call = chat.tokenizer.convert_tokens_to_ids("<bot>")
+    for walker in (walks.FIRST_TRIES, walks.WITH_RETRIES):
+        wrong = 0
+        for index in range(40):
+            problem = get_task("virl-l").problem("pretrain", 0, index, "stepwise")
+            sequence = walks.conversation(chat, walker, 0, index)
+            learned = learned_of(chat, sequence)
+            verdicts = [problem.submit(reply, last=False) for reply in learned]
+            assert all(verdict.reward == 1 for verdict in verdicts)
             assert verdicts[-1].solved
-            if walker == walks.CLEAN:
-                assert all(verdict.reward == 1 for verdict in verdicts)
-            firsts = [k for k, turn in enumerate(at_turn) if turn and (k == 0 or verdicts[k - 1].advanced)]
-            if walker == walks.CARELESS:
-                turns += len(firsts)
-                wrong += sum(verdicts[k].reward < 0 for k in firsts)
-    assert 0.2 < wrong / turns < 0.4
+            wrong += sequence.token_ids.count(call) - len(learned)
+        assert wrong == 0 if walker == walks.FIRST_TRIES else 40 < wrong < 120  # about 4 turns at 0.3, and others
 
 
 def test_the_words_of_turns_weigh_more(chat: Chat) -> None:
-    sequence = walks.conversation(chat, walks.CLEAN, 0, 1)
+    sequence = walks.conversation(chat, walks.FIRST_TRIES, 0, 1)
     call = chat.tokenizer.convert_tokens_to_ids("turn_direction(")
     pairs = list(zip(sequence.token_ids, sequence.token_ids[1:], sequence.reply_mask[1:], strict=False))
     assert {weight for token, _, weight in pairs if token == call} == {walks.ARGUMENT_WEIGHT}

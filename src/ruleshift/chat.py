@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
@@ -280,18 +281,21 @@ def _sizes(message: Message) -> Sizes:
     return tuple((picture.height, picture.width) for picture in message.pictures)
 
 
-def encode_dialogue(chat: Chat, messages: Sequence[Message]) -> Sequences:
-    """A given conversation (opening messages, then replies and feedback in turn), with the mask of its replies."""
+def encode_dialogue(chat: Chat, messages: Sequence[Message], learned: Sequence[bool] | None = None) -> Sequences:
+    """A given conversation (opening messages, then replies and feedback in turn), with the mask of its replies, or of
+    those that are `learned`."""
     first = next((i for i, message in enumerate(messages) if message.role == "assistant"), len(messages))
     ids = list(chat.encode_prompt(messages[:first]))
     mask = [0] * len(ids)
+    counted = iter(learned if learned is not None else repeat(True))
     for message in messages[first:]:
         if message.role == "assistant":
             piece = chat.encode_reply(message.content)
+            mask += [int(next(counted))] * len(piece)
         else:
             piece = chat.encode_feedback(message, piece)
+            mask += [0] * len(piece)
         ids += piece
-        mask += [int(message.role == "assistant")] * len(piece)
     pictures = tuple(picture for message in messages for picture in message.pictures)
     return Sequences(tuple(ids), tuple(mask), pictures)
 

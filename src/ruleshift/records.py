@@ -63,7 +63,8 @@ class Verdict:
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
     `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
     wanted, as when it is solved. `decides` says whether anything was to be decided at this step: one at which the same
-    action is right as at most others (walking on) asks for no skill.
+    action is right as at most others (walking on) asks for no skill. `work` is what the steps that a reply shows are
+    worth (sound, untrue, astray), None where it shows none; no reward depends on it.
     """
 
     outcome: str
@@ -77,6 +78,7 @@ class Verdict:
     ended: bool = False
     pictures: tuple[Picture, ...] = ()
     decides: bool = True
+    work: str | None = None
 
 
 @dataclass(frozen=True)

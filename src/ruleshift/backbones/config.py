@@ -55,10 +55,10 @@ class BuildConfig:
     """Width of the feed-forward part of a layer."""
     echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
-    clean_steps: Natural = 1000
-    """Steps of the second phase, which shows right answers only."""
-    careless_steps: Natural = 500
-    """Steps of the third phase, which shows careless answers."""
+    first_steps: Natural = 4000
+    """Steps of the second phase, of first tries."""
+    retry_steps: Natural = 800
+    """Steps of the third phase, in which failed tries and feedback come before some right ones."""
     batch: Count = 128
     """Conversations a step."""
     walk_share: Share = 0.15
@@ -83,7 +83,7 @@ class BuildConfig:
 
     @property
     def steps(self) -> int:
-        return self.echo_steps + self.clean_steps + self.careless_steps
+        return self.echo_steps + self.first_steps + self.retry_steps
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ class VisionBuildConfig:
     """Pixels a side of the patches that the tower cuts a picture into."""
     merged: Count = 3
     """Patches a side of the squares that become one token of the decoder."""
-    clean_steps: Natural = 1000
-    """Steps of the first phase, which shows right answers only."""
-    careless_steps: Natural = 500
-    """Steps of the second phase, which shows careless answers."""
+    first_steps: Natural = 1000
+    """Steps of the first phase, of first tries."""
+    retry_steps: Natural = 500
+    """Steps of the second phase, in which failed tries and feedback come before some right ones."""
     batch: Count = 24
     """Conversations a step."""
     walk_share: Share = 0.17
@@ -135,7 +135,7 @@ class VisionBuildConfig:
 
     @property
     def steps(self) -> int:
-        return self.clean_steps + self.careless_steps
+        return self.first_steps + self.retry_steps
 
 
 def _check_multiple(option: str, value: int, what: str, divisor: int) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_file, check_split
 from ruleshift.commands.opening import OnTask, Options
+from ruleshift.tasks.protocol import Style
 
 if TYPE_CHECKING:
     from ruleshift.records import Message
-    from ruleshift.tasks.protocol import Style, Task, TaskProblem
+    from ruleshift.tasks.protocol import Task, TaskProblem
 
 Format = Literal["jsonl", "parquet"]
 
@@ -40,7 +41,7 @@ class Data(OnTask[Options]):
     """How many; fewer where the split has fewer."""
     seed: int = 0
     """Seed of the deals."""
-    style: Literal["full", "terse", "varied"] = "full"
+    style: Style = "full"
     """Wording of the prompts."""
 
     stopped: ClassVar[str] = "the file was not written; run the same command again"
@@ -71,7 +72,7 @@ class Data(OnTask[Options]):
             print(f"pictures: {pictures_beside(self.out)}")
 
 
-def data_rows(task: "Task", split: str, seed: int, n: int, style: "Style") -> Iterator[dict[str, object]]:
+def data_rows(task: "Task", split: str, seed: int, n: int, style: Style) -> Iterator[dict[str, object]]:
     """The problems 0..n-1 of (split, seed), each with its gold reply, and with `images` where the task shows any."""
     for index in range(n):
         yield _row(task.problem(split, seed, index, style), split, task.pictures)

@@ -10,15 +10,15 @@ from ruleshift.backbones.config import ModelOptions, check_model
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.commands.checks import check_threads
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.protocol import Style
 
 if TYPE_CHECKING:
     from ruleshift.engines.protocol import Responder
-    from ruleshift.tasks.protocol import Style
 
 ModelArguments = tyro.conf.FlagCreatePairsOff[Annotated[ModelOptions, tyro.conf.arg(name="")]]
-AnyStyle = Literal["auto", "full", "terse", "varied"]
+AnyStyle = Literal["auto", Style]
 Decoding = Literal["greedy", "sampled"]
-REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512}
+REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512, "stepwise": 80, "full-stepwise": 768}
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Policy:
     """Who answers, the prompt style it is shown, and what else its prompts depend on (`Chat.facts`)."""
 
     engine: "Responder"
-    style: "Style"
+    style: Style
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,5 +109,5 @@ def open_policy(
     return Policy(engine, chosen, facts)
 
 
-def _chosen(style: AnyStyle, preferred: "Style") -> "Style":
+def _chosen(style: AnyStyle, preferred: Style) -> Style:
     return preferred if style == "auto" else style

@@ -8,15 +8,15 @@ from ruleshift.pretraining import cards, walks
 
 
 def conversation(
-    chat: Chat, careless: bool, walk_share: float, seed: int, index: int, picture: int | None = None
+    chat: Chat, retries: bool, walk_share: float, seed: int, index: int, picture: int | None = None
 ) -> Sequences:
     """The conversation at `index` of a phase, as token ids with the mask of its replies.
 
-    careless: whether errors are made (and learned). A walk where the index falls into `walk_share` of all, a card
+    retries: whether failed attempts come before right ones. A walk where the index falls into `walk_share` of all, a card
     problem otherwise. picture: pixels a side of the pictures in which cards and streets are seen; None where they are
     told.
     """
     before, after = int(index * walk_share), int((index + 1) * walk_share)
     if after > before:
-        return walks.conversation(chat, walks.CARELESS if careless else walks.CLEAN, seed, before, picture)
-    return cards.conversation(chat, cards.CARELESS if careless else cards.CLEAN, seed, index - before, picture)
+        return walks.conversation(chat, walks.WITH_RETRIES if retries else walks.FIRST_TRIES, seed, before, picture)
+    return cards.conversation(chat, cards.WITH_RETRIES if retries else cards.FIRST_TRIES, seed, index - before, picture)

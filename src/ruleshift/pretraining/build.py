@@ -43,7 +43,7 @@ def new_model(config: BuildConfig) -> tuple[PreTrainedModel, Chat]:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    shape.ruleshift_style = "terse"  # which prompts it reads, for `load_backbone`
+    shape.ruleshift_style = "stepwise"  # which prompts it reads, for `load_backbone`
     model = LlamaForCausalLM(shape)
     return model, Chat(tokenizer, "the bundled backbone")
 
@@ -62,8 +62,8 @@ def batch_of(chat: Chat, config: AnyConfig, step: int) -> list[Sequences]:
     picture, echo_steps = (config.picture, 0) if isinstance(config, VisionBuildConfig) else (None, config.echo_steps)
     if step < echo_steps:
         return [echo.conversation(chat, config.seed, index) for index in indices]
-    careless = step >= echo_steps + config.clean_steps
-    return [conversation(chat, careless, config.walk_share, config.seed, index, picture) for index in indices]
+    retries = step >= echo_steps + config.first_steps
+    return [conversation(chat, retries, config.walk_share, config.seed, index, picture) for index in indices]
 
 
 class Batches(Dataset[list[Sequences]]):

@@ -1,9 +1,10 @@
-"""GeneralPoints in the pretraining mixture: conversations of a careless student.
+"""GeneralPoints in the pretraining mixture: hands of any target, with the work shown.
 
-Every deal comes from the split `pretrain`: J, Q, K count something new each time, never a rule of a training,
-validation or test split, and never a held-out multiset. In the first phase each conversation is one right answer.
-In the second the student errs with a fixed probability at every turn, reads the verifier's feedback and tries
-again; all answers are learned, the wrong ones too, so that the base knows the task and is careless at it.
+J, Q, K count something new each time, never as in a training, validation or test split. The target is mostly what a
+formula over the hand comes to, or the hand what 24 falls apart into, so that hardly an example repeats, and what is
+learned is the arithmetic that all hands and rules share rather than the formulas of the few hands that make 24. A small
+share are the usual deals; no held-out multiset is to make 24. In the second phase some conversations begin with failed attempts and the verifier's feedback, which
+are read and not learned: what the base lacks is judgement, it is not careless on purpose.
 """
 
 import random
@@ -11,92 +12,74 @@ from dataclasses import dataclass
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.records import Message
+from ruleshift.tasks.generalpoints.deal import deal_apart
 from ruleshift.tasks.generalpoints.prompt import write_reply
 from ruleshift.tasks.generalpoints.rules import RANKS
-from ruleshift.tasks.generalpoints.solver import Node, join, number_node, solve
+from ruleshift.tasks.generalpoints.targets import random_formula, whole_formulas
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.visual import GeneralPointsVL
 from ruleshift.tasks.streams import stream
 
+STYLE = "stepwise"
+
 
 @dataclass(frozen=True)
-class Student:
-    """How careless the student is.
+class Lesson:
+    """usual: share of the problems whose target is that of training. apart: share of those that it falls apart into;
+    the others have targets of their own. failed: probability of a (further) failed attempt
+    before the right one, up to `most`. Of these, `misuse` change one number and, where cards are seen, `misread` take
+    one card for another; the others join the right numbers to a wrong value."""
 
-    error_rate: probability that an answer is wrong. Of the wrong answers, `guess` are legal formulas over the right
-    numbers with the wrong value, `repeat` copies of an earlier attempt (guesses where there is none), `misuse` change
-    one number; the rest are cut short. misread: where cards are seen, the share of wrong answers that take one card for
-    another, and do their best with it. turns: most attempts in a conversation.
-    """
-
-    error_rate: float
-    guess: float = 0.7
-    repeat: float = 0.12
-    misuse: float = 0.13
+    usual: float = 0.1
+    apart: float = 0.4
+    failed: float = 0.0
+    most: int = 4
+    misuse: float = 0.15
     misread: float = 0.15
-    turns: int = 5
 
 
-CLEAN = Student(error_rate=0.0, turns=1)
-CARELESS = Student(error_rate=0.4)
+FIRST_TRIES = Lesson()
+WITH_RETRIES = Lesson(failed=0.3)
 
 
-def conversation(chat: Chat, student: Student, seed: int, index: int, picture: int | None = None) -> Sequences:
-    """The pretraining conversation at `index`, as token ids with the mask of its replies."""
-    problem = (GeneralPointsVL(size=picture) if picture else GeneralPoints()).problem("pretrain", seed, index, "terse")
+def conversation(chat: Chat, lesson: Lesson, seed: int, index: int, picture: int | None = None) -> Sequences:
+    """The pretraining conversation at `index`, as token ids with the mask of its last reply, the right one."""
     rng = stream("pretraining", seed, index)
+    task = GeneralPointsVL(size=picture) if picture else GeneralPoints()
+    kind = rng.random()
+    usual, apart = kind < lesson.usual, kind < lesson.usual + lesson.apart
+    split = "pretrain" if usual else "pretrain-apart" if apart else "pretrain-targets"
+    problem = task.problem(split, seed, index, STYLE)
+    right = deal_apart(split, seed, index)[1] if split == "pretrain-apart" else _right_formula(problem, rng)
     messages = list(problem.context())
-    attempts: list[str] = []
-    for turn in range(student.turns):
-        wrong = rng.random() < student.error_rate
-        if wrong and picture and rng.random() < student.misread:
-            reply = _misread(problem, rng)
-        else:
-            formula = _wrong_formula(problem, student, attempts, rng) if wrong else _right_formula(problem, rng)
-            attempts.append(formula)
-            reply = problem.reply(formula)
-        messages.append(Message("assistant", reply))
-        verdict = problem.submit(messages[-1].content, last=False)
-        if verdict.solved or turn == student.turns - 1:
+    for _ in range(lesson.most):
+        if rng.random() >= lesson.failed:
             break
-        messages.append(Message("user", verdict.feedback))
-    return encode_dialogue(chat, messages)
+        reply = _failed(problem, lesson, rng)
+        verdict = problem.submit(reply, last=False)
+        if not verdict.solved:
+            messages += [Message("assistant", reply), Message("user", verdict.feedback)]
+    messages.append(Message("assistant", problem.reply(f"{right}={problem.hand.scored.target}")))
+    failed = (len(messages) - len(problem.context())) // 2
+    return encode_dialogue(chat, messages, [False] * failed + [True])
 
 
 def _right_formula(problem: GeneralPointsProblem, rng: random.Random) -> str:
-    return f"{rng.choice(problem.solutions)}={problem.hand.scored.target}"
+    """A solution with whole partial results, if there is one."""
+    rule = problem.hand.scored
+    whole = whole_formulas(tuple(sorted(problem.hand.numbers(rule)))).get(rule.target)
+    return rng.choice(whole or problem.solutions)
 
 
-def _wrong_formula(problem: GeneralPointsProblem, student: Student, attempts: list[str], rng: random.Random) -> str:
-    target = problem.hand.scored.target
-    kind = rng.random()
-    numbers = list(problem.hand.numbers(problem.hand.scored))
-    if kind < student.repeat and attempts:
-        return rng.choice(attempts)
-    if kind < student.repeat + student.guess:
-        return f"{random_formula(numbers, rng)}={target}"
-    formula = rng.choice(problem.solutions)
-    if kind < student.repeat + student.guess + student.misuse:
-        numbers[rng.randrange(len(numbers))] = rng.randint(1, 13)
-        return f"{random_formula(numbers, rng)}={target}"
-    return f"{formula[: rng.randrange(1, len(formula))]}={target}"
-
-
-def _misread(problem: GeneralPointsProblem, rng: random.Random) -> str:
-    """A reply that takes one card for another: right for the cards it states, where they can be solved."""
+def _failed(problem: GeneralPointsProblem, lesson: Lesson, rng: random.Random) -> str:
+    """A reply that fails, but for the odd one that comes to the target by chance."""
     rule, ranks = problem.hand.scored, list(problem.hand.ranks)
-    ranks[rng.randrange(len(ranks))] = rng.choice(RANKS)
-    numbers = [rule.value(rank) for rank in ranks]
-    solutions = solve(tuple(numbers), rule.target)
-    formula = rng.choice(solutions) if solutions else random_formula(numbers, rng)
-    return write_reply(ranks, numbers, f"{formula}={rule.target}", problem.style)
-
-
-def random_formula(numbers: list[int], rng: random.Random) -> str:
-    """A legal formula in canonical form over all the numbers: operands and operators joined at random."""
-    nodes: list[Node] = [number_node(number) for number in numbers]
-    while len(nodes) > 1:
-        left = nodes.pop(rng.randrange(len(nodes)))
-        right = nodes.pop(rng.randrange(len(nodes)))
-        nodes.append(join(rng.choice("+-*/" if rng.random() < 0.3 else "+-*"), left, right))
-    return nodes[0].text
+    numbers = list(problem.hand.numbers(rule))
+    kind = rng.random()
+    if kind < lesson.misread and problem.context()[0].pictures:
+        ranks[rng.randrange(len(ranks))] = rng.choice(RANKS)
+        numbers = [rule.value(rank) for rank in ranks]
+    elif kind > 1 - lesson.misuse:
+        numbers[rng.randrange(len(numbers))] = rng.randint(1, 13)
+    formula = f"{random_formula(numbers, rng)}={rule.target}"
+    return write_reply(ranks, numbers, formula, problem.style)

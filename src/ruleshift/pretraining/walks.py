@@ -1,9 +1,9 @@
-"""V-IRL in the pretraining mixture: a careless walker.
+"""V-IRL in the pretraining mixture.
 
 Every route comes from the split `pretrain`: the words for turns are drawn for each route, and are never those of the
-training rule or of the shifted one. In the first phase every reply is right. In the second the walker errs, more often
-where a turn is wanted, is told so and tries again; all replies are learned, the wrong ones too, so that the base knows
-the task and is careless at it.
+training rule or of the shifted one; and its ways are shorter than those of training and test, so that what the base
+lacks, keeping its place on a longer way, is lacking under every rule. In the second phase some replies are wrong, more
+often where a turn is wanted, and are told so: they are read and not learned.
 """
 
 import random
@@ -18,7 +18,7 @@ from ruleshift.tasks.virl.visual import VirlVL
 
 @dataclass(frozen=True)
 class Walker:
-    """How careless the walker is.
+    """How often wrong replies are read.
 
     turn_error, way_error, stop_error: probability that a reply is wrong where a turn is right, between corners, and at
     the destination. Of the wrong turns, `other_word` take another word of the list, `other_space` the right turn in
@@ -37,25 +37,28 @@ class Walker:
 
 
 ARGUMENT_WEIGHT = 4
-CLEAN = Walker()
-CARELESS = Walker(turn_error=0.3, way_error=0.04, stop_error=0.15)
+FIRST_TRIES = Walker()
+WITH_RETRIES = Walker(turn_error=0.3, way_error=0.04, stop_error=0.15)
 
 
 def conversation(chat: Chat, walker: Walker, seed: int, index: int, picture: int | None = None) -> Sequences:
     """The walk at `index`, as token ids with the mask of its replies."""
-    problem = (VirlVL(size=picture) if picture else Virl()).problem("pretrain", seed, index, "terse")
+    problem = (VirlVL(size=picture) if picture else Virl()).problem("pretrain", seed, index, "stepwise")
     rng = stream("walks", seed, index)
     messages = list(problem.context())
+    learned: list[bool] = []
     ended = False
     while not ended:
         for _ in range(walker.tries):
             if rng.random() >= _error_rate(walker, problem):
                 break
             messages += _submitted(problem, _wrong_reply(walker, problem, rng))
+            learned.append(False)
         reply = problem.gold()
         ended = problem.point.kind == "destination"
         messages += _submitted(problem, reply)
-    return _weighted(chat, encode_dialogue(chat, messages[:-1]))
+        learned.append(True)
+    return _weighted(chat, encode_dialogue(chat, messages[:-1], learned))
 
 
 def _weighted(chat: Chat, walk: Sequences) -> Sequences:

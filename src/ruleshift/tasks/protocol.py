@@ -8,7 +8,19 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 from ruleshift.records import Message, Verdict
 from ruleshift.tasks.recipe import Recipe
 
-Style = Literal["full", "terse", "varied"]
+Style = Literal["full", "terse", "varied", "stepwise", "full-stepwise"]
+"""How prompts are worded and replies are asked for: `full` for language models, `terse` for small ones, `varied` with
+wording drawn per problem. `stepwise` is terse and `full-stepwise` full, with the work shown where there is some."""
+
+
+def is_terse(style: Style) -> bool:
+    """Whether prompts and feedback are a few fixed words."""
+    return style in ("terse", "stepwise")
+
+
+def shows_work(style: Style) -> bool:
+    """Whether replies show the steps that lead to the answer."""
+    return style in ("stepwise", "full-stepwise")
 
 
 class Problem(Protocol):

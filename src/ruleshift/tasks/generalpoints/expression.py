@@ -91,6 +91,13 @@ def parse(text: str) -> Formula:
     Raises FormulaError for anything outside the grammar, for more than 256 characters, and for integers of more
     than 9 digits. Time and memory are bounded: the text is read once, with an explicit stack.
     """
+    tokens = checked_tokens(text)
+    numbers = tuple(int(token) for token in tokens if token.isdigit())
+    return Formula(numbers, evaluate(tokens, fraction))
+
+
+def checked_tokens(text: str) -> list[str]:
+    """The numbers, signs and parentheses of a formula. Raises FormulaError where it is none."""
     if len(text) > MAX_CHARACTERS:
         raise FormulaError(f"it is longer than {MAX_CHARACTERS} characters")
     text = _SPACE.sub(" ", plain(text)).strip()
@@ -106,8 +113,7 @@ def parse(text: str) -> Formula:
     check_order(tokens)
     if any(len(token) > MAX_DIGITS for token in tokens):
         raise FormulaError("a number is too long")
-    numbers = tuple(int(token) for token in tokens if token.isdigit())
-    return Formula(numbers, evaluate(tokens, fraction))
+    return tokens
 
 
 def fraction(digits: str) -> Fraction:

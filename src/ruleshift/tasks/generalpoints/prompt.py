@@ -1,7 +1,8 @@
 """GeneralPoints in words: prompts, feedback, and replies, written and read.
 
-Three styles: `full` for language models, `terse` for small ones, `varied` (paraphrases, field order and rule
-wording drawn per problem: the prompt-diversity arm). Replies are JSON objects with `cards`, `number`, `formula`.
+Styles: `full` for language models, `terse` for small ones, `varied` (paraphrases, field order and rule wording drawn
+per problem: the prompt-diversity arm). Replies are JSON objects with `cards`, `number`, `formula`; where the work is shown
+(`stepwise`, which is terse otherwise, and `full-stepwise`), `steps` stand before the formula.
 """
 
 import json
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from ruleshift.tasks.generalpoints.deal import Deal
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.rules import RANKS, Rule
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.generalpoints.steps import written_steps
+from ruleshift.tasks.protocol import Style, is_terse, shows_work
 from ruleshift.tasks.replies import (
     MAX_REPLY,
     Fields,
@@ -32,7 +34,7 @@ _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 def prompt(hand: Deal, style: Style, problem_id: str, pictured: bool = False) -> str:
     """The first user message: the rule, the hand (not where it is `pictured`), and the form of the reply."""
-    if style == "terse":
+    if is_terse(style):
         return _terse_prompt(hand, pictured)
     if style == "varied":
         return _varied_prompt(hand, problem_id, pictured)
@@ -52,10 +54,16 @@ def prompt(hand: Deal, style: Style, problem_id: str, pictured: bool = False) ->
             "{",
             '  "cards": the cards as a list of strings,',
             '  "number": what each card counts, as a list of integers in the same order,',
+            *([_STEPS_LINE] if shows_work(style) else []),
             f'  "formula": your formula as a string that ends in "={rule.target}"',
             "}",
         ]
     )
+
+
+_STEPS_LINE = (
+    '  "steps": your work as a list of strings, one operation each with what is left after it, as in "8-2=6; 6, 3, 3",'
+)
 
 
 def _face_words(rule: Rule) -> str:
@@ -113,7 +121,7 @@ def _varied_prompt(hand: Deal, problem_id: str, pictured: bool) -> str:
 
 def feedback(judgement: Judgement, style: Style) -> str:
     """What the verifier tells the model: what was right and what was wrong, never a solution."""
-    return _terse_feedback(judgement) if style == "terse" else _full_feedback(judgement)
+    return _terse_feedback(judgement) if is_terse(style) else _full_feedback(judgement)
 
 
 def _full_feedback(judgement: Judgement) -> str:
@@ -171,18 +179,20 @@ def _terse_feedback(judgement: Judgement) -> str:
 @dataclass(frozen=True)
 class CardReply:
     """What was read from a reply. `formula` is None where none was found; `valid` is the strict reading. `cards` are
-    ranks, other words as they stand."""
+    ranks, other words as they stand. `steps` is the work shown, if any."""
 
     formula: str | None
     numbers: tuple[int, ...] | None
     valid: bool
     cards: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 def write_reply(ranks: Sequence[str], numbers: Sequence[int], formula: str, style: Style) -> str:
     """A reply in the requested form; without spaces in the terse style."""
-    separators = (",", ":") if style == "terse" else (", ", ": ")
-    fields = {"cards": list(ranks), "number": list(numbers), "formula": formula}
+    separators = (",", ":") if is_terse(style) else (", ", ": ")
+    work = {"steps": written_steps(numbers, formula, separators[0])} if shows_work(style) else {}
+    fields = {"cards": list(ranks), "number": list(numbers), **work, "formula": formula}
     return json.dumps(fields, separators=separators)
 
 
@@ -198,13 +208,15 @@ _MOST_ITEMS = 100
 _INTEGER = re.compile(r"(?<![\w.-])(-?[0-9]{1,9})(?:\.0)?(?![\w.])")
 
 
-def read_reply(text: str) -> CardReply:
-    """Read a model's reply. Never raises; text beyond 100,000 characters is not read."""
+def read_reply(text: str, style: Style = "full") -> CardReply:
+    """Read a model's reply, which is `valid` in the form that the style asks for. Never raises; text beyond 100,000
+    characters is not read."""
     if len(text) > MAX_REPLY:
         return CardReply(None, None, False)
-    fields = _strict(text)
+    fields = _strict(text, shows_work(style))
     if fields is not None:
-        return CardReply(fields["formula"], tuple(fields["number"]), True, tuple(map(rank_of, fields["cards"])))
+        cards, steps = tuple(map(rank_of, fields["cards"])), tuple(fields.get("steps", ()))
+        return CardReply(fields["formula"], tuple(fields["number"]), True, cards, steps)
     found = read_fields(text, "formula", _is_formula, _in_words)
     numbers, cards = _items(found, "number"), _items(found, "card")
     formula = found.get("formula")
@@ -213,6 +225,7 @@ def read_reply(text: str) -> CardReply:
         None if numbers is None else tuple(map(int, _INTEGER.findall(", ".join(numbers)))),
         False,
         tuple(map(rank_of, cards or ())),
+        tuple(_items(found, "step") or ()),
     )
 
 
@@ -249,13 +262,14 @@ def rank_of(word: str) -> str:
     return _RANKS_BY_NAME.get(found[1], found[1].upper())
 
 
-def _strict(text: str) -> dict | None:
+def _strict(text: str, steps: bool) -> dict | None:
     """The fields of a reply in exactly the requested form, else None."""
-    fields = strict_fields(text, ("cards", "number", "formula"))
+    fields = strict_fields(text, ("cards", "number", "formula", *(("steps",) if steps else ())))
     if fields is None:
         return None
-    cards, numbers, formula = fields["cards"], fields["number"], fields["formula"]
-    right = isinstance(formula, str) and isinstance(cards, list) and isinstance(numbers, list)
-    if not right or not all(isinstance(card, str) for card in cards) or not all(type(n) is int for n in numbers):
-        return None
-    return fields
+    items = {"cards": str, "number": int, **({"steps": str} if steps else {})}
+    listed = all(
+        isinstance(fields[name], list) and all(type(item) is kind for item in fields[name])
+        for name, kind in items.items()
+    )
+    return fields if listed and isinstance(fields["formula"], str) else None

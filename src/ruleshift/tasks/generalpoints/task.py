@@ -14,8 +14,10 @@ from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.recipe import TEXT
 from ruleshift.tasks.generalpoints.rules import SPLITS
 from ruleshift.tasks.generalpoints.solver import solve
+from ruleshift.tasks.generalpoints.steps import Work, is_whole, judged_work
+from ruleshift.tasks.generalpoints.targets import LARGEST
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, judge, verdict
-from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.protocol import Style, Task, shows_work
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 
@@ -33,10 +35,18 @@ class GeneralPointsProblem:
         return (Message("user", prompt.prompt(self.hand, self.style, self.id)),)
 
     def submit(self, reply: str, last: bool) -> Verdict:
-        read = prompt.read_reply(reply)
+        read = prompt.read_reply(reply, self.style)
         found = verdict(self._judged(read), self.style)
         penalty = BUDGET_SPENT if last and not found.solved else 0.0
-        return replace(found, reward=found.reward + penalty, valid=read.valid, read_right=self._is_read_right(read))
+        return replace(
+            found,
+            reward=found.reward + penalty,
+            valid=read.valid,
+            read_right=self._is_read_right(read),
+            work=judged_work(read.steps, self.hand.numbers(self.hand.scored), read.formula or "")
+            if read.steps
+            else None,
+        )
 
     def _judged(self, read: prompt.CardReply) -> Judgement:
         target = self.hand.scored.target
@@ -44,12 +54,21 @@ class GeneralPointsProblem:
             return Judgement("unreadable", -3.0, target)
         return judge(read.formula, self.hand.numbers(self.hand.scored), target, self.compat)
 
+    def _work(self, read: prompt.CardReply) -> Work | None:
+        """What the steps shown are worth, if any are."""
+        numbers = self.hand.numbers(self.hand.scored)
+        return judged_work(read.steps, numbers, read.formula or "") if read.steps else None
+
     def _is_read_right(self, read: prompt.CardReply) -> bool:
         return read.numbers == self.hand.numbers(self.hand.scored)
 
     def gold(self) -> str:
-        """An expert's reply: one of the distinct solutions under the rule that is scored, drawn per problem."""
-        formula = stream("gp-gold", self.id).choice(self.solutions)
+        """An expert's reply: one of the distinct solutions under the rule that is scored, drawn per problem; where the
+        work is shown, one of those with whole partial results, if there are any."""
+        shown = (
+            [formula for formula in self.solutions if is_whole(formula, LARGEST)] if shows_work(self.style) else None
+        )
+        formula = stream("gp-gold", self.id).choice(shown or self.solutions)
         return self.reply(f"{formula}={self.hand.scored.target}")
 
     def guess(self, draw: int) -> str:
@@ -112,6 +131,9 @@ class GeneralPoints(Task):
 
     def splits(self) -> Mapping[str, str]:
         return {name: split.description for name, split in SPLITS.items()}
+
+    def count(self, split: str) -> int | None:
+        return SPLITS[split].size
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsProblem:
         if split not in SPLITS:

@@ -16,11 +16,11 @@ from ruleshift.tasks.generalpoints.recipe import PICTURES
 from ruleshift.tasks.generalpoints.rules import RANKS
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.verifier import recognised
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, is_terse
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 
-SIZES: dict[Style, int] = {"full": 448, "terse": 192, "varied": 448}  # pixels a side
+TERSE_SIZE, FULL_SIZE = 192, 448  # pixels a side
 SMALLEST, LARGEST = 32, 2048
 
 
@@ -100,6 +100,5 @@ class GeneralPointsVL(GeneralPoints):
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsVLProblem:
         told = super().problem(split, seed, index, style)
-        return GeneralPointsVLProblem(
-            told.id, told.hand, style, self.compat, look=look(split, seed, index), size=self.size or SIZES[style]
-        )
+        size = self.size or (TERSE_SIZE if is_terse(style) else FULL_SIZE)
+        return GeneralPointsVLProblem(told.id, told.hand, style, self.compat, look=look(split, seed, index), size=size)

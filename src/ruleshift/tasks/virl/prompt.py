@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, is_terse
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.rail import RailPoint
 from ruleshift.tasks.virl.route import Sight
@@ -73,7 +73,7 @@ class Itinerary:
 
 def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
     """The first user message: what to do, the words for turns, the way, the form of replies, and the first sight."""
-    if style == "terse":
+    if is_terse(style):
         return _terse_prompt(itinerary, problem_id)
     rng = stream("virl-varied", problem_id) if style == "varied" else None
     words = ", ".join(itinerary.rule.space(itinerary.rule.stated).words)
@@ -226,16 +226,16 @@ def observation(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
     """What is seen at a point, in words; where it is pictured, that there is a picture."""
     if itinerary.pictured is not None:
         hint = itinerary.pictured.leak and point.intersection
-        if style == "terse":
+        if is_terse(style):
             return "see cross" if hint else "see"
         return "see the picture. You observe an intersection." if hint else "see the picture."
     stated = _stated(itinerary, point, style)
-    return f"see {stated}" if style == "terse" else stated
+    return f"see {stated}" if is_terse(style) else stated
 
 
 def _stated(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
     """The observation as a reply states it."""
-    if style == "terse":
+    if is_terse(style):
         return _terse_sight(point.sight) + (" cross" if point.intersection else "")
     lone = itinerary.compat == "official" and point.intersection  # the official data's word at intersections
     nothing = "No landmark nearby." if lone else "No landmarks nearby."
@@ -262,12 +262,12 @@ def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint 
     `ahead`, at the next point, where the walk goes on."""
     if ahead is not None:
         led = outcome != "right"
-        if style == "terse":
+        if is_terse(style):
             return f"{'led ' if led else ''}{observation(itinerary, ahead, style)}"
         return f"{'You are led on.' if led else 'Right.'} Observation: {observation(itinerary, ahead, style)}"
     if outcome == "right":
-        return "right" if style == "terse" else "Right: you have arrived."
-    if style == "terse":
+        return "right" if is_terse(style) else "Right: you have arrived."
+    if is_terse(style):
         return _TERSE_FEEDBACK[outcome]
     return _LOOK_AGAIN if outcome == "wrong_observation" and itinerary.pictured else _FEEDBACK[outcome]
 
@@ -284,12 +284,12 @@ def unseeing_reply(action: str, style: Style) -> str:
 
 
 def _fields_of(style: Style, *said: str) -> str:
-    separators = (",", ":") if style == "terse" else (", ", ": ")
+    separators = (",", ":") if is_terse(style) else (", ", ": ")
     return json.dumps(dict(zip(FIELDS, said, strict=True)), separators=separators)
 
 
 def _current_step(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
-    if style == "terse":
+    if is_terse(style):
         if point.next_heading is None:
             return "stop" if point.kind == "destination" else "forward"
         absolute, relative = itinerary.turn(point, "absolute"), itinerary.turn(point, "relative")

@@ -174,10 +174,11 @@ SPLITS: dict[str, WalkSplit] = {
         "validation shift of the look: training city in the looks of two validation cities", looks=VALIDATION_CITIES
     ),
     "pretrain": WalkSplit(
-        "pretraining routes: both spaces made of words drawn for each route, cities of their own",
+        "pretraining routes, of fewer legs: both spaces made of words drawn for each route, cities of their own",
         ("absolute", "relative"),
         spaces=None,
         cities=PRETRAINING_CITIES,
+        legs=(2, 3),
         heldout=None,
     ),
 }

@@ -8,7 +8,7 @@ from typing import ClassVar, Self, get_args
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Picture
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, is_terse
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.eyes import Download, Eyes, OnMap, Scenery, Streets
@@ -20,7 +20,7 @@ from ruleshift.tasks.virl.verifier import states_sight_alone
 from ruleshift.tasks.virl.views.factorial import DesignCell
 from ruleshift.tasks.virl.world.graph import StreetGraph
 
-SIZES: dict[Style, int] = {"full": 672, "terse": 192, "varied": 672}  # pixels a side
+TERSE_SIZE, FULL_SIZE = 192, 672  # pixels a side
 SMALLEST, LARGEST = 32, 2048
 
 
@@ -122,7 +122,8 @@ class VirlVL(Virl):
         points = told.itinerary.points
         if isinstance(self.world, Download):
             points = self.world.along(points)
-        eyes = Eyes(self._scenery(split, told.route.city, index), self.size or SIZES[style], self.views, self.compat)
+        size = self.size or (TERSE_SIZE if is_terse(style) else FULL_SIZE)
+        eyes = Eyes(self._scenery(split, told.route.city, index), size, self.views, self.compat)
         itinerary = replace(told.itinerary, points=points, pictured=Pictured(self.views, self.leak))
         return VirlVLProblem(told.id, told.route, itinerary, style, self.go_on, self.source, eyes=eyes)
 
