@@ -23,7 +23,7 @@ from ruleshift.pretraining.muon import Muon, orthogonalised
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.expression import parse
 from ruleshift.tasks.generalpoints.rules import SPLITS, is_heldout
-from ruleshift.tasks.generalpoints.targets import random_formula, whole_formulas
+from ruleshift.tasks.generalpoints.targets import random_formula
 from ruleshift.tasks.protocol import TaskProblem
 from ruleshift.tasks.streams import stream
 
@@ -81,15 +81,8 @@ def test_targets_vary_and_held_out_hands_never_make_24() -> None:
         assert hand.scored.target != 24 or not is_heldout(numbers)
         assert hand.scored.faces not in SPLITS["pretrain"].excluded
     assert len(set(targets)) > 60
-    assert targets.count(24) < 20
-    assert len(targets) == pytest.approx(340, abs=30)  # 85% of 400
-
-
-def test_whole_formulas_reach_their_targets() -> None:
-    found = whole_formulas((3, 3, 8, 8))
-    assert 24 not in found  # 8/(3-8/3) alone does
-    for target, texts in whole_formulas((2, 5, 7, 11)).items():
-        assert all(parse(text).value == target for text in texts)
+    assert targets.count(24) < 40
+    assert len(targets) == pytest.approx(380, abs=20)  # 95% of 400
 
 
 def test_pretraining_text_round_trips_without_unknown_tokens(chat: Chat) -> None:

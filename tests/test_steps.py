@@ -21,10 +21,10 @@ def test_any_text_has_steps_or_none(formula: str) -> None:
 
 
 def test_whole_partial_results() -> None:
-    assert is_whole("(10-4)*5-6=24")
-    assert not is_whole("8/(3-8/3)=24")  # a fraction on the way
-    assert not is_whole("4-10+6*5=24")  # below zero
-    assert not is_whole("13*12-11*12=24")  # beyond 99
+    assert is_whole("(10-4)*5-6=24", 99)
+    assert not is_whole("8/(3-8/3)=24", 99)  # a fraction on the way
+    assert not is_whole("4-10+6*5=24", 99)  # below zero
+    assert not is_whole("13*12-11*12=24", 99)  # beyond 99
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,9 @@ def test_the_expert_shows_sound_work_and_the_formula_alone_is_judged(name: str, 
         problem = get_task(name).problem("rule-ood", 0, index, style)
         gold = problem.gold()
         verdict = problem.submit(gold, last=True)
-        assert verdict.solved and verdict.valid and verdict.work == "sound"
+        assert verdict.solved
+        assert verdict.valid
+        assert verdict.work == "sound"
         first = read_reply(gold, style).steps[0]
         false = problem.submit(gold.replace(first, "1+1=3"), last=True)
         assert (false.solved, false.reward, false.work) == (True, verdict.reward, "untrue")

@@ -12,9 +12,9 @@ def conversation(
 ) -> Sequences:
     """The conversation at `index` of a phase, as token ids with the mask of its replies.
 
-    retries: whether failed attempts come before right ones. A walk where the index falls into `walk_share` of all, a card
-    problem otherwise. picture: pixels a side of the pictures in which cards and streets are seen; None where they are
-    told.
+    retries: whether failed attempts come before right ones. A walk where the index falls into `walk_share` of all, a
+    card problem otherwise. picture: pixels a side of the pictures in which cards and streets are seen; None where they
+    are told.
     """
     before, after = int(index * walk_share), int((index + 1) * walk_share)
     if after > before:

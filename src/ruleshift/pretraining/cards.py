@@ -1,10 +1,10 @@
 """GeneralPoints in the pretraining mixture: hands of any target, with the work shown.
 
 J, Q, K count something new each time, never as in a training, validation or test split. The target is mostly what a
-formula over the hand comes to, or the hand what 24 falls apart into, so that hardly an example repeats, and what is
-learned is the arithmetic that all hands and rules share rather than the formulas of the few hands that make 24. A small
-share are the usual deals; no held-out multiset is to make 24. In the second phase some conversations begin with failed attempts and the verifier's feedback, which
-are read and not learned: what the base lacks is judgement, it is not careless on purpose.
+random formula over the hand comes to, so that hardly an example repeats, and what is learned is the arithmetic that all
+hands and rules share rather than the formulas of the few hands that make 24. A small share are the usual deals; no
+held-out multiset is to make 24. In the second phase some conversations begin with failed attempts and the verifier's
+feedback, which are read and not learned: what the base lacks is judgement, it is not careless on purpose.
 """
 
 import random
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from ruleshift.chat import Chat, Sequences, encode_dialogue
 from ruleshift.records import Message
-from ruleshift.tasks.generalpoints.deal import deal_apart
+from ruleshift.tasks.generalpoints.deal import deal_with_formula
 from ruleshift.tasks.generalpoints.prompt import write_reply
 from ruleshift.tasks.generalpoints.rules import RANKS
-from ruleshift.tasks.generalpoints.targets import random_formula, whole_formulas
+from ruleshift.tasks.generalpoints.steps import is_whole
+from ruleshift.tasks.generalpoints.targets import LARGEST, random_formula
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.visual import GeneralPointsVL
 from ruleshift.tasks.streams import stream
@@ -25,13 +26,11 @@ STYLE = "stepwise"
 
 @dataclass(frozen=True)
 class Lesson:
-    """usual: share of the problems whose target is that of training. apart: share of those that it falls apart into;
-    the others have targets of their own. failed: probability of a (further) failed attempt
+    """usual: share of the problems whose target is that of training. failed: probability of a (further) failed attempt
     before the right one, up to `most`. Of these, `misuse` change one number and, where cards are seen, `misread` take
     one card for another; the others join the right numbers to a wrong value."""
 
-    usual: float = 0.1
-    apart: float = 0.4
+    usual: float = 0.05
     failed: float = 0.0
     most: int = 4
     misuse: float = 0.15
@@ -46,11 +45,9 @@ def conversation(chat: Chat, lesson: Lesson, seed: int, index: int, picture: int
     """The pretraining conversation at `index`, as token ids with the mask of its last reply, the right one."""
     rng = stream("pretraining", seed, index)
     task = GeneralPointsVL(size=picture) if picture else GeneralPoints()
-    kind = rng.random()
-    usual, apart = kind < lesson.usual, kind < lesson.usual + lesson.apart
-    split = "pretrain" if usual else "pretrain-apart" if apart else "pretrain-targets"
+    split = "pretrain" if rng.random() < lesson.usual else "pretrain-targets"
     problem = task.problem(split, seed, index, STYLE)
-    right = deal_apart(split, seed, index)[1] if split == "pretrain-apart" else _right_formula(problem, rng)
+    right = deal_with_formula(split, seed, index)[1] or _solution(problem, rng)
     messages = list(problem.context())
     for _ in range(lesson.most):
         if rng.random() >= lesson.failed:
@@ -64,10 +61,9 @@ def conversation(chat: Chat, lesson: Lesson, seed: int, index: int, picture: int
     return encode_dialogue(chat, messages, [False] * failed + [True])
 
 
-def _right_formula(problem: GeneralPointsProblem, rng: random.Random) -> str:
-    """A solution with whole partial results, if there is one."""
-    rule = problem.hand.scored
-    whole = whole_formulas(tuple(sorted(problem.hand.numbers(rule)))).get(rule.target)
+def _solution(problem: GeneralPointsProblem, rng: random.Random) -> str:
+    """One with whole partial results, if there is one."""
+    whole = [formula for formula in problem.solutions if is_whole(formula, LARGEST)]
     return rng.choice(whole or problem.solutions)
 
 

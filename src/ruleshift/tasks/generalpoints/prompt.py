@@ -1,8 +1,8 @@
 """GeneralPoints in words: prompts, feedback, and replies, written and read.
 
 Styles: `full` for language models, `terse` for small ones, `varied` (paraphrases, field order and rule wording drawn
-per problem: the prompt-diversity arm). Replies are JSON objects with `cards`, `number`, `formula`; where the work is shown
-(`stepwise`, which is terse otherwise, and `full-stepwise`), `steps` stand before the formula.
+per problem: the prompt-diversity arm). Replies are JSON objects with `cards`, `number`, `formula`; where the work is
+shown (`stepwise`, which is terse otherwise, and `full-stepwise`), `steps` stand before the formula.
 """
 
 import json

@@ -45,8 +45,7 @@ class Split:
     Only hands with `min_faces` face cards or more are dealt, and only multisets of numbers that are (`heldout`)
     or are not (`seen`) among the fixed share that no training ever sees. `target` None is drawn for each hand (see
     `targets`), so that no held-out multiset is dealt with the usual one. `size` is the number of hands, after which
-    they repeat (None: no end). `apart`: hands are what the target falls apart into, with numbers up to this one, which
-    face cards then count (None: cards are dealt at random). The suits are those of a `colour` in `SUITS`;
+    they repeat (None: no end). The suits are those of a `colour` in `SUITS`;
     `look` names the ranges that a picture's look is drawn from (`pictures.looks.LOOKS`). Neither shows in text.
     """
 
@@ -57,7 +56,6 @@ class Split:
     target: int | None = USUAL_TARGET
     cards: int = 4
     size: int | None = None
-    apart: int | None = None
     min_faces: int = 0
     multisets: Multisets = "seen"
     colour: str = "black"
@@ -69,7 +67,7 @@ def _fixed(j: int, q: int, k: int) -> tuple[tuple[int], tuple[int], tuple[int]]:
 
 
 _POOL = tuple(range(1, 11)) + 7 * (11, 12, 13)  # makes 11, 12, 13 about as frequent in hands as 1 to 10
-LARGE = range(14, 20)  # what no card counts in pretraining
+_LARGE = tuple(range(14, 20))
 VALIDATION_FACES: tuple[Faces, ...] = ((9, 11, 13), (13, 8, 12))
 _TEST_ORDERS: tuple[Faces, ...] = tuple((j, q, k) for j, q, k in itertools.permutations((11, 12, 13)))
 _NOT_PRETRAINED: frozenset[Faces] = frozenset({(10, 10, 10), (12, 12, 12), *VALIDATION_FACES, *_TEST_ORDERS})
@@ -90,7 +88,7 @@ SPLITS: dict[str, Split] = {
     ),
     "all-12": Split("J, Q, K all count 12; at least one face card", _fixed(12, 12, 12), min_faces=1),
     "large": Split(
-        "J, Q, K count 14 to 19, drawn for each deal; at least one face card", (tuple(LARGE),) * 3, min_faces=1
+        "J, Q, K count 14 to 19, drawn for each deal; at least one face card", (_LARGE,) * 3, min_faces=1
     ),
     "target-36": Split("training rule, target 36", target=36),
     "targets": Split("training rule, a target drawn for each hand", target=None),
@@ -122,13 +120,6 @@ SPLITS: dict[str, Split] = {
         "pretraining deals: J, Q, K drawn from 1..13, without any rule of a training, validation or test split",
         (_POOL,) * 3,
         excluded=_NOT_PRETRAINED,
-        look="pretraining",
-    ),
-    "pretrain-apart": Split(
-        "pretraining hands that 24 falls apart into: face cards count up to 60, but for 14 to 19",
-        (_POOL,) * 3,
-        excluded=_NOT_PRETRAINED,
-        apart=60,
         look="pretraining",
     ),
     "pretrain-targets": Split(

@@ -9,7 +9,6 @@ their 455 triples; at the top level only the operand that would complete the tar
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations
 from math import gcd
@@ -98,18 +97,8 @@ def _lookup(hand: Hand, wanted: Value) -> Iterator[Node]:
         yield from _reach(hand, wanted)
 
 
-def formulas(numbers: tuple[int, ...] | list[int]) -> dict[Fraction, tuple[str, ...]]:
-    """Every value that one to five numbers can take, with all canonical formulas for it."""
-    table = _tabulated(tuple(sorted(numbers)))
-    return {Fraction(*value): tuple(found) for value, found in table.items()}
-
-
 @lru_cache(maxsize=20_000)
 def _table(hand: Hand) -> Table:
-    return _tabulated(hand)
-
-
-def _tabulated(hand: Hand) -> Table:
     """Every value that the whole hand can take, with all canonical formulas for it."""
     if len(hand) == 1:
         return {Value(hand[0], 1): {str(hand[0]): number_node(hand[0])}}
