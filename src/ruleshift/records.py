@@ -13,6 +13,7 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length"]
+Words = Literal["stated", "trained", "other"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Verdict:
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
     `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
     wanted, as when it is solved. `decides` says whether anything was to be decided at this step: one at which the same
-    action is right as at most others (walking on) asks for no skill.
+    action is right as at most others (walking on) asks for no skill. Where the words for answers are shifted, `words`
+    says whose a reply uses: those of the rule that the prompt states, those of the training rule, or others (none, too).
     """
 
     outcome: str
@@ -77,6 +79,7 @@ class Verdict:
     ended: bool = False
     pictures: tuple[Picture, ...] = ()
     decides: bool = True
+    words: Words | None = None
 
 
 @dataclass(frozen=True)
