@@ -14,6 +14,7 @@ from typing import Literal
 Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length"]
 Words = Literal["stated", "trained", "other"]
+Feedback = Literal["silent", "outcome", "full"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Verdict:
     `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
     wanted, as when it is solved. `decides` says whether anything was to be decided at this step: one at which the same
     action is right as at most others (walking on) asks for no skill. Where the words for answers are shifted, `words`
-    says whose a reply uses: those of the rule that the prompt states, those of the training rule, or others (none, too).
+    says whose a reply uses: those of the rule that the prompt states, of the training rule, or others (none, too).
     """
 
     outcome: str

@@ -5,11 +5,11 @@ outcome   which kind of fault it has: no number and no word that the rule gives 
 full      with its details: which numbers are missing, what a formula comes to
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Feedback
 
-Feedback = Literal["silent", "outcome", "full"]
 SILENT = ("This is not right. Try again.", "wrong")
 """What `silent` says of any fault: in words, and in the terse style."""
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ruleshift.tasks.feedback import SILENT, Feedback
+from ruleshift.records import Feedback
+from ruleshift.tasks.feedback import SILENT
 from ruleshift.tasks.generalpoints.deal import Deal
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.rules import RANKS, Rule

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message, Verdict
-from ruleshift.tasks.feedback import Feedback, check_feedback
+from ruleshift.records import Feedback, Message, Verdict
+from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.generalpoints import prompt
 from ruleshift.tasks.generalpoints.deal import Deal, deal
 from ruleshift.tasks.generalpoints.judgement import Judgement

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from ruleshift.records import Verdict
-from ruleshift.tasks.feedback import Feedback
+from ruleshift.records import Feedback, Verdict
 from ruleshift.tasks.generalpoints import expression
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.official import OfficialJudgement, official_judgement

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ruleshift.tasks.feedback import SILENT, Feedback
+from ruleshift.records import Feedback
+from ruleshift.tasks.feedback import SILENT
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.rail import RailPoint

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message, Picture, Verdict
-from ruleshift.tasks.feedback import Feedback, check_feedback
+from ruleshift.records import Feedback, Message, Picture, Verdict
+from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
