@@ -1,7 +1,7 @@
 """The published runs in docs/results: the values of every seed, differences to the start model, and what is claimed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +35,10 @@ class Published:
     @property
     def legend(self) -> Legend:
         return legend_of(self.results)
+
+    def measured(self, metric: str, split: str, turns: int) -> bool:
+        """Whether the run measured this: those of earlier versions lack some."""
+        return any((row.metric, row.split, row.turns) == (metric, split, turns) for row in self.results.rows)
 
     def values(self, arm: str, what: Endpoint) -> list[float]:
         """The value of each seed of an arm at the end of its training, in the order of seeds."""
@@ -72,10 +76,13 @@ def published(task: str) -> Published:
 
 
 def primary(task: str) -> Endpoint:
-    """The primary endpoint of a task."""
-    found = get_task(task).recipe.primary
+    """The primary endpoint of a task's published run: with the metric that it was run for."""
+    found, results = get_task(task).recipe.primary, published(task).results
     assert found is not None, f"{task} names no primary endpoint"
-    return found
+    metric = str(results.meta["metric"])
+    if metric == found.metric:
+        return found
+    return replace(found, metric=metric, turns=max(row.turns for row in results.rows if row.metric == metric))
 
 
 @cache
