@@ -135,7 +135,8 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
 
         cells = tuple(cell_of(split, self.decoding, answered) for split, answered in episodes.items())
-        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), range(1, (self.turns or task.default_turns) + 1))
+        budgets = range(1, (self.turns or task.default_turns) + 1)
+        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), budgets, task.metric != "success")
         return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
 
     def _references(self, task: "Task", splits: Sequence[str]) -> "list[Row]":

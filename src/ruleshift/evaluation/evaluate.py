@@ -168,12 +168,13 @@ def _is_right(verdict: Verdict) -> bool:
     return verdict.solved or ((verdict.advanced or verdict.ended) and verdict.reward > 0)
 
 
-def rows_of(point: Point, turns: Sequence[int]) -> list[Row]:
+def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:
     """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
     and `validity`, `recognition` and (with steps) `decision_accuracy` of first replies, with the words that these use
-    where the rule is shifted. What is decided comes first."""
+    where the rule is shifted. What is decided comes first. stepwise: whether problems have steps, also where none got
+    beyond the first."""
     rows = []
-    stepwise = any(cell.has_steps for cell in point.cells)
+    stepwise = stepwise or any(cell.has_steps for cell in point.cells)
     for cell in point.cells:
         steps = stepwise and len(cell.tries) > 1
         measured = [("decision_accuracy", 1)] if steps and cell.decided else []

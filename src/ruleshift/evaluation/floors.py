@@ -26,5 +26,5 @@ def reference_rows(
         }
         cells = [cell_of(split, decoding, answered[split]) for decoding in decodings for split in splits]
         points.append(Point(task.id, name, 0, 0, 0.0, 0.0, tuple(cells)))
-    rows = [row for point in points for row in rows_of(point, turns)]
+    rows = [row for point in points for row in rows_of(point, turns, task.metric != "success")]
     return [replace(row, kl_to_start=None, train_flops=None) for row in rows]

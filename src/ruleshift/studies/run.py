@@ -108,8 +108,9 @@ def _conclude(plan: Plan, start: StartModel, out: Path, seconds: float, claimed:
     console, study, m = Console(), plan.study, plan.measurement
     points = _points(plan, out)
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
-    rows = [row for point in points for row in rows_of(point, m.turns)]
-    rows += reference_rows(task_of(m), m.splits, m.n, m.turns, m.decodings, m.seed)
+    task = task_of(m)
+    rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
+    rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
     results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
     found = Findings(results, comparisons, points, m)

@@ -10,7 +10,7 @@ from typing import get_args
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback
 
-SILENT = ("This is not right. Try again.", "wrong")
+SILENT = ("This is wrong. Try again.", "wrong")
 """What `silent` says of any fault: in words, and in the terse style."""
 
 
