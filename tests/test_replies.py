@@ -21,6 +21,7 @@ from ruleshift.tasks.virl.task import Virl, VirlProblem
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "replies.md").read_text()
+WAY, ELM = ("Elm Bakery", "Oak Deli"), Sight("Elm Bakery", "left front")
 NAMES = ("The Intersection Cafe", "Kings Cross")
 LENGTH = 100_000
 
@@ -52,6 +53,7 @@ READERS = {
     "Cards: formulas": read_formula,
     "Walks: where the answer stands": lambda text: verifier.read_reply(text).action or "nothing",
     "Walks: actions": lambda text: verifier.canonical_action(text) or "nothing",
+    "Walks: what is recognised": lambda text: "yes" if verifier.recognises(text, ELM, False, WAY) else "no",
     "Walks: intersections": lambda text: "yes" if verifier.states_intersection(text, NAMES) else "no",
 }
 
@@ -276,15 +278,15 @@ SIDES_READ = {  # of Elm Bakery, on the left front
 
 @pytest.mark.parametrize(("text", "right"), SIDES_READ.items())
 def test_the_side_of_a_landmark_counts(text: str, right: bool) -> None:
-    assert verifier.states_side(text, Sight("Elm Bakery", "left front")) == right
+    assert verifier.states_side(text, ELM) == right
 
 
 def test_a_name_with_a_side_in_it_is_no_side() -> None:
     assert verifier.states_side("Left Bank Cafe is on your right.", Sight("Left Bank Cafe", "right"))
     assert not verifier.states_side("Left Bank Cafe is on your right.", Sight("Left Bank Cafe", "left"))
+    assert verifier.states_side('"" is on your right.', Sight('""', "right"))  # of a name without letters, the side
 
 
-WAY = ("Elm Bakery", "Oak Deli")
 RECOGNISED = [  # what is stated, of which landmark, at an intersection, and whether it is all right
     ("Elm Bakery is on your left.", "left", False, True),
     ("Elm Bakery is on your left. You observe an intersection.", "left", True, True),

@@ -238,7 +238,8 @@ def recognises(observation: str, sight: Sight | None, intersection: bool, names:
 def states_side(observation: str, sight: Sight) -> bool:
     """Whether a stated observation gives the side of a landmark: wherever it names both in one sentence, the right one.
     The side is read after the name, or else before it; its words may come in any order, without spaces too."""
-    before, *after = _squeezed(observation).split(_squeezed(sight.name))
+    name, stated = _squeezed(sight.name), _squeezed(observation)
+    before, *after = stated.split(name) if name else ("", stated)
     given = []
     for tail in after:
         sides = [*_SIDES.finditer(_ENDS.split(tail)[0])][:1] or [*_SIDES.finditer(_ENDS.split(before)[-1])][-1:]
