@@ -1,6 +1,6 @@
 """The published runs in docs/results: the values of every seed, differences to the start model, and what is claimed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -47,6 +47,18 @@ class Published:
         by_seed = {row.seed: row.value for row in sorted(rows, key=lambda row: row.step)}
         return [by_seed[seed] for seed in sorted(by_seed)]
 
+    def compares(self, arm: str, what: Endpoint) -> bool:
+        """Whether an arm is compared with the start model in this."""
+        return next(self._against_start(arm, what), None) is not None
+
+    def _against_start(self, arm: str, what: Endpoint) -> Iterator[Comparison]:
+        wanted = (arm, self.legend.start, what.metric, what.split, what.turns, what.decoding, None)
+        return (
+            c
+            for c in self.comparisons
+            if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
+        )
+
     def change(self, arm: str, what: Endpoint) -> Estimate:
         """The difference to the start model, over seeds and problems.
 
@@ -55,12 +67,7 @@ class Published:
         `crossed_estimate` does: the interval is a little wider than need be, never narrower.
         """
         (start,) = self.values(self.legend.start, what)
-        wanted = (arm, self.legend.start, what.metric, what.split, what.turns, what.decoding, None)
-        over_problems = next(
-            c
-            for c in self.comparisons
-            if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
-        )
+        over_problems = next(self._against_start(arm, what))
         error = (over_problems.ci_high - over_problems.ci_low) / 2 / 1.96
         problems = min(row.n for row in self.results.rows if row.split == what.split)
         differences = [value - start for value in self.values(arm, what)]

@@ -187,7 +187,7 @@ def table(task: str, decoding: str) -> str:
 
 def _each(task: str, arm: str, what: tuple) -> str:
     single = " ".join(map(points, published(task).values(arm, Endpoint(*what))))
-    return f"{single}<br>{change(task, arm, *what)}"
+    return f"{single}<br>{change(task, arm, *what)}" if published(task).compares(arm, Endpoint(*what)) else single
 
 
 def points(share: float) -> str:
