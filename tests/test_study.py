@@ -314,10 +314,8 @@ def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.Capt
     assert {row["arm"] for row in record["rows"]} == {"base", "sft-lr1e-3", "rl-lr1e-3"}
     said = capsys.readouterr().out
     assert "learning-rate sweep of gp-l" in said
-    assert [line.split()[:2] for line in said.splitlines() if "floor" in line or "ceiling" in line] == [
-        ["random", "floor"],
-        ["expert", "ceiling"],
-    ]
+    references = {tuple(line.split()[:2]) for line in said.splitlines() if "floor" in line or "ceiling" in line}
+    assert references == {("random", "floor"), ("expert", "ceiling")}
     assert "…" not in said
 
 
