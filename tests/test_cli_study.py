@@ -37,7 +37,8 @@ def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pyte
     assert main(["study", "headline", *options.split()]) == 0
     for task in ("gp-l", "virl-l"):
         rows = load_results(tmp_path / task / "results.json").rows
-        assert {row.arm for row in rows} == {"base", "sft", "rl"}
+        floors = {"random", "blind"} if task == "virl-l" else {"random"}
+        assert {row.arm for row in rows} == {"base", "sft", "rl", "expert"} | floors
         assert {row.task for row in rows} == {task}
     page = (tmp_path / "gp-l" / "report.html").read_text()
     assert main(["report", str(tmp_path / "gp-l"), "--out", str(tmp_path / "again.html")]) == 0

@@ -211,7 +211,7 @@ def test_headline_writes_everything_and_resumes(
     assert "left in all" in said.err
     results = load_results(tmp_path / "gp-l" / "results.json")
     assert [arm["name"] for arm in results.meta["arms"]] == ["base", "sft", "sft-lr1e-4", "rl"]
-    assert {row.arm for row in results.rows} == {"base", "sft", "rl", "sft-lr1e-4"}
+    assert {row.arm for row in results.rows} == {"base", "sft", "rl", "sft-lr1e-4", "random", "expert"}
     cells = {(row.split, row.turns, row.decoding) for row in results.rows if row.metric == "success"}
     assert len(cells) == 2 * 2
     assert all(row.n == 5 for row in results.rows)
@@ -301,7 +301,8 @@ def test_the_study_in_the_docs_runs_as_it_stands_there(
     titles = {c.title for c in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
     assert "rl-kl-in-reward against rl, both at their end" in titles
     assert "rl-kl-coef0 against rl at matched KL to the start" in titles
-    assert {row["arm"] for row in rows_in(tmp_path)} == {"base", "rl", "rl-kl-in-reward", "rl-kl-coef0"}
+    arms = {"base", "rl", "rl-kl-in-reward", "rl-kl-coef0"}
+    assert {row["arm"] for row in rows_in(tmp_path)} == arms | {"random", "expert"}
     assert "rl-kl-coef0" in capsys.readouterr().out
 
 
@@ -313,6 +314,8 @@ def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.Capt
     assert {row["arm"] for row in record["rows"]} == {"base", "sft-lr1e-3", "rl-lr1e-3"}
     said = capsys.readouterr().out
     assert "learning-rate sweep of gp-l" in said
+    references = {tuple(line.split()[:2]) for line in said.splitlines() if "floor" in line or "ceiling" in line}
+    assert references == {("random", "floor"), ("expert", "ceiling")}
     assert "…" not in said
 
 

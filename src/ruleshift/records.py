@@ -13,6 +13,10 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length"]
+Words = Literal["stated", "trained", "other"]
+Work = Literal["sound", "untrue", "astray"]
+"""What shown steps are: true and leading to the answer; not true; true, but leading to another answer, or nowhere."""
+Feedback = Literal["silent", "outcome", "full"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,9 @@ class Verdict:
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
     `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
     wanted, as when it is solved. `decides` says whether anything was to be decided at this step: one at which the same
-    action is right as at most others (walking on) asks for no skill. `work` is what the steps that a reply shows are
-    worth (sound, untrue, astray), None where it shows none; no reward depends on it.
+    action is right as at most others (walking on) asks for no skill. Where the words for answers are shifted, `words`
+    says whose a reply uses: those of the rule that the prompt states, of the training rule, or others (none, too).
+    `work` is what the steps that a reply shows are worth, None where it shows none; no reward depends on it.
     """
 
     outcome: str
@@ -78,7 +83,8 @@ class Verdict:
     ended: bool = False
     pictures: tuple[Picture, ...] = ()
     decides: bool = True
-    work: str | None = None
+    work: Work | None = None
+    words: Words | None = None
 
 
 @dataclass(frozen=True)

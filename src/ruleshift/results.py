@@ -7,7 +7,7 @@
 `kl_unit`, `metric`; of the arms, in the order in which they are shown, `arms` (a list of `name`, `about`,
 `variant_of`), `start` (the arm that all others began from) and `diverged` (a list of `arm`, `seed`, `why`); `trained`
 (the split of the training rule), `pictures` (whether the task shows any), `figures` (names of those on the page),
-`claims` (on the primary endpoint; see `evaluation.claims.Claim`).
+`claims` (on the primary endpoint; see `evaluation.claims.Claim`), `feedback` (its level, where it is not `full`).
 """
 
 import json
@@ -22,6 +22,8 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.files import write_atomically
 
 RESULTS_VERSION = 1
+FLOORS, CEILING = ("blind", "random"), "expert"
+"""Arms without a model, which tables show below the others: what no skill earns, and all of it."""
 _REMEDY = "run the study again to write it anew, or name another file"
 
 

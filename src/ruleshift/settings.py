@@ -5,6 +5,7 @@ from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Feedback
 
 Part = Literal["tower", "projector", "decoder"]
 # Those of transformers.SchedulerType that need nothing but a number of steps.
@@ -155,6 +156,8 @@ class Measurement:
     max_new_tokens: Count = 36
     kl_problems: Count = 256
     """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""
+    feedback: Feedback = "full"
+    """What the verifier says of a wrong reply, in training too."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

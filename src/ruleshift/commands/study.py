@@ -12,6 +12,7 @@ from ruleshift.commands.assignments import changed
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Feedback
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
 GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
+GIVEN |= {("measurement", "feedback"): "--feedback"}
 QUICK = 3  # a quick study trains and measures one part in so many
 
 
@@ -55,6 +57,9 @@ class StudyCommand:
     """Problems of each split, the same for every arm; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """A small version: a third of the training, two evaluations of a third of the problems."""
+    feedback: Feedback = "full"
+    """What the verifier says of a wrong reply, in training and evaluation: its details (full), the kind of fault
+    (outcome), or only that it is not right (silent)."""
     init_steps: int = 0
     """Steps of SFT that the start model gets before all arms."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -103,14 +108,20 @@ class StudyCommand:
         return [self._plan(study, task, assignments, options) for task in tasks.values()]
 
     def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
-        from ruleshift.studies.recipes import recipe_of
+        from ruleshift.studies.recipes import recipe_of, task_of
         from ruleshift.studies.study import Plan
         from ruleshift.tasks import get_task
 
         found = get_task(task)
         recipe = assignments.apply(found.id, self._sized(recipe_of(task)))
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
-        measurement = replace(measurement, splits=self.splits or measurement.splits, n=self.n or measurement.n)
+        measurement = replace(
+            measurement,
+            splits=self.splits or measurement.splits,
+            n=self.n or measurement.n,
+            feedback=self.feedback,
+        )
+        task_of(measurement)  # one without levels of feedback is refused before the long work begins
         measurement = changed(measurement, assignments.of(found.id, "measurement"), f"--set {found.id}.measurement.")
         for split, why in ((study.trained, "arms are matched"), ("id-val", "the KL to the start is measured")):
             if split not in found.splits():

@@ -6,11 +6,12 @@ from dataclasses import dataclass, fields
 
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
-from ruleshift.report.arms import Legend, legend_of
+from ruleshift.evaluation.evaluate import METRICS, OF_FIRST_REPLIES
+from ruleshift.report.arms import Legend, legend_of, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
-SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition", "decision_accuracy")
+SHARES = (*METRICS[:3], *OF_FIRST_REPLIES)
 MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
 
 
@@ -32,7 +33,7 @@ class ShownNumber:
 @dataclass(frozen=True)
 class ArmEnd:
     """One line of the headline: how an arm ends, by (split, turns). The label names its step, or says that it diverged;
-    nothing is said of an arm of which no seed came to its end."""
+    nothing is said of an arm of which no seed came to its end. Floors and the ceiling are labelled so."""
 
     arm: str
     label: str
@@ -107,6 +108,9 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
         lost = legend.diverged.get(arm, ())
         if cells or lost:
             arms.append(ArmEnd(arm, _with_lost(label, lost), cells))
+    for name, kind in references_in(rows).items():
+        found = [(s, k, end(rows, Measure(k, decoding, metric), name, s)) for s in splits for k in turns]
+        arms.append(ArmEnd(name, kind, {(s, k): _entry(point, None, None, metric) for s, k, point in found if point}))
     return Headline(metric, decoding, splits, turns, tuple(arms), said_over(against_start.values()))
 
 

@@ -23,6 +23,7 @@ from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
 from ruleshift.studies.points import PointStore
+from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
@@ -39,7 +40,7 @@ class Meter:
 
     def __init__(self, measurement: Measurement, run: Run, start: Backbone, store: PointStore) -> None:
         self.measurement, self.run, self.store = measurement, run, store
-        self.task: Task = get_task(measurement.task)
+        self.task: Task = task_of(measurement)
         self.style, self.chat = start.style, start.chat
         try:
             self.start_replies, self.start_logprobs = self._sample_start(start)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
-from ruleshift.evaluation.evaluate import Point
+from ruleshift.evaluation.evaluate import Point, budgets
 from ruleshift.evaluation.matching import POINTS, Crossing, Matched, Measured, Tolerance, matched_difference
 from ruleshift.evaluation.statistics import ROUNDING, Estimate, crossed_estimate
 from ruleshift.studies.study import Pair
@@ -49,7 +49,7 @@ def compare(
     return [
         _compared(curves, pair, first, (metric, cell.split, budget, cell.decoding), trained)
         for metric in metrics
-        for cell, budget in itertools.product(first.cells, turns)
+        for cell, budget in itertools.product(first.cells, budgets(metric, turns))
         for pair in there
     ]
 

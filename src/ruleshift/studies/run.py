@@ -14,6 +14,7 @@ from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import Point, rows_of
+from ruleshift.evaluation.floors import reference_rows
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.page import write_report
@@ -25,6 +26,7 @@ from ruleshift.studies.arms import load_points, load_start
 from ruleshift.studies.compare import compare, end_difference
 from ruleshift.studies.points import PointStore, shown_conversations
 from ruleshift.studies.pool import Job, run_jobs
+from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Findings, Plan, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
@@ -53,8 +55,8 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> N
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
-    """What arms are compared by: the task's metric first, then success and, where there are pictures, recognition."""
-    return tuple(dict.fromkeys((task.metric, "success", *(("recognition",) if task.pictures else ()))))
+    """What arms are compared by: the task's metric, others beside it and, where there are pictures, recognition."""
+    return tuple(dict.fromkeys((task.metric, *task.recipe.beside, *(("recognition",) if task.pictures else ()))))
 
 
 def _start(plan: Plan) -> StartModel:
@@ -71,7 +73,7 @@ def _jobs(plan: Plan, start: StartModel, out: Path) -> list[Job]:
 
 def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
     """The start model after a short SFT, trained once into `out/init`."""
-    folder, task = out / "init", get_task(plan.task)
+    folder, task = out / "init", task_of(plan.measurement)
     training = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
     settings: dict[str, object] = {"task": plan.task, "model": start.name, "training": training}
     with RunFolder.open(folder, settings | ({"chat": start.facts} if start.facts else {})) as run:
@@ -106,7 +108,9 @@ def _conclude(plan: Plan, start: StartModel, out: Path, seconds: float, claimed:
     console, study, m = Console(), plan.study, plan.measurement
     points = _points(plan, out)
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
-    rows = [row for point in points for row in rows_of(point, m.turns)]
+    task = task_of(m)
+    rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
+    rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
     results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
     found = Findings(results, comparisons, points, m)
@@ -135,6 +139,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "title": f"{study.question} {plan.recipe.title}",
         "study": study.name,
         "metric": task.metric,
+        "feedback": plan.measurement.feedback,
         "pictures": task.pictures,
         "start": study.start,
         "arms": [

@@ -10,6 +10,7 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.bounds import Positive, check_bounds
+from ruleshift.evaluation.evaluate import budgets
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Findings, Study, variant
@@ -81,7 +82,7 @@ def record(found: Findings) -> Mapping[str, Any]:
             **({"seed": point.seed} if len(found.results.meta["seeds"]) > 1 else {}),
             "chosen": point.arm in chosen.values(),
             "kl_to_start": point.kl_to_start,
-            **{f"{s}@{k}": point.value(metric, s, k, "sampled") for s in m.splits for k in m.turns},
+            **{f"{s}@{k}": point.value(metric, s, k, "sampled") for s in m.splits for k in budgets(metric, m.turns)},
         }
         for point in found.points
     ]
@@ -91,10 +92,13 @@ def record(found: Findings) -> Mapping[str, Any]:
 
 def rates(found: Findings, width: int) -> "list[Table]":
     """Every rate with its numbers, the chosen ones marked."""
+    from ruleshift.report.arms import references_in
     from ruleshift.report.terminal import blocks
 
     content = record(found)
-    columns = [f"{s}@{k}" for s in found.measurement.splits for k in found.measurement.turns]
+    columns = [
+        f"{s}@{k}" for s in found.measurement.splits for k in budgets(content["metric"], found.measurement.turns)
+    ]
     title = f"learning-rate sweep of {content['task']}; chosen: {content['criterion']}"
     lines = [
         [
@@ -105,6 +109,10 @@ def rates(found: Findings, width: int) -> "list[Table]":
         ]
         for row in content["rows"]
     ]
+    rows = found.results.rows
+    for name, kind in references_in(rows).items():
+        value = {f"{r.split}@{r.turns}": r.value for r in rows if (r.arm, r.metric) == (name, content["metric"])}
+        lines.append([name, kind, "", *(f"{100 * value[c]:.1f}" for c in columns)])
     headings = [column.replace("@", "\n@") for column in columns]
     return blocks(title, ("arm", "chosen", "KL"), headings, lines, width)
 

@@ -9,12 +9,10 @@ if TYPE_CHECKING:
 
 
 def ends(found: Findings, width: int) -> "list[Table]":
-    """How every arm ends, for each decoding; recognition too where there are pictures."""
-    from ruleshift.report.arms import shows_pictures
+    """How every arm ends, for each decoding, by all that arms are compared by; floors and the ceiling below."""
     from ruleshift.report.terminal import headline_tables
 
-    metric = str(found.results.meta["metric"])
-    shown = (metric, "recognition") if shows_pictures(found.results) else (metric,)
+    shown = dict.fromkeys([str(found.results.meta["metric"]), *(item.metric for item in found.comparisons)])
     return [
         table
         for decoding in found.measurement.decodings

@@ -64,5 +64,7 @@ class Recipe:
     """What a study measures; every split but `train` and `id-val` where nothing is said."""
     floors: tuple[str, ...] = ("random",)
     """Policies without any skill, which success has to be read against."""
+    beside: tuple[str, ...] = ("success",)
+    """Metrics that arms are compared by, beside the task's own."""
     primary: Endpoint | None = None
     """What studies claim something about; all else that they measure is exploratory."""

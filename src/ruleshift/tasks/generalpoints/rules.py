@@ -87,9 +87,7 @@ SPLITS: dict[str, Split] = {
         multisets="heldout",
     ),
     "all-12": Split("J, Q, K all count 12; at least one face card", _fixed(12, 12, 12), min_faces=1),
-    "large": Split(
-        "J, Q, K count 14 to 19, drawn for each deal; at least one face card", (_LARGE,) * 3, min_faces=1
-    ),
+    "large": Split("J, Q, K count 14 to 19, drawn for each deal; at least one face card", (_LARGE,) * 3, min_faces=1),
     "target-36": Split("training rule, target 36", target=36),
     "targets": Split("training rule, a target drawn for each hand", target=None),
     "three-cards": Split("training rule, three cards", cards=3),

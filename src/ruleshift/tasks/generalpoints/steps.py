@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from ruleshift.records import Work
 from ruleshift.tasks.generalpoints.expression import (
     FormulaError,
     checked_tokens,
@@ -19,10 +20,6 @@ from ruleshift.tasks.generalpoints.expression import (
     left_side,
     parse,
 )
-
-Work = Literal["sound", "untrue", "astray"]
-"""What shown steps are: true and leading to the formula; not true (arithmetic, or what is left); true, but leading to
-another value than the formula's, or nowhere."""
 
 _VALUE = r"(-?[0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
 _STEP = re.compile(rf"{_VALUE}([-+*/]){_VALUE}={_VALUE}(?:;(.{{0,200}}))?")

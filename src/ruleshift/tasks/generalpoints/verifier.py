@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from ruleshift.records import Verdict
+from ruleshift.records import Feedback, Verdict
 from ruleshift.tasks.generalpoints import expression
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.official import OfficialJudgement, official_judgement
@@ -34,10 +34,10 @@ def verify_formula(formula: str, numbers: Sequence[int], target: int = 24, compa
     return verdict(judge(formula, numbers, target, compat))
 
 
-def verdict(judgement: Judgement, style: Style = "full") -> Verdict:
-    """A judgement in words."""
+def verdict(judgement: Judgement, style: Style = "full", level: Feedback = "full") -> Verdict:
+    """A judgement in words, as many as the level of feedback allows."""
     found = None if judgement.value is None else str(judgement.value)
-    said = feedback(judgement, style)
+    said = feedback(judgement, style, level)
     return Verdict(judgement.outcome, judgement.reward, judgement.outcome == "solved", said, found=found)
 
 

@@ -21,7 +21,8 @@ TEXT = Recipe(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
     ),
     floors=("random", "blind"),
-    primary=Endpoint("step_accuracy", "rule-ood", 2, "sampled"),
+    beside=("step_accuracy", "success"),
+    primary=Endpoint("decision_accuracy", "rule-ood", 1, "sampled"),
 )
 PICTURES = Recipe(
     "V-IRL in pictures",
@@ -42,5 +43,6 @@ PICTURES = Recipe(
         kl_problems=24,
     ),
     floors=TEXT.floors,
+    beside=TEXT.beside,
     primary=TEXT.primary,
 )
