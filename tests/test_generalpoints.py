@@ -12,7 +12,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Verdict
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.prompt import MAX_REPLY, read_reply, write_reply
-from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, is_heldout
+from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, USUAL_TARGET, is_heldout
 from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.protocol import Style
@@ -262,7 +262,8 @@ def test_hands_belong_to_their_split(split: str) -> None:
         assert all(face in pool for face, pool in zip(hand.stated.faces, spec.faces, strict=True))
         for rule in (hand.stated, hand.scored):
             numbers = hand.numbers(rule)
-            assert is_heldout(tuple(sorted(numbers))) == (spec.multisets == "heldout")
+            if spec.target is not None or rule.target == USUAL_TARGET:
+                assert is_heldout(tuple(sorted(numbers))) == (spec.multisets == "heldout")
             assert solvable(numbers, rule.target)
 
 
@@ -274,9 +275,9 @@ def test_rules_of_the_splits() -> None:
     assert faces["all-12"] == (12, 12, 12)
     assert {face for problem in hands("large", 60) for face in problem.hand.scored.faces} == {14, 15, 16, 17, 18, 19}
     assert hands("target-36", 1)[0].hand.scored.target == 36
-    assert all(
-        problem.hand.scored.target == 24 for split in SPLITS if split != "target-36" for problem in hands(split, 1)
-    )
+    others = {"target-36", "targets", "pretrain-targets"}
+    assert all(problem.hand.scored.target == 24 for split in {*SPLITS} - others for problem in hands(split, 1))
+    assert len({problem.hand.scored.target for problem in hands("targets", 60)}) > 20
     assert [SPLITS["rule-ood"].min_faces, SPLITS["train"].min_faces, SPLITS["five-cards"].cards] == [1, 0, 5]
     assert TASK.default_turns == 5
     assert set(TASK.splits()) == set(SPLITS)
@@ -298,6 +299,14 @@ def test_heldout_multisets_never_meet_the_seen_ones() -> None:
     assert multisets("train") & multisets("id")  # control: the comparison finds what two streams share
 
 
+def test_a_training_split_of_few_hands_repeats_them() -> None:
+    few = hands("train-30", 90)
+    assert len({problem.hand for problem in few}) == 30
+    assert [problem.hand for problem in few[:30]] == [problem.hand for problem in few[30:60]]
+    assert TASK.count("train-30") == 30
+    assert TASK.count("train") is None
+
+
 def test_about_fifteen_percent_of_the_multisets_are_held_out() -> None:
     for values in (range(1, 11), range(1, 14), range(1, 20)):
         multisets = list(combinations_with_replacement(values, 4))
@@ -308,11 +317,13 @@ def test_pretraining_never_states_a_rule_of_another_split() -> None:
     pools, excluded = SPLITS["pretrain"].faces, SPLITS["pretrain"].excluded
     reachable = {faces for faces in product(*map(set, pools)) if faces not in excluded}
     for name, split in SPLITS.items():
-        if name != "pretrain":
+        if not name.startswith("pretrain"):
             assert reachable.isdisjoint(product(*split.faces)), name
             assert split.scored_faces not in reachable, name
     assert (10, 10, 10) not in reachable
     assert (10, 10, 11) in reachable
+    assert SPLITS["pretrain-targets"].faces == pools
+    assert SPLITS["pretrain-targets"].excluded == excluded
     drawn = {problem.hand.stated.faces for problem in hands("pretrain", 400, seed=1)}
     assert drawn <= reachable
     assert max(max(faces) for faces in drawn) == 13

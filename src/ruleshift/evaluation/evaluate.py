@@ -14,7 +14,7 @@ from ruleshift.tasks.protocol import Style, Task, how_many
 
 WORDS = ("stated_words", "trained_words", "other_words")
 PER_BUDGET = ("success", "step_accuracy", "first_try_accuracy", "steps_passed")
-OF_FIRST_REPLIES = ("validity", "recognition", "decision_accuracy", *WORDS)
+OF_FIRST_REPLIES = ("validity", "recognition", "decision_accuracy", *WORDS, "sound_work")
 METRICS = (*PER_BUDGET, *OF_FIRST_REPLIES)
 
 
@@ -32,7 +32,9 @@ class Cell:
     count the steps whose first reply was right in form to the letter, and that was read right. `decided` counts those
     at which something was to be decided, `decided_right` those of them whose first reply was right, and `stated_words`
     and `trained_words` those whose first reply used words of the stated rule, and of the training rule. The latter two
-    are empty where the rule is that of training, all four in points of earlier versions, which did not tell.
+    are empty where the rule is that of training, all four in points of earlier versions, which did not tell. `shown`
+    counts the steps whose first reply showed its work, `sound` those of them in which it was true and led to the answer;
+    empty where none did.
     """
 
     split: str
@@ -44,6 +46,8 @@ class Cell:
     decided_right: tuple[int, ...] = ()
     stated_words: tuple[int, ...] = ()
     trained_words: tuple[int, ...] = ()
+    shown: tuple[int, ...] = ()
+    sound: tuple[int, ...] = ()
 
     @property
     def has_steps(self) -> bool:
@@ -64,7 +68,8 @@ class Cell:
         first replies, whatever the budget. decision_accuracy: the share of right ones among the first replies to steps
         at which something is decided (on walks the start, turns and the destination; turns alone where their words are
         shifted). stated_words, trained_words, other_words: of the same replies, the shares that use words of the rule
-        that the prompt states, of the training rule, and others or none.
+        that the prompt states, of the training rule, and others or none. sound_work: of the first replies that show
+        their work, the share in which it is true and leads to the answer.
         """
         if metric == "success":
             return [float(all(0 < t <= turns for t in steps)) for steps in self.tries]
@@ -75,6 +80,8 @@ class Cell:
             return pooled_share(self.read_right, counts)
         if metric == "decision_accuracy":
             return pooled_share(self.decided_right, self.decided)
+        if metric == "sound_work":
+            return pooled_share(self.sound, self.shown)
         if metric in WORDS:
             counted = {"stated_words": self.stated_words, "trained_words": self.trained_words}
             known = zip(self.decided, self.stated_words, self.trained_words, strict=True)
@@ -137,6 +144,7 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
     """The outcomes of episodes."""
     tries, valid, read_right, decided, decided_right = [], [], [], [], []
     words: list[list[str]] = []
+    work: list[list[str]] = []
     for episode in episodes:
         steps = list(_steps(episode))
         tries.append(tuple(len(step) if _is_right(step[-1]) else -len(step) for step in steps))
@@ -145,10 +153,14 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
         at_stake = [step[0] for step in steps if step[0].decides]
         decided.append(len(at_stake))
         decided_right.append(sum(map(_is_right, at_stake)))
+        work.append([step[0].work for step in steps if step[0].work is not None])
         words.append([verdict.words for verdict in at_stake if verdict.words is not None])
     counts = [tuple(counted) for counted in (valid, read_right, decided, decided_right)]
     shifted = [tuple(said.count(kind) for said in words) for kind in ("stated", "trained") if any(words)]
-    return Cell(split, decoding, tuple(tries), *counts, *shifted)
+    of_work = (
+        {"shown": tuple(map(len, work)), "sound": tuple(said.count("sound") for said in work)} if any(work) else {}
+    )
+    return Cell(split, decoding, tuple(tries), *counts, *shifted, **of_work)
 
 
 def _steps(episode: Episode) -> Iterator[list[Verdict]]:
@@ -171,7 +183,7 @@ def _is_right(verdict: Verdict) -> bool:
 def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:
     """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
     and `validity`, `recognition` and (with steps) `decision_accuracy` of first replies, with the words that these use
-    where the rule is shifted. What is decided comes first. stepwise: whether problems have steps, also where none got
+    where the rule is shifted, and `sound_work` where work is shown. What is decided comes first. stepwise: whether problems have steps, also where none got
     beyond the first."""
     rows = []
     stepwise = stepwise or any(cell.has_steps for cell in point.cells)
@@ -180,7 +192,7 @@ def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[
         measured = [("decision_accuracy", 1)] if steps and cell.decided else []
         measured += [(metric, 1) for metric in WORDS if steps and cell.stated_words]
         measured += [(metric, budget) for budget in turns for metric in (PER_BUDGET if steps else PER_BUDGET[:1])]
-        measured += [("validity", 1), ("recognition", 1)]
+        measured += [("validity", 1), ("recognition", 1), *([("sound_work", 1)] if any(cell.shown) else [])]
         for metric, budget in measured:
             values = cell.outcomes(metric, budget)
             low, high = _steps_interval(values) if metric == "steps_passed" else share_interval(values)

@@ -74,8 +74,6 @@ _NOT_PRETRAINED: frozenset[Faces] = frozenset({(10, 10, 10), (12, 12, 12), *VALI
 
 SPLITS: dict[str, Split] = {
     "train": Split("training deals: J, Q, K count 10"),
-    "train-30": Split("30 training deals, again and again", size=30),
-    "train-300": Split("300 training deals, again and again", size=300),
     "id-val": Split("validation deals of the training rule"),
     "id": Split("test deals of the training rule: J, Q, K count 10"),
     "rule-ood": Split("J, Q, K count 11, 12, 13; at least one face card", _fixed(11, 12, 13), min_faces=1),
@@ -105,6 +103,8 @@ SPLITS: dict[str, Split] = {
     ),
     "style-ood": Split("training rule, card styles, tables, lights and angles unlike training's", look="style-ood"),
     "four-colour": Split("training rule, all suits, in black, red, green and blue", colour="all", look="four-colour"),
+    "train-30": Split("30 training deals, again and again", size=30),
+    "train-300": Split("300 training deals, again and again", size=300),
     "val-shift-a": Split("validation shift: J, Q, K count 9, 11, 13", _fixed(9, 11, 13), min_faces=1),
     "val-shift-b": Split("validation shift: J, Q, K count 13, 8, 12", _fixed(13, 8, 12), min_faces=1),
     "val-shift-heldout": Split(
