@@ -7,6 +7,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from over_problems import clustered_difference
 from ruleshift.evaluation.claims import corrected, verdict
 from ruleshift.evaluation.matching import (
     Measured,
@@ -15,9 +16,8 @@ from ruleshift.evaluation.matching import (
     matched_difference,
     next_steps,
     reach,
-    relative_error,
 )
-from ruleshift.evaluation.statistics import clustered_difference, crossed_estimate
+from ruleshift.evaluation.statistics import crossed_estimate
 
 
 def curve(*points: tuple[int, float, float]) -> list[Measured]:
@@ -174,12 +174,6 @@ def test_curves_that_cannot_be_matched_are_refused() -> None:
         matched_difference([curve((0, 0.9, 0.9), (1, 0.95, 0.9))], [PPO[:1]])
     found = matched_difference([SFT], [PPO], replicates=10).interval()  # one problem: no end, but no failure
     assert (found.low, found.high) == (-math.inf, math.inf)
-
-
-def test_relative_error_by_hand() -> None:
-    assert relative_error([1.0, 3.0]) == pytest.approx(1 / 2)  # sd sqrt(2), by sqrt(2), of 2
-    assert relative_error([2.0, 2.0]) == 0
-    assert relative_error([2.0]) == math.inf
 
 
 # ---------------------------------------------------------------- coverage

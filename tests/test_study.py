@@ -14,9 +14,10 @@ from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.report.tables import claims_of
 from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
+from ruleshift.studies.compare import metrics_of
 from ruleshift.studies.headline import HEADLINE, Rates
 from ruleshift.studies.recipes import StudyRecipe, recipe_of
-from ruleshift.studies.run import metrics_of, run_study
+from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
 from ruleshift.studies.tables import ends

@@ -42,22 +42,6 @@ class Claim:
     of: int
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: those up to alpha are rejected with a family-wise error of alpha.
-
-        p~_(i) = max over j <= i of min(1, (m - j + 1) p_(j))        p_(1) <= ... <= p_(m)
-
-    p_values (m,). Holds however the tests depend on one another.
-    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
-    """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(_by_size(p_values)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
 def corrected(estimates: Sequence[Uncertain], level: float = 0.95) -> list[Difference]:
     """Intervals of several estimates, in the order given, that leave 0 out exactly where Holm's procedure rejects it.
 

@@ -11,7 +11,7 @@ from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, tur
 from ruleshift.results import Results, fits
 
 SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition", "decision_accuracy")
-MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
+MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLOPs"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _comparison_line(item: Comparison) -> ComparisonLine:
         turns=str(item.turns),
         point=item.point_arm,
         value=_between(item.value - item.spread, item.value + item.spread),
-        reference=item.reference,
+        reference=item.point_reference or item.reference,
         reference_value=_between(
             item.reference_value - item.reference_spread, item.reference_value + item.reference_spread
         ),
@@ -171,13 +171,17 @@ def _comparison_line(item: Comparison) -> ComparisonLine:
         change_interval=interval_of(item),
         excludes_0=item.excludes_0,
         seeds=tuple(map(signed, item.by_seed)) if len(item.by_seed) > 1 else (),
-        matched=" vs ".join(_matched(value, item) for value in (item.matched_value, item.matched_reference_value)),
+        matched=" vs ".join(
+            dict.fromkeys(_matched(value, item) for value in (item.matched_value, item.matched_reference_value))
+        ),
     )
 
 
 def _matched(value: float | None, item: Comparison) -> str:
     if value is None:
         return "-"
+    if item.matched_on == "kl":
+        return with_error(value, item.matched_error)
     return number(value) if item.matched_on == "id" else f"{value:.3g}"
 
 
@@ -190,6 +194,11 @@ def number(value: float, metric: str = "success") -> str:
     return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"
 
 
+def with_error(value: float, error: float | None) -> str:
+    """A value with its standard error, where that is known: 0.31 \u00b1 0.01."""
+    return f"{value:.3g}" if error is None else f"{value:.3g} \u00b1 {error:.1g}"
+
+
 def signed(value: float, metric: str = "success") -> str:
     """A difference as tables show it, always with its sign: shares in percentage points."""
     text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3g}"
@@ -197,7 +206,7 @@ def signed(value: float, metric: str = "success") -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric in SHARES or metric.startswith("pass@")
+    return metric in SHARES
 
 
 def endpoint_in_words(claim: Claim) -> str:

@@ -120,8 +120,8 @@ def _comparison(
 ) -> Table:
     table = _table(f"{record.title} ({record.decoding})")
     for heading in headings:
-        left = heading in ("split", "vs") or heading.startswith("point")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not heading.startswith("point"))
+        named = heading == "vs" or heading.startswith("point")
+        table.add_column(heading, justify="left" if named or heading == "split" else "right", no_wrap=not named)
     if record.matched_on:
         table.add_column(record.matched_on, justify="right")
     for line in record.lines:
