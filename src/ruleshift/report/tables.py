@@ -140,7 +140,11 @@ def comparison_records(results: Results, comparisons: Sequence[Comparison], deco
 def _notes(items: Sequence[Comparison]) -> tuple[str, ...]:
     """What there is to know of a table's lines; files of earlier versions have no differences of single seeds."""
     old = "Read off straight lines between evaluated steps, however far apart these are."
-    said = [f"{item.split}, {turns_label(item.turns)}: {item.note}" for item in items if item.note]
+    places: dict[tuple[str, int], list[str]] = {}
+    for item in items:
+        if item.note:
+            places.setdefault((item.note, item.turns), []).append(item.split)
+    said = [f"{', '.join(splits)}, {turns_label(turns)}: {note}" for (note, turns), splits in places.items()]
     return tuple([old] if any(item.matched_on and not item.by_seed for item in items) else []) + tuple(said)
 
 

@@ -206,9 +206,8 @@ class Plan:
 
     def _run(self, arm: Arm, seed: int) -> Run:
         steps = length(arm.training)
-        first = first_point(arm.training)
-        points = log_spaced(steps, self.points, first) if arm.dense else (steps,)
-        more = log_spaced(steps, self.kept, first) if arm.dense else ()
+        points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
+        more = log_spaced(steps, self.kept, first_change(arm.training)) if arm.dense else ()
         return Run(arm.name, seed, replace(arm.training, seed=seed), points, tuple(sorted({*points, *more})))
 
     def pairs(self) -> list[Pair]:
@@ -229,9 +228,14 @@ def length(training: Training) -> int:
     return training.steps if isinstance(training, SFTConfig) else training.updates
 
 
+def first_change(training: Training) -> int:
+    """The first step that changes the model: a training of rewards begins with the value head alone."""
+    return 1 if isinstance(training, SFTConfig) else training.value_only + 1
+
+
 def first_point(training: Training) -> int:
-    """The first step at which evaluating is worth the while: a training of rewards begins with the value head alone."""
-    return 3 if isinstance(training, SFTConfig) else training.value_only + 1
+    """The first step at which evaluating is worth the while in any case."""
+    return 3 if isinstance(training, SFTConfig) else first_change(training)
 
 
 def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
