@@ -75,17 +75,17 @@ def test_corrected_claims_are_seldom_wrong() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "margin", "word"),
     [
-        (0.01, 0.2, None, "raises"),
+        (0.01, 0.2, 0.0, "raises"),
         (-0.2, -0.01, 0.5, "lowers"),
-        (-0.2, 0.01, None, "undecided"),
-        (-0.2, 0.0, None, "undecided"),
-        (0.0, 0.0, None, "undecided"),
-        (-0.01, 0.01, None, "undecided"),  # what was not named beforehand is not "no change"
+        (-0.2, 0.01, 0.0, "undecided"),
+        (-0.2, 0.0, 0.0, "undecided"),
+        (0.0, 0.0, 0.0, "undecided"),
+        (-0.01, 0.01, 0.0, "undecided"),  # what was not named beforehand is not "no change"
         (-0.01, 0.01, 0.02, "keeps"),
         (-0.03, 0.01, 0.02, "undecided"),
-        (1e-17, 1e-17, None, "undecided"),  # what rounding leaves of no difference
+        (1e-17, 1e-17, 0.0, "undecided"),  # what rounding leaves of no difference
         (-math.inf, math.inf, 0.02, "undecided"),
     ],
 )
-def test_words(low: float, high: float, margin: float | None, word: str) -> None:
+def test_words(low: float, high: float, margin: float, word: str) -> None:
     assert verdict(Difference((low + high) / 2 if math.isfinite(low) else 0.0, low, high, 9), margin) == word
