@@ -32,11 +32,13 @@ class ShownNumber:
 @dataclass(frozen=True)
 class ArmEnd:
     """One line of the headline: how an arm ends, by (split, turns). The label names its step, or says that it diverged;
-    nothing is said of an arm of which no seed came to its end."""
+    nothing is said of an arm of which no seed came to its end. `kl` is how far it is from the start, where the
+    error of that is known."""
 
     arm: str
     label: str
     cells: Mapping[tuple[str, int], ShownNumber]
+    kl: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
     arms = []
     for arm in legend.names:
         cells: dict[tuple[str, int], ShownNumber] = {}
-        label = ""
+        label = kl = ""
         for split in splits:
             for budget in turns:
                 view = Measure(budget, decoding, metric)
@@ -104,9 +106,11 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
                     start = end(rows, view, legend.start, split) if arm != legend.start else None
                     cells[split, budget] = _entry(point, start, against_start.get((arm, split, budget)), metric)
                     label = label or point.step_label
+                    if start and point.kl is not None and point.kl_error is not None:
+                        kl = f"KL {with_error(point.kl, point.kl_error)}"
         lost = legend.diverged.get(arm, ())
         if cells or lost:
-            arms.append(ArmEnd(arm, _with_lost(label, lost), cells))
+            arms.append(ArmEnd(arm, _with_lost(label, lost), cells, kl))
     return Headline(metric, decoding, splits, turns, tuple(arms), said_over(against_start.values()))
 
 

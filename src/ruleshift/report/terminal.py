@@ -55,7 +55,8 @@ def _headline_table(record: Headline, splits: Sequence[str]) -> Table:
         table.add_column(Text(split), justify="right", no_wrap=True)
     for line in record.arms:
         for index, budget in enumerate(record.turns):
-            name = Text(f"{line.arm}\n", "bold").append(line.label, "not bold dim") if index == 0 else Text("")
+            below = "\n".join([line.label, *filter(None, [line.kl.replace(" \u00b1 ", "\n\u00b1 ")])])
+            name = Text(f"{line.arm}\n", "bold").append(below, "not bold dim") if index == 0 else Text("")
             cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
             table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
     return table

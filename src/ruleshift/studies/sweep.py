@@ -68,7 +68,7 @@ def choose(points: "Sequence[Point]", metric: str) -> str:
 
 
 def record(found: Findings) -> Mapping[str, Any]:
-    """The content of sweep.json: the choice, the steps or updates that every rate was given, and the numbers of each."""
+    """The content of sweep.json: the choice, the steps or updates that all rates were given, the numbers of each."""
     from ruleshift.report.arms import legend_of
 
     m, metric, legend = found.measurement, str(found.results.meta["metric"]), legend_of(found.results)
