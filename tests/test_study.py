@@ -220,7 +220,7 @@ def test_headline_writes_everything_and_resumes(
     assert trained
     assert all(row.train_flops and row.kl_to_start is not None for row in trained)
     matches = {comparison.matched_on for comparison in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
-    assert matches == {None, "id", "kl"}
+    assert matches == {None, "id", "kl", "flops"}
     assert "plotly" in (tmp_path / "gp-l" / "report.html").read_text()
 
     # Again: the runs are all there, so nothing is trained.
