@@ -155,7 +155,9 @@ class Measurement:
     seed: Natural = 1_000
     max_new_tokens: Count = 36
     kl_problems: Count = 256
-    """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""
+    """Problems of `id-val` on which the start model's replies (with one try each) give the KL, at first."""
+    kl_most: Count = 4_096
+    """Most such problems: they double until the standard error of the KL is below 5% of it."""
     feedback: Feedback = "full"
     """What the verifier says of a wrong reply, in training too."""
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from statistics import fmean
 
+import numpy as np
+
 from ruleshift.engines.protocol import Responder
-from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval
+from ruleshift.evaluation.statistics import mean_interval, mean_variance, pooled_share, share_interval
 from ruleshift.records import Episode, Verdict
 from ruleshift.results import Row
 from ruleshift.revision import revise
@@ -97,7 +99,8 @@ def _reached(steps: Sequence[int], turns: int) -> Sequence[int]:
 
 @dataclass(frozen=True)
 class Point:
-    """One model at one moment of its training, evaluated."""
+    """One model at one moment of its training, evaluated. `kls` are what single problems say of the KL, which is their
+    mean; empty where it was not measured on problems."""
 
     task: str
     arm: str
@@ -106,9 +109,15 @@ class Point:
     train_flops: float
     kl_to_start: float
     cells: tuple[Cell, ...]
+    kls: tuple[float, ...] = ()
 
     def cell(self, split: str, decoding: str) -> Cell:
         return next(cell for cell in self.cells if (cell.split, cell.decoding) == (split, decoding))
+
+    @property
+    def kl_error(self) -> float | None:
+        """The standard error of the KL to the start."""
+        return mean_variance(np.array(self.kls)).variance ** 0.5 if len(self.kls) > 1 else None
 
     def value(self, metric: str, split: str, turns: int, decoding: str) -> float:
         return fmean(self.cell(split, decoding).outcomes(metric, turns))
@@ -185,7 +194,8 @@ def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[
             values = cell.outcomes(metric, budget)
             low, high = _steps_interval(values) if metric == "steps_passed" else share_interval(values)
             where = (point.task, point.arm, point.seed, point.step, cell.split, metric, budget, cell.decoding)
-            rows.append(Row(*where, fmean(values), len(values), low, high, point.kl_to_start, point.train_flops))
+            moved = (point.kl_to_start, point.train_flops, point.kl_error)
+            rows.append(Row(*where, fmean(values), len(values), low, high, *moved))
     return rows
 
 

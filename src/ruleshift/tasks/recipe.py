@@ -42,12 +42,16 @@ RL: Mapping[str, RLConfig] = {
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The one difference to the start model that a study of a task is decided by, named before it is run."""
+    """The one difference to the start model that a study of a task is decided by, named before it is run.
+
+    An arm whose interval lies within +-`margin` keeps what the start model could do.
+    """
 
     metric: str
     split: str
     turns: int
     decoding: str
+    margin: float = 0.05
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,17 @@ class PassResult(NamedTuple):
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
 
 
-def forward(
+class ReplyLogits(NamedTuple):
+    """What one pass over a group of trajectories says of their reply tokens, trajectory after trajectory."""
+
+    logits: torch.Tensor  # (T, V) from which the tokens were drawn
+    tokens: torch.Tensor  # (T,)
+    last: torch.Tensor  # (B, T, H) hidden states of all tokens
+
+
+def reply_logits(
     model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known | None = None
-) -> PassResult:
+) -> ReplyLogits:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
 
     With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
@@ -76,20 +84,28 @@ def forward(
     ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
     rows = _rows([len(t.positions) for t in group], device)
     columns = torch.tensor([p for t in group for p in t.positions], device=device)
-    state_rows = _rows([len(t.states) for t in group], device)
-    state_columns = torch.tensor([p for t in group for p in t.states], device=device)
     # No attention mask: causal attention never looks at padding on the right, and kernels are faster without one.
     if eye is not None:
         given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
         given[rows, columns] = False
         view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
         last = read(model, ids, view, use_cache=False)
-        logits = model.get_output_embeddings()(last[rows, columns - 1]).float()  # (T, V)
+        logits = model.get_output_embeddings()(last[rows, columns - 1]).float()
     else:
         output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
         last, logits = output.hidden_states[-1], output.logits[rows, columns - 1].float()
-    hidden = last[state_rows, state_columns]  # (N, H)
-    return PassResult(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
+    return ReplyLogits(logits, ids[rows, columns], last)
+
+
+def forward(
+    model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known | None = None
+) -> PassResult:
+    """One pass over whole conversations, as `reply_logits` makes it."""
+    logits, tokens, last = reply_logits(model, group, eye, known)
+    rows = _rows([len(t.states) for t in group], last.device)
+    columns = torch.tensor([p for t in group for p in t.states], device=last.device)
+    hidden = last[rows, columns]  # (N, H)
+    return PassResult(chosen_logprobs(logits, tokens), entropy(logits), hidden, group_turns(group, last.device))
 
 
 def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:
