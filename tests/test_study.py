@@ -21,7 +21,7 @@ from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
 from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
-from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
+from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from study_helpers import (
     MEASUREMENT,
     RECIPE,
@@ -73,7 +73,7 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     rl = Arm("rl", replace(RL, learning_rate=2e-4, episodes=8))
     for name in ALGORITHMS:
         assert variant(rl, algorithm=name).training == configured(rl.training, name)
-        algorithm_of(variant(rl, algorithm=name).training)
+        check_algorithm(variant(rl, algorithm=name).training)
     assert variant(Arm("rl", replace(RL, episodes=4)), algorithm="grpo", group=2).training.group == 2
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         variant(rl, algorithm="pop")

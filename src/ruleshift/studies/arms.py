@@ -26,7 +26,8 @@ from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
-from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
+from ruleshift.training.accounting import Sizes, TokenCount
+from ruleshift.training.parts import choose
 from ruleshift.training.train import train
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
@@ -40,7 +41,7 @@ class Meter:
     def __init__(self, measurement: Measurement, run: Run, start: Backbone, store: PointStore) -> None:
         self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = get_task(measurement.task)
-        self.style, self.chat = start.style, start.chat
+        self.style, self.chat, self.trained = start.style, start.chat, start.model
         try:
             self.start_replies, self.start_logprobs = self._sample_start(start)
         except Diverged as error:  # before any training
@@ -84,7 +85,7 @@ class Meter:
                 cells.append(cell_of(split, decoding, episodes))
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
-        flops = tokens.flops(count_parameters(model), count_tower(model))
+        flops = tokens.flops(Sizes.of(self.trained))
         kl = self.kl_to_start(model)
         if not math.isfinite(kl):
             raise Diverged(f"the KL to the start is not finite at step {step}")
@@ -139,6 +140,8 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
     """Train, unless all that is missing can be measured on models that were kept."""
     assert run.training is not None
     if all(meter.store.model(step).is_dir() for step in meter.store.missing()):
+        # Its parameters are counted as in training.
+        choose(start.model, run.training.train_parts, run.training.lora_rank, run.training.seed)
         return
     train(
         run.training,
