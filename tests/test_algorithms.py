@@ -390,3 +390,23 @@ def test_options_left_out_take_the_values_of_the_algorithm():
     command = parse(["rl", "gp-l", "--out", "x", "--algorithm=grpo", "--gamma", "0.5"])
     assert command.training == replace(configured(RLConfig(), "grpo"), gamma=0.5)
     assert parse(["rl", "gp-l", "--out", "x"]).training == RLConfig()
+
+
+def test_every_setting_of_an_algorithm_can_be_given_by_itself():
+    from ruleshift.cli import _as_named, parse
+
+    for name, algorithm in ALGORITHMS.items():
+        for setting in algorithm.settings:
+            assert hasattr(RLConfig(), setting)
+        assert parse(["rl", "gp-l", "--out", "x", "--algorithm", name]).training == configured(RLConfig(), name)
+    flags = ["--ratio", "geometric", "--clip-high", "0.3", "--weigh", "constant", "--kl-estimator", "k2"]
+    ppo = parse(["rl", "gp-l", "--out", "x", *flags]).training
+    assert (ppo.ratio, ppo.clip_high, ppo.weigh, ppo.kl_estimator) == ("geometric", 0.3, "constant", "k2")
+    no_critic = parse(["rl", "gp-l", "--out", "x", "--no-critic", "--value-only", "0", "--lam", "1"]).training
+    check_algorithm(no_critic)
+    # The numbers that a preset lacks for whole groups may come with the algorithm.
+    few = RLConfig(episodes=4)
+    assert _as_named(few, ["--algorithm", "grpo", "--episodes=16"]).episodes == 16
+    assert _as_named(few, ["--group", "2", "--algorithm=grpo"]).group == 2
+    with pytest.raises(RuleshiftError, match="--group 8"):
+        _as_named(few, ["--algorithm", "grpo"])

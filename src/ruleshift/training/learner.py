@@ -33,7 +33,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Readings:
     """What was read in trajectories before an update, an entry for each."""
 
     states: list[torch.Tensor]  # each (N_i, H); without a critic (N_i, 0)
@@ -73,7 +73,7 @@ class Learner:
         """All that learns."""
         return {"policy": self.policy} | ({} if self.critic is None else {"value": self.critic})
 
-    def read(self, trajectories: Sequence[Trajectory]) -> Reading:
+    def read(self, trajectories: Sequence[Trajectory]) -> Readings:
         """States and their values, and the log-probs of the start model."""
         if self.known is not None:
             self.known.clear()
@@ -95,7 +95,7 @@ class Learner:
         else:
             reference, _ = self._evaluate(self.reference, trajectories)
         self.account.passed(trajectories, 2 if self.critic is None else 3)
-        return Reading(states, values, after, reference)
+        return Readings(states, values, after, reference)
 
     def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
