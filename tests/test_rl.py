@@ -488,6 +488,25 @@ def test_the_official_cosine_of_cards_is_cut_at_a_fifth_of_it():
     assert rate_scale(walks, 15) == pytest.approx((1 + math.cos(math.pi * 15 / 20)) / 2, abs=1e-3)
 
 
+@pytest.mark.parametrize("task", ["gp-l", "virl-l"])
+def test_the_paper_preset_runs_on_the_loop(task):
+    paper = replace(get_task(task).recipe.rl["paper"], episodes=8, buffer=16, turns=3, max_new_tokens=12)
+    ppo = new_ppo(replace(paper, learning_rate=1e-3))
+    before = weights_of(ppo.learner.model)
+    batch = batch_of(ppo)
+    assert sum(len(t.rewards) for t in batch.trajectories) == 16
+    assert batch.trajectories[-1].after is not None
+    for trajectory in batch.trajectories:  # random replies: no key, so that the last five tokens are the answer
+        for k, length in enumerate(trajectory.turn_lengths):
+            counts = [c for c, turn in zip(trajectory.counts, trajectory.turn, strict=True) if turn == k]
+            expected = [0.0 if i < 2 else 0.5 if i < length - 5 else 1.0 for i in range(length)]
+            assert counts == expected
+    metrics = ppo.learn(batch)
+    assert all(math.isfinite(number) for number in metrics.values())
+    assert metrics["value_loss"] > 0
+    assert not same_weights(ppo.learner.model, before)
+
+
 def test_tiny_is_the_default():
     assert get_task("gp-l").recipe.rl["tiny"] == RLConfig()
 
