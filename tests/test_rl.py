@@ -290,10 +290,11 @@ def test_a_buffer_cuts_the_last_episode_and_its_value_stands_for_the_rest():
     first, second = part.trajectories[3].rewards
     after = second + 0.5 * 7.0
     assert part.returns[3].tolist() == pytest.approx([first + 0.5 * after, after], abs=1e-5)
-    # Without a critic that expects something, the cut is an end.
+    read, left_out = sum(len(t.ids) for t in part.trajectories), sum(len(t.ids) for t in full.trajectories[4:])
+    assert cut.learner.account.tokens.forward == 3 * read + left_out
     metrics = cut.learn(part)
     assert math.isfinite(metrics["policy_loss"])
-    assert cut.learner.account.tokens.trained == 2 * sum(len(t.ids) for t in part.trajectories)
+    assert cut.learner.account.tokens.trained == 2 * read
 
 
 def test_head_and_model_are_clipped_together_only_where_they_learn_together():

@@ -92,6 +92,7 @@ class RL:
         config = self.config
         counts = turns_within(episodes, config.buffer)
         trajectories = [self._trajectory(e, count) for e, count in zip(episodes, counts, strict=False)]
+        self.learner.account.passed([Trajectory.of(e) for e in episodes[len(counts) :]], 1)  # drawn, and left out
         read = self.learner.read(trajectories)
         rewards, mask = _padded([self._shaped(t, ref) for t, ref in zip(trajectories, read.reference, strict=True)])
         values = pad(read.values, 0.0, torch.float64)
