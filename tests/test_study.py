@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ruleshift.commands.study import Assignments
 from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.report.tables import claims_of
 from ruleshift.results import load_results
+from ruleshift.settings import Measurement
 from ruleshift.studies import STUDIES
 from ruleshift.studies.compare import metrics_of
 from ruleshift.studies.headline import HEADLINE, Rates
@@ -22,7 +24,7 @@ from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, _budgets, choose
 from ruleshift.studies.tables import ends
 from ruleshift.tasks import get_task
-from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
+from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from study_helpers import (
     MEASUREMENT,
     RECIPE,
@@ -74,7 +76,7 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     rl = Arm("rl", replace(RL, learning_rate=2e-4, episodes=8))
     for name in ALGORITHMS:
         assert variant(rl, algorithm=name).training == configured(rl.training, name)
-        algorithm_of(variant(rl, algorithm=name).training)
+        check_algorithm(variant(rl, algorithm=name).training)
     assert variant(Arm("rl", replace(RL, episodes=4)), algorithm="grpo", group=2).training.group == 2
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         variant(rl, algorithm="pop")
@@ -82,8 +84,19 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     assert set_so == replace(configured(recipe_of("gp-l").rl, "grpo"), gamma=0.5)
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         plans("headline", "gp-l", set=("rl.algorithm=pop",))
-    with pytest.raises(RuleshiftError, match="with a critic"):  # before any run, not within one
+    with pytest.raises(RuleshiftError, match="use --critic"):  # before any run, not within one
         plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.value_only=1"))
+
+
+def test_an_algorithm_is_set_together_with_what_makes_it_fit() -> None:
+    """Four episodes are no whole groups of eight; as many as are set are."""
+    few = StudyRecipe("", SFT, replace(RL, episodes=4), Measurement())
+    for given in (("rl.algorithm=grpo", "rl.episodes=16"), ("rl.group=2", "rl.algorithm=grpo")):
+        made = Assignments.read(given, ["gp-l"]).apply("gp-l", few).rl
+        assert made.algorithm == "grpo"
+        assert made.episodes % made.group == 0
+    with pytest.raises(RuleshiftError, match="--episodes 4 is not a multiple of --group 8"):
+        Assignments.read(["rl.algorithm=grpo"], ["gp-l"]).apply("gp-l", few)
 
 
 def test_every_study_is_whole() -> None:

@@ -167,9 +167,14 @@ def _preset(arguments: Sequence[str], presets: Mapping[str, Any]) -> Any:
 
 
 def _as_named(preset: RLConfig, arguments: Sequence[str]) -> RLConfig:
-    """A preset with the values of the algorithm that is asked for."""
+    """A preset with the values of the algorithm that is asked for, and with the numbers of episodes and of those to a
+    group that are, since the algorithm's must fit to them."""
     named = _value_of("--algorithm", arguments)
-    return preset if named is None else configured(preset, named)
+    if named is None:
+        return preset
+    given = {name: _value_of(f"--{name}", arguments) for name in ("episodes", "group")}
+    counts = {name: int(value) for name, value in given.items() if value is not None and value.isdecimal()}
+    return configured(preset, named, **counts)
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from ruleshift.bounds import at_least
-from ruleshift.commands.assignments import changed
+from ruleshift.commands.assignments import changed, read_values
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
@@ -204,11 +204,11 @@ class Assignments:
 
     def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
-        sft, rl, of_rl = recipe.sft, recipe.rl, self.of(task, "rl")
-        if "algorithm" in of_rl:
-            rl = configured(rl, of_rl["algorithm"])
-        sft = changed(sft, self.of(task, "sft"), f"--set {task}.sft.")
-        return replace(recipe, sft=sft, rl=changed(rl, of_rl, f"--set {task}.rl."))
+        sft = changed(recipe.sft, self.of(task, "sft"), f"--set {task}.sft.")
+        of_rl = read_values(recipe.rl, self.of(task, "rl"), f"--set {task}.rl.")
+        named = of_rl.pop("algorithm", None)  # with all other values at once, which may have to fit to its own
+        rl = replace(recipe.rl, **of_rl) if named is None else configured(recipe.rl, named, **of_rl)
+        return replace(recipe, sft=sft, rl=rl)
 
 
 def _study(name: str) -> "Study":

@@ -31,7 +31,8 @@ from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
-from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
+from ruleshift.training.accounting import Sizes, TokenCount
+from ruleshift.training.parts import choose
 from ruleshift.training.train import train
 
 Progress = Callable[[int], object]  # units of work done
@@ -44,7 +45,7 @@ class Meter:
     def __init__(self, measurement: Measurement, run: Run, start: Backbone, store: PointStore) -> None:
         self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = task_of(measurement)
-        self.style, self.chat = start.style, start.chat
+        self.style, self.chat, self.trained = start.style, start.chat, start.model
         engine = LocalEngine(
             copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
         )
@@ -79,7 +80,7 @@ class Meter:
                 cells.append(cell_of(split, decoding, episodes))
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
-        flops = tokens.flops(count_parameters(model), count_tower(model))
+        flops = tokens.flops(Sizes.of(self.trained))
         kls = tuple(self.start.kl_of(model))
         kl = fmean(kls)
         if not math.isfinite(kl):
@@ -143,6 +144,8 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
     """Train, unless all that is missing can be measured on models that were kept."""
     assert run.training is not None
     if all(meter.store.model(step).is_dir() for step in meter.store.missing()):
+        # Its parameters are counted as in training.
+        choose(start.model, run.training.train_parts, run.training.lora_rank, run.training.seed)
         return
     train(
         run.training,

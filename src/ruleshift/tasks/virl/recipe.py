@@ -14,8 +14,8 @@ TEXT = Recipe(
     },
     rl={
         "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
-        # About 512 turns a process, 8 processes, 13 turns a route.
-        "paper": replace(recipe.RL["paper"], turns=2, episodes=320),
+        # The official code never finds the key `action`. About 13 turns a route.
+        "paper": replace(recipe.RL["paper"], turns=2, updates=15, episodes=256, schedule_updates=20, answer_key=""),
     },
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
@@ -32,7 +32,7 @@ PICTURES = Recipe(
     },
     rl={
         "tiny": replace(TEXT.rl["tiny"], updates=36, episodes=64, learning_rate=1e-4, warmup=3, save_every=6),
-        "paper": TEXT.rl["paper"],
+        "paper": replace(TEXT.rl["paper"], learning_rate=1e-7, value_learning_rate=1e-7, final_rate=1e-2),
     },
     measurement=Measurement(
         "virl-vl",
