@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, expert_conversation, one_thread, tiny_chat, tiny_model, weights_of
 from ruleshift.engines.llama import can_fuse
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks import TASKS, get_task
 from ruleshift.training.accounting import TokenCount
-from ruleshift.training.sft import expert_conversation, expert_dataset, train_sft
+from ruleshift.training.sft import train_sft
+from ruleshift.training.sft_lessons import Lessons
+from ruleshift.training.sft_pictures import Collator
 
 TASK = EchoTask()
 # Four conversations of different lengths in two passes: every step sees all of them.
@@ -51,7 +53,10 @@ def train(
 
 
 def test_labels_are_the_tokens_of_replies_and_nothing_else():
-    rows = expert_dataset(tiny_chat(), TASK, "terse", replace(FULL_BATCH, examples=40))
+    lessons = Lessons(tiny_chat(), TASK, "terse", replace(FULL_BATCH, examples=40))
+    assert lessons.rows == list(range(40))
+    rows = [Collator(tiny_chat(), lessons)([{"index": index}]) for index in lessons.rows]
+    rows = [{name: row[name][0].tolist() for name in ("input_ids", "labels")} for row in rows]
     words = tiny_chat().tokenizer.convert_ids_to_tokens
     problem = TASK.problem("train", 0, 0)
     shown = [token for part in ["+"] * (problem.count - 1) for token in (problem.rank, part)] + [problem.rank]
