@@ -63,10 +63,10 @@ def expert_revision(step: Step | None, draw: float) -> list[ScriptLine]:
 
 def self_verified(step: Step | None, draw: float) -> list[ScriptLine]:
     """All that the model said; learned is what the verifier accepted."""
-    tries = () if step is None else step.tries
-    return [
-        ScriptLine(ids, step is not None and step.right and place == len(tries)) for place, ids in enumerate(tries, 1)
-    ]
+    if step is None:
+        return []
+    last = len(step.tries) if step.right else 0
+    return [ScriptLine(ids, place == last) for place, ids in enumerate(step.tries, 1)]
 
 
 def self_unverified(step: Step | None, draw: float) -> list[ScriptLine]:
