@@ -7,7 +7,7 @@ other's learning rate stand beside them.
 SFT and PPO differ in more than the method: PPO sees failed turns with their feedback, and learns from its own replies.
 Two arms between them take one of these each: `sft-revision` learns the expert's replies after the start model's failed
 ones, `self-sft` the start model's own replies that the verifier accepted. Both are SFT with its settings, on what the
-start model says under those of PPO.
+start model says under those of PPO, in as many conversations as PPO has at most.
 """
 
 from dataclasses import dataclass, replace
@@ -43,9 +43,10 @@ def arms(recipe: StudyRecipe, options: Rates) -> list[Arm]:
 
 
 def _on_other_data(recipe: StudyRecipe, dense: bool) -> list[Arm]:
-    """SFT on what the start model says when it is asked as PPO asks."""
-    asked = {name: getattr(recipe.rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
-    training = replace(recipe.sft, **asked)
+    """SFT on what the start model says when it is asked as PPO asks, and no more often."""
+    sft, rl = recipe.sft, recipe.rl
+    asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
+    training = replace(sft, **asked, examples=min(sft.examples, rl.updates * rl.episodes))
     return [
         Arm(
             "sft-revision",

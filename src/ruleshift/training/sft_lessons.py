@@ -11,7 +11,7 @@ import numpy as np
 
 from ruleshift.chat import Chat, Sequences
 from ruleshift.engines.streams import stream_key, uniforms
-from ruleshift.errors import RuleshiftError
+from ruleshift.errors import Diverged
 from ruleshift.records import Message
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem
@@ -71,7 +71,7 @@ def tell(chat: Chat, problem: TaskProblem, script: Callable[[int], Sequence[Scri
 class Lessons:
     """The conversations of a run of SFT by the index of their problem. `rows` are those in which anything is learned.
 
-    Raises RuleshiftError where there are none.
+    Raises Diverged where there are none, since studies continue without a run that leads nowhere.
     """
 
     def __init__(self, chat: Chat, task: Task, style: Style, config: SFTConfig, samples: Samples | None = None) -> None:
@@ -81,7 +81,7 @@ class Lessons:
         if samples is not None:
             self.rows = [i for i, right in enumerate(samples.right) if right or not data_of(config).verified]
         if not self.rows:
-            raise RuleshiftError(
+            raise Diverged(
                 f"the verifier accepted no reply of the start model to {used(config)} problems, and "
                 f"--data {config.data} learns from accepted ones alone: take more --examples, or --data expert"
             )
