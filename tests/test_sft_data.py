@@ -1,21 +1,24 @@
 """What SFT learns from: who says what in each kind of data, which tokens carry the loss, and what sampling costs."""
 
+import hashlib
+import itertools
 import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from helpers import EchoProblem, EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import RANKS, EchoProblem, EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.cli import main
 from ruleshift.errors import Diverged, RuleshiftError
-from ruleshift.records import Picture, Verdict
+from ruleshift.records import Message, Picture, Verdict
 from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Style
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.rollout import local_engine
 from ruleshift.training.sft import train_sft
@@ -25,8 +28,33 @@ from ruleshift.training.sft_pictures import Collator
 from ruleshift.training.sft_samples import Samples, sample, used
 from vision_helpers import BUILDERS, LookTask
 
-TASK = EchoTask()
-# An untrained model is right a time in five or so: about half of these problems are solved within three turns.
+
+def is_right(reply: str) -> bool:
+    """Of about a quarter of all replies."""
+    return hashlib.sha256(reply.encode()).digest()[0] % 4 == 0
+
+
+class Riddle(EchoProblem):
+    """Solved by some replies, which are the same for all problems."""
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        solved = is_right(reply)
+        return Verdict("", float(solved), solved, f"no{len(reply)}")
+
+    def gold(self) -> str:
+        texts = ("+".join(ranks) for count in (1, 2, 3) for ranks in itertools.product(RANKS, repeat=count))
+        return next(filter(is_right, texts))
+
+
+class Riddles(EchoTask):
+    """An untrained model solves about half of them within three turns."""
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> Riddle:
+        echo = super().problem(split, seed, index, style)
+        return Riddle(echo.id, echo.rank, echo.count)
+
+
+TASK = Riddles()
 CONFIG = SFTConfig(
     data="self-verified",
     steps=4,
@@ -151,31 +179,36 @@ def test_nothing_of_a_shifted_rule_is_in_it(task: str, tmp_path: Path) -> None:
         taught = [token for token, one in zip(lesson.said.token_ids, lesson.learned, strict=True) if one]
         plain = Lessons(tiny_chat(), found, "terse", replace(config, data="expert"))[index]
         assert taught == [token for token, one in zip(plain.said.token_ids, plain.learned, strict=True) if one]
-        assert lesson.said.token_ids[:20] == plain.said.token_ids[:20]
+        prompt = tiny_chat().encode_prompt(problem.context())
+        assert lesson.said.token_ids[: len(prompt)] == prompt
         shifted = found.problem("rule-ood", 0, index, "terse").context()
-        assert tiny_chat().encode_prompt(problem.context()) != tiny_chat().encode_prompt(shifted)  # control
+        assert prompt != tiny_chat().encode_prompt(shifted)  # control
 
 
-@dataclass
-class TwoSteps(EchoProblem):
-    """An echo that goes on to a second step, after spent tries too."""
+class TwoSteps:
+    """An echo of K that goes on to a second step, after spent tries too."""
 
-    place: int = field(default=0, init=False)
+    id, place = "two", 0
+
+    def context(self) -> tuple[Message, ...]:
+        return (Message("user", "K"),)
+
+    def gold(self) -> str:
+        return "K"
 
     def submit(self, reply: str, last: bool) -> Verdict:
-        right = reply.startswith(self.rank)
+        right = reply.startswith("K")
         moves = (right or last) and not self.place
         self.place += moves
-        reward = 1.0 if right else -1.0
-        return Verdict("", reward, right and not moves, "next" if moves else "no", advanced=moves)
+        return Verdict("", 1.0 if right else -1.0, right and not moves, "next" if moves else "no", advanced=moves)
 
 
 def test_a_step_that_is_given_up_is_not_learned() -> None:
-    """Where tries are spent and the walker is led on, what follows is learned, and the last try is not taken for right."""
+    """Where tries are spent and the walker is led on, what follows is learned, and not the last try."""
     chat = tiny_chat()
     k, q = (tuple(chat.encode_reply(rank)) for rank in "KQ")
     lines = plan(DATA["self-verified"].script, (Step((q, q), False), Step((k,), True)), [0.5, 0.5])
-    lesson = tell(chat, TwoSteps("two", "K", 1), lambda step: lines[step] if step < 2 else [], turns=2)
+    lesson = tell(chat, TwoSteps(), lambda step: lines[step] if step < 2 else [], turns=2)
     assert [word for word in words(lesson.said.token_ids) if word in ("Q", "K")] == ["K", "Q", "Q", "K"]
     assert sum(lesson.learned) == len(k)
     assert lesson.learned[-len(k) :] == (1,) * len(k)
@@ -183,7 +216,7 @@ def test_a_step_that_is_given_up_is_not_learned() -> None:
 
 def test_placeholders_in_a_failed_reply_are_no_pictures() -> None:
     """A model may sample the token that stands for pictures, and such a reply stays in the conversation."""
-    model, chat = BUILDERS["idefics3"]()
+    chat = BUILDERS["idefics3"]()[1]
     problem = LookTask().problem("train", 0, 0)
     failed = (chat.eye.token_id, *chat.encode_reply("x"))
     lesson = tell(chat, problem, lambda step: [ScriptLine(failed, False), ScriptLine(None, True)] * (not step), 3)
@@ -231,7 +264,7 @@ def test_a_start_model_that_is_never_right_has_nothing_to_learn_from(tmp_path: P
     found = get_task("gp-l")
     config = replace(CONFIG, examples=4)
     said = sample(start_model(), tiny_chat(), found, "terse", config, tmp_path)
-    with pytest.raises(Diverged, match="no reply of the start model to 4 problems.*--data expert"):
+    with pytest.raises(Diverged, match=r"no reply of the start model to 4 problems.*--data expert"):
         Lessons(tiny_chat(), found, "terse", config, said)
     assert Lessons(tiny_chat(), found, "terse", replace(config, data="self-unverified"), said).rows == [0, 1, 2, 3]
 
@@ -304,15 +337,16 @@ def test_own_right_answers_are_learned(tmp_path: Path) -> None:
 
     def success(model: torch.nn.Module) -> float:
         problems = [TASK.problem("train", 9, index) for index in range(100)]
-        engine = local_engine(model, tiny_chat(), replace(CONFIG, seed=5))  # type: ignore[arg-type]
+        engine = local_engine(model, tiny_chat(), replace(CONFIG, seed=5, max_new_tokens=1))
         return sum(episode.solved for episode in revise(problems, engine, 1)) / 100
 
-    long = replace(CONFIG, steps=60, examples=300, batch=12, micro_batch=12, batch_size=300)
+    long = replace(CONFIG, steps=30, examples=200, batch=16, micro_batch=16, batch_size=200, max_new_tokens=1)
     before = success(start_model())
-    after = {data: success(train(tmp_path / data, replace(long, data=data))) for data in SAMPLED}
+    after = {
+        data: success(train(tmp_path / data, replace(long, data=data))) for data in ("self-verified", "self-unverified")
+    }
     assert after["self-verified"] > before + 0.3
-    assert after["expert-revision"] > before + 0.3
-    assert after["self-unverified"] < before + 0.2  # control
+    assert after["self-unverified"] < before + 0.15  # control
 
 
 @pytest.mark.parametrize("family", ["idefics3", "qwen3_vl"])
