@@ -1,5 +1,6 @@
 """SFT through TRL: which tokens are learned, what is counted, and resuming."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft import train_sft
 from ruleshift.training.sft_lessons import Lessons
 from ruleshift.training.sft_pictures import Collator
+from vision_helpers import BUILDERS, LookTask
 
 TASK = EchoTask()
 # Four conversations of different lengths in two passes: every step sees all of them.
@@ -87,6 +89,35 @@ def test_the_first_loss_is_the_mean_cross_entropy_of_reply_tokens(tmp_path):
     assert first["loss"] != pytest.approx(sum(all_losses) / len(all_losses), abs=1e-3)  # control: prompts count not
     assert second["loss"] < first["loss"] - 0.1
     assert not model.training
+
+
+@pytest.mark.parametrize("family", [None, "idefics3"])
+def test_dft_weighs_each_token_by_its_probability(tmp_path, family):
+    """In text and pictures."""
+    config = replace(FULL_BATCH, steps=1, micro_batch=4)
+    found = {}
+    for loss in ("nll", "dft"):
+        model, chat = (tiny_model(layers=1, spread=0.3), tiny_chat()) if family is None else BUILDERS[family]()
+        task, style = (TASK, "terse") if family is None else (LookTask(), "full")
+        with RunFolder.open(tmp_path / loss, config) as run:
+            train_sft(model, chat, task, style, replace(config, loss=loss), run)
+            found[loss] = run.read_metrics()[0]
+    assert 0 < found["dft"]["loss"] < 0.4 < found["nll"]["loss"]  # -p log p is at most 1/e
+    assert 0 < found["dft"]["grad_norm"] < found["nll"]["grad_norm"]
+
+
+def test_dft_is_the_mean_of_minus_p_log_p(tmp_path):
+    model, terms = tiny_model(layers=1, spread=0.3), []
+    for ids, mask in conversations(4):
+        with torch.no_grad():
+            table = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        chosen = [float(table[p - 1, ids[p]]) for p in range(1, len(ids)) if mask[p]]
+        terms += [-math.exp(logprob) * logprob for logprob in chosen]
+    config = replace(FULL_BATCH, steps=1, loss="dft")
+    with RunFolder.open(tmp_path, config) as run:
+        train_sft(model, tiny_chat(), TASK, "terse", config, run)
+        (first,) = run.read_metrics()
+    assert first["loss"] == pytest.approx(sum(terms) / len(terms), abs=1e-4)
 
 
 def test_metrics_tokens_and_evaluation(tmp_path):

@@ -19,6 +19,9 @@ class SFTConfig:
 
     data: str = "expert"
     """What it learns from (ruleshift sft --help)."""
+    loss: Literal["nll", "dft"] = "nll"
+    """nll: the mean negative log-likelihood of learned tokens. dft: each weighted by its own probability, which is not
+    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629)."""
     steps: Count = 400
     """Optimiser steps."""
     examples: Count = 20_000

@@ -136,6 +136,7 @@ def train_sft(
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
+        loss_type=config.loss,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=config.batch // micro_batch,
         learning_rate=config.learning_rate,

@@ -44,8 +44,8 @@ class Collator:
 
 
 class PictureTrainer(Trainer):
-    """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is the mean
-    cross-entropy of the labels of a step, as in SFTTrainer. Only in one process: others would not share gradients.
+    """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is that of
+    SFTTrainer over the labels of a step. Only in one process: others would not share gradients.
     `patches` counts what the tower has looked at, from what it had at the last checkpoint."""
 
     def __init__(self, chat: Chat, patches: int, **more: Any) -> None:
@@ -71,4 +71,7 @@ class PictureTrainer(Trainer):
         logits = model.get_output_embeddings()(hidden[learned]).float()
         self.patches += sum(patches(model, eye, of_row) for of_row in pictures)
         items = learned.sum() if num_items_in_batch is None else num_items_in_batch
+        if self.args.loss_type == "dft":  # type: ignore[union-attr]
+            losses = cross_entropy(logits, labels[learned], reduction="none")
+            return (losses * (-losses).exp().detach()).sum() / items
         return cross_entropy(logits, labels[learned], reduction="sum") / items
