@@ -71,7 +71,7 @@ class PictureTrainer(Trainer):
         logits = model.get_output_embeddings()(hidden[learned]).float()
         self.patches += sum(patches(model, eye, of_row) for of_row in pictures)
         items = learned.sum() if num_items_in_batch is None else num_items_in_batch
-        if self.args.loss_type == "dft":  # type: ignore[union-attr]
+        if self.args.loss_type == "dft":  # type: ignore[attr-defined]
             losses = cross_entropy(logits, labels[learned], reduction="none")
             return (losses * (-losses).exp().detach()).sum() / items
         return cross_entropy(logits, labels[learned], reduction="sum") / items
