@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, _budgets, choose
 from ruleshift.studies.tables import ends
+from ruleshift.studies.vision import VISION
 from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from study_helpers import (
@@ -119,16 +120,42 @@ def test_matched_rates_and_seeds_decide_the_arms() -> None:
     def names(options: Rates, seeds: int = 1) -> list[str]:
         return [run.name for run in Plan(HEADLINE, RECIPE, RECIPE.measurement, options, seeds=seeds).runs()]
 
-    assert names(Rates("both"), 2) == ["base", *2 * ["sft", "sft-lr1e-4", "rl", "rl-lr1e-3"]]
-    assert names(Rates("none")) == ["base", "sft", "rl"]
-    assert names(Rates()) == ["base", "sft", "sft-lr1e-4", "rl"]
+    assert names(Rates("both", "none"), 2) == ["base", *2 * ["sft", "sft-lr1e-4", "rl", "rl-lr1e-3"]]
+    assert names(Rates("none", "none")) == ["base", "sft", "rl"]
+    assert names(Rates(other_data="none")) == ["base", "sft", "sft-lr1e-4", "rl"]
+    assert names(Rates("none")) == ["base", "sft", "sft-revision", "self-sft", "rl"]
     alike = replace(RECIPE, rl=replace(RL, learning_rate=SFT.learning_rate))
-    assert [arm.name for arm in Plan(HEADLINE, alike, RECIPE.measurement, Rates("both")).arms()] == ["sft", "rl"]
+    assert [arm.name for arm in Plan(HEADLINE, alike, RECIPE.measurement, Rates("both", "none")).arms()] == [
+        "sft",
+        "rl",
+    ]
+
+
+def test_sft_on_other_data_differs_in_its_data_and_is_asked_as_ppo_asks() -> None:
+    for task in HEADLINE.tasks + VISION.tasks:
+        recipe = recipe_of(task)
+        for study, options in ((HEADLINE, Rates()), (HEADLINE, HEADLINE.quick)):
+            arms = {arm.name: arm for arm in Plan(study, recipe, recipe.measurement, options).arms()}
+            sft, rl = arms["sft"].training, arms["rl"].training
+            for name, data in (("sft-revision", "expert-revision"), ("self-sft", "self-verified")):
+                changes = {
+                    field.name: (getattr(sft, field.name), getattr(arms[name].training, field.name))
+                    for field in fields(sft)
+                    if getattr(sft, field.name) != getattr(arms[name].training, field.name)
+                }
+                assert changes.pop("data") == ("expert", data)
+                assert changes.pop("examples", None) in (None, (sft.examples, rl.updates * rl.episodes))
+                assert not changes, "the recipe's SFT asks as its PPO does"
+                assert arms[name].dense == (options != HEADLINE.quick)
+    other = replace(RECIPE, rl=replace(RL, turns=3, temperature=0.5))
+    revision = next(a for a in Plan(HEADLINE, other, RECIPE.measurement, Rates()).arms() if a.name == "sft-revision")
+    assert (revision.training.turns, revision.training.temperature) == (3, 0.5)
 
 
 def test_runs_are_evaluated_where_it_is_worth_the_while() -> None:
     recipe = replace(RECIPE, sft=replace(SFT, steps=100), rl=replace(RL, updates=30, value_only=2))
-    runs = {run.folder: run for run in Plan(HEADLINE, recipe, RECIPE.measurement, Rates(), seeds=2, points=3).runs()}
+    options = Rates(other_data="none")
+    runs = {run.folder: run for run in Plan(HEADLINE, recipe, RECIPE.measurement, options, seeds=2, points=3).runs()}
     assert runs["base-seed0"].points == (0,)
     assert runs["sft-seed1"].points == (3, 17, 100)
     assert runs["rl-seed0"].points == (3, 9, 30)
@@ -195,6 +222,7 @@ def test_what_the_makefile_trains() -> None:
     usual = recipe_of("virl-l")
     assert found["virl-l"].recipe == replace(usual, sft=replace(usual.sft, steps=50), rl=replace(usual.rl, updates=12))
     assert found["gp-l"].points == 2
+    assert [arm.name for arm in found["gp-l"].arms()] == ["sft", "rl"]
 
 
 def test_quick_is_smaller_and_what_is_set_stays() -> None:
@@ -218,7 +246,7 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
 def test_headline_writes_everything_and_resumes(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(HEADLINE, model, init_steps=1)
+    plan = plan_of(HEADLINE, model, init_steps=1, options=Rates(other_data="none"))
     run_study([plan], tmp_path, workers=1)  # in a process of its own
     said = capsys.readouterr()
     assert "report" in said.out

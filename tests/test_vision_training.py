@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
 from engine_helpers import RANDOM
-from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, expert_conversation, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones import vision
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.lora import has_lora, without_lora
@@ -28,7 +28,7 @@ from ruleshift.training.accounting import Sizes, TokenCount
 from ruleshift.training.batching import pack
 from ruleshift.training.parts import part_of
 from ruleshift.training.rl import RL, train_rl
-from ruleshift.training.sft import expert_conversation, train_sft
+from ruleshift.training.sft import train_sft
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
 from vision_helpers import BUILDERS, FAMILIES, HAS_VIDEOS, LookTask, shared, shows
 

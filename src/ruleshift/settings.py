@@ -16,12 +16,17 @@ Schedule = Literal[
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """SFT on expert data. Raises RuleshiftError for a value out of its bounds, as its siblings below do."""
+    """Supervised fine-tuning. Raises RuleshiftError for a value out of its bounds, as its siblings below do."""
 
+    data: str = "expert"
+    """What it learns from (ruleshift sft --help)."""
+    loss: Literal["nll", "dft"] = "nll"
+    """nll: the mean negative log-likelihood of learned tokens. dft: each weighted by its own probability, which is not
+    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629)."""
     steps: Count = 400
     """Optimiser steps."""
     examples: Count = 20_000
-    """Distinct expert conversations; steps beyond them start another epoch."""
+    """Distinct problems, a conversation each; steps beyond them start another epoch."""
     batch: Count = 64
     """Conversations an optimiser step."""
     micro_batch: Count = 64
@@ -36,6 +41,14 @@ class SFTConfig:
     """Weight decay of AdamW."""
     max_grad_norm: Positive = 1.0
     """Gradient clipping (global norm)."""
+    turns: Count = 5
+    """Verification budget of data that the start model samples: most replies to a card problem, or at a position."""
+    temperature: Positive = 1.0
+    """Its temperature there."""
+    max_new_tokens: Count = 36
+    """Its longest reply there, in tokens."""
+    batch_size: Count = 256
+    """Conversations that it samples at once; fewer take less memory, and give the same replies."""
     split: str = "train"
     """Split that the examples come from."""
     train_parts: tuple[Part, ...] = ("tower", "projector", "decoder")
@@ -43,7 +56,7 @@ class SFTConfig:
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
     seed: Seed = 0
-    """Seed of deals and shuffling."""
+    """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
     """Steps between checkpoints."""
 

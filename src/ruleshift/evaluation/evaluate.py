@@ -1,6 +1,6 @@
 """Evaluating a policy: episodes on a split, boiled down to what every later number is computed from."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from statistics import fmean
@@ -9,7 +9,7 @@ import numpy as np
 
 from ruleshift.engines.protocol import Responder
 from ruleshift.evaluation.statistics import mean_interval, mean_variance, pooled_share, share_interval
-from ruleshift.records import Episode, Verdict
+from ruleshift.records import Episode
 from ruleshift.results import Row
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task, how_many
@@ -147,34 +147,17 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
     tries, valid, read_right, decided, decided_right = [], [], [], [], []
     words: list[list[str]] = []
     for episode in episodes:
-        steps = list(_steps(episode))
-        tries.append(tuple(len(step) if _is_right(step[-1]) else -len(step) for step in steps))
+        steps = [[turn.verdict for turn in step] for step in episode.steps]
+        tries.append(tuple(len(step) if step[-1].right else -len(step) for step in steps))
         valid.append(sum(step[0].valid for step in steps))
         read_right.append(sum(step[0].read_right is not False for step in steps))
         at_stake = [step[0] for step in steps if step[0].decides]
         decided.append(len(at_stake))
-        decided_right.append(sum(map(_is_right, at_stake)))
+        decided_right.append(sum(verdict.right for verdict in at_stake))
         words.append([verdict.words for verdict in at_stake if verdict.words is not None])
     counts = [tuple(counted) for counted in (valid, read_right, decided, decided_right)]
     shifted = [tuple(said.count(kind) for said in words) for kind in ("stated", "trained") if any(words)]
     return Cell(split, decoding, tuple(tries), *counts, *shifted)
-
-
-def _steps(episode: Episode) -> Iterator[list[Verdict]]:
-    """The verdicts of an episode, step by step."""
-    step: list[Verdict] = []
-    for turn in episode.turns:
-        step.append(turn.verdict)
-        if turn.verdict.advanced:
-            yield step
-            step = []
-    if step:
-        yield step
-
-
-def _is_right(verdict: Verdict) -> bool:
-    """Whether the reply that closed a step was right: one that leads on after the last try is not rewarded."""
-    return verdict.solved or ((verdict.advanced or verdict.ended) and verdict.reward > 0)
 
 
 def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:

@@ -9,7 +9,16 @@ from ruleshift.settings import Measurement, RLConfig, SFTConfig
 # arXiv 2501.17161 for problems of one step.
 SFT: Mapping[str, SFTConfig] = {
     "tiny": SFTConfig(),
-    "paper": SFTConfig(steps=400, examples=50_000, batch=128, micro_batch=16, learning_rate=1e-6, save_every=50),
+    "paper": SFTConfig(
+        steps=400,
+        examples=50_000,
+        batch=128,
+        micro_batch=16,
+        learning_rate=1e-6,
+        temperature=0.2,
+        max_new_tokens=512,
+        save_every=50,
+    ),
 }
 RL: Mapping[str, RLConfig] = {
     "tiny": RLConfig(),

@@ -14,7 +14,7 @@ from ruleshift.engines.protocol import Engine, Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Turn
 from ruleshift.revision import revise
-from ruleshift.settings import RLConfig
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 
 
@@ -26,8 +26,8 @@ class SyncedEngine(Engine, Protocol):
         ...
 
 
-def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig) -> LocalEngine:
-    """Samples from the model that learns itself, in this process."""
+def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig | SFTConfig) -> LocalEngine:
+    """Samples from the model itself that learns, or will, in this process."""
     return LocalEngine(model, chat, Sampling(config.temperature, config.max_new_tokens, config.seed), config.batch_size)
 
 

@@ -9,8 +9,10 @@ from ruleshift.tasks.recipe import Endpoint, Recipe
 TEXT = Recipe(
     "V-IRL in text",
     sft={
-        "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3),
-        "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, save_every=5),
+        "tiny": SFTConfig(
+            steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3, turns=2, max_new_tokens=24
+        ),
+        "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, turns=2, save_every=5),
     },
     rl={
         "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
