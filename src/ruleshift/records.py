@@ -9,6 +9,7 @@ Axes, used in trailing shape comments everywhere:
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -86,6 +87,11 @@ class Verdict:
     work: Work | None = None
     words: Words | None = None
 
+    @property
+    def right(self) -> bool:
+        """Whether the reply was right: one that leads on after the last try is not rewarded."""
+        return self.solved or ((self.advanced or self.ended) and self.reward > 0)
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -115,6 +121,12 @@ class Episode:
     def solved_within(self, turns: int) -> bool:
         """Whether one of the first `turns` replies solved the problem."""
         return any(turn.verdict.solved for turn in self.turns[:turns])
+
+    @property
+    def steps(self) -> tuple[tuple[Turn, ...], ...]:
+        """The turns, step by step of the problem."""
+        ends = [place for place, turn in enumerate(self.turns[:-1], 1) if turn.verdict.advanced]
+        return tuple(self.turns[first:end] for first, end in pairwise([0, *ends, len(self.turns)]))
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

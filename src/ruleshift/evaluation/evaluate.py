@@ -1,13 +1,15 @@
 """Evaluating a policy: episodes on a split, boiled down to what every later number is computed from."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
 
+import numpy as np
+
 from ruleshift.engines.protocol import Responder
-from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval
-from ruleshift.records import Episode, Verdict
+from ruleshift.evaluation.statistics import mean_interval, mean_variance, pooled_share, share_interval
+from ruleshift.records import Episode
 from ruleshift.results import Row
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task, how_many
@@ -104,7 +106,8 @@ def _reached(steps: Sequence[int], turns: int) -> Sequence[int]:
 
 @dataclass(frozen=True)
 class Point:
-    """One model at one moment of its training, evaluated."""
+    """One model at one moment of its training, evaluated. `kls` are what single problems say of the KL, which is their
+    mean; empty where it was not measured on problems."""
 
     task: str
     arm: str
@@ -113,9 +116,15 @@ class Point:
     train_flops: float
     kl_to_start: float
     cells: tuple[Cell, ...]
+    kls: tuple[float, ...] = ()
 
     def cell(self, split: str, decoding: str) -> Cell:
         return next(cell for cell in self.cells if (cell.split, cell.decoding) == (split, decoding))
+
+    @property
+    def kl_error(self) -> float | None:
+        """The standard error of the KL to the start."""
+        return mean_variance(np.array(self.kls)).variance ** 0.5 if len(self.kls) > 1 else None
 
     def value(self, metric: str, split: str, turns: int, decoding: str) -> float:
         return fmean(self.cell(split, decoding).outcomes(metric, turns))
@@ -146,38 +155,21 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
     words: list[list[str]] = []
     work: list[list[str]] = []
     for episode in episodes:
-        steps = list(_steps(episode))
-        tries.append(tuple(len(step) if _is_right(step[-1]) else -len(step) for step in steps))
+        steps = [[turn.verdict for turn in step] for step in episode.steps]
+        tries.append(tuple(len(step) if step[-1].right else -len(step) for step in steps))
         valid.append(sum(step[0].valid for step in steps))
         read_right.append(sum(step[0].read_right is not False for step in steps))
         at_stake = [step[0] for step in steps if step[0].decides]
         decided.append(len(at_stake))
-        decided_right.append(sum(map(_is_right, at_stake)))
+        decided_right.append(sum(verdict.right for verdict in at_stake))
         work.append([step[0].work for step in steps if step[0].work is not None])
         words.append([verdict.words for verdict in at_stake if verdict.words is not None])
     counts = [tuple(counted) for counted in (valid, read_right, decided, decided_right)]
     shifted = [tuple(said.count(kind) for said in words) for kind in ("stated", "trained") if any(words)]
-    of_work = (
-        {"shown": tuple(map(len, work)), "sound": tuple(said.count("sound") for said in work)} if any(work) else {}
-    )
-    return Cell(split, decoding, tuple(tries), *counts, *shifted, **of_work)
-
-
-def _steps(episode: Episode) -> Iterator[list[Verdict]]:
-    """The verdicts of an episode, step by step."""
-    step: list[Verdict] = []
-    for turn in episode.turns:
-        step.append(turn.verdict)
-        if turn.verdict.advanced:
-            yield step
-            step = []
-    if step:
-        yield step
-
-
-def _is_right(verdict: Verdict) -> bool:
-    """Whether the reply that closed a step was right: one that leads on after the last try is not rewarded."""
-    return verdict.solved or ((verdict.advanced or verdict.ended) and verdict.reward > 0)
+    cell = Cell(split, decoding, tuple(tries), *counts, *shifted)
+    if not any(work):
+        return cell
+    return replace(cell, shown=tuple(map(len, work)), sound=tuple(said.count("sound") for said in work))
 
 
 def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:
@@ -197,7 +189,8 @@ def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[
             values = cell.outcomes(metric, budget)
             low, high = _steps_interval(values) if metric == "steps_passed" else share_interval(values)
             where = (point.task, point.arm, point.seed, point.step, cell.split, metric, budget, cell.decoding)
-            rows.append(Row(*where, fmean(values), len(values), low, high, point.kl_to_start, point.train_flops))
+            moved = (point.kl_to_start, point.train_flops, point.kl_error)
+            rows.append(Row(*where, fmean(values), len(values), low, high, *moved))
     return rows
 
 

@@ -55,7 +55,8 @@ def _headline_table(title: str, record: Headline, splits: Sequence[str]) -> Tabl
         table.add_column(Text(split), justify="right", no_wrap=True)
     for line in record.arms:
         for index, budget in enumerate(record.turns):
-            name = Text(f"{line.arm}\n", "bold").append(line.label, "not bold dim") if index == 0 else Text("")
+            below = "\n".join([line.label, *filter(None, [line.kl.replace(" \u00b1 ", "\n\u00b1 ")])])
+            name = Text(f"{line.arm}\n", "bold").append(below, "not bold dim") if index == 0 else Text("")
             cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
             table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
     return table
@@ -120,8 +121,8 @@ def _comparison(
 ) -> Table:
     table = _table(f"{record.title} ({record.decoding})")
     for heading in headings:
-        left = heading in ("split", "vs") or heading.startswith("point")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not heading.startswith("point"))
+        named = heading == "vs" or heading.startswith("point")
+        table.add_column(heading, justify="left" if named or heading == "split" else "right", no_wrap=not named)
     if record.matched_on:
         table.add_column(record.matched_on, justify="right")
     for line in record.lines:

@@ -22,9 +22,13 @@ def ends(found: Findings, width: int) -> "list[Table]":
 
 
 def matched(found: Findings, width: int) -> "list[Table]":
-    """How arms compare where they match, without the split whose high values are no good."""
+    """How arms compare where they match, for each decoding, without the split whose high values are no good."""
     from ruleshift.report.terminal import comparison_tables
 
     metric = found.results.meta["metric"]
     chosen = [c for c in found.comparisons if c.matched_on is not None and c.split != "fake" and c.metric == metric]
-    return comparison_tables(found.results, chosen, found.measurement.decodings[-1], width)
+    return [
+        table
+        for decoding in found.measurement.decodings
+        for table in comparison_tables(found.results, chosen, decoding, width)
+    ]

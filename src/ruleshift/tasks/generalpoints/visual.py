@@ -41,7 +41,7 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
         return (Message("user", prompt.prompt(self.hand, self.style, self.id, pictured=True), pictures),)
 
     def _judged(self, read: prompt.CardReply) -> Judgement:
-        return recognised(super()._judged(read), read.cards, self.hand.ranks)
+        return recognised(super()._judged(read), read.cards, self.hand.ranks, self.compat)
 
     def _is_read_right(self, read: prompt.CardReply) -> bool:
         return Counter(read.cards) == Counter(self.hand.ranks)
@@ -80,7 +80,7 @@ class GeneralPointsVL(GeneralPoints):
     Start: as in `gp-l`; the look of the picture is drawn from the ranges of the split.
     Rewards: as in `gp-l`, but -1.5 (`misread`) in place of -1 and -2 where the reply states other cards than those
         shown, or none. A formula that equals 24 with the true numbers is right whatever is stated; one that cannot be
-        read keeps its -3.
+        read keeps its -3. `compat="official"`: -1.5 for every reply that states other cards, whatever its formula.
     End: as in `gp-l`.
     Splits: `ruleshift.tasks.generalpoints.rules.SPLITS`, looks in `pictures.looks.LOOKS`.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), sections 4.1 and 5.2, appendix A.
