@@ -214,7 +214,7 @@ def save_tiny(folder: Path) -> Path:
 
 def test_a_local_folder_loads_with_its_style(tmp_path: Path) -> None:
     backbone = load_backbone(str(save_tiny(tmp_path / "model")), device="cpu")
-    assert backbone.style == "terse"
+    assert backbone.style == "stepwise"
     assert backbone.model.dtype == torch.float32
     assert not backbone.model.training
 

@@ -35,8 +35,8 @@ class Cell:
     at which something was to be decided, `decided_right` those of them whose first reply was right, and `stated_words`
     and `trained_words` those whose first reply used words of the stated rule, and of the training rule. The latter two
     are empty where the rule is that of training, all four in points of earlier versions, which did not tell. `shown`
-    counts the steps whose first reply showed its work, `sound` those of them in which it was true and led to the answer;
-    empty where none did.
+    counts the steps whose first reply showed its work, `sound` those of them in which it was true and led to the
+    answer; empty where none did.
     """
 
     split: str
@@ -175,8 +175,8 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
 def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:
     """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
     and `validity`, `recognition` and (with steps) `decision_accuracy` of first replies, with the words that these use
-    where the rule is shifted, and `sound_work` where work is shown. What is decided comes first. stepwise: whether problems have steps, also where none got
-    beyond the first."""
+    where the rule is shifted, and `sound_work` where work is shown. What is decided comes first. stepwise: whether
+    problems have steps, also where none got beyond the first."""
     rows = []
     stepwise = stepwise or any(cell.has_steps for cell in point.cells)
     for cell in point.cells:

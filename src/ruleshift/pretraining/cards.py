@@ -19,9 +19,10 @@ from ruleshift.tasks.generalpoints.steps import is_whole
 from ruleshift.tasks.generalpoints.targets import LARGEST, random_formula
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.visual import GeneralPointsVL
+from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 
-STYLE = "stepwise"
+STYLE: Style = "stepwise"
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _point(content: Mapping[str, Any]) -> Point:
 
 def _cell(content: Mapping[str, Any]) -> Cell:
     tries = tuple(tuple(map(_whole, _list(steps))) for steps in _list(content["tries"]))
-    names = ("valid", "read_right", "decided", "decided_right", "stated_words", "trained_words")
+    names = ("valid", "read_right", "decided", "decided_right", "stated_words", "trained_words", "shown", "sound")
     counts = {name: tuple(map(_whole, _list(content[name]))) for name in names if name in content}
     lengths = [len(tries), *(len(count) for name, count in counts.items() if count or name in names[:2])]
     if not tries or len(set(lengths)) > 1 or not all(steps and all(steps) for steps in tries):

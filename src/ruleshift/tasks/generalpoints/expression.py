@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ruleshift.tasks.generalpoints.typography import plain
 
@@ -27,7 +27,18 @@ _OPERATION = re.compile(r"[0-9]\s*[-+*/(]")
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
 _SPACE = re.compile(r"\s+")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
-Number = TypeVar("Number", Fraction, float)
+
+
+class Arithmetic(Protocol):
+    """What is calculated with."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
+
+
+Number = TypeVar("Number", bound=Arithmetic)
 
 
 class FormulaError(ValueError):

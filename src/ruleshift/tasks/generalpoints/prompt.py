@@ -240,8 +240,8 @@ def read_reply(text: str, style: Style = "full") -> CardReply:
         return CardReply(None, None, False)
     fields = _strict(text, shows_work(style))
     if fields is not None:
-        cards, steps = tuple(map(rank_of, fields["cards"])), tuple(fields.get("steps", ()))
-        return CardReply(fields["formula"], tuple(fields["number"]), True, cards, steps)
+        ranks, steps = tuple(map(rank_of, fields["cards"])), tuple(fields.get("steps", ()))
+        return CardReply(fields["formula"], tuple(fields["number"]), True, ranks, steps)
     found = read_fields(text, "formula", _is_formula, _in_words)
     numbers, cards = _items(found, "number"), _items(found, "card")
     formula = found.get("formula")
