@@ -175,7 +175,8 @@ class OfficialNavigation(gymnasium.Env[Any, str]):
         index = int(self.np_random.integers(2**31)) if chosen is None else chosen
         walk: VirlProblem = self.task.problem(self.split, 0, index)
         self.walk, self.remaining, self.failed = walk, self.verify_iter, False
-        self.seen, self.done = [self._stated()], []
+        self.seen = [self._stated()]
+        self.done: list[str] = []
         self.shown = None if self.language_only else enlarged(walk.context()[0].pictures[0], self.side)
         return self._observation(), self._info(None)
 
