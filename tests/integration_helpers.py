@@ -39,12 +39,16 @@ def replies(talk: Episode) -> list[str]:
     return [turn.completion.text for turn in talk.turns]
 
 
-def run_example(name: str, timeout: float = 280, **environment: str) -> str:
+def run_example(name: str, *arguments: object, timeout: float = 280, **environment: str) -> str:
     """What an example prints. It has to end well."""
     path = EXAMPLES / name
     assert len(path.read_text().splitlines()) <= 40
     ended = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **environment}
+        [sys.executable, str(path), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **environment},
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout
