@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ruleshift.engines.protocol import Reply
 from ruleshift.errors import RuleshiftError
-from ruleshift.pictures import png
+from ruleshift.pictures import pixels_of, png
 from ruleshift.records import Completion, Message, Picture, Verdict
 from ruleshift.revision import Conversation
 from ruleshift.tasks import get_task
@@ -113,6 +113,13 @@ def facts(verdict: Verdict) -> dict[str, Any]:
 def data_url(picture: Picture) -> str:
     """A picture as a PNG file in a URL."""
     return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+
+
+def pil_image(picture: Picture) -> Any:
+    """A picture as PIL has it."""
+    from PIL import Image
+
+    return Image.fromarray(pixels_of(picture))
 
 
 def openai_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """TRL: data, reward functions, an environment with tools, and multi-turn rollouts for its trainers.
 
 `dataset` has the columns of SFTTrainer (`prompt`, `completion`, `images`) and of GRPOTrainer and RLOOTrainer (`prompt`,
-`images`, and where the problem is found). With `reward`, a reply is one turn; `Environment` (tools, pictures in every
-turn) and `Revision` (plain replies, text) let GRPOTrainer take many turns.
+`images`, and where the problem is found). With `reward`, a reply is one turn; `ToolEnvironment` (tools, pictures in
+every turn) and `Rollouts` (plain replies, text) let GRPOTrainer take many turns.
 
 TRL gives a rollout one reward: the sum over its turns, where training here credits every turn with what follows it.
 """
@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ruleshift.engines.text import expert_messages
 from ruleshift.errors import RuleshiftError
-from ruleshift.integrations.places import Place, say
-from ruleshift.pictures import pixels_of
-from ruleshift.records import Episode, Message, Picture, Verdict
+from ruleshift.integrations.places import Place, pil_image, say
+from ruleshift.records import Episode, Message, Verdict
 from ruleshift.revision import Conversation, revise
 from ruleshift.tasks.protocol import how_many
 
@@ -49,7 +48,7 @@ def dataset(place: Place, n: int, completions: bool = True) -> "Dataset":
     found = list(rows(place, n, completions))
     if not place.open_task().pictures:
         return Dataset.from_list(found)
-    seen = [{**row, "images": [_image(picture) for picture in row["images"]]} for row in found]
+    seen = [{**row, "images": [pil_image(picture) for picture in row["images"]]} for row in found]
     return Dataset.from_list(seen, features=features(place, completions))
 
 
@@ -68,12 +67,6 @@ def _content(message: Message, pictured: bool) -> str | list[dict[str, str]]:
     if not pictured:
         return message.content
     return [{"type": "image"} for _ in message.pictures] + [{"type": "text", "text": message.content}]
-
-
-def _image(picture: Picture) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(pixels_of(picture))
 
 
 # ---------------------------------------------------------------- reward functions: a reply is one turn
@@ -109,8 +102,8 @@ def _text(completion: Any) -> str:
 # ---------------------------------------------------------------- many turns, by tools
 
 
-class Environment:
-    """For `GRPOTrainer(environment_factory=Environment)`: the model submits replies with a tool, and sees the
+class ToolEnvironment:
+    """For `GRPOTrainer(environment_factory=ToolEnvironment)`: the model submits replies with a tool, and sees the
     verifier's feedback, with pictures where the task shows them. The reward is the sum over its replies; whoever
     submits none earns what an empty last reply earns.
 
@@ -158,15 +151,15 @@ def _shown(message: Message) -> str | list[dict[str, Any]]:
     """What a tool gives back: text, or pictures and text."""
     if not message.pictures:
         return message.content
-    seen: list[dict[str, Any]] = [{"type": "image", "image": _image(picture)} for picture in message.pictures]
+    seen: list[dict[str, Any]] = [{"type": "image", "image": pil_image(picture)} for picture in message.pictures]
     return [*seen, {"type": "text", "text": message.content}]
 
 
 # ---------------------------------------------------------------- many turns, in plain replies
 
 
-class Revision:
-    """For `GRPOTrainer(rollout_func=Revision(data))`: our own multi-turn conversations, in text, of which TRL trains on
+class Rollouts:
+    """For `GRPOTrainer(rollout_func=Rollouts(data))`: our own multi-turn conversations, in text, of which TRL trains on
     what the model sampled (token for token; feedback is masked). Rewards come from `episode_reward`.
 
     Replies are drawn at temperature 1 and are at most `max_new_tokens` long. `max_completion_length` of the trainer
@@ -178,7 +171,7 @@ class Revision:
         places = (Place.of(row) for row in data)
         self._places = {self._key(place.problem().context()): place for place in places}
         if any(place.open_task().pictures for place in self._places.values()):
-            raise RuleshiftError("rollouts of TRL take text only: use Environment for tasks in pictures")
+            raise RuleshiftError("rollouts of TRL take text only: use ToolEnvironment for tasks in pictures")
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
         """One conversation for each prompt, as `rollout_func` has to return them."""
@@ -226,5 +219,5 @@ def _rollout(episodes: Sequence[Episode]) -> dict[str, list[Any]]:
 
 
 def episode_reward(episode_reward: Sequence[float], **columns: Any) -> list[float]:
-    """The reward of rollouts that `Revision` made: the sum over their turns."""
+    """The reward of rollouts that `Rollouts` made: the sum over their turns."""
     return list(episode_reward)

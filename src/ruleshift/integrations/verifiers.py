@@ -1,7 +1,7 @@
 """verifiers (v1) and prime-rl: any task as a Taskset, and the environment in which the verifier answers its replies.
 
-`vf-eval ruleshift-verifiers --env.taskset.problem gp-l --env.taskset.split rule-ood`. verifiers finds plugins by the name
-of a top-level module, which is `ruleshift_verifiers`; prime-rl takes the same id.
+`vf-eval ruleshift-verifiers --env.taskset.problem gp-l --env.taskset.split rule-ood`. verifiers finds plugins by the
+name of a top-level module, which is `ruleshift_verifiers`; prime-rl takes the same id.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from ruleshift.tasks.protocol import Style
 
 needs("verifiers.v1", "verifiers")
 import verifiers.v1 as vf  # noqa: E402
+from pydantic import Field  # noqa: E402
 
 __all__ = ["RevisionEnv", "RevisionTaskset"]
 
@@ -30,7 +31,7 @@ class RevisionConfig(vf.TasksetConfig):
     """Wording of the prompts."""
     turns: int = 0
     """Verification budget of each step; 0 is the task's own."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Options of the task."""
 
 
@@ -62,7 +63,9 @@ class RevisionTaskset(vf.Taskset[RevisionTask, RevisionConfig]):
             here = place.at(index)
             problem = here.problem()
             prompt = openai_messages(list(problem.context()))
-            yield RevisionTask(RevisionData(id=problem.id, name=problem.id, prompt=prompt, place=here.row()), config.task)
+            yield RevisionTask(
+                RevisionData(id=problem.id, name=problem.id, prompt=prompt, place=here.row()), config.task
+            )
 
 
 class RevisionEnvConfig(vf.EnvConfig):
