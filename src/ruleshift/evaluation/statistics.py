@@ -242,7 +242,7 @@ def seed_interval(values: Sequence[float], level: float = 0.95) -> Difference:
     return Estimate(fmean(values), (_satterthwaite(part.variance, [part]),), len(values), len(values)).interval(level)
 
 
-def pooled_share(hits: Sequence[float], counts: Sequence[int]) -> list[float]:
+def pooled_share(hits: Sequence[float], counts: Sequence[float]) -> list[float]:
     """A share that is pooled over problems of unequal size, as one number per problem.
 
         R = sum h / sum c        x_p = R + (h_p - R c_p) / mean(c)

@@ -7,10 +7,13 @@ number, the sum of its rewards, on its last token; the rewards of its turns are 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruleshift.integrations.places import Place, say
 from ruleshift.tasks.protocol import how_many
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 AGENT = "ruleshift"
 
@@ -34,8 +37,27 @@ def rows(place: Place, n: int) -> Iterator[dict[str, Any]]:
             **seen,
             "ability": task.id,
             "reward_model": {"style": "rule", "ground_truth": problem.gold()},
-            "extra_info": {"index": index, **here.row()},
+            "extra_info": here.row(),
         }
+
+
+def features(place: Place) -> "Features":
+    """The columns of `rows` for a task in pictures."""
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    found = {name: Value("int64" if isinstance(value, int) else "string") for name, value in place.row().items()}
+    return Features(
+        {
+            "data_source": text,
+            "agent_name": text,
+            "prompt": List({"role": text, "content": text}),
+            "images": List(Image()),
+            "ability": text,
+            "reward_model": {"style": text, "ground_truth": text},
+            "extra_info": found,  # holds `index`, too
+        }
+    )
 
 
 def compute_score(
