@@ -23,13 +23,18 @@ class Server:
         return TokenOutput(token_ids=[*ids, tokenizer.eos_token_id], log_probs=[-1.0] * (len(ids) + 1))
 
 
-config = OmegaConf.create(
-    {"actor_rollout_ref": {"rollout": {"prompt_length": 256, "response_length": 512}}, "data": {}}
-)
+rollout = {"prompt_length": 256, "response_length": 512}
+config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}, "data": {}})
 row = next(rows(Place("gp-l", "rule-ood", style="terse"), 1))
 wraps = {"trainer_config": DictConfigWrap(config), "data_config": DictConfigWrap(config.data)}
-loop = RevisionLoop(server_manager=Server(), tokenizer=tokenizer, processor=None, dataset_cls=RLHFDataset, **wraps)
-output = asyncio.run(loop.run({}, raw_prompt=row["prompt"], **row))
+
+
+async def main():
+    loop = RevisionLoop(server_manager=Server(), tokenizer=tokenizer, processor=None, dataset_cls=RLHFDataset, **wraps)
+    return await loop.run({}, raw_prompt=row["prompt"], **row)
+
+
+output = asyncio.run(main())
 print(tokenizer.decode(output.prompt_ids + output.response_ids))
 print("trained on:", sum(output.response_mask), "of", len(output.response_mask), "tokens")
 print("rewards:", output.extra_fields["turn_scores"], "sum:", output.reward_score)
