@@ -7,9 +7,9 @@ import uvicorn
 from openenv.core.generic_client import GenericEnvClient
 
 from ruleshift.integrations.openenv import served
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 
-place = Place("gp-l", "rule-ood", seed=1000)
+place = ProblemRef("gp-l", "rule-ood", seed=1000)
 server = uvicorn.Server(uvicorn.Config(served(place), port=8765, log_level="error"))
 threading.Thread(target=server.run, daemon=True).start()
 while not server.started:

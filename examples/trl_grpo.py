@@ -7,11 +7,11 @@ from pathlib import Path
 from trl import GRPOConfig, GRPOTrainer
 
 import ruleshift
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 from ruleshift.integrations.trl import dataset, reward, solved
 
 model = str(Path(ruleshift.__file__).parent / "backbones/bundled/text")  # or a folder, or a hub id with style="full"
-data = dataset(Place("gp-l", "train", style="terse", turns=1), 8, completions=False)
+data = dataset(ProblemRef("gp-l", "train", style="terse", turns=1), 8, completions=False)
 config = GRPOConfig(
     output_dir=tempfile.mkdtemp(),
     per_device_train_batch_size=64,

@@ -10,11 +10,11 @@ os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # rollout_func is experimental
 from trl import GRPOConfig, GRPOTrainer
 
 import ruleshift
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 from ruleshift.integrations.trl import Rollouts, dataset, episode_reward
 
 model = str(Path(ruleshift.__file__).parent / "backbones/bundled/text")
-data = dataset(Place("gp-l", "train", style="terse", turns=3), 8, completions=False)
+data = dataset(ProblemRef("gp-l", "train", style="terse", turns=3), 8, completions=False)
 config = GRPOConfig(
     output_dir=tempfile.mkdtemp(),
     per_device_train_batch_size=64,

@@ -10,7 +10,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
 import ruleshift
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 from ruleshift.integrations.verl import rows
 from ruleshift.integrations.verl_loop import RevisionLoop
 
@@ -25,7 +25,7 @@ class Server:
 
 rollout = {"prompt_length": 256, "response_length": 512}
 config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}, "data": {}})
-row = next(rows(Place("gp-l", "rule-ood", style="terse"), 1))
+row = next(rows(ProblemRef("gp-l", "rule-ood", style="terse"), 1))
 wraps = {"trainer_config": DictConfigWrap(config), "data_config": DictConfigWrap(config.data)}
 
 

@@ -6,24 +6,24 @@ import sys
 from pathlib import Path
 
 from ruleshift.engines.protocol import Insider, Request
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 from ruleshift.records import Episode
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import TaskProblem
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PLACES = (
-    (Place("gp-l", "train", 3, 0), "ncg"),
-    (Place("gp-l", "rule-ood", 3, 1, "terse"), "cn"),
-    (Place("gp-l", "fake", 3, 2, "full", 2), "nn"),
-    (Place("virl-l", "train", 3, 0), "g"),
-    (Place("virl-l", "rule-ood", 3, 1, "terse"), "gng"),
-    (Place("virl-l", "id", 3, 2, "full", 3), "ggn"),
-    (Place("gp-vl", "visual-ood", 3, 0, "terse"), "cng"),
+    (ProblemRef("gp-l", "train", 3, 0), "ncg"),
+    (ProblemRef("gp-l", "rule-ood", 3, 1, "terse"), "cn"),
+    (ProblemRef("gp-l", "fake", 3, 2, "full", 2), "nn"),
+    (ProblemRef("virl-l", "train", 3, 0), "g"),
+    (ProblemRef("virl-l", "rule-ood", 3, 1, "terse"), "gng"),
+    (ProblemRef("virl-l", "id", 3, 2, "full", 3), "ggn"),
+    (ProblemRef("gp-vl", "visual-ood", 3, 0, "terse"), "cng"),
 )
 
 
-def episode(place: Place, pattern: str) -> Episode:
+def episode(place: ProblemRef, pattern: str) -> Episode:
     """What our own loop makes of replies: n(onsense), c(hance) and g(old), in turn."""
 
     def answer(problem: TaskProblem, request: Request) -> str:

@@ -15,7 +15,7 @@ from integration_helpers import PLACES, episode, replies
 from ruleshift import RuleshiftError
 from ruleshift.cli import main
 from ruleshift.integrations.exports import EXPORTS
-from ruleshift.integrations.places import Place, needs, options_text, say
+from ruleshift.integrations.places import ProblemRef, needs, options_text, say
 from ruleshift.integrations.verl import compute_score
 from ruleshift.pictures import pixels_of
 
@@ -33,8 +33,8 @@ def written(tool: str, task: str, path: Path, *more: str) -> list[dict]:
 @pytest.mark.parametrize("tool", ["trl", "verl"])
 def test_tables_hold_pictures_and_where_the_problem_is_found(tool: str, tmp_path: Path) -> None:
     rows = written(tool, "gp-vl", tmp_path / "data.parquet", "--size", "32", "--turns", "3")
-    place = Place.of(rows[1] if tool == "trl" else rows[1]["extra_info"])
-    assert place == Place("gp-vl", "train", 0, 1, "terse", 3, TINY)
+    place = ProblemRef.of(rows[1] if tool == "trl" else rows[1]["extra_info"])
+    assert place == ProblemRef("gp-vl", "train", 0, 1, "terse", 3, TINY)
     (shown,) = place.problem().context()[0].pictures
     assert np.array_equal(np.asarray(rows[1]["images"][0]), pixels_of(shown))
     if tool == "verl":
@@ -46,7 +46,7 @@ def test_tables_hold_pictures_and_where_the_problem_is_found(tool: str, tmp_path
 @pytest.mark.parametrize("tool", ["trl", "verl"])
 def test_tables_of_text(tool: str, tmp_path: Path) -> None:
     row = written(tool, "virl-l", tmp_path / "data.parquet")[1]
-    place = Place.of(row if tool == "trl" else row["extra_info"])
+    place = ProblemRef.of(row if tool == "trl" else row["extra_info"])
     problem = place.problem()
     assert row["prompt"] == [{"role": "user", "content": problem.context()[0].content}]
     if tool == "trl":
@@ -62,11 +62,11 @@ def test_lines_hold_pictures_as_data_urls(tool: str, tmp_path: Path) -> None:
     seen, told = row["messages" if tool == "openai" else "prompt"][0]["content"]
     head, data = seen["image_url"]["url"].split(",")
     assert head == "data:image/png;base64"
-    place = Place("gp-vl", "train", 0, 1, "terse", 0, TINY)
+    place = ProblemRef("gp-vl", "train", 0, 1, "terse", 0, TINY)
     (shown,) = place.problem().context()[0].pictures
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), pixels_of(shown))
     assert told["text"] == place.problem().context()[0].content
-    assert tool == "openai" or Place.of(row["place"]) == place
+    assert tool == "openai" or ProblemRef.of(row["place"]) == place
 
 
 def test_formats_that_a_tool_does_not_read_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_formats_that_a_tool_does_not_read_are_refused(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("tool", ["trl", "verl"])
 def test_columns_are_those_of_the_rows(tool: str) -> None:
-    place = Place("gp-vl", style="terse", options=TINY)
+    place = ProblemRef("gp-vl", style="terse", options=TINY)
     (row,) = EXPORTS[tool].rows(place, 1)
     columns = EXPORTS[tool].features(place)
     assert isinstance(columns, Features)
@@ -86,19 +86,19 @@ def test_columns_are_those_of_the_rows(tool: str) -> None:
 
 
 def test_places_are_plain_data() -> None:
-    place = Place("gp-vl", "id", 3, 4, "terse", 2, TINY)
-    assert Place.of(json.loads(json.dumps({**place.row(), "other": 1}))) == place
+    place = ProblemRef("gp-vl", "id", 3, 4, "terse", 2, TINY)
+    assert ProblemRef.of(json.loads(json.dumps({**place.row(), "other": 1}))) == place
     assert place.problem().id == "gp-vl/id/3/4"
     assert place.conversation().budget == 2
-    assert Place("gp-l").conversation().budget == 5
+    assert ProblemRef("gp-l").conversation().budget == 5
     with pytest.raises(RuleshiftError, match="no option colour"):
-        Place("gp-vl", options='{"colour": 1}').problem()
+        ProblemRef("gp-vl", options='{"colour": 1}').problem()
     with pytest.raises(RuleshiftError, match="names no task"):
-        Place.of({"prompt": "x"})
+        ProblemRef.of({"prompt": "x"})
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_a_conversation_from_outside_is_that_of_our_own_loop(place: Place, pattern: str) -> None:
+def test_a_conversation_from_outside_is_that_of_our_own_loop(place: ProblemRef, pattern: str) -> None:
     talk, conversation = episode(place, pattern), place.conversation()
     conversation.request()
     assert [say(conversation, reply) for reply in replies(talk)] == [turn.verdict for turn in talk.turns]
@@ -106,7 +106,7 @@ def test_a_conversation_from_outside_is_that_of_our_own_loop(place: Place, patte
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_the_score_of_verl_is_the_verdict_on_a_first_reply(place: Place, pattern: str) -> None:
+def test_the_score_of_verl_is_the_verdict_on_a_first_reply(place: ProblemRef, pattern: str) -> None:
     first = episode(place, pattern).turns[0]
     found = compute_score("ruleshift", first.completion.text, "", place.row())
     assert found == {"score": first.verdict.reward, "solved": first.verdict.solved, "valid": first.verdict.valid}

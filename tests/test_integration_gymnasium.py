@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 import ruleshift.integrations.gymnasium
 from integration_helpers import PLACES, episode, replies, run_example
 from ruleshift import RuleshiftError
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 
 gymnasium.register_envs(ruleshift.integrations.gymnasium)
 
@@ -38,7 +38,7 @@ def test_the_checker_finds_nothing_in_official_environments(name: str) -> None:
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str) -> None:
+def test_verdicts_are_those_of_our_own_loop(place: ProblemRef, pattern: str) -> None:
     talk = episode(place, pattern)
     env = gymnasium.make(
         f"ruleshift/{IDS[place.task]}-v1", split=place.split, style=place.style, turns=place.turns or None
@@ -93,7 +93,7 @@ def test_vectors_of_environments(mode: str) -> None:
     )
     prompts, info = env.reset(seed=5)
     assert list(info["id"]) == ["gp-l/train/5/0", "gp-l/train/6/0", "gp-l/train/7/0"]
-    golds = [Place("gp-l", "train", 5 + n, 0, "terse").problem().gold() for n in range(3)]
+    golds = [ProblemRef("gp-l", "train", 5 + n, 0, "terse").problem().gold() for n in range(3)]
     told, rewards, terminated, truncated, _ = env.step([golds[0], "x", golds[2]])
     assert prompts[0].startswith("J 10 Q 10 K 10 target 24 cards ")
     assert (told[0], told[2]) == ("right", "right")

@@ -17,7 +17,7 @@ from ruleshift import RuleshiftError
 from ruleshift.evaluation.episodes import save_episodes
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
 from ruleshift.integrations import inspect_ai as ours
-from ruleshift.integrations.places import Place, facts
+from ruleshift.integrations.places import ProblemRef, facts
 from ruleshift.records import Episode
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the library, and of what it imports
@@ -43,7 +43,7 @@ def run(task, talks: list[Episode], folder: Path) -> EvalLog:
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str, tmp_path: Path) -> None:
+def test_verdicts_are_those_of_our_own_loop(place: ProblemRef, pattern: str, tmp_path: Path) -> None:
     place = place.at(0)
     talk = episode(place, pattern)
     task = ours.problems(place.task, place.split, 1, place.seed, place.style, place.turns)
@@ -58,7 +58,7 @@ def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str, tmp_path
 
 
 def test_intervals_by_split_are_those_of_our_own_evaluation(tmp_path: Path) -> None:
-    places = [Place("virl-l", split, 5, index) for split in ("id", "rule-ood") for index in range(4)]
+    places = [ProblemRef("virl-l", split, 5, index) for split in ("id", "rule-ood") for index in range(4)]
     talks = [episode(place, pattern) for place, pattern in zip(places, ("g", "gc", "gn", "n") * 2, strict=True)]
     log = run(ours.problems("virl-l", "id,rule-ood", 4, 5), talks, tmp_path)
     metrics = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
@@ -72,7 +72,7 @@ def test_intervals_by_split_are_those_of_our_own_evaluation(tmp_path: Path) -> N
 
 
 def test_our_evaluations_become_logs(tmp_path: Path) -> None:
-    talks = [episode(Place("gp-vl", split, 5, 0, "terse"), "cg") for split in ("id", "rule-ood")]
+    talks = [episode(ProblemRef("gp-vl", split, 5, 0, "terse"), "cg") for split in ("id", "rule-ood")]
     save_episodes(tmp_path / "episodes.parquet", talks)
     path = ours.write_log(tmp_path / "episodes.parquet", tmp_path / "logs", "runs/rl/model")
     log = read_eval_log(str(path))
@@ -93,7 +93,7 @@ def test_our_evaluations_become_logs(tmp_path: Path) -> None:
 
 def test_episodes_of_several_tasks_are_refused() -> None:
     with pytest.raises(RuleshiftError, match="2 tasks"):
-        ours.log_of([episode(Place("gp-l"), "g"), episode(Place("virl-l"), "g")])
+        ours.log_of([episode(ProblemRef("gp-l"), "g"), episode(ProblemRef("virl-l"), "g")])
 
 
 def test_the_entry_point_brings_the_tasks() -> None:

@@ -7,13 +7,13 @@ pytest.importorskip("openenv.core", reason="openenv is not installed")
 from integration_helpers import PLACES, episode, replies, run_example
 from ruleshift import RuleshiftError
 from ruleshift.integrations.openenv import ReplyAction, ServedRevision
-from ruleshift.integrations.places import Place, facts
+from ruleshift.integrations.places import ProblemRef, facts
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the library, and of what it imports
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str) -> None:
+def test_verdicts_are_those_of_our_own_loop(place: ProblemRef, pattern: str) -> None:
     talk, env = episode(place, pattern), ServedRevision(place)
     seen = env.reset(seed=place.seed, index=place.index)
     assert (seen.problem, seen.text) == (talk.problem_id, talk.messages[0].content)
@@ -32,7 +32,7 @@ def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str) -> None:
 
 
 def test_resets_walk_through_the_problems_of_a_seed() -> None:
-    env = ServedRevision(Place("gp-l", "id"))
+    env = ServedRevision(ProblemRef("gp-l", "id"))
     ids = [env.reset(seed=7).problem, env.reset().problem, env.reset(split="rule-ood").problem]
     assert ids == ["gp-l/id/7/0", "gp-l/id/7/1", "gp-l/rule-ood/7/2"]
     assert "rule-ood" in env.list_splits()

@@ -11,14 +11,14 @@ from ruleshift import RuleshiftError, load_backbone, revise
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.integrations import trl
-from ruleshift.integrations.places import Place, options_text
+from ruleshift.integrations.places import ProblemRef, options_text
 from ruleshift.pictures import pixels_of
 
-SMALL = Place("gp-l", "train", style="terse", turns=3)
+SMALL = ProblemRef("gp-l", "train", style="terse", turns=3)
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_the_reward_of_a_first_reply_is_the_verdict_on_it(place: Place, pattern: str) -> None:
+def test_the_reward_of_a_first_reply_is_the_verdict_on_it(place: ProblemRef, pattern: str) -> None:
     first = episode(place, pattern).turns[0]
     row = {name: [value, value] for name, value in place.row().items()}
     said = [first.completion.text, [{"role": "assistant", "content": first.completion.text}]]
@@ -27,7 +27,7 @@ def test_the_reward_of_a_first_reply_is_the_verdict_on_it(place: Place, pattern:
 
 
 @pytest.mark.parametrize(("place", "pattern"), PLACES)
-def test_the_environment_gives_the_verdicts_of_our_own_loop(place: Place, pattern: str) -> None:
+def test_the_environment_gives_the_verdicts_of_our_own_loop(place: ProblemRef, pattern: str) -> None:
     talk, env = episode(place, pattern), trl.ToolEnvironment()
     shown = env.reset(**place.row())
     assert shown == talk.messages[0].content or shown[-1]["text"] == talk.messages[0].content
@@ -41,7 +41,7 @@ def test_the_environment_gives_the_verdicts_of_our_own_loop(place: Place, patter
 
 @pytest.mark.slow
 def test_tools_return_what_is_seen_next() -> None:
-    place, env = Place("virl-vl", style="terse", options=options_text({"size": 32})), trl.ToolEnvironment()
+    place, env = ProblemRef("virl-vl", style="terse", options=options_text({"size": 32})), trl.ToolEnvironment()
     first, told = env.reset(**place.row())
     assert (first["type"], first["image"].size, told["type"]) == ("image", (32, 32), "text")
     problem = place.problem()
@@ -93,7 +93,7 @@ def test_rollouts_are_our_own_conversations_token_for_token() -> None:
 
 
 def test_rollouts_refuse_pictures() -> None:
-    data = trl.dataset(Place("gp-vl", style="terse", options=options_text({"size": 32})), 1, completions=False)
+    data = trl.dataset(ProblemRef("gp-vl", style="terse", options=options_text({"size": 32})), 1, completions=False)
     assert data[0]["images"][0].size == (32, 32)
     with pytest.raises(RuleshiftError, match="ToolEnvironment"):
         trl.Rollouts(data)

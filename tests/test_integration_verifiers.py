@@ -1,4 +1,4 @@
-"""verifiers: the taskset, and its environment against a local server: verdicts, rewards and pictures as in our own loop."""
+"""verifiers: the taskset, and its environment against a local server, give the verdicts of our own loop."""
 
 import json
 import os
@@ -13,7 +13,7 @@ pytest.importorskip("verifiers.v1", reason="verifiers is not installed")
 from chat_server import serving, text_of
 from integration_helpers import PLACES, episode, replies, run_example
 from ruleshift.integrations.exports import verifiers_rows
-from ruleshift.integrations.places import Place, facts
+from ruleshift.integrations.places import ProblemRef, facts
 from ruleshift.integrations.verifiers import RevisionConfig, RevisionData, RevisionTaskset
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the library, and of what it imports
@@ -23,19 +23,19 @@ def test_the_taskset_yields_the_problems_of_a_split() -> None:
     config = RevisionConfig(id="ruleshift-verifiers", problem="virl-l", split="id", seed=5, style="terse")
     tasks = list(RevisionTaskset(config).take(3))
     assert [task.data.id for task in tasks] == ["virl-l/id/5/0", "virl-l/id/5/1", "virl-l/id/5/2"]
-    assert tasks[1].data.prompt_text == Place("virl-l", "id", 5, 1, "terse").problem().context()[0].content
+    assert tasks[1].data.prompt_text == ProblemRef("virl-l", "id", 5, 1, "terse").problem().context()[0].content
     assert tasks[1].key == "virl-l/id/5/1"
 
 
 def test_exported_lines_are_its_task_data() -> None:
-    for row in verifiers_rows(Place("gp-vl", style="terse"), 2):
+    for row in verifiers_rows(ProblemRef("gp-vl", style="terse"), 2):
         data = RevisionData.model_validate(json.loads(json.dumps(row)))
-        assert Place.of(data.place).problem().id == data.id
+        assert ProblemRef.of(data.place).problem().id == data.id
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("place", "pattern"), [PLACES[0], PLACES[3], PLACES[6]])
-def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str, tmp_path: Path) -> None:
+def test_verdicts_are_those_of_our_own_loop(place: ProblemRef, pattern: str, tmp_path: Path) -> None:
     place = place.at(0)
     talk = episode(place, pattern)
     asked = []

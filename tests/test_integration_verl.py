@@ -16,7 +16,7 @@ from verl.workers.rollout.replica import TokenOutput
 import ruleshift
 from integration_helpers import PLACES, episode, replies, run_example
 from ruleshift.integrations import verl
-from ruleshift.integrations.places import Place
+from ruleshift.integrations.places import ProblemRef
 from ruleshift.integrations.verl_loop import RevisionLoop
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the library, and of what it imports
@@ -24,7 +24,7 @@ FOLDER = Path(ruleshift.__file__).parent / "backbones" / "bundled" / "text"
 CONFIGS = Path(__file__).parent.parent / "examples"
 
 
-def played(place: Place, said: list[str], room: int = 4096):
+def played(place: ProblemRef, said: list[str], room: int = 4096):
     """The output of the loop for these replies, and the tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(str(FOLDER))
     left = iter(said)
@@ -48,8 +48,8 @@ def played(place: Place, said: list[str], room: int = 4096):
     return asyncio.run(main()), tokenizer
 
 
-@pytest.mark.parametrize(("place", "pattern"), [(Place("gp-l", "rule-ood", 3, 1, "terse"), "cn"), PLACES[4]])
-def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str) -> None:
+@pytest.mark.parametrize(("place", "pattern"), [(ProblemRef("gp-l", "rule-ood", 3, 1, "terse"), "cn"), PLACES[4]])
+def test_verdicts_are_those_of_our_own_loop(place: ProblemRef, pattern: str) -> None:
     # Of terse replies in the vocabulary of the bundled tokenizer; what else is said becomes unknown words.
     talk = episode(place, pattern.replace("n", "c"))
     output, tokenizer = played(place, replies(talk))
@@ -62,7 +62,7 @@ def test_verdicts_are_those_of_our_own_loop(place: Place, pattern: str) -> None:
 
 
 def test_a_conversation_that_finds_no_room_ends() -> None:
-    place = Place("gp-l", "rule-ood", 3, 1, "terse")
+    place = ProblemRef("gp-l", "rule-ood", 3, 1, "terse")
     output, _ = played(place, replies(episode(place, "c")), room=40)
     assert len(output.response_ids) <= 40
     assert len(output.extra_fields["turn_scores"]) < 5

@@ -107,10 +107,10 @@ class Data(OnTask[Options]):
             rows = data_rows(task, self.split, self.seed, count, self.style)
             return rows, pictured_schema() if task.pictures else None
         from ruleshift.integrations.exports import EXPORTS
-        from ruleshift.integrations.places import Place, options_text
+        from ruleshift.integrations.places import ProblemRef, options_text
 
         export, options = EXPORTS[self.tool], options_text(self.options_given())
-        place = Place(self.task, self.split, self.seed, 0, self.style, self.turns, options)
+        place = ProblemRef(self.task, self.split, self.seed, 0, self.style, self.turns, options)
         columns = export.features if task.pictures else None
         return export.rows(place, count), None if columns is None else columns(place).arrow_schema
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from ruleshift.engines.text import expert_messages
 from ruleshift.integrations import trl, verl
-from ruleshift.integrations.places import Place, openai_messages
+from ruleshift.integrations.places import ProblemRef, openai_messages
 from ruleshift.tasks.protocol import how_many
 
 if TYPE_CHECKING:
     from datasets import Features
 
-Rows = Callable[[Place, int], Iterator[dict[str, Any]]]
+Rows = Callable[[ProblemRef, int], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class Export:
 
     rows: Rows
     format: str
-    features: "Callable[[Place], Features] | None" = None
+    features: "Callable[[ProblemRef], Features] | None" = None
 
 
-def openai_rows(place: Place, n: int) -> Iterator[dict[str, Any]]:
+def openai_rows(place: ProblemRef, n: int) -> Iterator[dict[str, Any]]:
     """Expert conversations as OpenAI-compatible services take them for supervised fine-tuning."""
     for index in range(how_many(place.open_task(), place.split, n)):
         yield {"messages": openai_messages(expert_messages(place.at(index).problem()))}
 
 
-def verifiers_rows(place: Place, n: int) -> Iterator[dict[str, Any]]:
+def verifiers_rows(place: ProblemRef, n: int) -> Iterator[dict[str, Any]]:
     """Problems as `TaskData` of verifiers, for tasksets of one's own; ruleshift's reads them from the task itself."""
     for index in range(how_many(place.open_task(), place.split, n)):
         here = place.at(index)

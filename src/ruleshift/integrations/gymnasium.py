@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.integrations.places import Place, facts, needs, options_text, say
+from ruleshift.integrations.places import ProblemRef, facts, needs, options_text, say
 from ruleshift.pictures import pixels_of
 from ruleshift.revision import Conversation
 from ruleshift.tasks.protocol import Style
@@ -93,7 +93,7 @@ class Revision(gymnasium.Env[Any, str]):
         if turns is not None and turns < 1:
             raise RuleshiftError(f"turns must be at least 1, not {turns}")
         where = split or SPLIT_OF[rule or "training"]
-        self.place = Place(task, where, style=style, turns=turns or 0, options=options_text(options))
+        self.place = ProblemRef(task, where, style=style, turns=turns or 0, options=options_text(options))
         self.render_mode = render_mode
         self.conversation: Conversation | None = None
         self._began = False
@@ -111,7 +111,7 @@ class Revision(gymnasium.Env[Any, str]):
         index = self.place.index + 1
         if seed is not None or not self._began:
             chosen = seed if seed is not None else int(self.np_random.integers(2**31))
-            self.place, index = Place(**{**self.place.row(), "seed": chosen}), 0
+            self.place, index = ProblemRef(**{**self.place.row(), "seed": chosen}), 0
         self._began = True
         self.place = self.place.at((options or {}).get("index", index))
         self.conversation = self.place.conversation()

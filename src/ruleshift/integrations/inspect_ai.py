@@ -12,7 +12,7 @@ from typing import Any
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
 from ruleshift.evaluation.statistics import pooled_share, share_interval
-from ruleshift.integrations.places import Place, data_url, facts, needs, options_text, say
+from ruleshift.integrations.places import ProblemRef, data_url, facts, needs, options_text, say
 from ruleshift.records import Episode, Message
 from ruleshift.tasks.protocol import Style, how_many
 
@@ -85,12 +85,12 @@ def problems(
     (0: the task's). Further arguments are the options of the task. The problems are those of `ruleshift eval` with the
     same split and seed.
     """
-    place = Place(task, seed=seed, style=style, turns=turns, options=options_text(options))
+    place = ProblemRef(task, seed=seed, style=style, turns=turns, options=options_text(options))
     known = place.open_task()
     measured = known.recipe.measurement.splits if known.recipe.measurement is not None else _SPLITS
     chosen = tuple(splits.split(",")) if isinstance(splits, str) else tuple(splits) or measured
     samples = [
-        _sample(Place(**{**place.row(), "split": split, "index": index}))
+        _sample(ProblemRef(**{**place.row(), "split": split, "index": index}))
         for split in chosen
         for index in range(how_many(known, split, n))
     ]
@@ -108,7 +108,7 @@ def suite(**arguments: Any) -> list[Task]:
     return [make(**arguments) for make in (gp_l, gp_vl, virl_l, virl_vl)]
 
 
-def _sample(place: Place) -> Sample:
+def _sample(place: ProblemRef) -> Sample:
     problem = place.problem()
     return Sample(
         input=[chat_message(message) for message in problem.context()],
@@ -134,7 +134,7 @@ def revision() -> Solver:
     """Ask, submit the reply, append the verifier's feedback, until the problem or the budget ends."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        conversation = Place.of(state.metadata).conversation()
+        conversation = ProblemRef.of(state.metadata).conversation()
         conversation.request()
         while not conversation.ended:
             state = await generate(state)
@@ -179,7 +179,7 @@ def verdict() -> Scorer:
     """What the verifier says of the replies of a sample, taken from its conversation."""
 
     async def score(state: TaskState, target: Target) -> Score:
-        conversation = Place.of(state.metadata).conversation()
+        conversation = ProblemRef.of(state.metadata).conversation()
         for message in state.messages:
             if message.role == "assistant" and not conversation.ended:
                 conversation.request()

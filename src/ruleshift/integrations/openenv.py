@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.integrations.places import Place, data_url, facts, needs, say
+from ruleshift.integrations.places import ProblemRef, data_url, facts, needs, say
 from ruleshift.revision import Conversation
 
 needs("openenv.core", "openenv")
@@ -41,7 +41,7 @@ class ServedRevision(Environment[ReplyAction, SeenObservation, State]):
 
     SUPPORTS_CONCURRENT_SESSIONS = True
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ProblemRef) -> None:
         super().__init__()
         self.place, self.conversation = place.at(-1), Conversation(place.problem(), 1)
         self.began = False
@@ -50,7 +50,7 @@ class ServedRevision(Environment[ReplyAction, SeenObservation, State]):
         index = 0 if seed is not None else self.place.index + 1
         chosen = {"seed": self.place.seed if seed is None else seed, "index": index}
         chosen.update({name: options[name] for name in ("split", "index") if options.get(name) is not None})
-        self.place = Place(**{**self.place.row(), **chosen})
+        self.place = ProblemRef(**{**self.place.row(), **chosen})
         self.conversation, self.began = self.place.conversation(), True
         self.conversation.request()
         self.episode_id = episode_id or self.conversation.problem.id
@@ -85,7 +85,7 @@ class ServedRevision(Environment[ReplyAction, SeenObservation, State]):
         )
 
 
-def served(place: Place, sessions: int = 16) -> "FastAPI":
+def served(place: ProblemRef, sessions: int = 16) -> "FastAPI":
     """A server of these problems, for as many sessions at once."""
     return create_app(
         lambda: ServedRevision(place), ReplyAction, SeenObservation, env_name="ruleshift", max_concurrent_envs=sessions
@@ -95,7 +95,7 @@ def served(place: Place, sessions: int = 16) -> "FastAPI":
 def app() -> "FastAPI":
     """The server of the task that the environment names, for `uvicorn --factory`."""
     named = {name: os.environ.get(f"RULESHIFT_{name.upper()}", usual) for name, usual in _USUAL.items()}
-    return served(Place(**named))  # type: ignore[arg-type]
+    return served(ProblemRef(**named))  # type: ignore[arg-type]
 
 
 _USUAL = {"task": "gp-l", "split": "train", "style": "full"}

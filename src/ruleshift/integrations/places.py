@@ -29,7 +29,7 @@ def needs(package: str, extra: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProblemRef:
     """Where a problem is found, in plain values that fit into a row of data: the task with its `options` (JSON), the
     split, seed, index and style, and the verification budget of each step (`turns`; 0: the task's own)."""
 
@@ -70,7 +70,7 @@ class Place:
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """The options of a task as a `Place` holds them; paths become text."""
+    """The options of a task as a `ProblemRef` holds them; paths become text."""
     return json.dumps(dict(options), default=str, sort_keys=True)
 
 

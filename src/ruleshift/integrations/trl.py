@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruleshift.engines.text import expert_messages
 from ruleshift.errors import RuleshiftError
-from ruleshift.integrations.places import Place, pil_image, say
+from ruleshift.integrations.places import ProblemRef, pil_image, say
 from ruleshift.records import Episode, Message, Verdict
 from ruleshift.revision import Conversation, revise
 from ruleshift.tasks.protocol import how_many
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Columns = Sequence[Any]
 
 
-def rows(place: Place, n: int, completions: bool = True) -> Iterator[dict[str, Any]]:
+def rows(place: ProblemRef, n: int, completions: bool = True) -> Iterator[dict[str, Any]]:
     """The first `n` problems of a split (fewer where it ends): the prompt, an expert's conversation after it as
     `completion`, for tasks in pictures `images` (Picture records, those of the prompt first), and where it is found.
     Without `completions` there are the prompts and their pictures alone, as trainers that sample take them."""
@@ -41,7 +41,7 @@ def rows(place: Place, n: int, completions: bool = True) -> Iterator[dict[str, A
         yield {**row, **here.row()}
 
 
-def dataset(place: Place, n: int, completions: bool = True) -> "Dataset":
+def dataset(place: ProblemRef, n: int, completions: bool = True) -> "Dataset":
     """`rows` as a Dataset."""
     from datasets import Dataset
 
@@ -52,7 +52,7 @@ def dataset(place: Place, n: int, completions: bool = True) -> "Dataset":
     return Dataset.from_list(seen, features=features(place, completions))
 
 
-def features(place: Place, completions: bool = True) -> "Features":
+def features(place: ProblemRef, completions: bool = True) -> "Features":
     """The columns of `rows` for a task in pictures."""
     from datasets import Features, Image, List, Value
 
@@ -84,13 +84,13 @@ def solved(completions: Columns, **columns: Any) -> list[float]:
 
 
 def _pairs(completions: Columns, columns: Mapping[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    known = {name: values for name, values in columns.items() if name in Place.__dataclass_fields__}
+    known = {name: values for name, values in columns.items() if name in ProblemRef.__dataclass_fields__}
     for number, completion in enumerate(completions):
         yield completion, {name: values[number] for name, values in known.items()}
 
 
 def _judged(completion: Any, row: Mapping[str, Any]) -> Verdict:
-    return say(Place.of(row).conversation(), _text(completion))
+    return say(ProblemRef.of(row).conversation(), _text(completion))
 
 
 def _text(completion: Any) -> str:
@@ -115,7 +115,7 @@ class ToolEnvironment:
 
     def reset(self, **row: Any) -> str | list[dict[str, Any]] | None:
         """Begin with the problem of a row of data."""
-        self._conversation = Place.of(row).conversation()
+        self._conversation = ProblemRef.of(row).conversation()
         messages = self._conversation.request().messages
         return None if row.get("prompt") else _shown(messages[-1])
 
@@ -168,7 +168,7 @@ class Rollouts:
 
     def __init__(self, data: "Dataset", max_new_tokens: int = 48) -> None:
         self.max_new_tokens = max_new_tokens
-        places = (Place.of(row) for row in data)
+        places = (ProblemRef.of(row) for row in data)
         self._places = {self._key(place.problem().context()): place for place in places}
         if any(place.open_task().pictures for place in self._places.values()):
             raise RuleshiftError("rollouts of TRL take text only: use ToolEnvironment for tasks in pictures")
@@ -183,7 +183,7 @@ class Rollouts:
         seed = int(trainer.state.global_step) * trainer.accelerator.num_processes + trainer.accelerator.process_index
         engine = LocalEngine(model, Chat(tokenizer), Sampling(1.0, self.max_new_tokens, seed), len(prompts))
         places = [self._places[self._key([Message(m["role"], m["content"]) for m in prompt])] for prompt in prompts]
-        earlier: Counter[Place] = Counter()
+        earlier: Counter[ProblemRef] = Counter()
         samples = []
         for place in places:
             samples.append(earlier[place])

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from ruleshift.integrations.places import Place, facts, needs, openai_messages, options_text, say
+from ruleshift.integrations.places import ProblemRef, facts, needs, openai_messages, options_text, say
 from ruleshift.tasks.protocol import Style
 
 needs("verifiers.v1", "verifiers")
@@ -57,7 +57,7 @@ class RevisionTaskset(vf.Taskset[RevisionTask, RevisionConfig]):
     def load(self) -> Iterable[RevisionTask]:
         config = self.config
         options = options_text(config.options)
-        place = Place(config.problem, config.split, config.seed, 0, config.style, config.turns, options)
+        place = ProblemRef(config.problem, config.split, config.seed, 0, config.style, config.turns, options)
         count = place.open_task().count(config.split)
         for index in itertools.count() if count is None else range(count):
             here = place.at(index)
@@ -78,7 +78,7 @@ class RevisionEnv(vf.Env[RevisionEnvConfig]):
     """Every reply of the policy goes to the verifier, whose feedback is the next user turn."""
 
     async def run(self, task: RevisionTask, agents: Any) -> None:
-        conversation = Place.of(task.data.place).conversation()
+        conversation = ProblemRef.of(task.data.place).conversation()
         conversation.request()
         async with agents.policy.interaction(task) as interaction:
             segment = await interaction.turn()

@@ -9,7 +9,7 @@ number, the sum of its rewards, on its last token; the rewards of its turns are 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ruleshift.integrations.places import Place, say
+from ruleshift.integrations.places import ProblemRef, say
 from ruleshift.tasks.protocol import how_many
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 AGENT = "ruleshift"
 
 
-def rows(place: Place, n: int) -> Iterator[dict[str, Any]]:
+def rows(place: ProblemRef, n: int) -> Iterator[dict[str, Any]]:
     """The first `n` problems of a split in the columns of verl: `images` (Picture records) stand for `<image>` in the
     prompt, and `extra_info` holds where the problem is found."""
     task = place.open_task()
@@ -41,7 +41,7 @@ def rows(place: Place, n: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def features(place: Place) -> "Features":
+def features(place: ProblemRef) -> "Features":
     """The columns of `rows` for a task in pictures."""
     from datasets import Features, Image, List, Value
 
@@ -64,5 +64,5 @@ def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Mapping[str, Any], **others: Any
 ) -> dict[str, Any]:
     """The verdict on a first reply, as verl's reward functions give it."""
-    verdict = say(Place.of(extra_info).conversation(), solution_str)
+    verdict = say(ProblemRef.of(extra_info).conversation(), solution_str)
     return {"score": verdict.reward, "solved": float(verdict.solved), "valid": float(verdict.valid)}

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-from ruleshift.integrations.places import Place, needs, pil_image, say
+from ruleshift.integrations.places import ProblemRef, needs, pil_image, say
 from ruleshift.records import Message
 
 needs("verl.experimental.agent_loop.agent_loop", "verl")
@@ -20,7 +20,7 @@ class RevisionLoop(AgentLoopBase):
     """Sequential revision with a verifier. Sampled ids are kept as they are; feedback has 0 in the mask."""
 
     async def run(self, sampling_params: dict[str, Any], priority: int = 0, **row: Any) -> Any:
-        conversation = Place.of(row["extra_info"]).conversation()
+        conversation = ProblemRef.of(row["extra_info"]).conversation()
         messages = [_chat(message) for message in conversation.request().messages]
         images = [pil_image(picture) for message in conversation.messages for picture in message.pictures]
         self._assert_mm_supported(bool(images))
