@@ -7,6 +7,7 @@ judged, earns -1 and truncates. Its `info["Verify Info"]` is None where a prompt
 never set with `truncated`; words are our own; routes are invented unless `route_info_path` names the paper's data.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ from ruleshift.tasks.generalpoints.rules import RANKS, Rule
 from ruleshift.tasks.generalpoints.solver import solvable
 from ruleshift.tasks.generalpoints.task import GeneralPointsProblem
 from ruleshift.tasks.generalpoints.visual import LARGEST, GeneralPointsVLProblem
-from ruleshift.tasks.virl.prompt import stated_sight, way_lines
+from ruleshift.tasks.virl.prompt import observation, prompt
 from ruleshift.tasks.virl.task import DROP_RATE, Virl, VirlProblem
 from ruleshift.tasks.virl.visual import VirlVL
 
@@ -33,7 +34,7 @@ SUITS = {"H": "hearts", "S": "spades", "D": "diamonds", "C": "clubs"}
 COLOURS = {"mixed": "HSDC", "red": "HD", "black": "SC"}
 SPENT = -1.0  # for the reply after the last that is judged
 POINTS_PER_LEG = 5
-DESTINATION = "stop()"
+_NUMBERED = re.compile(r"^\d+\. (.*)$", re.MULTILINE)  # the lines of the way in a prompt
 
 Outcome = tuple[Any, float, bool, bool, dict[str, Any]]
 
@@ -161,11 +162,10 @@ class OfficialNavigation(gymnasium.Env[Any, str]):
             )
         self.side, self.verify_iter, self.language_only = 2 * resolution + 5, verify_iter, language_only
         self.split = "train" if absolute_action else "rule-ood"
-        size = min(self.side, LARGEST)
-        told = Virl(compat="official") if language_only else VirlVL(compat="official", size=size, leak=True)
-        options = replace(told.options(), routes=Path(route_info_path) if route_info_path else None)
-        walks = told.with_options(options) if route_info_path else told
-        self.task = walks
+        task = Virl(compat="official") if language_only else VirlVL(compat="official")
+        options = {} if language_only else {"size": min(self.side, LARGEST), "leak": True}
+        routes = {"routes": Path(route_info_path)} if route_info_path else {}
+        self.task = task.with_options(task.options(**options, **routes))
         self.action_space = Words()
         self.observation_space = spaces.Box(0, 255, (self.side, self.side, 3), np.uint8)
 
@@ -175,6 +175,8 @@ class OfficialNavigation(gymnasium.Env[Any, str]):
         index = int(self.np_random.integers(2**31)) if chosen is None else chosen
         walk: VirlProblem = self.task.problem(self.split, 0, index)
         self.walk, self.remaining, self.failed = walk, self.verify_iter, False
+        self.told = replace(walk.itinerary, pictured=None)
+        self.lines = _NUMBERED.findall(prompt(self.told, "full", walk.id))
         self.seen = [self._stated()]
         self.done: list[str] = []
         self.shown = None if self.language_only else enlarged(walk.context()[0].pictures[0], self.side)
@@ -203,10 +205,10 @@ class OfficialNavigation(gymnasium.Env[Any, str]):
         return None if self.shown is None else self.shown.copy()
 
     def _stated(self) -> str:
-        return stated_sight(self.walk.itinerary, self.walk.point, "full")
+        return observation(self.told, self.walk.point, "full")
 
     def _info(self, verified: str | None) -> dict[str, Any]:
-        point, lines = self.walk.point, way_lines(self.walk.itinerary)
+        point, lines = self.walk.point, self.lines
         return {
             "global_instruction": "".join(f"{number}. {line}\n" for number, line in enumerate(lines, 1)),
             "current_instruction": lines[point.line],

@@ -77,7 +77,7 @@ def prompt(itinerary: Itinerary, style: Style, problem_id: str) -> str:
         return _terse_prompt(itinerary, problem_id)
     rng = stream("virl-varied", problem_id) if style == "varied" else None
     words = ", ".join(itinerary.rule.space(itinerary.rule.stated).words)
-    way = [f"{number}. {line}" for number, line in enumerate(way_lines(itinerary), 1)]
+    way = [f"{number}. {line}" for number, line in enumerate(_way(itinerary), 1)]
     return "\n".join(
         [
             *_opening(itinerary.pictured, rng),
@@ -153,7 +153,7 @@ def _fields(pictured: Pictured | None, rng: random.Random | None) -> list[str]:
     return lines
 
 
-def way_lines(itinerary: Itinerary) -> list[str]:
+def _way(itinerary: Itinerary) -> list[str]:
     """The instruction, a line for each turn and each stretch."""
     lines = []
     for point in itinerary.turns:
@@ -229,11 +229,11 @@ def observation(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
         if style == "terse":
             return "see cross" if hint else "see"
         return "see the picture. You observe an intersection." if hint else "see the picture."
-    stated = stated_sight(itinerary, point, style)
+    stated = _stated(itinerary, point, style)
     return f"see {stated}" if style == "terse" else stated
 
 
-def stated_sight(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
+def _stated(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
     """The observation as a reply states it."""
     if style == "terse":
         return _terse_sight(point.sight) + (" cross" if point.intersection else "")
@@ -275,7 +275,7 @@ def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint 
 def write_reply(itinerary: Itinerary, point: RailPoint, action: str, style: Style) -> str:
     """A reply in the requested form that reads the observation right and gives this action; without spaces between
     fields in the terse style."""
-    return _fields_of(style, stated_sight(itinerary, point, style), _current_step(itinerary, point, style), action)
+    return _fields_of(style, _stated(itinerary, point, style), _current_step(itinerary, point, style), action)
 
 
 def unseeing_reply(action: str, style: Style) -> str:
@@ -295,4 +295,4 @@ def _current_step(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
         absolute, relative = itinerary.turn(point, "absolute"), itinerary.turn(point, "relative")
         told = {"both": f"{relative} {absolute}", "absolute": relative, "relative": absolute}
         return "turn " + told["both" if itinerary.told == "both" else itinerary.rule.stated]
-    return way_lines(itinerary)[point.line]
+    return _way(itinerary)[point.line]
