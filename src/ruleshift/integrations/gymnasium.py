@@ -6,7 +6,7 @@ gym_cards/GeneralPoint-oneline-v0, gym_virl/Navigation-v0   (see `ruleshift.inte
 
 import string
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Revision(gymnasium.Env[Any, str]):
     Versions: v1 first release.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ never set with `truncated`; words are our own; routes are invented unless `route
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -57,7 +57,7 @@ class OfficialCards(gymnasium.Env[np.ndarray, str]):
     Rewards: those of `compat="official"`; where `language_only` is off also -1.5 for misread cards.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class OfficialNavigation(gymnasium.Env[Any, str]):
     Rewards: those of `compat="official"`. `reset(options={"route_idx": i})` chooses a route.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(
         self,
