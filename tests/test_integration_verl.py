@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("verl", reason="verl is not installed")
 
 from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError
 from transformers import AutoTokenizer
 from verl.experimental.agent_loop.agent_loop import DictConfigWrap, _agent_loop_registry
 from verl.utils.dataset.rl_dataset import RLHFDataset
@@ -21,6 +22,7 @@ from ruleshift.integrations.verl_loop import RevisionLoop
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the library, and of what it imports
 FOLDER = Path(ruleshift.__file__).parent / "backbones" / "bundled" / "text"
+HYDRA = ("defaults", "hydra")  # not the library's
 CONFIGS = Path(__file__).parent.parent / "examples"
 
 
@@ -72,17 +74,34 @@ def test_the_loop_is_registered() -> None:
     assert _agent_loop_registry["ruleshift"]["_target_"] == "ruleshift.integrations.verl_loop.RevisionLoop"
 
 
-@pytest.mark.parametrize("name", ["verl_ppo.yaml", "verl_grpo.yaml"])
-def test_configurations_fit_those_of_the_library(name: str) -> None:
+def library_config():
+    """The library's own configuration, which refuses fields that it does not have."""
     from hydra import compose, initialize_config_module
 
-    told = OmegaConf.load(CONFIGS / name)
     with initialize_config_module("verl.trainer.config", version_base=None):
         known = compose("ppo_trainer")
     OmegaConf.set_struct(known, True)
-    merged = OmegaConf.merge(known, told)
-    assert merged.algorithm.adv_estimator == ("gae" if "ppo" in name else "grpo")
-    assert merged.actor_rollout_ref.rollout.agent.default_agent_loop == "ruleshift"
+    return known
+
+
+@pytest.mark.parametrize("name", ["verl_ppo", "verl_grpo"])
+def test_configurations_are_read_and_have_known_fields(name: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    told = OmegaConf.load(CONFIGS / f"{name}.yaml")
+    OmegaConf.merge(library_config(), OmegaConf.masked_copy(told, [key for key in told if key not in HYDRA]))
+    with initialize_config_dir(str(CONFIGS), version_base=None):
+        read = compose(name)
+    assert read.algorithm.adv_estimator == ("gae" if "ppo" in name else "grpo")
+    assert read.actor_rollout_ref.rollout.agent.default_agent_loop == "ruleshift"
+    assert read.actor_rollout_ref.actor.strategy  # of the library
+    (agent,) = OmegaConf.load(CONFIGS.parent / read.actor_rollout_ref.rollout.agent.agent_loop_config_path)
+    assert agent == {"name": "ruleshift", "_target_": "ruleshift.integrations.verl_loop.RevisionLoop"}
+
+
+def test_unknown_fields_are_found() -> None:
+    with pytest.raises(ConfigKeyError):
+        OmegaConf.merge(library_config(), OmegaConf.create({"trainer": {"no_such_field": 1}}))
 
 
 def test_the_example() -> None:
