@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +124,22 @@ def test_what_a_package_itself_lacks_is_not_mistaken(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="something_else_again"):
         needs("half_there", "verl")
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("gymnasium", "gymnasium", "gymnasium"),
+        ("official_envs", "gymnasium", "gymnasium"),
+        ("inspect_ai", "inspect_ai", "inspect"),
+        ("verifiers", "verifiers", "verifiers"),
+        ("openenv", "openenv", "openenv"),
+        ("verl_loop", "verl", "verl"),
+        ("reasoning_gym", "reasoning_gym", "reasoning-gym"),
+    ],
+)
+def test_every_module_names_the_command_that_installs_its_package(module: str, package: str, extra: str) -> None:
+    hidden = f"import sys; sys.modules[{package!r}] = None; import ruleshift.integrations.{module}"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(f'{package} is not installed: pip install "ruleshift[{extra}]"')

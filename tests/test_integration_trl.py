@@ -1,6 +1,8 @@
 """TRL: rewards, the environment and the rollouts give the verdicts of our own loop; GRPO and RLOO learn."""
 
+import json
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +99,74 @@ def test_rollouts_refuse_pictures() -> None:
     assert data[0]["images"][0].size == (32, 32)
     with pytest.raises(RuleshiftError, match="ToolEnvironment"):
         trl.Rollouts(data)
+
+
+def spelling_tokenizer():
+    """A tokenizer of bytes, with the chat template of Qwen 2.5, which has tools."""
+    import trl as library
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    marks = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool_call>", "</tool_call>"]
+    spelled = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
+    spelled.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    spelled.decoder = decoders.ByteLevel()
+    spelled.add_special_tokens(marks[:3])
+    spelled.add_tokens(marks[3:])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=spelled, eos_token=marks[1], pad_token=marks[2])
+    tokenizer.chat_template = (Path(library.__file__).parent / "chat_templates" / "qwen2_5.jinja").read_text()
+    return tokenizer
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_grpo_plays_the_environment_with_tool_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL's own loop of tools and its update, with a model in whose mouth the calls are put."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from trl import GRPOConfig, GRPOTrainer
+
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    place = ProblemRef("gp-l", "rule-ood", 3, 0, "full", 3)
+    talk, tokenizer = episode(place, "ncg"), spelling_tokenizer()
+    calls = [{"name": "submit_reply", "arguments": {"reply": reply}} for reply in replies(talk)]
+    script = [f"<tool_call>\n{json.dumps(call)}\n</tool_call><|im_end|>" for call in calls] + ["Done.<|im_end|>"]
+
+    class Scripted(GRPOTrainer):
+        def _generate_single_turn(self, prompt_ids, *others, **options):
+            texts = [self._tokenizer.decode(ids).partition("assistant\n")[2] for ids in prompt_ids]
+            numbers = [text.count("</tool_response>") for text in texts]
+            return [self._tokenizer(script[n], add_special_tokens=False)["input_ids"] for n in numbers], None
+
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=8192, **size))
+    model.save_pretrained(tmp_path / "model")
+    config = GRPOConfig(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=2,
+        num_generations=2,
+        max_completion_length=4096,
+        max_steps=1,
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        save_strategy="no",
+        logging_steps=1,
+    )
+    trainer = Scripted(
+        str(tmp_path / "model"),
+        args=config,
+        processing_class=tokenizer,
+        train_dataset=trl.dataset(place, 1, completions=False),
+        environment_factory=trl.ToolEnvironment,
+    )
+    trainer.train()
+    for environment in trainer.environments:
+        assert environment._conversation.episode() == talk
+    (logged,) = [entry for entry in trainer.state.log_history if "reward" in entry]
+    assert logged["reward"] == pytest.approx(talk.total_reward)
+    assert logged["tools/call_frequency"] == len(talk.turns)
+    assert logged["tools/failure_frequency"] == 0
 
 
 @pytest.mark.slow
