@@ -115,7 +115,7 @@ def test_the_score_of_verl_is_the_verdict_on_a_first_reply(place: ProblemRef, pa
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
-    with pytest.raises(RuleshiftError, match=r'pip install "ruleshift\[verl\]"'):
+    with pytest.raises(RuleshiftError, match=r'surely_not_there is not installed: pip install "ruleshift\[verl\]"'):
         needs("surely_not_there.inside", "verl")
 
 

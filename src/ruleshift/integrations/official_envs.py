@@ -12,12 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.integrations.gymnasium import Words
+from ruleshift.integrations.places import needs
 from ruleshift.pictures import pixels_of
 from ruleshift.records import Picture, Verdict
 from ruleshift.tasks.generalpoints.deal import Card, Deal
@@ -29,6 +27,12 @@ from ruleshift.tasks.generalpoints.visual import LARGEST, GeneralPointsVLProblem
 from ruleshift.tasks.virl.prompt import observation, prompt
 from ruleshift.tasks.virl.task import DROP_RATE, Virl, VirlProblem
 from ruleshift.tasks.virl.visual import VirlVL
+
+needs("gymnasium", "gymnasium")
+import gymnasium  # noqa: E402
+from gymnasium import spaces  # noqa: E402
+
+from ruleshift.integrations.gymnasium import Words  # noqa: E402
 
 SUITS = {"H": "hearts", "S": "spades", "D": "diamonds", "C": "clubs"}
 COLOURS = {"mixed": "HSDC", "red": "HD", "black": "SC"}

@@ -25,7 +25,8 @@ def needs(package: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (package == error.name or package.startswith(f"{error.name}.")):
             raise
-        raise RuleshiftError(f'{error.name} is not installed: pip install "ruleshift[{extra}]"') from error
+        missing = package.partition(".")[0]
+        raise RuleshiftError(f'{missing} is not installed: pip install "ruleshift[{extra}]"') from error
 
 
 @dataclass(frozen=True)
