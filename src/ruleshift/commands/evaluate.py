@@ -48,7 +48,7 @@ class Eval(OnTask[Options]):
     """Who answers: bundled, expert (always right), random (right form, chance content), blind (never looks), a model
     folder, a hub id."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Split to evaluate; give it again for several. Without it: rule-ood."""
+    """Split to evaluate; give it again for several. Without it: rule-ood, and rule-ood-heldout where there is one."""
     n: int = 400
     """Problems of each split."""
     turns: int | None = None
@@ -84,19 +84,23 @@ class Eval(OnTask[Options]):
 
         drawing = self._checked()
         task = self.open()
-        splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
+        usual = ("rule-ood", *(split for split in ("rule-ood-heldout",) if split in task.splits()))
+        splits = tuple(dict.fromkeys(self.split or usual))
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
         policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts)
         episodes = self._answer(task, splits, policy)
         rows = self._rows(task, episodes)
+        references = self._references(task, splits)
         if self.episodes is not None:
             save_episodes(self.episodes, [episode for split in splits for episode in episodes[split]])
         if self.json is not None:
-            save_results(self.json, rows, self._meta(task, splits, policy, time.monotonic() - began))
+            save_results(self.json, [*rows, *references], self._meta(task, splits, policy, time.monotonic() - began))
         problems = _counted(len(answered) for answered in episodes.values())
-        Console().print(_table(f"{self.model} on {task.id}, {self.decoding}, {problems} problems", rows))
+        told = "".join(f", {name} {value}" for name, value in self.options_given().items())
+        title = f"{self.model} on {task.id}, {self.decoding}, {problems} problems{told}"
+        Console().print(_table(title, rows, references))
 
     def _checked(self) -> Drawing:
         at_least("--n", self.n, 1)
@@ -131,8 +135,17 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
 
         cells = tuple(cell_of(split, self.decoding, answered) for split, answered in episodes.items())
-        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), range(1, (self.turns or task.default_turns) + 1))
+        budgets = range(1, (self.turns or task.default_turns) + 1)
+        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), budgets, task.metric != "success")
         return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
+
+    def _references(self, task: "Task", splits: Sequence[str]) -> "list[Row]":
+        """Floors and ceiling on the same problems, but for who answers already."""
+        from ruleshift.evaluation.floors import reference_rows
+
+        turns = range(1, (self.turns or task.default_turns) + 1)
+        rows = reference_rows(task, splits, self.n, turns, [self.decoding], self.seed)
+        return [row for row in rows if row.arm != self.model]
 
     def _meta(self, task: "Task", splits: Sequence[str], policy: Policy, seconds: float) -> dict[str, object]:
         from ruleshift.runs import environment
@@ -151,6 +164,7 @@ class Eval(OnTask[Options]):
             "splits": {split: descriptions[split] for split in splits},
             "model": self.model,
             "metric": task.metric,
+            **self.options_given(),
             "style": policy.style,
             "temperature": self.temperature if self.decoding == "sampled" else 0.0,
             "problem_seed": self.seed,
@@ -164,29 +178,34 @@ def _counted(numbers: Iterable[int]) -> str:
     return f"{distinct[0]} to {distinct[-1]}" if len(distinct) > 1 else str(distinct[0])
 
 
-def _table(title: str, rows: "Sequence[Row]") -> "Table":
+def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    from ruleshift.evaluation.evaluate import OF_FIRST_REPLIES
+    from ruleshift.report.arms import references_in
     from ruleshift.report.tables import is_share, number
 
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD)
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("split", "metric"):
         table.add_column(heading)
-    for heading in ("value", "95% interval"):
-        table.add_column(heading, justify="right")
+    others = references_in(references)
+    for heading in ("value", "95% interval", *(f"{kind}:\n{name}" for name, kind in others.items())):
+        table.add_column(heading, justify="right", no_wrap=True)
+    known = {(row.arm, row.split, row.metric, row.turns): row.value for row in references}
     previous = None
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        of_first = row.metric in ("validity", "recognition", "decision_accuracy")
+        of_first = row.metric in OF_FIRST_REPLIES
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if is_share(row.metric):
             unit = "%"
         else:
             metric, unit = f"{metric} (mean)", ""
         value, low, high = (number(x, row.metric) + unit for x in (row.value, row.ci_low, row.ci_high))
-        table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}")
+        beside = [number(known[name, row.split, row.metric, row.turns], row.metric) + unit for name in others]
+        table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}", *beside)
         previous = row.split
     return table
