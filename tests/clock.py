@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from ruleshift import Message, RuleshiftError, Verdict
-from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.protocol import Style, Task, is_terse
 from ruleshift.tasks.streams import stream
 
 
@@ -38,7 +38,7 @@ class ClockProblem:
     style: Style
 
     def context(self) -> tuple[Message, ...]:
-        if self.style == "terse":
+        if is_terse(self.style):
             return (Message("user", f"{self.rule.stated} : {self.now} + {self.later}"),)
         question = f"It is {self.now} o'clock. What does the clock show {self.later} hours later?"
         return (Message("user", f"A clock has {self.rule.stated} hours. {question} Reply with the number alone."),)
