@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
-RESULTS = (METRICS, "checkpoints", "model", "models", "points")  # of a run or an arm, beside config.json
+RESULTS = (METRICS, "checkpoints", "model", "models", "points", "answers.jsonl")  # beside config.json
 MOST_DIFFERENCES = 4  # that a message names
 FORMAT = 2  # of run folders: goes up when they hold something else, or what they hold means something else
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
