@@ -13,6 +13,7 @@ from typing import Annotated, Any, Protocol, Union
 
 import tyro
 
+from ruleshift.commands.afterwards import Profile, Rescore
 from ruleshift.commands.backbone import BackboneCommand
 from ruleshift.commands.check_virl import CheckVirl
 from ruleshift.commands.data import Data
@@ -47,6 +48,8 @@ SUMMARIES = {
     "sft": "Supervised fine-tuning on expert replies.",
     "rl": "Multi-turn reinforcement learning with a verifier.",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
+    "rescore": "Judge the replies of an evaluation anew, without asking the model.",
+    "profile": "The problems of an evaluation from easy to hard.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
     "backbone": "Train the bundled model anew.",
@@ -63,7 +66,13 @@ class Command(Protocol):
 
 
 ON_TASKS: dict[str, type[OnTask[Any]]] = {"play": Play, "data": Data, "sft": Sft, "rl": Rl, "eval": Eval}
-OTHERS: dict[str, type[Command]] = {"study": StudyCommand, "report": ReportCommand, "backbone": BackboneCommand}
+OTHERS: dict[str, type[Command]] = {
+    "rescore": Rescore,
+    "profile": Profile,
+    "study": StudyCommand,
+    "report": ReportCommand,
+    "backbone": BackboneCommand,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

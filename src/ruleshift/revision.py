@@ -8,6 +8,7 @@ whose budget is full again.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
@@ -25,8 +26,9 @@ Progress = Callable[[int], object]  # called with the number of episodes that en
 class Conversation:
     """A problem, what was said about it so far, and the tries that its current step has taken of its `budget`.
 
-    One that does not keep its pictures forgets them once whoever answers has no more need of them. `heard` is called
-    after every verdict. Taking the replies of an earlier conversation again leads to where that one was.
+    One that does not keep its pictures forgets them once whoever answers has no more need of them. `seconds` is how
+    long the last reply took (of a batch, its share), and `heard` is called after every verdict. Taking the replies of
+    an earlier conversation again leads to where that one was.
     """
 
     def __init__(self, problem: Problem, budget: int, sample: int = 0, keeps_pictures: bool = True) -> None:
@@ -37,6 +39,7 @@ class Conversation:
         self.messages: list[Message] = []
         self.tries = 0
         self.ended = False
+        self.seconds = 0.0
         self.heard: Callable[[Conversation], object] | None = None
 
     def request(self) -> Request:
@@ -147,7 +150,11 @@ def _in_batches(conversations: Sequence[Conversation], engine: Engine, progress:
     while live:
         for conversation in live:
             conversation.was_read()
-        for conversation, reply in zip(live, session.generate(), strict=True):
+        began = time.perf_counter()
+        replies = session.generate()
+        seconds = (time.perf_counter() - began) / len(live)
+        for conversation, reply in zip(live, replies, strict=True):
+            conversation.seconds = seconds
             conversation.take(reply)
         keep = [row for row, conversation in enumerate(live) if not conversation.ended]
         kept = [live[row] for row in keep]
@@ -188,6 +195,7 @@ async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: P
                 completion = await answerer.answer(conversation.request())
             except NoMoreAnswers as stopped:
                 return stopped
+            conversation.seconds = 0.0 if completion.served is None else completion.served.seconds
             conversation.take(_text_only(completion))
         progress(1)
     return None

@@ -1,11 +1,10 @@
 """`ruleshift eval`: what a policy solves, with intervals."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -24,6 +23,7 @@ from ruleshift.commands.policies import (
     ThinkingArguments,
     open_policy,
 )
+from ruleshift.commands.recording import all_asked, recorded
 from ruleshift.commands.serving import NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
 
@@ -112,7 +112,8 @@ class Eval(OnTask[Options]):
             self.model, self.style, drawing, task.pictures, self.loading, self.thoughts, self.serving, self.budget
         )
         questions = self._questions(task, splits, policy)
-        with self._record(questions, policy) as record:
+        asked = all_asked(self, questions, self.model, policy, drawing)
+        with recorded(self.out, asked, policy) as record:
             try:
                 episodes = self._answer(questions, policy, record)
             except NoMoreAnswers as error:
@@ -151,50 +152,13 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.asking import Questions
 
         turns = max(self.turns, default=task.default_turns)
-        return Questions(task, splits, self.n, turns, policy.style, self.seed, self.samples)
+        return Questions(task, splits, self.n, turns, policy.style, self.seed, self.samples, self.task, self.options)
 
     def _budgets(self, task: "Task") -> Sequence[int]:
         """The budgets that results are shown for."""
         if len(self.turns) > 1:
             return sorted(set(self.turns))
         return range(1, max(self.turns, default=task.default_turns) + 1)
-
-    @contextmanager
-    def _record(self, questions: "Questions", policy: Policy) -> "Iterator[Record | None]":
-        """The record in --out, whose replies count for the budget; None without."""
-        if self.out is None:
-            yield None
-            return
-        from ruleshift.evaluation.record import open_record
-        from ruleshift.runs import RunFolder
-
-        with RunFolder.open(self.out, self._asked(questions, policy)), open_record(self.out) as record:
-            for answered in (answered for kept in record.kept.values() for answered in kept):
-                if policy.remote is not None and answered.reply.completion.served is not None:
-                    policy.remote.heard_before(answered.reply.completion.served)
-            yield record
-
-    def _asked(self, questions: "Questions", policy: Policy) -> dict[str, Any]:
-        """All that replies depend on: an evaluation goes on only where nothing of it changed."""
-        task = questions.task
-        return {
-            "verb": "eval",
-            "task": {"name": self.task, "version": task.version, "options": asdict(self.options)},  # type: ignore[call-overload]
-            "splits": list(questions.splits),
-            "n": self.n,
-            "turns": questions.turns,
-            "samples": self.samples,
-            "style": policy.style,
-            "seed": self.seed,
-            "model": self.model,
-            "fingerprint": policy.fingerprint(),
-            "decoding": self.decoding,
-            "temperature": self.temperature if self.decoding == "sampled" else 0.0,
-            "max_new_tokens": self.max_new_tokens,
-            "loading": asdict(self.loading),
-            "thinking": asdict(self.thoughts),
-            "server": None if policy.remote is None else self.serving.asked(),
-        }
 
     def _answer(self, questions: "Questions", policy: Policy, record: "Record | None") -> "Episodes":
         from ruleshift.commands.bars import Bar

@@ -1,9 +1,10 @@
 """Evaluations that resume: conversations on any splits, kept in a record as they go."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ruleshift.engines.protocol import Answerer, Reply, Responder
 from ruleshift.errors import RuleshiftError
@@ -28,7 +29,7 @@ class Follower(Protocol):
 @dataclass(frozen=True)
 class Questions:
     """What is asked of a model: `n` problems of each split (as many as there are), `samples` conversations about each,
-    `turns` tries at each step."""
+    `turns` tries at each step. `name` is the one that the task was asked for by."""
 
     task: Task
     splits: tuple[str, ...]
@@ -37,6 +38,21 @@ class Questions:
     style: Style = "full"
     seed: int = 0
     samples: int = 1
+    name: str = ""
+    options: Any = None
+
+    def asked(self) -> dict[str, Any]:
+        """All of it, for the record."""
+        options = {} if self.options is None else dataclasses.asdict(self.options)
+        return {
+            "task": {"name": self.name or self.task.id, "version": self.task.version, "options": options},
+            "splits": list(self.splits),
+            "n": self.n,
+            "turns": self.turns,
+            "samples": self.samples,
+            "style": self.style,
+            "seed": self.seed,
+        }
 
     def places(self) -> list[Place]:
         """All conversations, in the order of their results: by split, problem and sample."""
@@ -109,7 +125,8 @@ def _listener(place: Place, record: Record | None, follower: Follower | None) ->
         if record is not None:
             asked = digest(conversation.messages[:-2])
             reply = Reply(turn.appended_ids, turn.completion)
-            record.add(Answered(place, len(conversation.turns), asked, reply, without_pictures(turn.verdict)))
+            verdict = without_pictures(turn.verdict)
+            record.add(Answered(place, len(conversation.turns), asked, reply, verdict, conversation.seconds))
         if follower is not None:
             follower(int(conversation.ended))
 

@@ -31,13 +31,14 @@ class Place:
 @dataclass(frozen=True)
 class Answered:
     """A reply in its place, the `turn`-th of its conversation, with its verdict (without pictures). `asked` is a digest
-    of the words that it answered."""
+    of the words that it answered, and `seconds` is how long it took."""
 
     place: Place
     turn: int
     asked: str
     reply: Reply
     verdict: Verdict
+    seconds: float = 0.0
 
 
 Kept = dict[Place, list[Answered]]
@@ -110,6 +111,7 @@ def to_line(answered: Answered) -> bytes:
         **asdict(answered.place),
         "turn": answered.turn,
         "asked": answered.asked,
+        "seconds": round(answered.seconds, 4),
         **asdict(completion),
         "appended_ids": answered.reply.appended_ids,
         "verdict": {name: value for name, value in asdict(answered.verdict).items() if name != "pictures"},
@@ -136,7 +138,8 @@ def from_line(line: bytes) -> Answered:
     place = Place(_checked(row["split"], str), _checked(row["index"], int), _checked(row["sample"], int))
     reply = Reply(_numbers(row["appended_ids"], int), completion)
     verdict = _made(Verdict, {**row["verdict"], "pictures": ()})
-    return Answered(place, _checked(row["turn"], int), _checked(row["asked"], str), reply, verdict)
+    seconds = _checked(row["seconds"], float)
+    return Answered(place, _checked(row["turn"], int), _checked(row["asked"], str), reply, verdict, seconds)
 
 
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:
