@@ -127,7 +127,7 @@ class Profile:
         for profile in profiles[len(profiles) - min(self.show, len(profiles)) :]:
             shares = f"solved {100 * profile.solved:.0f}%, at first {100 * profile.first:.0f}%"
             console.print(
-                f"  problem {profile.index}: {shares}, {profile.replies:.1f} replies, {profile.distinct} distinct first ones"
+                f"  problem {profile.index}: {shares}, {profile.replies:.1f} replies, {profile.distinct} distinct"
             )
 
 

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ruleshift.commands.serving import serving_of
+
 if TYPE_CHECKING:
     from ruleshift.backbones.config import ModelOptions
     from ruleshift.commands.policies import Drawing, Policy, Thinking
@@ -41,7 +43,7 @@ def all_asked(
         "max_new_tokens": drawing.max_new_tokens,
         "loading": asdict(command.loading),
         "thinking": asdict(command.thoughts),
-        "server": None if policy.remote is None else command.serving.asked(),
+        "server": None if policy.remote is None else serving_of(model, command.serving).asked(),
     }
 
 

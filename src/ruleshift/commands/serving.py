@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ruleshift.engines.protocol import Sampling
 
 API = "api:"
+AT = "@http"  # between a model and its address
 OPENAI = "https://api.openai.com/v1"
 NO_BUDGET = Budget()
 
@@ -27,8 +28,8 @@ class Serving:
     """Where a model api:NAME is served, and how it is asked."""
 
     base_url: str | None = None
-    """Of --model api:NAME: address of an OpenAI-compatible server, as http://localhost:8000/v1; by default OpenAI's.
-    Keys come from the environment only."""
+    """Of --model api:NAME: address of an OpenAI-compatible server, as http://localhost:8000/v1; by default OpenAI's. Or
+    name it with the model, as api:NAME@http://localhost:8000/v1. Keys come from the environment only."""
     key_variable: str | None = None
     """Variable of the environment that holds the key; by default RULESHIFT_API_KEY, and OPENAI_API_KEY for OpenAI."""
     concurrency: Count = 16
@@ -89,6 +90,12 @@ class Serving:
 
 ServingArguments = tyro.conf.FlagCreatePairsOff[Annotated[Serving, tyro.conf.arg(name="")]]
 BudgetArguments = Annotated[Budget, tyro.conf.arg(name="")]
+
+
+def serving_of(name: str, serving: Serving) -> Serving:
+    """The options for a model that may bring its own address, as NAME@http://..."""
+    name, at, address = name.partition(AT)
+    return replace(serving, base_url=f"http{address}") if at else serving
 
 
 def open_model(name: str, sampling: "Sampling", system: str | None, serving: Serving, budget: Budget) -> "ApiModel":
