@@ -107,6 +107,7 @@ def open_model(name: str, sampling: "Sampling", system: str | None, serving: Ser
     if not name:
         raise RuleshiftError("--model api: names no model: as api:gpt-4o-mini, or as the server lists it (/v1/models)")
     check_installed()
+    serving, name = serving_of(name, serving), name.partition(AT)[0]
     server = Server(serving.url, serving.key(), serving.concurrency, serving.timeout, serving.retries, serving.patience)
     asking = Asking(name, sampling, system, serving.logprobs, serving.more)
     return ApiModel(server, asking, Spending(budget), serving.may_change)

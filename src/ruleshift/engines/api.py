@@ -186,7 +186,8 @@ class ApiModel:
 
     def _refusal(self, error: "APIStatusError") -> Exception:
         """What an HTTP status other than success means for us."""
-        status, said, where = error.status_code, self._line(error), self.server.base_url
+        status, where = error.status_code, self.server.base_url
+        said = self._line(error if error.body else RuntimeError(f"{error}: {_text_of(error)}"))
         if status >= 500 or (status in AGAIN and error.code != "insufficient_quota"):
             return FailedAttempt(said, asked_wait(error.response.headers, time.time()))
         if status in (401, 403):
@@ -207,6 +208,14 @@ class ApiModel:
         if self._client is not None:
             await self._client.close()
         self._client = None
+
+
+def _text_of(error: "APIStatusError") -> str:
+    """What a server says of a refusal in a body that is not the usual JSON."""
+    try:
+        return error.response.text
+    except Exception:  # of the HTTP library, for a body that was not read
+        return "no reason given"
 
 
 def check_installed() -> None:
