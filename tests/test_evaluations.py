@@ -26,7 +26,7 @@ from ruleshift.evaluation.asking import Questions, ask
 from ruleshift.evaluation.card import Subject, task_card, unpaired
 from ruleshift.evaluation.finished import load_finished
 from ruleshift.evaluation.profile import calibration, problem_profiles, rows_of_samples
-from ruleshift.evaluation.record import Answered, Place, from_line, open_record, to_line
+from ruleshift.evaluation.record import Answered, Slot, from_line, open_record, to_line
 from ruleshift.evaluation.rescoring import rescore
 from ruleshift.evaluation.revising import Price, gains, pays_until
 from ruleshift.evaluation.suites import SUITES
@@ -129,7 +129,7 @@ def test_a_line_says_all_and_nothing_else_is_read() -> None:
     served = Served("m", "f", "hm", 3, 2, 1, 0.5, 2)
     completion = Completion("\ud800 \u2028\n", (1, 2), (-0.5, -1.0), "length", served)
     verdict = Verdict("x", -1.0, False, "no\n", found=None, read_right=None)
-    answered = Answered(Place("id", 3, 1), 2, "ab", Reply((5,), completion), verdict, 0.25)
+    answered = Answered(Slot("id", 3, 1), 2, "ab", Reply((5,), completion), verdict, 0.25)
     line = to_line(answered)
     assert line.count(b"\n") == 1
     assert from_line(line) == answered
@@ -152,22 +152,14 @@ def test_a_line_says_all_and_nothing_else_is_read() -> None:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An evaluation of the bundled model."""
     folder = tmp_path_factory.mktemp("kept") / "run"
-    arguments = [
-        "--split",
-        "id",
-        "--split",
-        "rule-ood",
-        "--split",
-        "fake",
-        "--n",
-        "12",
-        "--turns",
-        "3",
-        "--samples",
-        "2",
-    ]
-    assert main(["eval", "gp-l", *arguments, "--decoding", "sampled", "--out", str(folder)]) == 0
+    assert main(sampled(folder)) == 0
     return folder
+
+
+def sampled(folder: Path) -> list[str]:
+    splits = ["--split", "id", "--split", "rule-ood", "--split", "fake", "--n", "12"]
+    drawn = ["--turns", "3", "--samples", "2", "--decoding", "sampled"]
+    return ["eval", "gp-l", *splits, *drawn, "--out", str(folder)]
 
 
 def test_samples_give_rates_passes_and_distinct_answers(kept: Path) -> None:
@@ -181,7 +173,7 @@ def test_samples_give_rates_passes_and_distinct_answers(kept: Path) -> None:
         mine = {place: e for place, e in episodes.items() if place.split == split}
         assert len(mine) == 24
         assert rows[split, "success", 3].value == pytest.approx(sum(e.solved for e in mine.values()) / 24)
-        either = [mine[Place(split, i, 0)].solved or mine[Place(split, i, 1)].solved for i in range(12)]
+        either = [mine[Slot(split, i, 0)].solved or mine[Slot(split, i, 1)].solved for i in range(12)]
         assert rows[split, "pass@2", 3].value == pytest.approx(sum(either) / 12)
         assert rows[split, "pass@2", 3].n == 12
     profiles = problem_profiles(finished.questions, episodes)
@@ -249,8 +241,8 @@ def turns_of(solved_at: Sequence[int], budget: int = 3) -> tuple[dict, dict]:
         count = at or budget
         verdicts = [Verdict("", 0.0, turn == at, "") for turn in range(1, count + 1)]
         served = Served("m", prompt_tokens=100, reply_tokens=10)
-        record[Place("id", index)] = [
-            Answered(Place("id", index), turn, "", Reply((), Completion("x", served=served)), verdict, 2.0)
+        record[Slot("id", index)] = [
+            Answered(Slot("id", index), turn, "", Reply((), Completion("x", served=served)), verdict, 2.0)
             for turn, verdict in enumerate(verdicts, 1)
         ]
     return record, {t: [float(0 < at <= t) for at in solved_at] for t in range(1, budget + 1)}

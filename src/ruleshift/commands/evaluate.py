@@ -221,7 +221,7 @@ def _table(title: str, rows: "Sequence[Row]") -> "Table":
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        of_first = row.metric in ("validity", "recognition", "decision_accuracy")
+        of_first = row.metric in ("validity", "recognition", "decision_accuracy", "distinct_answers")
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if is_share(row.metric):
             unit = "%"

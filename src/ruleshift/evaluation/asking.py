@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ruleshift.engines.protocol import Answerer, Reply, Responder
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.record import Answered, Place, Record, without_pictures
+from ruleshift.evaluation.record import Answered, Record, Slot, without_pictures
 from ruleshift.records import Episode, Message
 from ruleshift.revision import Conversation, drive
 from ruleshift.tasks.protocol import Style, Task, how_many
@@ -54,22 +54,22 @@ class Questions:
             "seed": self.seed,
         }
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[Slot]:
         """All conversations, in the order of their results: by split, problem and sample."""
         return [
-            Place(split, index, sample)
+            Slot(split, index, sample)
             for split in self.splits
             for index in range(how_many(self.task, split, self.n))
             for sample in range(self.samples)
         ]
 
-    def conversation(self, place: Place, keeps_pictures: bool = False) -> Conversation:
+    def conversation(self, place: Slot, keeps_pictures: bool = False) -> Conversation:
         """A conversation at its beginning."""
         problem = self.task.problem(place.split, self.seed, place.index, self.style)
         return Conversation(problem, self.turns, place.sample, keeps_pictures)
 
 
-Episodes = Mapping[Place, Episode]
+Episodes = Mapping[Slot, Episode]
 
 
 def ask(
@@ -119,7 +119,7 @@ def digest(messages: Sequence[Message]) -> str:
     return said.hexdigest()
 
 
-def _listener(place: Place, record: Record | None, follower: Follower | None) -> Callable[[Conversation], None]:
+def _listener(place: Slot, record: Record | None, follower: Follower | None) -> Callable[[Conversation], None]:
     def heard(conversation: Conversation) -> None:
         turn = conversation.turns[-1]
         if record is not None:

@@ -16,7 +16,7 @@ from ruleshift.evaluation.claims import Word, corrected, verdict
 from ruleshift.evaluation.evaluate import Cell
 from ruleshift.evaluation.finished import Finished
 from ruleshift.evaluation.profile import points_of
-from ruleshift.evaluation.record import Place
+from ruleshift.evaluation.record import Slot
 from ruleshift.evaluation.revising import Price, TurnGain, gains, pays_until
 from ruleshift.evaluation.statistics import (
     Difference,
@@ -183,7 +183,7 @@ def outcomes_of(questions: Questions, episodes: Episodes, metrics: Sequence[str]
     return found
 
 
-def _subject_card(subject: Subject, questions: Questions, found: Outcomes, places: Sequence[Place]) -> SubjectCard:
+def _subject_card(subject: Subject, questions: Questions, found: Outcomes, places: Sequence[Slot]) -> SubjectCard:
     split = SHIFTED if SHIFTED in questions.splits else questions.splits[0]
     solved = {turns: found[split, "success", turns] for turns in range(1, questions.turns + 1)}
     shown = [place for place in places if place.split == split]

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.asking import Episodes, Questions
-from ruleshift.evaluation.record import Answered, Kept, Place, read_record
+from ruleshift.evaluation.record import Answered, Kept, Slot, read_record
 from ruleshift.records import Episode, Turn
 from ruleshift.runs import RunFolder
 from ruleshift.tasks import get_task
@@ -69,7 +69,7 @@ def ended(kept: list[Answered], turns: int) -> bool:
     return False
 
 
-def judged_then(place: Place, kept: list[Answered]) -> Episode:
+def judged_then(place: Slot, kept: list[Answered]) -> Episode:
     """A conversation with the verdicts of its time, without messages."""
     turns = tuple(Turn(a.reply.appended_ids, a.reply.completion, a.verdict) for a in kept)
     return Episode(f"{place.split}/{place.index}", turns, ())

@@ -20,7 +20,7 @@ ANSWERS = "answers.jsonl"
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Which conversation: the problem at `index` of a split, and which of several conversations about it."""
 
     split: str
@@ -33,7 +33,7 @@ class Answered:
     """A reply in its place, the `turn`-th of its conversation, with its verdict (without pictures). `asked` is a digest
     of the words that it answered, and `seconds` is how long it took."""
 
-    place: Place
+    place: Slot
     turn: int
     asked: str
     reply: Reply
@@ -41,7 +41,7 @@ class Answered:
     seconds: float = 0.0
 
 
-Kept = dict[Place, list[Answered]]
+Kept = dict[Slot, list[Answered]]
 
 
 class Record:
@@ -135,7 +135,7 @@ def from_line(line: bytes) -> Answered:
     )
     if completion.stop_reason not in ("stop", "length"):
         raise ValueError("no stop reason")
-    place = Place(_checked(row["split"], str), _checked(row["index"], int), _checked(row["sample"], int))
+    place = Slot(_checked(row["split"], str), _checked(row["index"], int), _checked(row["sample"], int))
     reply = Reply(_numbers(row["appended_ids"], int), completion)
     verdict = _made(Verdict, {**row["verdict"], "pictures": ()})
     seconds = _checked(row["seconds"], float)

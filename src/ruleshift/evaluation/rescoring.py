@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.asking import Episodes, digest
 from ruleshift.evaluation.finished import Finished
-from ruleshift.evaluation.record import Place, without_pictures
+from ruleshift.evaluation.record import Slot, without_pictures
 from ruleshift.records import Episode
 
 
@@ -26,7 +26,7 @@ class Rescored:
 
 def rescore(finished: Finished) -> Rescored:
     """Judge all kept replies anew. Raises RuleshiftError where nothing was kept."""
-    episodes: dict[Place, Episode] = {}
+    episodes: dict[Slot, Episode] = {}
     counts = dict.fromkeys(("replies", "verdicts", "changed", "shorter", "open", "reworded"), 0)
     for place in finished.questions.places():
         kept = finished.kept.get(place, [])

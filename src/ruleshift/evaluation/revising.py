@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ruleshift.evaluation.record import Answered, Kept, Place
+from ruleshift.evaluation.record import Answered, Kept, Slot
 from ruleshift.evaluation.statistics import Difference, wilson_interval
 
 LEAST_GAIN = 0.01
@@ -37,7 +37,7 @@ class TurnGain:
         return self.gain.low > LEAST_GAIN
 
 
-def gains(kept: Kept, solved: Mapping[int, Sequence[float]], places: Sequence[Place], price: Price) -> list[TurnGain]:
+def gains(kept: Kept, solved: Mapping[int, Sequence[float]], places: Sequence[Slot], price: Price) -> list[TurnGain]:
     """The turns of some conversations. solved: for each budget 1, 2 ... the outcomes (P,) of all problems, means
     over samples."""
     tries: dict[int, list[Answered]] = {turn: [] for turn in solved}

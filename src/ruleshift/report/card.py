@@ -18,7 +18,7 @@ from ruleshift.report.tables import number, signed
 
 
 @dataclass(frozen=True)
-class Sheet:
+class CardTable:
     """A table, ready to show: the first column is text, the others are numbers. `note` stands below it."""
 
     title: str
@@ -33,7 +33,7 @@ class CardSection:
 
     title: str
     sentences: tuple[str, ...]
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[CardTable, ...]
     notes: tuple[str, ...]
 
 
@@ -100,7 +100,7 @@ def _size(s: Statement) -> str:
     return f"{number(abs(s.difference))} points ({number(ends[0])} to {number(ends[1])})"
 
 
-def _scores(card: TaskCard) -> Sheet:
+def _scores(card: TaskCard) -> CardTable:
     columns = [(subject.name, subject) for subject in card.subjects]
     columns += [(f"{'ceiling' if b.name == 'expert' else 'floor'}: {b.name}", b) for b in card.bounds]
     lines = [
@@ -112,7 +112,7 @@ def _scores(card: TaskCard) -> Sheet:
     if FAKE in card.n:
         notes.append(f"{FAKE}: one rule is stated and the trained one scored; read it at the first turn.")
     title = f"{card.metric.replace('_', ' ').capitalize()} in %, with 95% intervals over problems"
-    return Sheet(title, ("split", *(name for name, _ in columns)), tuple(lines), " ".join(notes))
+    return CardTable(title, ("split", *(name for name, _ in columns)), tuple(lines), " ".join(notes))
 
 
 def _score(subject: SubjectCard, split: str, turns: int) -> str:
@@ -120,7 +120,7 @@ def _score(subject: SubjectCard, split: str, turns: int) -> str:
     return "" if score is None else f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
 
 
-def _revision(card: TaskCard) -> Sheet:
+def _revision(card: TaskCard) -> CardTable:
     headings = ("subject, turn", "solved by it (%)", "95% interval", "replies", "tokens", "seconds", "money", "pays")
     lines = []
     for subject in card.subjects:
@@ -141,16 +141,16 @@ def _revision(card: TaskCard) -> Sheet:
         f"On {SHIFTED if SHIFTED in card.n else next(iter(card.n))}. Tokens, seconds and money are per problem. A turn "
         f"pays while the lower end of what it solves lies above {100 * LEAST_GAIN:g} point of all problems."
     )
-    return Sheet("What every further turn solves, and costs", headings, tuple(lines), note)
+    return CardTable("What every further turn solves, and costs", headings, tuple(lines), note)
 
 
-def _pairs(card: TaskCard) -> Sheet:
+def _pairs(card: TaskCard) -> CardTable:
     lines = [
         (f"{name} - {reference}, {split}", signed(found.mean), _interval(found), "yes" if _excludes_0(found) else "no")
         for split, name, reference, found in card.pairs
     ]
     headings = ("difference", "points", "95% interval", "interval excludes 0")
-    return Sheet(
+    return CardTable(
         f"Paired differences within {card.turns} turns",
         headings,
         tuple(lines),
