@@ -121,6 +121,9 @@ async def _fail(fault: str, body: dict[str, Any], writer: asyncio.StreamWriter) 
     if fault.startswith("429"):
         after = {"Retry-After": "0.2"} if fault == "429" else {}
         await _send(writer, 429, b'{"error": {"message": "slow down"}}', after)
+    elif fault.startswith("refused"):
+        _, status, said = fault.split(" ", 2)
+        await _send(writer, int(status), said.encode())
     elif fault.startswith("5"):
         await _send(writer, int(fault[:3]), b"<html>bad gateway</html>" if "page" in fault else b'{"error": "oh"}')
     elif fault == "slow":

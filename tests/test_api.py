@@ -431,3 +431,38 @@ def test_spending_waits_for_what_may_turn_out_cheaper() -> None:
         spending.count(Served("m"))
     with pytest.raises(RuleshiftError, match="prices"):
         Budget(most_money=1.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, '{"error": {"message": "no parameter seed"}}', "no parameter seed"),
+        (400, '{"detail": "the server is pinned"}', "the server is pinned"),
+        (422, "plain words", "plain words"),
+        (413, "", "fewer --turns"),
+        (401, '{"error": {"message": "bad key sk-very-secret"}}', "--key-variable"),
+        (403, "", "refuses the key"),
+        (404, '{"error": {"message": "unknown model"}}', "unknown model"),
+        (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "pay"),
+    ],
+)
+def test_a_refusal_is_told_once_with_its_reason(
+    status: int, body: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RULESHIFT_API_KEY", KEY)
+    script = Script(solver(), fault=lambda number: f"refused {status} {body}")
+    with serving(script) as url:
+        line = refusal(capsys, "eval", "gp-l", "--model", "api:x", "--base-url", url, "--n", 3, "--concurrency", 1)
+    assert said in line
+    assert KEY not in line
+    assert len(script.asked) == 1
+
+
+def test_play_shows_thoughts_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    script = Script(lambda body: "no idea", message={"reasoning": "hm, hard"})
+    with serving(script) as url:
+        assert main(["play", "gp-l", "--model", f"api:{NAME}@{url}", "--turns", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "thought 1" in said
+    assert "hm, hard" in said
+    assert "no idea" in said

@@ -187,7 +187,7 @@ class ApiModel:
     def _refusal(self, error: "APIStatusError") -> Exception:
         """What an HTTP status other than success means for us."""
         status, where = error.status_code, self.server.base_url
-        said = self._line(error if error.body else RuntimeError(f"{error}: {_text_of(error)}"))
+        said = f"HTTP {status}: {self._line(_said_with(error))}"
         if status >= 500 or (status in AGAIN and error.code != "insufficient_quota"):
             return FailedAttempt(said, asked_wait(error.response.headers, time.time()))
         if status in (401, 403):
@@ -210,12 +210,14 @@ class ApiModel:
         self._client = None
 
 
-def _text_of(error: "APIStatusError") -> str:
-    """What a server says of a refusal in a body that is not the usual JSON."""
+def _said_with(error: "APIStatusError") -> Exception:
+    """What a server says of a refusal: the usual `error.message`, or whatever else stands in the body."""
+    if isinstance(error.body, dict) and isinstance(error.body.get("message"), str):
+        return RuntimeError(error.body["message"])
     try:
-        return error.response.text
-    except Exception:  # of the HTTP library, for a body that was not read
-        return "no reason given"
+        return RuntimeError(error.response.text or "no reason given")
+    except Exception as unread:  # of the HTTP library, for a body that was cut off
+        return unread
 
 
 def check_installed() -> None:
