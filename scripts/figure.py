@@ -21,6 +21,11 @@ HALO = 'stroke="white" stroke-width="4" paint-order="stroke"'
 TICKS = (0, 0.25, 0.5, 0.75, 1)
 DECODINGS = ("sampled", "greedy")
 NAMES = {"sft": "SFT", "rl": "PPO"}
+MEASURES = {
+    "success": ("solved", "turn", "turns"),
+    "step_accuracy": ("right steps", "try", "tries"),
+    "decision_accuracy": ("right decisions", "try", "tries"),
+}
 
 
 def figure() -> str:
@@ -98,8 +103,8 @@ def _panel(row: int, column: int, task: str, what: Endpoint) -> Iterator[str]:
     bottom = _top(row) + HEIGHT
     for name, place in (("start", START_AT), *((NAMES[arm], PLACES[arm]) for arm in ARMS)):
         yield _text(left + place * PANEL, bottom + 22, name, 'text-anchor="middle"')
-    measure = what.metric.replace("_", " ").replace("step accuracy", "right steps").replace("success", "solved")
-    tries = f"{what.turns} tries" if what.metric == "step_accuracy" else f"{what.turns} turns"
+    measure, one, many = MEASURES[what.metric]
+    tries = f"{what.turns} {one if what.turns == 1 else many}"
     more = f'text-anchor="middle" fill="{SOFT_INK}" font-size="12"'
     yield _text(left + PANEL / 2, bottom + 44, f"{measure}, {tries}", more)
 

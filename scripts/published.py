@@ -1,7 +1,7 @@
 """The published runs in docs/results: the values of every seed, differences to the start model, and what is claimed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -36,12 +36,28 @@ class Published:
     def legend(self) -> Legend:
         return legend_of(self.results)
 
+    def measured(self, metric: str, split: str, turns: int) -> bool:
+        """Whether the run measured this: those of earlier versions lack some."""
+        return any((row.metric, row.split, row.turns) == (metric, split, turns) for row in self.results.rows)
+
     def values(self, arm: str, what: Endpoint) -> list[float]:
         """The value of each seed of an arm at the end of its training, in the order of seeds."""
         wanted = (arm, what.metric, what.split, what.turns, what.decoding)
         rows = [r for r in self.results.rows if (r.arm, r.metric, r.split, r.turns, r.decoding) == wanted]
         by_seed = {row.seed: row.value for row in sorted(rows, key=lambda row: row.step)}
         return [by_seed[seed] for seed in sorted(by_seed)]
+
+    def compares(self, arm: str, what: Endpoint) -> bool:
+        """Whether an arm is compared with the start model in this."""
+        return next(self._against_start(arm, what), None) is not None
+
+    def _against_start(self, arm: str, what: Endpoint) -> Iterator[Comparison]:
+        wanted = (arm, self.legend.start, what.metric, what.split, what.turns, what.decoding, None)
+        return (
+            c
+            for c in self.comparisons
+            if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
+        )
 
     def change(self, arm: str, what: Endpoint) -> Estimate:
         """The difference to the start model, over seeds and problems.
@@ -51,12 +67,7 @@ class Published:
         `crossed_estimate` does: the interval is a little wider than need be, never narrower.
         """
         (start,) = self.values(self.legend.start, what)
-        wanted = (arm, self.legend.start, what.metric, what.split, what.turns, what.decoding, None)
-        over_problems = next(
-            c
-            for c in self.comparisons
-            if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
-        )
+        over_problems = next(self._against_start(arm, what))
         error = (over_problems.ci_high - over_problems.ci_low) / 2 / 1.96
         problems = min(row.n for row in self.results.rows if row.split == what.split)
         differences = [value - start for value in self.values(arm, what)]
@@ -72,10 +83,13 @@ def published(task: str) -> Published:
 
 
 def primary(task: str) -> Endpoint:
-    """The primary endpoint of a task."""
-    found = get_task(task).recipe.primary
+    """The primary endpoint of a task's published run: with the metric that it was run for."""
+    found, results = get_task(task).recipe.primary, published(task).results
     assert found is not None, f"{task} names no primary endpoint"
-    return found
+    metric = str(results.meta["metric"])
+    if metric == found.metric:
+        return found
+    return replace(found, metric=metric, turns=max(row.turns for row in results.rows if row.metric == metric))
 
 
 @cache

@@ -19,6 +19,7 @@ from published import ARMS, ROOT, TASKS, claimed, primary, published
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, verdict
+from ruleshift.report.arms import references_in
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
@@ -168,8 +169,9 @@ def than(first: tuple, second: tuple) -> str:
 
 
 def table(task: str, decoding: str) -> str:
-    """A line per arm, a column per split and number of turns."""
-    found, columns = published(task), COLUMNS[task]
+    """A line per arm, floor and ceiling, a column per split and number of turns."""
+    found = published(task)
+    columns = [c for c in COLUMNS[task] if found.measured(c.metric, c.split, c.turns)]
     lines = [f"| {decoding} | {' | '.join(c.heading for c in columns)} |", "|---|" + "---:|" * len(columns)]
     for arm in found.legend.names:
         whats = [(c.metric, c.split, c.turns, decoding) for c in columns]
@@ -177,12 +179,15 @@ def table(task: str, decoding: str) -> str:
         if arm != found.legend.start:
             cells = [f"{cell}<br>{_each(task, arm, what)}" for cell, what in zip(cells, whats, strict=True)]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
+    for name, kind in references_in(found.results.rows).items():
+        cells = [value(task, name, c.metric, c.split, c.turns, decoding) for c in columns]
+        lines.append(f"| {name} ({kind}) | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _each(task: str, arm: str, what: tuple) -> str:
     single = " ".join(map(points, published(task).values(arm, Endpoint(*what))))
-    return f"{single}<br>{change(task, arm, *what)}"
+    return f"{single}<br>{change(task, arm, *what)}" if published(task).compares(arm, Endpoint(*what)) else single
 
 
 def points(share: float) -> str:

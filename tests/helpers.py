@@ -11,12 +11,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from ruleshift.backbones.tokenizer import build_tokenizer
-from ruleshift.chat import Chat
+from ruleshift.chat import Chat, Sequences
 from ruleshift.records import Message, Verdict
-from ruleshift.settings import RLConfig
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.rl import RL
 from ruleshift.training.rollout import Rollout, local_engine
+from ruleshift.training.sft_lessons import Lessons
 
 RANKS = ("A", "J", "Q", "K")
 
@@ -125,6 +126,11 @@ class EchoTask:
         name = f"{self.id}/{split}/{seed}/{index}"
         rng = random.Random(name)
         return EchoProblem(name, rng.choice(RANKS), rng.randint(1, 3))
+
+
+def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
+    """What SFT learns from about one problem, by default."""
+    return Lessons(chat, task, style, SFTConfig(split=split, seed=seed))[index].said
 
 
 def arm_of(text: str) -> bool:

@@ -17,7 +17,7 @@ from ruleshift.studies.study import Plan, Study
 
 SFT = SFTConfig(steps=3, examples=8, batch=4, micro_batch=4, learning_rate=1e-3, save_every=2)
 RL = RLConfig(updates=2, episodes=4, minibatches=1, turns=2, max_new_tokens=6, value_steps=2, learning_rate=1e-4)
-MEASUREMENT = Measurement("gp-l", n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4)
+MEASUREMENT = Measurement("gp-l", n=5, turns=(1, 2), max_new_tokens=6, kl_problems=4, kl_most=8)
 RECIPE = StudyRecipe("a title", SFT, RL, MEASUREMENT)
 
 

@@ -12,7 +12,7 @@ from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
-from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
+from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from ruleshift.training.checkpoints import load_learner, save_learner
 from ruleshift.training.estimators import ESTIMATORS
 from ruleshift.training.rl import RL, train_rl
@@ -45,8 +45,8 @@ def _one_thread():
 
 def pulls(name: str, fair: bool) -> list[float]:
     """The share of pulls of the right arm, update by update."""
-    config = replace(configured(BASE, name), kl_coef=0.0)
-    rl = new_rl(tiny_model(layers=1), tiny_chat(), Bandit(fair=fair), "terse", config)
+    config = replace(configured(BASE, name), kl_coef=0.0, reward="verifier")  # success is the right arm, paid or not
+    rl = new_rl(tiny_model(layers=1), tiny_chat(), Bandit(fair=fair), "terse", replace(config, resample=0))
     return [rl.update()["success_first"] for _ in range(BASE.updates)]
 
 
@@ -173,9 +173,9 @@ def test_a_group_of_one_is_refused_where_a_group_is_the_baseline():
         alone = replace(configured(MULTI, name), group=1)
         if "group" in algorithm.settings:
             with pytest.raises(RuleshiftError, match=f"--group 1 leaves {name} nothing .*2 or more"):
-                algorithm_of(alone)
+                check_algorithm(alone)
         else:
-            algorithm_of(replace(alone, value_only=0))
+            check_algorithm(replace(alone, value_only=0))
 
 
 # The same numbers again
@@ -209,6 +209,119 @@ def test_every_algorithm_resumes_to_the_same_bytes_and_does_not_mind_micro_batch
     assert same_model(small, large, 2e-5)
 
 
+def test_the_running_baseline_is_the_mean_return_of_earlier_updates_and_is_kept(tmp_path):
+    """Rewards less the baseline; in the first update there is none, and the second takes off the mean of the first."""
+    config = replace(configured(MULTI, "reinforce"), learning_rate=1e-12)
+    rl = with_opinions(config)
+    means, decay = [], config.baseline_decay
+    for _ in range(3):
+        before = rl.learner.baseline
+        episodes, _ = rl.collect()
+        batch, _ = rl.estimate(episodes)
+        advantages, returns = torch.cat(batch.advantages), torch.cat(batch.returns)
+        torch.testing.assert_close(advantages, returns - (before or 0.0), atol=1e-5, rtol=0)
+        means.append(float(returns.mean()))
+    running = decay * (decay * means[0] + (1 - decay) * means[1]) + (1 - decay) * means[2]
+    assert rl.learner.baseline == pytest.approx(running, abs=1e-5)
+    save_learner(tmp_path, rl.learner)
+    again = with_opinions(config)
+    load_learner(tmp_path, again.learner)
+    assert (again.learner.baseline, again.learner.account.problems) == (rl.learner.baseline, 48)
+
+
+def at_the_bandit(config: RLConfig) -> RL:
+    return new_rl(tiny_model(layers=1), tiny_chat(), Bandit(), "terse", config)
+
+
+def test_where_no_more_groups_vary_those_without_variance_stay():
+    config = replace(configured(MULTI, "dapo"), turns=1, group=2, episodes=16, resample=1)
+    rl = new_rl(tiny_model(layers=1), tiny_chat(), Bandit(fair=True), "terse", config)
+    episodes, metrics = rl.collect()
+    assert len(episodes) == 16
+    assert metrics["flat_groups"] == 1.0
+    assert rl.learner.account.problems == 16
+    before = weights_of(rl.learner.model)
+    rl.learn(rl.estimate(episodes)[0])
+    assert same_weights(rl.learner.model, before)  # they teach nothing
+
+
+def test_groups_without_variance_give_way_to_others():
+    """Dynamic sampling. About half of the groups of two pulls earn the same."""
+    config = replace(configured(MULTI, "dapo"), turns=1, group=2, episodes=16, overlong=0.0, learning_rate=1e-12)
+    plain, rl = at_the_bandit(replace(config, resample=0)), at_the_bandit(config)
+    once, first = plain.collect()
+    more, _ = rl.collect()
+    varied = sum(e.total_reward != o.total_reward for e, o in zip(once[::2], once[1::2], strict=True))
+    assert first["flat_groups"] == 1 - varied / 8
+    assert 0 < varied < 8
+    assert len(more) == len(once) == 16
+    assert 8 < rl.learner.account.problems <= 80
+    assert rl.learner.account.problems % 8 == 0
+    differ = [e.total_reward != o.total_reward for e, o in zip(more[::2], more[1::2], strict=True)]
+    assert sum(differ) == 8 > varied
+    assert rl.learner.account.tokens.forward > plain.learner.account.tokens.forward == 0  # thrown away, and counted
+    again, _ = rl.collect()
+    assert not {e.problem_id for e in again} & {e.problem_id for e in more}
+
+
+def test_without_clip_and_deviation_grpo_is_reinforce_with_the_mean_of_the_group_as_baseline():
+    same = {"estimator": "group_centred", "clip": None, "weigh": "ratio", "kl_coef": 0.0}
+    grpo = learned_from_one_update(replace(configured(MULTI, "grpo"), group=4, **same))
+    reinforce = with_opinions(replace(configured(MULTI, "reinforce"), group=4, gamma=1.0, baseline_decay=None))
+    episodes, _ = reinforce.collect()
+    batch, _ = reinforce.estimate(episodes)
+    sums = torch.tensor([e.total_reward for e in episodes]).reshape(-1, 4)
+    baselines = sums.mean(1).repeat_interleave(4)
+    centred = [
+        torch.full_like(a, float(r - b)) for a, r, b in zip(batch.advantages, sums.flatten(), baselines, strict=True)
+    ]
+    reinforce.learn(replace(batch, advantages=centred))
+    assert same_model(grpo, reinforce)
+    assert not same_model(grpo, learned_from_one_update(replace(configured(MULTI, "grpo"), group=4)))  # control
+
+
+def test_gspo_with_one_token_a_reply_is_grpo():
+    one = replace(MULTI, max_new_tokens=1)
+    of_both = {"group": 4, "clip": 0.1, "clip_high": 0.2, "weigh": "turn", "kl_coef": 0.0, "epochs": 3}
+    gspo, grpo = (learned_from_one_update(replace(configured(one, n), **of_both)) for n in ("gspo", "grpo"))
+    assert same_model(gspo, grpo)
+    long = {**of_both, "weigh": "ratio"}
+    gspo, grpo = (learned_from_one_update(replace(configured(MULTI, n), **long)) for n in ("gspo", "grpo"))
+    assert not same_model(gspo, grpo)  # control
+
+
+def test_reinforce_plus_plus_is_ppo_with_lambda_one_and_no_critic():
+    plus = learned_from_one_update(replace(configured(MULTI, "reinforce++"), kl_coef=0.0))
+    none = {"critic": False, "value_steps": 0, "lam": 1.0, "gamma": 1.0, "normalise_advantages": True}
+    assert same_model(plus, learned_from_one_update(replace(MULTI, **none)))
+    assert not same_model(plus, learned_from_one_update(replace(MULTI, **none | {"normalise_advantages": False})))
+
+
+def test_maxrl_is_told_of_success_alone():
+    rl = at_the_bandit(replace(configured(MULTI, "maxrl"), turns=1, group=4))
+    episodes, _ = rl.collect()
+    batch, _ = rl.estimate(episodes)
+    solved = torch.tensor([float(e.solved) for e in episodes]).reshape(-1, 4)
+    assert 0 < float(solved.mean()) < 1
+    rates = solved.mean(1, keepdim=True)
+    expected = torch.where(rates > 0, (solved - rates) / rates.clamp(min=1e-8), 0.0).flatten()
+    for advantage, value in zip(batch.advantages, expected, strict=True):
+        torch.testing.assert_close(advantage, value.expand_as(advantage), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if configured(BASE, name).group > 1])
+def test_credit_of_groups_can_be_given_turn_by_turn(name):
+    def advantages(credit: str) -> list[torch.Tensor]:
+        rl = at_the_bandit(replace(configured(MULTI, name), group=8, kl_coef=0.0, gamma=0.5, credit=credit))
+        return rl.estimate(rl.collect()[0])[0].advantages
+
+    def vary_within(rows: list[torch.Tensor]) -> bool:
+        return any(len(set(row.tolist())) > 1 for row in rows)
+
+    assert not vary_within(advantages("episode"))
+    assert vary_within(advantages("turn"))
+
+
 def test_a_checkpoint_without_a_critic_holds_none(tmp_path):
     rl = learned_from_one_update(configured(MULTI, "reinforce"))
     save_learner(tmp_path, rl.learner)
@@ -233,11 +346,11 @@ def test_tokens_of_an_algorithm_without_a_critic_are_read_once_less():
 def test_entries_are_complete(name):
     entry = ALGORITHMS[name]
     assert entry.summary
-    assert entry.estimator in ESTIMATORS
+    assert configured(RLConfig(), name).estimator in ESTIMATORS
     assert entry.paper
     assert entry.deviations
     assert entry.settings.keys() <= {field.name for field in fields(RLConfig)}
-    assert algorithm_of(configured(RLConfig(), name)) is entry
+    check_algorithm(configured(RLConfig(), name))
 
 
 def test_ppo_is_what_the_presets_say():
@@ -245,17 +358,29 @@ def test_ppo_is_what_the_presets_say():
 
 
 def test_unknown_names_and_settings_that_do_not_fit_are_refused(tmp_path, capsys):
-    with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'; choose from ppo, reinforce, grpo, rloo"):
-        algorithm_of(RLConfig(algorithm="pop"))
-    with pytest.raises(RuleshiftError, match="with a critic"):
-        algorithm_of(RLConfig(algorithm="reinforce"))
+    with pytest.raises(RuleshiftError, match=r"unknown --algorithm 'pop'; choose from ppo, reinforce, .*maxrl"):
+        check_algorithm(RLConfig(algorithm="pop"))
+    refused = [
+        ({"critic": False}, "use --critic"),
+        ({"estimator": "group_centred", "group": 4}, "set --no-critic"),
+        ({"baseline_decay": 0.5}, "leave --baseline-decay out"),
+        ({"critic": False, "value_only": 0, "buffer": 9}, "--buffer .* only a critic"),
+        ({"resample": 1}, "--group 1 leaves ppo nothing .*2 or more"),
+        (
+            {"critic": False, "value_only": 0, "estimator": "leave_one_out", "group": 2, "baseline_decay": 1.0},
+            "already",
+        ),
+    ]
+    for changes, named in refused:
+        with pytest.raises(RuleshiftError, match=named):
+            check_algorithm(RLConfig(**changes))
     with pytest.raises(RuleshiftError, match="--value-steps above 0"):
-        algorithm_of(RLConfig(value_steps=0))
+        check_algorithm(RLConfig(value_steps=0))
     out = tmp_path / "run"
     assert main(["rl", "gp-l", "--algorithm", "pop", "--out", str(out)]) == 2
     assert capsys.readouterr().err.startswith("error: unknown --algorithm 'pop'; choose from ppo")
     assert main(["rl", "gp-l", "--algorithm", "grpo", "--value-only", "1", "--out", str(out)]) == 2
-    assert "with a critic" in capsys.readouterr().err
+    assert "--critic (ppo has one)" in capsys.readouterr().err
     assert not (out / "config.json").exists()
 
 
@@ -265,3 +390,23 @@ def test_options_left_out_take_the_values_of_the_algorithm():
     command = parse(["rl", "gp-l", "--out", "x", "--algorithm=grpo", "--gamma", "0.5"])
     assert command.training == replace(configured(RLConfig(), "grpo"), gamma=0.5)
     assert parse(["rl", "gp-l", "--out", "x"]).training == RLConfig()
+
+
+def test_every_setting_of_an_algorithm_can_be_given_by_itself():
+    from ruleshift.cli import _as_named, parse
+
+    for name, algorithm in ALGORITHMS.items():
+        for setting in algorithm.settings:
+            assert hasattr(RLConfig(), setting)
+        assert parse(["rl", "gp-l", "--out", "x", "--algorithm", name]).training == configured(RLConfig(), name)
+    flags = ["--ratio", "geometric", "--clip-high", "0.3", "--weigh", "constant", "--kl-estimator", "k2"]
+    ppo = parse(["rl", "gp-l", "--out", "x", *flags]).training
+    assert (ppo.ratio, ppo.clip_high, ppo.weigh, ppo.kl_estimator) == ("geometric", 0.3, "constant", "k2")
+    no_critic = parse(["rl", "gp-l", "--out", "x", "--no-critic", "--value-only", "0", "--lam", "1"]).training
+    check_algorithm(no_critic)
+    # The numbers that a preset lacks for whole groups may come with the algorithm.
+    few = RLConfig(episodes=4)
+    assert _as_named(few, ["--algorithm", "grpo", "--episodes=16"]).episodes == 16
+    assert _as_named(few, ["--group", "2", "--algorithm=grpo"]).group == 2
+    with pytest.raises(RuleshiftError, match="--group 8"):
+        _as_named(few, ["--algorithm", "grpo"])

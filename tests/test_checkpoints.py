@@ -17,6 +17,7 @@ from ruleshift.training.checkpoints import load_learner
 from ruleshift.training.rl import RL, train_rl
 
 CONFIG = RLConfig(
+    entropy_coef=0.01,  # by which the model moves where all episodes earn the same
     updates=2,
     episodes=8,
     turns=2,

@@ -23,7 +23,8 @@ __all__ = ["in_process"]
 SFT = ("sft.steps=1", "sft.examples=8", "sft.batch=8", "sft.micro_batch=8")
 RL = ("rl.updates=1", "rl.episodes=4", "rl.turns=2", "rl.max-new-tokens=5", "rl.value-only=0")
 TINY_STUDY = " ".join(["--n 2", *(f"--set {setting}" for setting in (*SFT, *RL))])
-ALONE = f"--tasks gp-l --points 1 --set matched_rates=none {TINY_STUDY}"
+FEW_ARMS = "--set matched_rates=none --set other_data=none"
+ALONE = f"--tasks gp-l --points 1 {FEW_ARMS} {TINY_STUDY}"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("in_process")
 def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = f"--model {model} --points 1 --set matched_rates=none --out {tmp_path} {TINY_STUDY}"
+    options = f"--model {model} --points 1 {FEW_ARMS} --out {tmp_path} {TINY_STUDY}"
     assert main(["study", "headline", *options.split()]) == 0
     for task in ("gp-l", "virl-l"):
         rows = load_results(tmp_path / task / "results.json").rows
-        assert {row.arm for row in rows} == {"base", "sft", "rl"}
+        floors = {"random", "blind"} if task == "virl-l" else {"random"}
+        assert {row.arm for row in rows} == {"base", "sft", "rl", "expert"} | floors
         assert {row.task for row in rows} == {task}
     page = (tmp_path / "gp-l" / "report.html").read_text()
     assert main(["report", str(tmp_path / "gp-l"), "--out", str(tmp_path / "again.html")]) == 0

@@ -13,6 +13,7 @@ from ruleshift.cli import main
 from ruleshift.runs import RunFolder
 
 TINY_RL = ("--updates", "2", "--episodes", "8", "--turns", "2", "--max-new-tokens", "6", "--save-every", "1")
+TINY_RL += ("--entropy-coef", "0.01")  # by which the model moves where all episodes earn the same
 TINY_SFT = ("--steps", "2", "--examples", "16", "--batch", "8", "--save-every", "1")
 
 

@@ -66,6 +66,34 @@ def test_matched_on_kl():
     assert found.reference_value == pytest.approx(4 / 20)  # 4 at the base, 4 at step 10
 
 
+def test_matched_on_flops():
+    near = [point("sft", 8, id_solved=9, ood_solved=5, kl=0.3), *SFT]  # 9e9 FLOPs lie half-way between steps 8 and 10
+    found = by_title([BASE, *near, *RL])["rl against sft at matched training FLOPs"]
+    assert (found.point_arm, found.point_reference, found.matched_on) == ("rl step 9", "sft step 9", "flops")
+    assert found.matched_value == found.matched_reference_value == pytest.approx(9e9)
+    assert found.value == pytest.approx(7 / 20)
+    assert found.reference_value == pytest.approx((5 + 4) / 40)
+    far = by_title([BASE, *SFT, *RL])["rl against sft at matched training FLOPs"]  # the control: a quarter of all FLOPs
+    assert (far.point_reference, far.reference_spread) == ("sft between step 0 and 10", 0)
+
+
+def test_the_error_of_a_kl_is_told_and_enters_the_interval():
+    def measured(p: Point, spread: float, problems: int) -> Point:
+        kls = [p.kl_to_start + spread * (-1) ** i for i in range(problems)]
+        return replace(p, kls=tuple(kls) if p.step else (0.0,) * problems)
+
+    def title(spread: float) -> Comparison:
+        curve = [point("sft", 10 * k, 9, 9 - k, kl=0.05 * k) for k in range(1, 8)]
+        points = [measured(BASE, spread, 4), *(measured(p, spread, 8) for p in curve), measured(RL[1], spread, 6)]
+        return by_title(points)["rl against sft at matched KL to the start"]
+
+    sure, unsure = title(1e-6), title(0.1)
+    assert unsure.matched_error == pytest.approx(0.1 * (6 / 5) ** 0.5 / 6**0.5)
+    assert sure.matched_value == pytest.approx(0.25)
+    assert unsure.ci_high - unsure.ci_low > 1.02 * (sure.ci_high - sure.ci_low)
+    assert by_title([BASE, *SFT, *RL])["rl against sft at matched ID success"].matched_error is None
+
+
 def test_at_the_end():
     found = by_title([BASE, *SFT, *RL])
     assert set(found) == {
@@ -74,6 +102,7 @@ def test_at_the_end():
         "rl against sft, both at their end",
         "rl against sft at matched ID success",
         "rl against sft at matched KL to the start",
+        "rl against sft at matched training FLOPs",
     }
     sft, rl = found["sft at its end against base"], found["rl at its end against base"]
     assert (sft.value, sft.reference_value, sft.difference) == (1 / 20, 4 / 20, pytest.approx(-3 / 20))

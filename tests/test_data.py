@@ -58,8 +58,8 @@ def test_format_can_be_named(tmp_path: Path) -> None:
 
 
 def test_sft_trains_on_the_same_conversations(tmp_path: Path) -> None:
+    from helpers import expert_conversation
     from ruleshift.backbones.tokenizer import build_tokenizer
-    from ruleshift.training.sft import expert_conversation
 
     main(["data", "gp-l", "--n", "3", "--seed", "5", "--style", "terse", "--out", str(tmp_path / "data.jsonl")])
     chat = Chat(build_tokenizer())

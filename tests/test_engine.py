@@ -65,7 +65,7 @@ def test_greedy_replies_are_those_of_generate(family):
 @pytest.mark.parametrize("family", ["llama, grouped queries", "llama, multi-head", "gpt2, learned positions"])
 def test_logprobs_are_those_of_a_pass_over_the_whole_conversation(family):
     model, chat = tiny_model(FAMILIES[family]), tiny_chat()
-    sampling = replace(RANDOM, temperature=1.3)  # log-probs are at temperature 1 all the same
+    sampling = replace(RANDOM, temperature=1.3)  # log-probs are those at which replies were drawn
     episodes = revise(puzzles(12, solved_by=5), LocalEngine(model, chat, sampling), turns=4)
     assert min(len(episode.turns) for episode in episodes) < 4 == max(len(episode.turns) for episode in episodes)
     assert stops(episodes) == {"stop", "length"}
@@ -73,7 +73,7 @@ def test_logprobs_are_those_of_a_pass_over_the_whole_conversation(family):
         sequence = episode_sequence(episode)
         ids, mask = torch.tensor(sequence.token_ids), torch.tensor(sequence.reply_mask, dtype=torch.bool)
         with torch.no_grad():
-            logprobs = torch.log_softmax(model(ids[None]).logits[0], dim=-1)
+            logprobs = torch.log_softmax(model(ids[None]).logits[0] / sampling.temperature, dim=-1)
         expected = logprobs[:-1].gather(1, ids[1:, None])[:, 0][mask[1:]]
         drawn = [p for turn in episode.turns for p in turn.completion.logprobs]
         torch.testing.assert_close(torch.tensor(drawn), expected, atol=1e-4, rtol=0)

@@ -1,22 +1,44 @@
 """Turn-level GAE: hand values, identities, an independent recomputation, and a long episode with its control."""
 
+import math
+
 import pytest
 import torch
 
 from ruleshift.training import estimators
 from ruleshift.training.estimators import (
+    ESTIMATORS,
+    Turns,
+    discounted,
     explained_variance,
     group_mean,
-    group_scaled,
-    leave_one_out,
+    group_over_mean,
     normalise,
-    reward_to_go,
+    without_variance,
 )
+
+
+def turns_of(rewards, values, mask, group=None, after=None) -> Turns:
+    """All in one group, and none cut, where nothing is said."""
+    group = torch.zeros(len(rewards), dtype=torch.long) if group is None else group
+    return Turns(rewards, values, mask, group, torch.zeros_like(rewards[:, 0]) if after is None else after)
 
 
 def gae(rewards, values, mask, gamma, lam):
     """Without groups, which it does not look at."""
-    return estimators.gae(rewards, values, mask, torch.zeros(len(rewards), dtype=torch.long), gamma, lam)
+    return estimators.gae(turns_of(rewards, values, mask), gamma, lam, "turn")
+
+
+def group_scaled(rewards, values, mask, group, gamma, lam, credit="episode"):
+    return ESTIMATORS["group_scaled"](turns_of(rewards, values, mask, group), gamma, lam, credit)
+
+
+def leave_one_out(rewards, values, mask, group, gamma, lam, credit="episode"):
+    return ESTIMATORS["leave_one_out"](turns_of(rewards, values, mask, group), gamma, lam, credit)
+
+
+def reward_to_go(rewards, mask, gamma):
+    return discounted(turns_of(rewards, rewards, mask), gamma)
 
 
 def table(*rows: list[float]) -> torch.Tensor:
@@ -130,20 +152,19 @@ def test_normalise_of_equal_values_is_zero():
 # Without a critic
 
 
-def test_reward_to_go_is_gae_with_lambda_one_and_values_of_zero():
+def test_gae_with_lambda_one_and_a_baseline_is_reinforce_with_it():
     rewards, values, mask = ragged()
-    groups = torch.zeros(5, dtype=torch.long)
-    advantages, returns = reward_to_go(rewards, values, mask, groups, 0.9, 0.3)
-    expected, of_gae = gae(rewards, torch.zeros_like(values), mask, 0.9, 1.0)
-    torch.testing.assert_close(advantages, expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(returns, of_gae, atol=1e-12, rtol=0)
-    assert not torch.allclose(advantages, gae(rewards, values, mask, 0.9, 1.0)[0])  # control: values matter there
+    to_go = reward_to_go(rewards, mask, 0.9)
+    for baseline in (0.0, 1.7):
+        advantages, returns = gae(rewards, torch.full_like(values, baseline), mask, 0.9, 1.0)
+        torch.testing.assert_close(advantages, (to_go - baseline) * mask, atol=1e-12, rtol=0)
+        torch.testing.assert_close(returns, to_go, atol=1e-12, rtol=0)
+    assert not torch.allclose(to_go, gae(rewards, values, mask, 0.9, 1.0)[0])  # control: values matter there
 
 
-def test_reward_to_go_hand_values_cross_turns():
+def test_discounted_hand_values_cross_turns():
     rewards, mask = table([-1, -1, 5], [2, 9, 9]), table([1, 1, 1], [1, 0, 0])
-    advantages, _ = reward_to_go(rewards, rewards, mask, torch.tensor([0, 1]), 0.5, 1.0)
-    assert advantages.tolist() == [[-1 + 0.5 * (-1 + 0.5 * 5), -1 + 0.5 * 5, 5.0], [2.0, 0.0, 0.0]]
+    assert reward_to_go(rewards, mask, 0.5).tolist() == [[-1 + 0.5 * (-1 + 0.5 * 5), -1 + 0.5 * 5, 5.0], [2.0, 0, 0]]
 
 
 def test_group_scaled_hand_values():
@@ -158,7 +179,7 @@ def test_group_scaled_hand_values():
 def test_group_scaled_is_reward_to_go_with_the_baseline_of_the_group_in_units_of_its_deviation():
     rewards, values, mask = ragged(2)
     group = torch.tensor([0, 1, 0, 1, 0])
-    to_go = reward_to_go(rewards, values, mask, group, 0.9, 1.0)[0][:, 0]
+    to_go = reward_to_go(rewards, mask, 0.9)[:, 0]
     advantages, _ = group_scaled(rewards, values, mask, group, 0.9, 1.0)
     for number in (0, 1):
         some = to_go[group == number]
@@ -188,21 +209,107 @@ def test_leave_one_out_is_group_scaled_in_other_units():
         torch.testing.assert_close(advantages[group == number], scaled[group == number] * units, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("estimator", estimators.ESTIMATORS.values(), ids=estimators.ESTIMATORS)
-def test_neither_order_nor_padding_matters(estimator):
+def test_group_over_mean_hand_values():
+    # 1 of 4 solved: (1 - 1/4) / (1/4) = 3, and -1 for the others; none solved; all solved; a mean below 0.
+    group = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 3, 3])
+    values = table([1, 0, 0, 0, 0, 0, 1, 1, -3, 1])[0]
+    assert group_over_mean(values, group).tolist() == [3, -1, -1, -1, 0, 0, 0, 0, 0, 0]
+
+
+def test_group_over_mean_ascends_the_log_of_the_rate_of_success():
+    """Of a coin with p = sigmoid(x), d log p / dx = 1 - p and dp / dx = p (1 - p). The mean over groups of n of A times
+    the score is the gradient of log p up to order n: -sum over k of (1 - p)^k / k."""
+    p, n = 0.3, 6
+    found = centred = 0.0
+    for solved in range(n + 1):
+        coins = table([1.0] * solved + [0.0] * (n - solved))[0]
+        score = coins - p  # d log P(coin) / dx
+        chance = math.comb(n, solved) * p**solved * (1 - p) ** (n - solved)
+        one_group = torch.zeros(n, dtype=torch.long)
+        found += chance * float((group_over_mean(coins, one_group) * score).mean())
+        centred += chance * float((estimators.group_centred(coins, one_group) * score).mean())
+    orders = sum((1 - p) ** (k - 1) for k in range(1, n)) * p * (1 - p)  # of pass@1 ... pass@(n - 1)
+    assert found == pytest.approx(orders, abs=1e-12)
+    assert centred == pytest.approx((n - 1) / n * p * (1 - p), abs=1e-12)  # control: that of p itself
+
+
+def test_without_the_deviation_scaled_is_centred():
+    rewards, values, mask = ragged(2)
+    group = torch.tensor([0, 1, 0, 1, 0])
+    centred, to_go = ESTIMATORS["group_centred"](turns_of(rewards, values, mask, group), 0.9, 1.0, "episode")
+    scaled, _ = group_scaled(rewards, values, mask, group, 0.9, 1.0)
+    alone, _ = leave_one_out(rewards, values, mask, group, 0.9, 1.0)
+    for number, count in ((0, 3), (1, 2)):
+        deviation = to_go[group == number, 0].std(correction=0)
+        mine = group == number
+        torch.testing.assert_close(scaled[mine] * deviation, centred[mine], atol=1e-6, rtol=0)
+        torch.testing.assert_close(alone[mine], centred[mine] * count / (count - 1), atol=1e-12, rtol=0)
+
+
+# Credit, and episodes that were cut
+
+
+def test_credit_to_turns_compares_each_with_the_same_turn_of_the_group():
+    # gamma 1. Returns: 3, 2 | 1, 4 | 5. Turn 0: mean 3. Turn 1: mean 3 of the two that have one.
+    rewards, mask = table([1, 2], [-3, 4], [5, 9]), table([1, 1], [1, 1], [1, 0])
+    turns = turns_of(rewards, rewards, mask)
+    advantages, returns = ESTIMATORS["group_centred"](turns, 1.0, 1.0, "turn")
+    assert returns.tolist() == [[3, 2], [1, 4], [5, 0]]
+    assert advantages.tolist() == [[0, -1], [-2, 1], [2, 0]]
+    whole, _ = ESTIMATORS["group_centred"](turns, 1.0, 1.0, "episode")
+    assert whole.tolist() == [[0, 0], [-2, -2], [2, 0]]
+
+
+def test_credit_of_gae_to_the_episode_is_that_of_its_first_turn():
+    rewards, values, mask = ragged()
+    by_turn, returns = gae(rewards, values, mask, 0.9, 0.95)
+    whole, same = estimators.gae(turns_of(rewards, values, mask), 0.9, 0.95, "episode")
+    assert torch.equal(whole, by_turn[:, :1] * mask)
+    assert torch.equal(returns, same)
+
+
+def test_the_value_after_a_cut_stands_for_what_would_have_followed():
+    # gamma 0.5, lam 0.5, cut after two turns with 8 to come: delta = (-1 + 0.5*4 - 2, -1 + 0.5*8 - 4) = (-1, -1).
+    rewards, values, mask = table([-1, -1, 7]), table([2, 4, 7]), table([1, 1, 0])
+    after = torch.tensor([8.0], dtype=torch.float64)
+    cut = turns_of(rewards, values, mask, after=after)
+    advantages, returns = estimators.gae(cut, 0.5, 0.5, "turn")
+    assert advantages.tolist() == [[-1.25, -1.0, 0.0]]
+    assert returns.tolist() == [[0.75, 3.0, 0.0]]
+    assert discounted(cut, 0.5).tolist() == [[-1 + 0.5 * 3, 3.0, 0.0]]
+    # With the value that the rest really has, nothing is lost by the cut (lam 1).
+    full = turns_of(table([-1, -1, 8]), values, table([1, 1, 1]))
+    whole, _ = estimators.gae(full, 0.5, 1.0, "turn")
+    assert estimators.gae(cut, 0.5, 1.0, "turn")[0][:, :2].tolist() == whole[:, :2].tolist()
+
+
+def test_groups_without_variance():
+    rewards = table([1, 0], [1, 0], [2, 1], [2, 3], [5, 9], [5, 0], [0.1, 0.2], [0.1, 0.2], [0.1, 0.2])
+    mask = table([1, 1], [1, 1], [1, 1], [1, 1], [1, 0], [1, 0], [1, 1], [1, 1], [1, 1])
+    group = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3])
+    assert without_variance(rewards, mask, group).tolist() == [True] * 2 + [False] * 2 + [True] * 5
+    mask[5, 1] = 1  # as much, in another number of turns
+    assert without_variance(rewards, mask, group).tolist() == [True] * 2 + [False] * 4 + [True] * 3
+
+
+@pytest.mark.parametrize("credit", ["turn", "episode"])
+@pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=ESTIMATORS)
+def test_neither_order_nor_padding_matters(estimator, credit):
     rewards, values, mask = ragged(3)
-    group = torch.tensor([0, 0, 1, 1, 1])
-    before = estimator(rewards, values, mask, group, 0.9, 0.95)
+    group, after = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 0, 0.7, 0, 0], dtype=torch.float64)
+    given = (rewards, values, mask, group, after)
+    before = estimator(Turns(*given), 0.9, 0.95, credit)
     order = torch.tensor([3, 0, 4, 2, 1])
-    after = estimator(*(t[order] for t in (rewards, values, mask, group)), 0.9, 0.95)
+    changed = estimator(Turns(*(t[order] for t in given)), 0.9, 0.95, credit)
     rubbish = torch.where(mask == 0, 1e6, 0.0).double()
-    padded = estimator(rewards + rubbish, values + rubbish, mask, group, 0.9, 0.95)
-    for a, b, c in zip(before, after, padded, strict=True):
+    padded = estimator(Turns(rewards + rubbish, values + rubbish, mask, group, after), 0.9, 0.95, credit)
+    for a, b, c in zip(before, changed, padded, strict=True):
         torch.testing.assert_close(a[order], b, atol=1e-12, rtol=0)
         assert torch.equal(a, c)
         assert torch.all(a[mask == 0] == 0)
     # Control: rewards of real turns matter.
-    assert not torch.equal(estimator(rewards + mask * rewards, values, mask, group, 0.9, 0.95)[1], before[1])
+    more = Turns(rewards + mask * rewards, values, mask, group, after)
+    assert not torch.equal(estimator(more, 0.9, 0.95, credit)[1], before[1])
 
 
 def test_explained_variance():

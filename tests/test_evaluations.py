@@ -1,5 +1,6 @@
 """Evaluations that resume, are judged anew, profiled and compared, with models in this process."""
 
+import itertools
 import json
 import math
 import random
@@ -25,7 +26,7 @@ from ruleshift.engines.protocol import Insider, Reply, Request, Sampling
 from ruleshift.evaluation.asking import Questions, ask
 from ruleshift.evaluation.card import Subject, task_card, unpaired
 from ruleshift.evaluation.finished import load_finished
-from ruleshift.evaluation.profile import calibration, problem_profiles, rows_of_samples
+from ruleshift.evaluation.profile import calibration, pass_at_k, problem_profiles, rows_of_samples
 from ruleshift.evaluation.record import Answered, Slot, from_line, open_record, to_line
 from ruleshift.evaluation.rescoring import rescore
 from ruleshift.evaluation.revising import Price, gains, pays_until
@@ -182,6 +183,17 @@ def test_samples_give_rates_passes_and_distinct_answers(kept: Path) -> None:
     assert rows["id", "distinct_answers", 1].value == pytest.approx(sum(p.distinct for p in profiles[:12]) / 12)
 
 
+def test_pass_at_k_is_the_share_of_subsets() -> None:
+    for n in range(1, 7):
+        for c, k in itertools.product(range(n + 1), range(1, n + 1)):
+            subsets = list(itertools.combinations([True] * c + [False] * (n - c), k))
+            assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+    assert pass_at_k(5, 2, 2) != pytest.approx(1 - (1 - 2 / 5) ** 2)  # the control: the biased estimate
+    for n, c, k in ((3, 4, 1), (3, 1, 0), (3, 1, 4), (3, -1, 1)):
+        with pytest.raises(ValueError, match="pass@k"):
+            pass_at_k(n, c, k)
+
+
 def test_profile_says_what_is_hard(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", str(kept)]) == 0
     said = capsys.readouterr().out
@@ -211,7 +223,8 @@ def test_an_unchanged_verifier_changes_nothing_and_a_changed_one_shows(
     assert main(["rescore", str(kept)]) == 0
     assert re.search(r"\b0 of \d+ verdicts differ", capsys.readouterr().out)
     rows = json.loads((kept / "rescored.json").read_text())["rows"]
-    assert rows == json.loads((kept / "results.json").read_text())["rows"]
+    before_it = json.loads((kept / "results.json").read_text())["rows"]
+    assert rows == [row for row in before_it if row["arm"] == "base"]
 
     problem = type(GP.problem("id", 0, 0))
     judged = problem.submit

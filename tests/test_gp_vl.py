@@ -173,13 +173,29 @@ def test_an_unreadable_reply_keeps_its_penalty() -> None:
         ("3 3 8 9", "8/(3-8/3)", "misread", -1.5),
         ("3 3 8 8", "4*6", "wrong_numbers", -4.0),
         ("3 3 8 9", "4*6", "misread", -1.5),
-        ("3 3 8 9", "8*3 3", "illegal", -3.0),
-        ("3 3 8 9", "3 8", "illegal", -3.0),
+        ("3 3 8 8", "8*3 3", "illegal", -3.0),
+        ("3 3 8 9", "8*3 3", "misread", -1.5),  # before anything else is looked at
+        ("3 3 8 9", "((", "misread", -1.5),
+        ("3 8 8 3", "(8*3+3-3", "wrong_numbers", -4.0),
+        ("", "8*3 3", "misread", -1.5),
     ],
 )
 def test_rewards_of_the_official_mode(cards: str, formula: str, outcome: str, reward: float) -> None:
     verdict = hand_of("3 3 8 8", "official").submit(write_reply(cards.split(), [], formula, "full"), last=False)
     assert (verdict.outcome, verdict.reward) == (outcome, reward)
+
+
+@pytest.mark.parametrize(("stated", "outcome", "reward"), [("8 A 3 A", "solved", 5.0), ("8 A 3 2", "misread", -1.5)])
+def test_a_right_formula_over_misread_cards_earns_nothing_in_the_official_mode(stated, outcome, reward) -> None:
+    reply = write_reply(stated.split(), [], "8*3*1*1=24", "full")
+    verdict = hand_of("A A 3 8", "official").submit(reply, last=False)
+    assert (verdict.outcome, verdict.reward, verdict.solved) == (outcome, reward, outcome == "solved")
+    assert hand_of("A A 3 8", "fixed").submit(reply, last=False).reward == 5.0  # control
+
+
+def test_a_reply_without_cards_and_formula_is_unreadable_in_the_official_mode_too() -> None:
+    verdict = hand_of("3 3 8 8", "official").submit("I see nothing.", last=False)
+    assert (verdict.outcome, verdict.reward) == ("unreadable", -3.0)
 
 
 def test_feedback_says_that_cards_were_misread_and_not_which() -> None:

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints import expression, prompt
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.verifier import verify_formula
 from ruleshift.tasks.objects import mended, objects_with
 from ruleshift.tasks.replies import without_thinking
 from ruleshift.tasks.virl import verifier
-from ruleshift.tasks.virl.route import Sight
+from ruleshift.tasks.virl.route import SIDES, Sight
 from ruleshift.tasks.virl.task import Virl, VirlProblem
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "replies.md").read_text()
+WAY, ELM = ("Elm Bakery", "Oak Deli"), Sight("Elm Bakery", "left front")
 NAMES = ("The Intersection Cafe", "Kings Cross")
 LENGTH = 100_000
 
@@ -51,6 +53,7 @@ READERS = {
     "Cards: formulas": read_formula,
     "Walks: where the answer stands": lambda text: verifier.read_reply(text).action or "nothing",
     "Walks: actions": lambda text: verifier.canonical_action(text) or "nothing",
+    "Walks: what is recognised": lambda text: "yes" if verifier.recognises(text, ELM, False, WAY) else "no",
     "Walks: intersections": lambda text: "yes" if verifier.states_intersection(text, NAMES) else "no",
 }
 
@@ -252,6 +255,81 @@ def test_nothing_is_recognised_where_nothing_is_observed(reply: str) -> None:
     assert walk.submit(walk.gold(), last=False).read_right
     walk.position = 0
     assert not walk.submit(reply, last=False).read_right
+
+
+SIDES_READ = {  # of Elm Bakery, on the left front
+    "Elm Bakery is on your left front.": True,
+    "Elm Bakery left front": True,
+    "ElmBakeryleftfrontcross": True,
+    "On your left front is Elm Bakery": True,
+    "Elm Bakery: front left": True,
+    "Elm Bakery is ahead, on your left. You observe an intersection on your right.": True,
+    "Elm Bakery (left-front)": True,
+    "Elm Bakery is on your left front. Elm Bakery is on your left front.": True,
+    "Elm Bakery is on your left.": False,
+    "Elm Bakery is on your right front.": False,
+    "Elm Bakery": False,
+    "I see Elm Bakery. Left front.": False,
+    "Elm Bakery is on your left front or right front.": False,
+    "Elm Bakery is on your left front. Elm Bakery is on your right.": False,
+    "left front": False,
+}
+
+
+@pytest.mark.parametrize(("text", "right"), SIDES_READ.items())
+def test_the_side_of_a_landmark_counts(text: str, right: bool) -> None:
+    assert verifier.states_side(text, ELM) == right
+
+
+def test_a_name_with_a_side_in_it_is_no_side() -> None:
+    assert verifier.states_side("Left Bank Cafe is on your right.", Sight("Left Bank Cafe", "right"))
+    assert not verifier.states_side("Left Bank Cafe is on your right.", Sight("Left Bank Cafe", "left"))
+    assert verifier.states_side('"" is on your right.', Sight('""', "right"))  # of a name without letters, the side
+
+
+RECOGNISED = [  # what is stated, of which landmark, at an intersection, and whether it is all right
+    ("Elm Bakery is on your left.", "left", False, True),
+    ("Elm Bakery is on your left. You observe an intersection.", "left", True, True),
+    ("Elm Bakery is on your left.", "left", True, False),
+    ("Elm Bakery is on your right.", "left", False, False),
+    ("Elm Bakery is on your left. Oak Deli is on your left.", "left", False, False),
+    ("No landmarks nearby.", "left", False, False),
+    ("No landmarks nearby.", None, False, True),
+    ("none", None, False, True),
+    ("NoLandmarksnearby", None, False, True),
+    ("I do not see anything.", None, False, True),
+    ("none cross", None, True, True),
+    ("You observe an intersection.", None, True, True),
+    ("none", None, True, False),
+    ("Oak Deli is on your left.", None, False, False),
+    *((text, None, False, False) for text in ("", " ", ".", "-", "x", "see", "You walk on.", "...")),
+]
+
+
+@pytest.mark.parametrize(("text", "side", "intersection", "right"), RECOGNISED)
+def test_what_is_recognised(text: str, side: str | None, intersection: bool, right: bool) -> None:
+    sight = None if side is None else Sight("Elm Bakery", side)
+    assert verifier.recognises(text, sight, intersection, WAY) == right
+
+
+@pytest.mark.parametrize("split", ["id", "rule-ood", "city-ood", "new-names", "mini"])
+@pytest.mark.parametrize("task", ["virl-l", "virl-vl"])
+def test_only_what_is_there_is_recognised(task: str, split: str) -> None:
+    """An expert's observation is; none, one of another point, or one with another side is not."""
+    for index in range(6):
+        walk = get_task(task).unseen().problem(split, 3, index, "full")
+        assert isinstance(walk, VirlProblem)
+        for point in walk.itinerary.points:
+            told = json.loads(walk.gold())
+            seen, others = (
+                told["current observation"],
+                {side for side in SIDES if point.sight and side != point.sight.side},
+            )
+            wrong = ["", *(f"{point.sight.name} is on your {side}." for side in others if point.sight)]
+            for observation in wrong:
+                assert not walk.submit(json.dumps({**told, "current observation": observation}), last=False).read_right
+                walk.position = walk.itinerary.points.index(point)
+            assert walk.submit(json.dumps({**told, "current observation": seen}), last=False).read_right
 
 
 @pytest.mark.parametrize(("text", "seen"), [*((text, False) for text in DENIED), *((text, True) for text in SEEN)])

@@ -209,6 +209,17 @@ def test_the_page_says_what_a_study_claims_and_nothing_that_cannot_be_read() -> 
     assert claims_of(Results(results.rows, {"claims": wrong})) == []
 
 
+def test_the_kl_stands_beside_an_arm_with_its_error() -> None:
+    results = synthetic.results()
+    assert all(not line.kl for line in headline(results, [], "greedy").arms)  # earlier files do not tell the error
+    rows = tuple(replace(row, kl_error=0.012) for row in results.rows)
+    known = replace(results, rows=rows)
+    shown = {line.arm: line.kl for line in headline(known, [], "greedy").arms}
+    assert (shown["base"], shown["rl"]) == ("", "KL 0.321 \u00b1 0.01")
+    assert "\u00b1 0.01" in terminal(*headline_tables(known, [], "greedy", width=80), width=80)
+    assert "KL 0.321 \u00b1 0.01" in Elements(render_report(known, [], {})).text
+
+
 def test_no_negative_zero() -> None:
     assert signed(-0.0001) == "+0.0"
     assert signed(-0.001) == "-0.1"

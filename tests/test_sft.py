@@ -1,5 +1,6 @@
 """SFT through TRL: which tokens are learned, what is counted, and resuming."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,14 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, expert_conversation, one_thread, tiny_chat, tiny_model, weights_of
 from ruleshift.engines.llama import can_fuse
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks import TASKS, get_task
 from ruleshift.training.accounting import TokenCount
-from ruleshift.training.sft import expert_conversation, expert_dataset, train_sft
+from ruleshift.training.sft import train_sft
+from ruleshift.training.sft_lessons import Lessons
+from ruleshift.training.sft_pictures import Collator
+from vision_helpers import BUILDERS, LookTask
 
 TASK = EchoTask()
 # Four conversations of different lengths in two passes: every step sees all of them.
@@ -51,7 +55,10 @@ def train(
 
 
 def test_labels_are_the_tokens_of_replies_and_nothing_else():
-    rows = expert_dataset(tiny_chat(), TASK, "terse", replace(FULL_BATCH, examples=40))
+    lessons = Lessons(tiny_chat(), TASK, "terse", replace(FULL_BATCH, examples=40))
+    assert lessons.rows == list(range(40))
+    rows = [Collator(tiny_chat(), lessons)([{"index": index}]) for index in lessons.rows]
+    rows = [{name: row[name][0].tolist() for name in ("input_ids", "labels")} for row in rows]
     words = tiny_chat().tokenizer.convert_ids_to_tokens
     problem = TASK.problem("train", 0, 0)
     shown = [token for part in ["+"] * (problem.count - 1) for token in (problem.rank, part)] + [problem.rank]
@@ -82,6 +89,35 @@ def test_the_first_loss_is_the_mean_cross_entropy_of_reply_tokens(tmp_path):
     assert first["loss"] != pytest.approx(sum(all_losses) / len(all_losses), abs=1e-3)  # control: prompts count not
     assert second["loss"] < first["loss"] - 0.1
     assert not model.training
+
+
+@pytest.mark.parametrize("family", [None, "idefics3"])
+def test_dft_weighs_each_token_by_its_probability(tmp_path, family):
+    """In text and pictures."""
+    config = replace(FULL_BATCH, steps=1, micro_batch=4)
+    found = {}
+    for loss in ("nll", "dft"):
+        model, chat = (tiny_model(layers=1, spread=0.3), tiny_chat()) if family is None else BUILDERS[family]()
+        task, style = (TASK, "terse") if family is None else (LookTask(), "full")
+        with RunFolder.open(tmp_path / loss, config) as run:
+            train_sft(model, chat, task, style, replace(config, loss=loss), run)
+            found[loss] = run.read_metrics()[0]
+    assert 0 < found["dft"]["loss"] < 0.4 < found["nll"]["loss"]  # -p log p is at most 1/e
+    assert 0 < found["dft"]["grad_norm"] < found["nll"]["grad_norm"]
+
+
+def test_dft_is_the_mean_of_minus_p_log_p(tmp_path):
+    model, terms = tiny_model(layers=1, spread=0.3), []
+    for ids, mask in conversations(4):
+        with torch.no_grad():
+            table = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        chosen = [float(table[p - 1, ids[p]]) for p in range(1, len(ids)) if mask[p]]
+        terms += [-math.exp(logprob) * logprob for logprob in chosen]
+    config = replace(FULL_BATCH, steps=1, loss="dft")
+    with RunFolder.open(tmp_path, config) as run:
+        train_sft(model, tiny_chat(), TASK, "terse", config, run)
+        (first,) = run.read_metrics()
+    assert first["loss"] == pytest.approx(sum(terms) / len(terms), abs=1e-4)
 
 
 def test_metrics_tokens_and_evaluation(tmp_path):

@@ -8,16 +8,14 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from over_problems import clustered_difference
 from ruleshift.evaluation.evaluate import Cell, Point, rows_of
 from ruleshift.evaluation.statistics import (
-    clustered_difference,
     crossed_difference,
     crossed_estimate,
     mean_interval,
-    paired_difference,
-    pass_at_k,
     pooled_share,
-    seed_interval,
+    relative_error,
     share_interval,
     wilson_interval,
 )
@@ -77,73 +75,7 @@ def test_wilson_rejects_impossible_counts(successes: int, n: int) -> None:
         wilson_interval(successes, n)
 
 
-# ---------------------------------------------------------------- differences
-
-
-def test_paired_difference_by_hand() -> None:
-    # d = 1, 0, 0, 1: mean 1/2, sd sqrt(1/3), standard error sqrt(1/12)
-    found = paired_difference([True, True, False, True], [False, True, False, False])
-    half = Z * math.sqrt(1 / 12)
-    assert found == pytest.approx((0.5, 0.5 - half, 0.5 + half, 4))
-
-
-def test_paired_difference_is_mcnemars() -> None:
-    """With only-a and only-b counts, the variance of the mean is (a + b - (a - b)^2 / n) / (n (n - 1))."""
-    n, only_a, only_b = 50, 12, 5
-    a = [1] * only_a + [0] * only_b + [1] * (n - only_a - only_b)
-    b = [0] * only_a + [1] * only_b + [1] * (n - only_a - only_b)
-    found = paired_difference(a, b)
-    variance = (only_a + only_b - (only_a - only_b) ** 2 / n) / (n * (n - 1))
-    assert found.mean == pytest.approx((only_a - only_b) / n)
-    assert found.high - found.mean == pytest.approx(Z * math.sqrt(variance))
-
-
-def test_paired_difference_turns_round_and_uses_the_pairs() -> None:
-    a, b = [1, 1, 1, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0, 1, 0]
-    there, back = paired_difference(a, b), paired_difference(b, a)
-    assert (back.mean, back.low, back.high) == pytest.approx((-there.mean, -there.high, -there.low))
-    unpaired = paired_difference(a, b[::-1])  # the control: same shares, wrong pairs
-    assert unpaired.mean == there.mean
-    assert unpaired.high - unpaired.low > 1.5 * (there.high - there.low)
-
-
-def test_paired_difference_needs_pairs() -> None:
-    with pytest.raises(ValueError, match="at least two problems"):
-        paired_difference([1], [0])
-    with pytest.raises(ValueError, match="shorter"):
-        paired_difference([1, 0], [0])
-
-
-def test_clusters_of_one_seed_are_pairs() -> None:
-    a, b = [1, 1, 0, 1, 0], [0, 1, 0, 0, 1]
-    assert clustered_difference([a], [b]) == paired_difference(a, b)
-
-
-def test_repeated_seeds_do_not_narrow_the_interval() -> None:
-    a, b = [1, 1, 0, 1, 0], [0, 1, 0, 0, 1]
-    once = clustered_difference([a], [b])
-    assert clustered_difference([a] * 3, [b]) == pytest.approx(once)
-    pooled = paired_difference(a * 3, b * 3)  # the control: as if 15 problems had been answered
-    assert pooled.high - pooled.low < 0.6 * (once.high - once.low)
-
-
-def test_seeds_are_averaged_per_problem() -> None:
-    # per problem (1 + 0) / 2 - 0, (1 + 1) / 2 - 1: differences 1/2, 0
-    found = clustered_difference([[1, 1], [0, 1]], [[0, 1]])
-    half = Z * math.sqrt(0.125 / 2)
-    assert found == pytest.approx((0.25, 0.25 - half, 0.25 + half, 2))
-    with pytest.raises(ValueError, match="no seed"):
-        clustered_difference([], [[1, 0]])
-
-
 # ---------------------------------------------------------------- seeds and problems
-
-
-def test_seed_interval_by_hand() -> None:
-    half = 4.302653 * 0.1 / math.sqrt(3)
-    assert seed_interval([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.2 - half, 0.2 + half, 3), abs=1e-6)
-    with pytest.raises(ValueError, match="at least two seeds"):
-        seed_interval([0.1])
 
 
 T_TABLE = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 99: 1.98422}  # the 97.5% points of printed tables
@@ -152,7 +84,7 @@ T_TABLE = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 99: 1.98422}  # the 9
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 99])
 def test_quantiles_are_those_of_the_tables(df: int) -> None:
     values = [float(i % 2) for i in range(df + 1)]
-    found = seed_interval(values)
+    found = crossed_difference([values], [[0.0] * len(values)])
     error = math.sqrt(sum((x - found.mean) ** 2 for x in values) / df / (df + 1))
     assert found.high - found.mean == pytest.approx(T_TABLE[df] * error, rel=1e-5)
 
@@ -185,7 +117,7 @@ def test_one_seed_is_students_t_over_problems_and_says_so() -> None:
     a, b = [1, 1, 0, 1, 0], [0, 1, 0, 0, 1]
     estimate = crossed_estimate([a], [b])
     assert estimate.over == "problems"
-    found, normal = estimate.interval(), paired_difference(a, b)
+    found, normal = estimate.interval(), clustered_difference([a], [b])
     assert (found.mean, found.n) == (normal.mean, 5)
     assert (found.high - found.mean) / (normal.high - normal.mean) == pytest.approx(T_TABLE[4] / Z, rel=1e-5)
 
@@ -308,29 +240,6 @@ def test_crossed_intervals_cover_where_arms_have_different_seeds() -> None:
     assert fmean(x.high - x.low for x in unshared) > fmean(x.high - x.low for x in found)  # problems are paired
 
 
-# ---------------------------------------------------------------- pass@k
-
-
-def test_pass_at_k_by_hand() -> None:
-    assert pass_at_k(5, 2, 2) == pytest.approx(1 - 3 / 10)
-    assert pass_at_k(5, 2, 4) == 1.0
-    assert pass_at_k(5, 0, 3) == 0.0
-
-
-def test_pass_at_k_is_the_share_of_subsets() -> None:
-    for n in range(1, 7):
-        for c, k in itertools.product(range(n + 1), range(1, n + 1)):
-            subsets = list(itertools.combinations([True] * c + [False] * (n - c), k))
-            assert pass_at_k(n, c, k) == pytest.approx(fmean(any(subset) for subset in subsets))
-    assert pass_at_k(5, 2, 2) != pytest.approx(1 - (1 - 2 / 5) ** 2)  # the control: the biased estimate
-
-
-@pytest.mark.parametrize(("n", "c", "k"), [(3, 4, 1), (3, 1, 0), (3, 1, 4), (3, -1, 1)])
-def test_pass_at_k_rejects_impossible_counts(n: int, c: int, k: int) -> None:
-    with pytest.raises(ValueError, match="pass@k"):
-        pass_at_k(n, c, k)
-
-
 # ---------------------------------------------------------------- shares
 
 
@@ -353,6 +262,12 @@ def test_share_interval_is_wilson_for_outcomes_and_widens_with_clusters() -> Non
     hits = [float(sum(rng.random() < 0.75 for _ in range(10))) for _ in range(40)]
     low, high = share_interval(pooled_share(hits, [10] * 40))
     assert (high - low) < 0.6 * (alike[1] - alike[0])
+
+
+def test_relative_error_by_hand() -> None:
+    assert relative_error([1.0, 3.0]) == pytest.approx(1 / 2)  # sd sqrt(2), by sqrt(2), of 2
+    assert relative_error([2.0, 2.0]) == relative_error([0.0, 0.0]) == 0
+    assert relative_error([2.0]) == math.inf
 
 
 def test_mean_interval() -> None:

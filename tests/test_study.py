@@ -2,26 +2,30 @@
 
 import importlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from ruleshift.commands.study import Assignments
 from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.evaluate import Cell, Point
 from ruleshift.report.tables import claims_of
 from ruleshift.results import load_results
+from ruleshift.settings import Measurement
 from ruleshift.studies import STUDIES
+from ruleshift.studies.compare import metrics_of
 from ruleshift.studies.headline import HEADLINE, Rates
 from ruleshift.studies.recipes import StudyRecipe, recipe_of
-from ruleshift.studies.run import metrics_of, run_study
+from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
-from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, choose
+from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, _budgets, choose
 from ruleshift.studies.tables import ends
+from ruleshift.studies.vision import VISION
 from ruleshift.tasks import get_task
-from ruleshift.training.algorithms import ALGORITHMS, algorithm_of, configured
+from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from study_helpers import (
     MEASUREMENT,
     RECIPE,
@@ -73,7 +77,7 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     rl = Arm("rl", replace(RL, learning_rate=2e-4, episodes=8))
     for name in ALGORITHMS:
         assert variant(rl, algorithm=name).training == configured(rl.training, name)
-        algorithm_of(variant(rl, algorithm=name).training)
+        check_algorithm(variant(rl, algorithm=name).training)
     assert variant(Arm("rl", replace(RL, episodes=4)), algorithm="grpo", group=2).training.group == 2
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         variant(rl, algorithm="pop")
@@ -81,8 +85,19 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     assert set_so == replace(configured(recipe_of("gp-l").rl, "grpo"), gamma=0.5)
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         plans("headline", "gp-l", set=("rl.algorithm=pop",))
-    with pytest.raises(RuleshiftError, match="with a critic"):  # before any run, not within one
+    with pytest.raises(RuleshiftError, match="use --critic"):  # before any run, not within one
         plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.value_only=1"))
+
+
+def test_an_algorithm_is_set_together_with_what_makes_it_fit() -> None:
+    """Four episodes are no whole groups of eight; as many as are set are."""
+    few = StudyRecipe("", SFT, replace(RL, episodes=4), Measurement())
+    for given in (("rl.algorithm=grpo", "rl.episodes=16"), ("rl.group=2", "rl.algorithm=grpo")):
+        made = Assignments.read(given, ["gp-l"]).apply("gp-l", few).rl
+        assert made.algorithm == "grpo"
+        assert made.episodes % made.group == 0
+    with pytest.raises(RuleshiftError, match="--episodes 4 is not a multiple of --group 8"):
+        Assignments.read(["rl.algorithm=grpo"], ["gp-l"]).apply("gp-l", few)
 
 
 def test_every_study_is_whole() -> None:
@@ -105,16 +120,42 @@ def test_matched_rates_and_seeds_decide_the_arms() -> None:
     def names(options: Rates, seeds: int = 1) -> list[str]:
         return [run.name for run in Plan(HEADLINE, RECIPE, RECIPE.measurement, options, seeds=seeds).runs()]
 
-    assert names(Rates("both"), 2) == ["base", *2 * ["sft", "sft-lr1e-4", "rl", "rl-lr1e-3"]]
-    assert names(Rates("none")) == ["base", "sft", "rl"]
-    assert names(Rates()) == ["base", "sft", "sft-lr1e-4", "rl"]
+    assert names(Rates("both", "none"), 2) == ["base", *2 * ["sft", "sft-lr1e-4", "rl", "rl-lr1e-3"]]
+    assert names(Rates("none", "none")) == ["base", "sft", "rl"]
+    assert names(Rates(other_data="none")) == ["base", "sft", "sft-lr1e-4", "rl"]
+    assert names(Rates("none")) == ["base", "sft", "sft-revision", "self-sft", "rl"]
     alike = replace(RECIPE, rl=replace(RL, learning_rate=SFT.learning_rate))
-    assert [arm.name for arm in Plan(HEADLINE, alike, RECIPE.measurement, Rates("both")).arms()] == ["sft", "rl"]
+    assert [arm.name for arm in Plan(HEADLINE, alike, RECIPE.measurement, Rates("both", "none")).arms()] == [
+        "sft",
+        "rl",
+    ]
+
+
+def test_sft_on_other_data_differs_in_its_data_and_is_asked_as_ppo_asks() -> None:
+    for task in HEADLINE.tasks + VISION.tasks:
+        recipe = recipe_of(task)
+        for study, options in ((HEADLINE, Rates()), (HEADLINE, HEADLINE.quick)):
+            arms = {arm.name: arm for arm in Plan(study, recipe, recipe.measurement, options).arms()}
+            sft, rl = arms["sft"].training, arms["rl"].training
+            for name, data in (("sft-revision", "expert-revision"), ("self-sft", "self-verified")):
+                changes = {
+                    field.name: (getattr(sft, field.name), getattr(arms[name].training, field.name))
+                    for field in fields(sft)
+                    if getattr(sft, field.name) != getattr(arms[name].training, field.name)
+                }
+                assert changes.pop("data") == ("expert", data)
+                assert changes.pop("examples", None) in (None, (sft.examples, rl.updates * rl.episodes))
+                assert not changes, "the recipe's SFT asks as its PPO does"
+                assert arms[name].dense == (options != HEADLINE.quick)
+    other = replace(RECIPE, rl=replace(RL, turns=3, temperature=0.5))
+    revision = next(a for a in Plan(HEADLINE, other, RECIPE.measurement, Rates()).arms() if a.name == "sft-revision")
+    assert (revision.training.turns, revision.training.temperature) == (3, 0.5)
 
 
 def test_runs_are_evaluated_where_it_is_worth_the_while() -> None:
     recipe = replace(RECIPE, sft=replace(SFT, steps=100), rl=replace(RL, updates=30, value_only=2))
-    runs = {run.folder: run for run in Plan(HEADLINE, recipe, RECIPE.measurement, Rates(), seeds=2, points=3).runs()}
+    options = Rates(other_data="none")
+    runs = {run.folder: run for run in Plan(HEADLINE, recipe, RECIPE.measurement, options, seeds=2, points=3).runs()}
     assert runs["base-seed0"].points == (0,)
     assert runs["sft-seed1"].points == (3, 17, 100)
     assert runs["rl-seed0"].points == (3, 9, 30)
@@ -181,6 +222,7 @@ def test_what_the_makefile_trains() -> None:
     usual = recipe_of("virl-l")
     assert found["virl-l"].recipe == replace(usual, sft=replace(usual.sft, steps=50), rl=replace(usual.rl, updates=12))
     assert found["gp-l"].points == 2
+    assert [arm.name for arm in found["gp-l"].arms()] == ["sft", "rl"]
 
 
 def test_quick_is_smaller_and_what_is_set_stays() -> None:
@@ -204,14 +246,14 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
 def test_headline_writes_everything_and_resumes(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(HEADLINE, model, init_steps=1)
+    plan = plan_of(HEADLINE, model, init_steps=1, options=Rates(other_data="none"))
     run_study([plan], tmp_path, workers=1)  # in a process of its own
     said = capsys.readouterr()
     assert "report" in said.out
     assert "left in all" in said.err
     results = load_results(tmp_path / "gp-l" / "results.json")
     assert [arm["name"] for arm in results.meta["arms"]] == ["base", "sft", "sft-lr1e-4", "rl"]
-    assert {row.arm for row in results.rows} == {"base", "sft", "rl", "sft-lr1e-4"}
+    assert {row.arm for row in results.rows} == {"base", "sft", "rl", "sft-lr1e-4", "random", "expert"}
     cells = {(row.split, row.turns, row.decoding) for row in results.rows if row.metric == "success"}
     assert len(cells) == 2 * 2
     assert all(row.n == 5 for row in results.rows)
@@ -219,7 +261,7 @@ def test_headline_writes_everything_and_resumes(
     assert trained
     assert all(row.train_flops and row.kl_to_start is not None for row in trained)
     matches = {comparison.matched_on for comparison in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
-    assert matches == {None, "id", "kl"}
+    assert matches == {None, "id", "kl", "flops"}
     assert "plotly" in (tmp_path / "gp-l" / "report.html").read_text()
 
     # Again: the runs are all there, so nothing is trained.
@@ -301,7 +343,8 @@ def test_the_study_in_the_docs_runs_as_it_stands_there(
     titles = {c.title for c in load_comparisons(tmp_path / "gp-l" / "comparisons.json")}
     assert "rl-kl-in-reward against rl, both at their end" in titles
     assert "rl-kl-coef0 against rl at matched KL to the start" in titles
-    assert {row["arm"] for row in rows_in(tmp_path)} == {"base", "rl", "rl-kl-in-reward", "rl-kl-coef0"}
+    arms = {"base", "rl", "rl-kl-in-reward", "rl-kl-coef0"}
+    assert {row["arm"] for row in rows_in(tmp_path)} == arms | {"random", "expert"}
     assert "rl-kl-coef0" in capsys.readouterr().out
 
 
@@ -309,10 +352,13 @@ def test_the_study_in_the_docs_runs_as_it_stands_there(
 def test_sweep_writes_its_choice(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_study([plan_of(SWEEP, model, options=Grid((1e-3,)))], tmp_path)
     record = json.loads((tmp_path / "gp-l" / "sweep.json").read_text())
+    assert record["budget"] == {"sft": SFT.steps, "rl": RL.updates}
     assert record["chosen"] == {"sft": "sft-lr1e-3", "rl": "rl-lr1e-3"}
     assert {row["arm"] for row in record["rows"]} == {"base", "sft-lr1e-3", "rl-lr1e-3"}
     said = capsys.readouterr().out
     assert "learning-rate sweep of gp-l" in said
+    references = {tuple(line.split()[:2]) for line in said.splitlines() if "floor" in line or "ceiling" in line}
+    assert references == {("random", "floor"), ("expert", "ceiling")}
     assert "…" not in said
 
 
@@ -322,9 +368,17 @@ def point(name: str, solved: int, n: int = 400, seed: int = 0) -> Point:
     return Point("gp-l", name, seed, 1, 0.0, 0.0, (cell,))
 
 
-def test_the_smallest_rate_within_one_standard_error_is_chosen() -> None:
-    # best 350 of 400: the standard error is sqrt(0.875 * 0.125 / 400) = 0.0165, or 6.6 problems
-    assert choose([point("a", 340), point("b", 344), point("c", 350)], "success") == "b"
-    assert choose([point("a", 343), point("b", 342), point("c", 350)], "success") == "c"
-    seeds = [point("a", 340), point("b", 343), point("c", 350), point("a", 340, seed=1), point("b", 345, seed=1)]
-    assert choose([*seeds, point("c", 350, seed=1)], "success") == "b"  # 344 on average
+def test_the_smallest_rate_that_is_not_worse_than_the_best_is_chosen() -> None:
+    # The same problems are solved by all, so best minus arm is k ones among 400: mean p = k / 400, and its interval
+    # reaches 0 where p <= 1.966 sqrt(p (1 - p) / 399), k <= 3.8.
+    assert choose([point("a", 346), point("b", 347), point("c", 350)], "success") == "b"
+    assert choose([point("a", 346), point("b", 345), point("c", 350)], "success") == "c"
+    assert choose([point("a", 350), point("b", 345), point("c", 350)], "success") == "a"
+    seeds = [point("a", 344), point("b", 344), point("c", 350), point("a", 344, seed=1), point("b", 350, seed=1)]
+    assert choose([*seeds, point("c", 350, seed=1)], "success") == "c"  # b: six halves among 400 on average
+    assert choose([*seeds, point("c", 347, seed=1)], "success") == "b"  # c is the best with 348.5, b has 347
+
+
+def test_rates_with_other_budgets_are_no_sweep() -> None:
+    with pytest.raises(ValueError, match="same budget"):
+        _budgets({"rl": [point("a", 3), replace(point("b", 3), step=2)]})

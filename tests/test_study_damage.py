@@ -39,7 +39,7 @@ def replies(episodes: list[Episode]) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def finished(model: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
     """A finished study of two points a training."""
-    plan = plan_of(HEADLINE, model, options=Rates("none"))
+    plan = plan_of(HEADLINE, model, options=Rates("none", "none"))
     longer = replace(plan.recipe, sft=replace(SFT, steps=5), rl=replace(RL, updates=3))
     plan, out = replace(plan, recipe=longer), tmp_path_factory.mktemp("finished") / "study"
     with pytest.MonkeyPatch.context() as patch:
@@ -208,7 +208,7 @@ def test_a_kill_between_the_files_of_a_point_leaves_nothing_stale(
 def test_a_diverged_arm_is_shown_and_the_others_are_reported(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan, trained = plan_of(HEADLINE, model, options=Rates("none"), seeds=2), []
+    plan, trained = plan_of(HEADLINE, model, options=Rates("none", "none"), seeds=2), []
     original = arms.train
 
     def train(config: SFTConfig | RLConfig, *rest: object) -> None:
@@ -220,7 +220,8 @@ def test_a_diverged_arm_is_shown_and_the_others_are_reported(
     monkeypatch.setattr(arms, "train", train)
     run_study([plan], tmp_path)
     results = load_results(tmp_path / "gp-l" / "results.json")
-    assert {(row.arm, row.seed) for row in results.rows} == {("base", 0), ("rl", 0)}
+    own = {(row.arm, row.seed) for row in results.rows if row.arm not in ("random", "expert")}
+    assert own == {("base", 0), ("rl", 0)}
     assert [(entry["arm"], entry["seed"]) for entry in results.meta["diverged"]] == [("sft", 0), ("sft", 1), ("rl", 1)]
     assert {c.arm for c in load_comparisons(tmp_path / "gp-l" / "comparisons.json")} == {"rl"}
     assert "diverged" in capsys.readouterr().out
@@ -241,8 +242,8 @@ def test_weights_that_are_not_finite_are_no_point(model: str, tmp_path: Path, mo
         evaluate(at[-1], None)
 
     monkeypatch.setattr(arms, "train", train)
-    run_study([plan_of(HEADLINE, model, options=Rates("none"))], tmp_path)
+    run_study([plan_of(HEADLINE, model, options=Rates("none", "none"))], tmp_path)
     results = load_results(tmp_path / "gp-l" / "results.json")
-    assert {row.arm for row in results.rows} == {"base"}
+    assert {row.arm for row in results.rows} == {"base", "random", "expert"}
     assert all("weights are not finite" in entry["why"] for entry in results.meta["diverged"])
     assert not list(tmp_path.rglob("models/step-*"))

@@ -155,7 +155,16 @@ def test_what_is_no_task_is_refused_with_a_remedy(tmp_path: Path, monkeypatch: p
 
 
 def test_a_task_without_options_says_so_by_saying_nothing():
-    task = get_task("gp-l")
+    class Plain(Task):
+        id = "plain"
+
+        def splits(self):
+            return {}
+
+        def problem(self, split, seed, index, style="full"):
+            raise NotImplementedError
+
+    task = Plain()
     assert task.options is NoOptions
     assert task.with_options(NoOptions()) is task
 
@@ -173,10 +182,10 @@ def help_of(capsys: pytest.CaptureFixture[str], command: str) -> str:
 @pytest.mark.parametrize("verb", ["play", "data", "sft", "rl", "eval"])
 def test_options_of_a_task_are_shown_with_it_alone(verb: str, capsys: pytest.CaptureFixture[str]):
     options = {
-        "gp-l": (),
-        "gp-vl": ("size",),
-        "virl-l": ("routes", "go-on"),
-        "virl-vl": ("routes", "go-on", "size", "views", "leak"),
+        "gp-l": ("feedback",),
+        "gp-vl": ("feedback", "size"),
+        "virl-l": ("routes", "go-on", "feedback"),
+        "virl-vl": ("routes", "go-on", "feedback", "size", "views", "leak"),
         CLOCK: ("longest",),
     }
     every = {option for some in options.values() for option in some}
@@ -269,7 +278,8 @@ def test_eval(model: Path, tmp_path: Path):
         assert main([*command, "--split", "rule-ood", "--split", "fake", "--json", str(file)]) == 0
         rows = load_results(file).rows
         assert {row.task for row in rows} == {"clock"}
-        shares[who] = {row.split: row.value for row in rows if (row.metric, row.turns) == ("success", 1)}
+        wanted = ("base", "success", 1)
+        shares[who] = {row.split: row.value for row in rows if (row.arm, row.metric, row.turns) == wanted}
     assert shares["expert"] == {"rule-ood": 1.0, "fake": 1.0}
     assert shares["random"]["rule-ood"] < 0.3
 
@@ -292,12 +302,12 @@ def test_training_either_way(model: Path, tmp_path: Path, capsys: pytest.Capture
 def test_study(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A whole study, with its worker processes, which find the task by its name."""
     settings = "sft.steps=1 sft.examples=4 sft.batch=4 rl.updates=1 rl.episodes=4 rl.max_new_tokens=3"
-    settings += " rl.value_only=0 measurement.kl_problems=4 matched_rates=none"
+    settings += " rl.value_only=0 measurement.kl_problems=4 measurement.kl_most=8 matched_rates=none"
     command = f"study headline --tasks {CLOCK} --model {model} --n 4 --points 1 --workers 1 --out {tmp_path}".split()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     assert main([*command, *(word for setting in settings.split() for word in ("--set", setting))]) == 0
     rows = load_results(tmp_path / "clock" / "results.json").rows
-    assert {row.arm for row in rows} == {"base", "sft", "rl"}
+    assert {row.arm for row in rows} == {"base", "sft", "rl", "random", "expert"}
     assert {row.split for row in rows} == {"id", "rule-ood", "fake"}
 
 

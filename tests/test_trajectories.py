@@ -9,7 +9,7 @@ import torch
 from helpers import EchoProblem, EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
-from ruleshift.records import Completion, Episode, Turn, Verdict
+from ruleshift.records import Completion, Episode, Message, Turn, Verdict
 from ruleshift.revision import revise
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward, group_turns
 
@@ -111,13 +111,16 @@ def test_log_probs_are_those_recorded_while_sampling(temperature):
     model, trajectories, episodes = sampled(temperature)
     assert {turn.completion.stop_reason for e in episodes for turn in e.turns} == {"stop", "length"}
     assert {len(t.states) for t in trajectories} >= {1, 4}
-    logprobs, _ = evaluate_tokens(model, trajectories, max_tokens=500)
+    logprobs, _ = evaluate_tokens(model, trajectories, max_tokens=500, temperature=temperature)
     for trajectory, again in zip(trajectories, logprobs, strict=True):
         recorded = torch.tensor(trajectory.old_logprobs)
         torch.testing.assert_close(again, recorded, atol=1e-4, rtol=0)
+    # Control: at another temperature they are others.
+    others, _ = evaluate_tokens(model, trajectories, max_tokens=500, temperature=0.7)
+    assert all((a - b).abs().max() > 0.1 for a, b in zip(others, logprobs, strict=True))
     # Control: one token to the left or right is another number.
     shifted = [replace(t, positions=tuple(p - 1 for p in t.positions)) for t in trajectories]
-    wrongly, _ = evaluate_tokens(model, shifted, max_tokens=500)
+    wrongly, _ = evaluate_tokens(model, shifted, max_tokens=500, temperature=temperature)
     assert all((a - b).abs().max() > 0.1 for a, b in zip(wrongly, logprobs, strict=True))
 
 
@@ -166,3 +169,30 @@ def test_evaluate_tokens_knows_no_dropout():
     torch.testing.assert_close(torch.cat(found), torch.cat(expected), atol=1e-5, rtol=0)
     assert model.training
     assert (dropped - torch.cat(expected)).abs().max() > 0.1  # control: training knows it
+
+
+def test_an_episode_that_is_cut_ends_with_the_state_after():
+    episode = Episode(
+        "p",
+        (
+            Turn((7, 8, 9), Completion("", (1, 2), (-0.5, -0.25)), wrong(-1.0)),
+            Turn((5, 6), Completion("", (3,), (-0.125,)), wrong(-2.0)),
+        ),
+        (Message("user", ""), *(Message("user", "") for _ in range(4))),
+    )
+    cut = Trajectory.of(episode, 1)
+    assert cut == Trajectory((7, 8, 9, 1, 2, 5, 6), (3, 4), (0, 0), (-0.5, -0.25), (2,), (-1.0,), after=6)
+    assert Trajectory.of(episode, 2) == Trajectory.of(episode)
+    # What is learned of the turns that stay is what the whole episode says of them.
+    model, _, episodes = sampled()
+    for whole in (e for e in episodes if len(e.turns) > 1):
+        result, part = forward(model, [Trajectory.of(whole)]), forward(model, [Trajectory.of(whole, 1)])
+        torch.testing.assert_close(part.logprobs, result.logprobs[: len(part.logprobs)], atol=1e-5, rtol=0)
+        after = replace(Trajectory.of(whole, 1), states=(Trajectory.of(whole, 1).after,))
+        torch.testing.assert_close(forward(model, [after]).states[0], result.states[1], atol=1e-5, rtol=0)
+
+
+def test_the_entropy_is_part_of_the_graph_only_where_it_learns():
+    model, trajectories, _ = sampled(count=2)
+    assert not forward(model, trajectories).entropy.requires_grad
+    assert forward(model, trajectories, entropy_learns=True).entropy.requires_grad

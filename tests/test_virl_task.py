@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import time
+from statistics import fmean
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +14,14 @@ from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.engines.protocol import Insider, Request
 from ruleshift.engines.text import expert, expert_messages
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.evaluate import cell_of, evaluate
+from ruleshift.evaluation.evaluate import Point, cell_of, evaluate, rows_of
 from ruleshift.records import Verdict
 from ruleshift.revision import revise
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.compass import ABSOLUTE, RELATIVE, SIXTEEN
+from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import COMPASS, POOL, SPLITS, TURNS, ActionSpace, drawn_spaces
 from ruleshift.tasks.virl.task import Virl, VirlProblem
 from ruleshift.tasks.virl.verifier import canonical_action, judge, read_reply, states_intersection
@@ -254,8 +256,35 @@ def test_the_split_sizes() -> None:
     cities = [TASK.problem("mini", 7, index).route.city for index in range(18)]
     assert sorted(set(cities)) == sorted(SPLITS["mini"].cities)
     assert all(cities.count(city) == 2 for city in cities)
-    assert TASK.problem("train", 0, 1).route == TASK.problem("train", 5, 1_001).route
+    assert TASK.problem("train", 5, 1).route == TASK.problem("train", 5, 1_001).route
     assert all(TASK.problem("long", 0, index).route.legs >= 8 for index in range(10))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_routes_differ_by_seed_but_for_a_fixed_set_of_test_routes(split: str) -> None:
+    first, second = ([TASK.problem(split, seed, index).route for index in range(12)] for seed in (1, 2))
+    if split == "mini":  # the same 18 for everybody
+        assert first == second
+    else:
+        assert {route.start for route in first} != {route.start for route in second}
+    if SPLITS[split].trains:
+        assert len({TASK.problem(split, seed, 3).route.id for seed in range(4)}) == 4
+    assert SPLITS[split].trains == (split in ("train", "proxy-train"))
+
+
+def test_own_routes_are_trained_on_in_an_order_of_the_seed_and_tested_on_as_they_come() -> None:
+    routes = tuple(TASK.problem("id", 0, index).route for index in range(20))
+    own = Virl(routes=routes)
+
+    def order(split: str, seed: int) -> list[Route]:
+        return [own.problem(split, seed, index).route for index in range(40)]
+
+    assert order("id", 0) == order("id", 5) == [*routes, *routes]
+    first, second = order("train", 0), order("train", 1)
+    assert first != second
+    for shuffled in (first, second):
+        assert shuffled[:20] == shuffled[20:]
+        assert sorted(route.id for route in shuffled[:20]) == sorted(route.id for route in routes)
 
 
 def test_training_and_test_routes_differ() -> None:
@@ -353,9 +382,73 @@ def test_no_text_raises(text: str) -> None:
     canonical_action(text)
 
 
+# ---------------------------------------------------------------- what is decided, and in whose words
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_where_words_are_shifted_turns_alone_are_decided(split: str) -> None:
+    shifted = split in SHIFTED
+    for index in range(4):
+        problem = a_walk(split, index)
+        while True:
+            kind = problem.point.kind
+            verdict = problem.submit(problem.gold(), last=False)
+            assert verdict.decides == (kind in ("start", "intersection") or (kind == "destination" and not shifted))
+            assert (verdict.words is None) != shifted
+            if not verdict.advanced:
+                break
+
+
+SHIFTED = {"rule-ood", "both-ood", "big-actions", "fake", "one-worded", "val-shift-a", "val-shift-b", "pretrain"}
+SHIFTED |= {"proxy-train", "proxy-id", "proxy-ood"}
+
+
+@pytest.mark.parametrize("split", ["fake", "rule-ood"])
+def test_whose_words_are_used_is_counted_at_turns(split: str) -> None:
+    """Both splits list left and right. Walking on, right under both rules between turns, counts for neither."""
+
+    def always(word: str) -> Insider:
+        return Insider(lambda problem, request: problem.reply(word))
+
+    def shares(walker: Insider) -> tuple[float, ...]:
+        cell = cell_of(split, "greedy", evaluate(walker, TASK, split, 20, 2))
+        return tuple(fmean(cell.outcomes(f"{whose}_words", 1)) for whose in ("stated", "trained", "other"))
+
+    assert shares(always("left")) == (1.0, 0.0, 0.0)
+    assert shares(always("northeast")) == (0.0, 1.0, 0.0)
+    assert shares(always("forward")) == shares(always("sideways")) == (0.0, 0.0, 1.0)
+    trained = 1.0 if split == "fake" else 0.0
+    assert shares(expert()) == (1 - trained, trained, 0.0)
+
+
+def test_what_fake_gives_for_the_words_of_training_at_one_turn_in_five() -> None:
+    """Walking on between turns used to make 41 of these 20."""
+
+    def answer(problem: VirlProblem, request: Request) -> str:
+        fifth = stream("fifth", problem.id, problem.position).random() < 0.2
+        return problem.gold() if problem.point.next_heading is None or fifth else problem.reply("left")
+
+    task = Virl(go_on=True)  # every turn is met
+    cell = cell_of("fake", "greedy", evaluate(Insider(answer), task, "fake", 200, 1))  # type: ignore[arg-type]
+    assert fmean(cell.outcomes("decision_accuracy", 1)) == pytest.approx(0.2, abs=0.04)
+    assert fmean(cell.outcomes("trained_words", 1)) == fmean(cell.outcomes("decision_accuracy", 1))
+    assert fmean(cell.outcomes("first_try_accuracy", 1)) > 0.7
+
+
+def test_rows_of_walks_begin_with_what_is_decided() -> None:
+    def metrics(split: str) -> list[str]:
+        cell = cell_of(split, "greedy", evaluate(expert(), TASK, split, 3, 2))
+        return [row.metric for row in rows_of(Point("virl-l", "base", 0, 0, 0.0, 0.0, (cell,)), (1, 2))]
+
+    assert metrics("id")[0] == metrics("fake")[0] == TASK.metric
+    assert metrics("fake")[1:4] == ["stated_words", "trained_words", "other_words"]
+    assert "stated_words" not in metrics("id")
+    assert metrics("id").count("step_accuracy") == 2
+
+
 def test_a_problem_describes_itself() -> None:
     problem = get_task("virl-l").problem("rule-ood", 0, 0)
     facts = json.loads(json.dumps(dict(problem.describe())))
     assert facts["stated"] == list(RELATIVE)
     assert facts["actions"][-1] == "stop()"
-    assert dataclasses.asdict(TASK)["metric"] == "step_accuracy"
+    assert dataclasses.asdict(TASK)["metric"] == "decision_accuracy"

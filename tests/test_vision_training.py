@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
 from engine_helpers import RANDOM
-from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, expert_conversation, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones import vision
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.lora import has_lora, without_lora
@@ -24,17 +24,18 @@ from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training import sft
-from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
+from ruleshift.training.accounting import Sizes, TokenCount
 from ruleshift.training.batching import pack
 from ruleshift.training.parts import part_of
 from ruleshift.training.rl import RL, train_rl
-from ruleshift.training.sft import expert_conversation, train_sft
+from ruleshift.training.sft import train_sft
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
 from vision_helpers import BUILDERS, FAMILIES, HAS_VIDEOS, LookTask, shared, shows
 
 TASK = LookTask()
 ALL = ("tower", "projector", "decoder")
 SMALL_PPO = RLConfig(
+    entropy_coef=0.01,  # by which the model moves where all episodes earn the same
     updates=3,
     episodes=4,
     turns=1,
@@ -175,8 +176,9 @@ def test_tokens_and_patches_are_counted(tmp_path):
     counts: list[TokenCount] = []
     train(tmp_path, at=(1, 2), evaluate=lambda step, count: counts.append(count))
     assert counts == [TokenCount(step * tokens, 0, step * seen, 0) for step in (1, 2)]
-    tower, all_parameters = count_tower(model), count_parameters(model)
-    assert counts[0].flops(all_parameters, tower) == 6 * (all_parameters - tower) * tokens + 6 * tower * seen
+    sizes = Sizes.of(model)
+    assert sizes.decoder + sizes.tower == sum(p.numel() for p in model.parameters())
+    assert counts[0].flops(sizes) == 6 * sizes.decoder * tokens + 6 * sizes.tower * seen
     ppo = new_ppo(replace(SMALL_PPO, train_parts=("decoder",)))
     ppo.update()
     assert (ppo.learner.account.tokens.patches_trained, ppo.learner.account.tokens.patches_forward) == (0, 2 * seen)

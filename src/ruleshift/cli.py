@@ -31,6 +31,7 @@ from ruleshift.tasks.protocol import NoOptions, Task
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.threads import wait_passively
 from ruleshift.training.algorithms import ALGORITHMS, configured
+from ruleshift.training.sft_data import DATA
 
 DESCRIPTION = """\
 What does post-training teach a model: a rule that transfers, or answers that it memorises?
@@ -46,7 +47,7 @@ In the order in which one learns it (each verb has --help with an example):
 SUMMARIES = {
     "play": "See a problem, answer it, and read the verdict; or watch a model play.",
     "data": "Write problems with an expert's reply to a file.",
-    "sft": "Supervised fine-tuning on expert replies.",
+    "sft": "Supervised fine-tuning, on an expert's replies or a model's own.",
     "rl": "Multi-turn reinforcement learning with a verifier.",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
     "compare": "Models side by side on the same problems: the report card.",
@@ -179,9 +180,14 @@ def _preset(arguments: Sequence[str], presets: Mapping[str, Any]) -> Any:
 
 
 def _as_named(preset: RLConfig, arguments: Sequence[str]) -> RLConfig:
-    """A preset with the values of the algorithm that is asked for."""
+    """A preset with the values of the algorithm that is asked for, and with the numbers of episodes and of those to a
+    group that are, since the algorithm's must fit to them."""
     named = _value_of("--algorithm", arguments)
-    return preset if named is None else configured(preset, named)
+    if named is None:
+        return preset
+    given = {name: _value_of(f"--{name}", arguments) for name in ("episodes", "group")}
+    counts = {name: int(value) for name, value in given.items() if value is not None and value.isdecimal()}
+    return configured(preset, named, **counts)
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:
@@ -193,10 +199,9 @@ def _value_of(name: str, arguments: Sequence[str]) -> str | None:
 def _told(verb: str, kind: type, task: Task | None) -> str:
     """What the help says about a verb on a task: its docstring, and the splits of the task that is asked for."""
     told = inspect.getdoc(kind)
-    if verb == "rl":
-        told = "\n".join(
-            [f"{told}\n", "Algorithms:", *(f"  {n}: {a.summary} {a.paper}." for n, a in ALGORITHMS.items())]
-        )
+    for of, title, entries in (("rl", "Algorithms:", ALGORITHMS), ("sft", "Data:", DATA)):
+        if verb == of:
+            told = "\n".join([f"{told}\n", title, *(f"  {n}: {e.summary} {e.paper}." for n, e in entries.items())])
     if task is None:
         return f"{told}\n\nThe splits of a task, and options of its own: ruleshift {verb} TASK --help"
     lines = [f"  {split}: {description}" for split, description in task.splits().items()]

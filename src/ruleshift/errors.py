@@ -6,4 +6,4 @@ class RuleshiftError(Exception):
 
 
 class Diverged(RuleshiftError):  # noqa: N818  (a word that users see)
-    """A training whose numbers are not finite any more."""
+    """A training that leads nowhere: its numbers are not finite any more, or there is nothing to learn from."""

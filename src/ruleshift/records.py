@@ -9,10 +9,13 @@ Axes, used in trailing shape comments everywhere:
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 StopReason = Literal["stop", "length"]
+Words = Literal["stated", "trained", "other"]
+Feedback = Literal["silent", "outcome", "full"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Verdict:
     problem goes on with a next step (the next position of a route), which has a verification budget of its own;
     `feedback` then shows that step, and `pictures` are what is seen there. `ended` says that no further reply is
     wanted, as when it is solved. `decides` says whether anything was to be decided at this step: one at which the same
-    action is right as at most others (walking on) asks for no skill.
+    action is right as at most others (walking on) asks for no skill. Where the words for answers are shifted, `words`
+    says whose a reply uses: those of the rule that the prompt states, of the training rule, or others (none, too).
     """
 
     outcome: str
@@ -95,6 +99,12 @@ class Verdict:
     ended: bool = False
     pictures: tuple[Picture, ...] = ()
     decides: bool = True
+    words: Words | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether the reply was right: one that leads on after the last try is not rewarded."""
+        return self.solved or ((self.advanced or self.ended) and self.reward > 0)
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,12 @@ class Episode:
     def solved_within(self, turns: int) -> bool:
         """Whether one of the first `turns` replies solved the problem."""
         return any(turn.verdict.solved for turn in self.turns[:turns])
+
+    @property
+    def steps(self) -> tuple[tuple[Turn, ...], ...]:
+        """The turns, step by step of the problem."""
+        ends = [place for place, turn in enumerate(self.turns[:-1], 1) if turn.verdict.advanced]
+        return tuple(self.turns[first:end] for first, end in pairwise([0, *ends, len(self.turns)]))
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

@@ -7,7 +7,7 @@
 `kl_unit`, `metric`; of the arms, in the order in which they are shown, `arms` (a list of `name`, `about`,
 `variant_of`), `start` (the arm that all others began from) and `diverged` (a list of `arm`, `seed`, `why`); `trained`
 (the split of the training rule), `pictures` (whether the task shows any), `figures` (names of those on the page),
-`claims` (on the primary endpoint; see `evaluation.claims.Claim`).
+`claims` (on the primary endpoint; see `evaluation.claims.Claim`), `feedback` (its level, where it is not `full`).
 """
 
 import json
@@ -22,6 +22,9 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.files import write_atomically
 
 RESULTS_VERSION = 1
+FLOORS, CEILING = ("blind", "random"), "expert"
+"""Arms without a model, which tables show below the others: what no skill earns, and all of it."""
+LATER = ("kl_error",)  # fields that files of earlier versions lack
 _REMEDY = "run the study again to write it anew, or name another file"
 
 
@@ -31,8 +34,8 @@ class Row:
 
     `arm` is the name that its study gave it; `step` counts its optimiser steps (0 for the start model). `turns` is the
     verification budget, `decoding` "greedy" or "sampled". `value` is a share between 0 and 1 for metrics that are
-    shares (success, validity ...), with its interval `ci_low`, `ci_high` over `n` problems. `kl_to_start` and
-    `train_flops` are None where nobody measured them.
+    shares (success, validity ...), with its interval `ci_low`, `ci_high` over `n` problems. `kl_to_start` (with
+    its standard error `kl_error`) and `train_flops` are None where nobody measured them.
     """
 
     task: str
@@ -49,6 +52,7 @@ class Row:
     ci_high: float
     kl_to_start: float | None = None
     train_flops: float | None = None
+    kl_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,13 @@ def _row_problem(row: Any) -> str | None:
     if not isinstance(row, dict):
         return "is not an object"
     names = [field.name for field in fields(Row)]
-    missing = [name for name in names if name not in row]
+    missing = [name for name in names if name not in row and name not in LATER]
     if missing:
         return f"lacks `{missing[0]}`"
     unknown = [name for name in row if name not in names]
     if unknown:
         return f"has the unknown field {str(unknown[0])[:40]!r}"
-    wrong = [field for field in fields(Row) if not fits(row[field.name], field.type)]
+    wrong = [field for field in fields(Row) if field.name in row and not fits(row[field.name], field.type)]
     return f"has {str(row[wrong[0].name])[:40]!r} as `{wrong[0].name}`" if wrong else None
 
 

@@ -3,6 +3,7 @@
     RUN/config.json            resolved configuration and the environment it ran in
     RUN/metrics.jsonl          one JSON object per line, each with a `step`
     RUN/checkpoints/step-000123/
+    RUN/samples/               what the start model said, where SFT learns from it
     RUN/lock                   held (flock) while a process works on the run; the kernel frees it however that ends
 
 Only one process of a run opens its folder; the others of a distributed run hand it what they have to say.
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METRICS = "metrics.jsonl"
+SAMPLES = "samples"
 CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
-RESULTS = (METRICS, "checkpoints", "model", "models", "points", "answers.jsonl")  # beside config.json
+RESULTS = (METRICS, SAMPLES, "checkpoints", "model", "models", "points", "answers.jsonl")  # beside config.json
 MOST_DIFFERENCES = 4  # that a message names
-FORMAT = 2  # of run folders: goes up when they hold something else, or what they hold means something else
+FORMAT = 3  # of run folders: goes up when they hold something else, or what they hold means something else
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Feedback
 
 Part = Literal["tower", "projector", "decoder"]
 # Those of transformers.SchedulerType that need nothing but a number of steps.
@@ -15,12 +16,17 @@ Schedule = Literal[
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """SFT on expert data. Raises RuleshiftError for a value out of its bounds, as its siblings below do."""
+    """Supervised fine-tuning. Raises RuleshiftError for a value out of its bounds, as its siblings below do."""
 
+    data: str = "expert"
+    """What it learns from (ruleshift sft --help)."""
+    loss: Literal["nll", "dft"] = "nll"
+    """nll: the mean negative log-likelihood of learned tokens. dft: each weighted by its own probability, which is not
+    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629)."""
     steps: Count = 400
     """Optimiser steps."""
     examples: Count = 20_000
-    """Distinct expert conversations; steps beyond them start another epoch."""
+    """Distinct problems, a conversation each; steps beyond them start another epoch."""
     batch: Count = 64
     """Conversations an optimiser step."""
     micro_batch: Count = 64
@@ -35,6 +41,14 @@ class SFTConfig:
     """Weight decay of AdamW."""
     max_grad_norm: Positive = 1.0
     """Gradient clipping (global norm)."""
+    turns: Count = 5
+    """Verification budget of data that the start model samples: most replies to a card problem, or at a position."""
+    temperature: Positive = 1.0
+    """Its temperature there."""
+    max_new_tokens: Count = 36
+    """Its longest reply there, in tokens."""
+    batch_size: Count = 256
+    """Conversations that it samples at once; fewer take less memory, and give the same replies."""
     split: str = "train"
     """Split that the examples come from."""
     train_parts: tuple[Part, ...] = ("tower", "projector", "decoder")
@@ -42,7 +56,7 @@ class SFTConfig:
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
     seed: Seed = 0
-    """Seed of deals and shuffling."""
+    """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
     """Steps between checkpoints."""
 
@@ -60,12 +74,30 @@ class RLConfig:
 
     algorithm: str = "ppo"
     """How it learns; where this is named, options left out take the values that make it so (ruleshift rl --help)."""
+    estimator: Literal["gae", "group_centred", "group_scaled", "leave_one_out", "group_over_mean"] = "gae"
+    """What becomes an advantage: GAE, or the return against those of the group."""
+    critic: bool = True
+    """Whether a value head learns what is to be expected of a state, for GAE."""
+    baseline_decay: Share | None = None
+    """Without a critic: take off the mean return of earlier updates, which count less by this factor with every update
+    (0: the last one alone); None takes nothing off."""
+    credit: Literal["turn", "episode"] = "turn"
+    """Credit each reply with what is earned from it on, or all of an episode with the whole of it."""
     updates: Count = 30
     """Updates; each collects `episodes` and learns from them."""
     episodes: Count = 128
     """Episodes collected for an update."""
     group: Count = 1
     """Episodes about the same problem, each with draws of its own; a divisor of `episodes`."""
+    resample: Natural = 0
+    """Further rounds of collecting, at most, to replace groups in which all earn the same (dynamic sampling)."""
+    buffer: Natural = 0
+    """Turns that an update learns from; the episodes collected are cut there, the last one in its middle, where the
+    critic's value stands for the rest. 0 learns from whole episodes."""
+    reward: Literal["verifier", "success"] = "verifier"
+    """What a reply earns: the verifier's reward, or 1 where it solves the problem and else 0."""
+    overlong: Share = 0.0
+    """Share of `max_new_tokens` at the end of which replies cost more with every token, up to 1."""
     turns: Count = 5
     """Verification budget: most replies to a card problem, or at a position of a route."""
     batch_size: Count = 256
@@ -85,6 +117,8 @@ class RLConfig:
     """Epsilon of Adam."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     """Learning rate after warm-up."""
+    schedule_updates: Natural = 0
+    """Updates that the schedule is made for, where it goes on after the last one; 0 ends it with the training."""
     final_rate: Share = 0.1
     """Share of the peak learning rate at the end of the schedule."""
     warmup: Natural = 5
@@ -101,10 +135,19 @@ class RLConfig:
     """Most pictures in such a pass."""
     clip: ShareAboveZero | None = 0.2
     """Clip range of the probability ratio; None does not clip it."""
-    ratio: Literal["token", "sequence"] = "token"
-    """One ratio per token, or one per reply."""
-    weigh: Literal["ratio", "turn", "episode"] = "ratio"
-    """What counts the same in the policy loss: every ratio, every turn, or every episode."""
+    clip_high: Positive | None = None
+    """Clip range above 1, where it is another than below."""
+    ratio: Literal["token", "sequence", "geometric"] = "token"
+    """One ratio per token, or one per reply: the product over its tokens, or their geometric mean."""
+    weigh: Literal["ratio", "turn", "episode", "constant"] = "ratio"
+    """What counts the same in the policy loss: every ratio, every turn, every episode, or every ratio with a divisor
+    that does not depend on the length of replies."""
+    skip_tokens: Natural = 0
+    """First tokens of every reply that its ratio leaves out."""
+    thought_coef: Share = 1.0
+    """How often a token before the answer counts in the ratio of its reply."""
+    answer_key: str = ""
+    """Key of the JSON reply with which the answer begins; its last five tokens are the answer where there is none."""
     gamma: Share = 0.9
     """Discount per turn."""
     lam: Share = 0.95
@@ -112,15 +155,21 @@ class RLConfig:
     kl_coef: NotNegative = 0.2
     """Weight of the KL to the start model."""
     kl_in: Literal["loss", "reward"] = "loss"
-    """Where the KL enters: as k3 in the loss, or as log-ratio in the reward of each turn."""
+    """Where the KL enters: in the loss, or as log-ratio in the reward of each turn."""
+    kl_estimator: Literal["k3", "k2"] = "k3"
+    """KL in the loss: k3 has the gradient of KL(start || policy), k2 that of KL(policy || start)."""
     entropy_coef: NotNegative = 0.0
     """Weight of the entropy bonus."""
     value_coef: NotNegative = 0.5
     """Weight of the value loss where head and model learn together."""
+    value_clip: Positive | None = None
+    """Hold values within this of their old ones in the value loss, and take the larger error; None does not."""
     normalise_advantages: bool = True
     """Scale the advantages of an update to mean 0 and deviation 1."""
+    advantage_epsilon: Positive = 1e-8
+    """Added to the deviation that they are divided by."""
     max_grad_norm: Positive = 0.5
-    """Gradient clipping (global norm of the model's gradient)."""
+    """Gradient clipping (global norm over the model, and over the value head where both learn together)."""
     target_kl: Positive | None = 0.1
     """End an update early once the KL per token from the sampling policy exceeds this (nats)."""
     split: str = "train"
@@ -154,7 +203,11 @@ class Measurement:
     seed: Natural = 1_000
     max_new_tokens: Count = 36
     kl_problems: Count = 256
-    """Problems of `id-val` on which the start model's replies (with one try each) give the KL."""
+    """Problems of `id-val` on which the start model's replies (with one try each) give the KL, at first."""
+    kl_most: Count = 4_096
+    """Most such problems: they double until the standard error of the KL is below 5% of it."""
+    feedback: Feedback = "full"
+    """What the verifier says of a wrong reply, in training too."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

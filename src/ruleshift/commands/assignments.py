@@ -16,6 +16,11 @@ def changed(record: R, values: Mapping[str, str], where: str) -> R:
     Raises RuleshiftError for a field that is not there or a value of another type, and lets through what the record
     itself raises. `where` begins the message.
     """
+    return replace(record, **read_values(record, values, where))  # type: ignore[type-var]
+
+
+def read_values(record: object, values: Mapping[str, str], where: str) -> dict[str, Any]:
+    """The values of these fields, by name, before they are put into the record; as in `changed`."""
     names = [field.name for field in fields(record)]  # type: ignore[arg-type]
     kinds = get_type_hints(type(record))
     read = {}
@@ -27,7 +32,7 @@ def changed(record: R, values: Mapping[str, str], where: str) -> R:
             read[plain] = _read(text, kinds[plain])
         except ValueError as error:
             raise RuleshiftError(f"{where}{name} must be {_in_words(kinds[plain])}, not {text!r}") from error
-    return replace(record, **read)  # type: ignore[type-var]
+    return read
 
 
 def _read(text: str, kind: Any) -> Any:

@@ -47,6 +47,13 @@ class Bar:
         """Say that `count` more units are done."""
         self.reach(self.done + count, note)
 
+    def begin(self, title: str, total: int) -> None:
+        """Go on to other work, of so many units."""
+        self.title, self.total = title, total
+        self.done = self.first = self.printed = 0
+        self.began = self.printed_at = time.monotonic()
+        self.bar.reset(self.task, total=total, description=title, note="")
+
     def start_at(self, done: int) -> None:
         """Say that an earlier call had done this much already: it does not count for the speed."""
         self.done = self.first = self.printed = done

@@ -10,7 +10,8 @@ from ruleshift.bounds import within
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.threads import MOST
-from ruleshift.training.algorithms import algorithm_of
+from ruleshift.training.algorithms import check_algorithm
+from ruleshift.training.sft_data import data_of
 
 if TYPE_CHECKING:
     from ruleshift.tasks.protocol import Task
@@ -30,7 +31,9 @@ def check_training(config: SFTConfig | RLConfig, task: "Task", prefix: str = "--
             f"{task.id} shows no pictures, so that only the decoder can learn: {prefix}train-parts decoder"
         )
     if isinstance(config, RLConfig):
-        algorithm_of(config)
+        check_algorithm(config)
+    else:
+        data_of(config)
 
 
 def check_threads(threads: int | None) -> None:

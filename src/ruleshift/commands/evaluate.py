@@ -56,7 +56,7 @@ class Eval(OnTask[Options]):
     """Who answers: bundled, expert (always right), random (right form, chance content), blind (never looks), a model
     folder, a hub id, api:NAME (a model behind a server, see --base-url)."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Split to evaluate; give it again for several. Without it: rule-ood."""
+    """Split to evaluate; give it again for several. Without it: rule-ood, and rule-ood-heldout where there is one."""
     n: int = 400
     """Problems of each split."""
     turns: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
@@ -104,7 +104,8 @@ class Eval(OnTask[Options]):
 
         drawing = self._checked()
         task = self.open()
-        splits = tuple(dict.fromkeys(self.split or ("rule-ood",)))
+        usual = ("rule-ood", *(split for split in ("rule-ood-heldout",) if split in task.splits()))
+        splits = tuple(dict.fromkeys(self.split or usual))
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
@@ -119,15 +120,18 @@ class Eval(OnTask[Options]):
             except NoMoreAnswers as error:
                 raise RuleshiftError(f"{error}; {self.stopped}") from error
             rows = self._rows(questions, episodes)
+            references = self._references(questions)
             meta = self._meta(questions, policy, time.monotonic() - began)
             if self.episodes is not None:
                 save_episodes(self.episodes, list(episodes.values()))
             for file in (self.json, self.out and self.out / "results.json"):
                 if file is not None:
-                    save_results(file, rows, meta)
+                    save_results(file, [*rows, *references], meta)
         problems = _counted(len({p.index for p in episodes if p.split == split}) for split in splits)
-        title = f"{self.model} on {task.id}, {self.decoding}, {problems} problems"
-        Console().print(_table(title if self.samples == 1 else f"{title}, {self.samples} samples", rows))
+        told = "".join(f", {name} {value}" for name, value in self.options_given().items())
+        several = f", {self.samples} samples" if self.samples > 1 else ""
+        title = f"{self.model} on {task.id}, {self.decoding}, {problems} problems{several}{told}"
+        Console().print(_table(title, rows, references))
         if policy.remote is not None:
             print(spent_in_words(policy.remote.spending))
 
@@ -174,6 +178,14 @@ class Eval(OnTask[Options]):
         rows = rows_of_samples(questions, episodes, self.decoding, self._budgets(questions.task))
         return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
 
+    def _references(self, questions: "Questions") -> "list[Row]":
+        """Floors and ceiling on the same problems, but for who answers already."""
+        from ruleshift.evaluation.floors import reference_rows
+
+        turns = self._budgets(questions.task)
+        rows = reference_rows(questions.task, questions.splits, self.n, turns, [self.decoding], self.seed)
+        return [row for row in rows if row.arm != self.model]
+
     def _meta(self, questions: "Questions", policy: Policy, seconds: float) -> dict[str, object]:
         from ruleshift.runs import environment
 
@@ -191,6 +203,7 @@ class Eval(OnTask[Options]):
             "splits": {split: descriptions[split] for split in questions.splits},
             "model": self.model,
             "metric": task.metric,
+            **self.options_given(),
             "style": policy.style,
             "temperature": self.temperature if self.decoding == "sampled" else 0.0,
             "problem_seed": self.seed,
@@ -205,29 +218,35 @@ def _counted(numbers: Iterable[int]) -> str:
     return f"{distinct[0]} to {distinct[-1]}" if len(distinct) > 1 else str(distinct[0])
 
 
-def _table(title: str, rows: "Sequence[Row]") -> "Table":
+def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    from ruleshift.evaluation.evaluate import OF_FIRST_REPLIES
+    from ruleshift.report.arms import references_in
     from ruleshift.report.tables import is_share, number
 
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD)
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("split", "metric"):
         table.add_column(heading)
-    for heading in ("value", "95% interval"):
-        table.add_column(heading, justify="right")
+    others = references_in(references)
+    for heading in ("value", "95% interval", *(f"{kind}:\n{name}" for name, kind in others.items())):
+        table.add_column(heading, justify="right", no_wrap=True)
+    known = {(row.arm, row.split, row.metric, row.turns): row.value for row in references}
     previous = None
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        of_first = row.metric in ("validity", "recognition", "decision_accuracy", "distinct_answers")
+        of_first = row.metric in (*OF_FIRST_REPLIES, "distinct_answers")
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if is_share(row.metric):
             unit = "%"
         else:
             metric, unit = f"{metric} (mean)", ""
         value, low, high = (number(x, row.metric) + unit for x in (row.value, row.ci_low, row.ci_high))
-        table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}")
+        values = [known.get((name, row.split, row.metric, row.turns)) for name in others]
+        beside = ["" if value is None else number(value, row.metric) + unit for value in values]
+        table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}", *beside)
         previous = row.split
     return table

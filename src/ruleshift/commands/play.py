@@ -93,7 +93,8 @@ class Play(OnTask[Options]):
         if self.model == "none":
             problem = task.problem(self.split, self.seed, self.index, "full" if self.style == "auto" else self.style)
             album = _Album(console, self.pictures, problem.id)
-            _play_by_hand(console, album, problem, turns, self._map_of(problem, console))
+            judged = self.options_given().get("feedback") != "silent"
+            _play_by_hand(console, album, problem, turns, self._map_of(problem, console), judged)
             return
         policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts, self.serving)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
@@ -141,11 +142,16 @@ class _Album:
 
 
 def _play_by_hand(
-    console: "Console", album: _Album, problem: "TaskProblem", turns: int, draw_map: "Callable[[], str] | None"
+    console: "Console",
+    album: _Album,
+    problem: "TaskProblem",
+    turns: int,
+    draw_map: "Callable[[], str] | None",
+    judged: bool,
 ) -> None:
     from ruleshift.revision import revise
 
-    shown = cast("TaskProblem", _Shown(problem, console, album))
+    shown = cast("TaskProblem", _Shown(problem, console, album, judged))
     try:
         episode = revise([shown], _person(console, album, draw_map), turns)[0]
     except EOFError:
@@ -158,11 +164,12 @@ def _play_by_hand(
 
 @dataclass(frozen=True)
 class _Shown:
-    """A problem whose verdicts are shown as they are given."""
+    """A problem whose verdicts are shown as they are given; where they are not `judged`, their feedback alone."""
 
     problem: "TaskProblem"
     console: "Console"
     album: _Album
+    judged: bool
 
     @property
     def id(self) -> str:
@@ -173,7 +180,7 @@ class _Shown:
 
     def submit(self, reply: str, last: bool) -> "Verdict":
         verdict = self.problem.submit(reply, last)
-        _show_verdict(self.console, self.album, verdict)
+        _show_verdict(self.console, self.album, verdict, self.judged)
         return verdict
 
     def reply(self, answer: str) -> str:
@@ -225,8 +232,9 @@ def _show(console: "Console", title: str, text: str) -> None:
     console.print(Panel(Text(printable(text)), title=Text(title), title_align="left"))
 
 
-def _show_verdict(console: "Console", album: _Album, verdict: "Verdict") -> None:
+def _show_verdict(console: "Console", album: _Album, verdict: "Verdict", judged: bool = True) -> None:
     colour = "green" if verdict.solved or verdict.reward > 0 else "red"
-    console.print(f"{verdict.outcome.replace('_', ' ')}, reward {verdict.reward:+g}", style=colour, markup=False)
+    if judged:
+        console.print(f"{verdict.outcome.replace('_', ' ')}, reward {verdict.reward:+g}", style=colour, markup=False)
     console.print(printable(verdict.feedback), markup=False, soft_wrap=True)
     album.show(verdict.pictures)

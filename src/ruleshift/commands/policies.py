@@ -106,10 +106,9 @@ def open_policy(
     if model in ("expert", "random", "blind"):
         if (options, thinking) != (ModelOptions(), Thinking()):
             raise RuleshiftError(f"--model {model} is no language model: leave out templates, --system and thinking")
-        from ruleshift.engines.text import blind_guesser, expert, random_guesser
+        from ruleshift.engines.text import insider
 
-        floors = {"random": random_guesser, "blind": blind_guesser}
-        return Policy(expert() if model == "expert" else floors[model](drawing.seed), _chosen(style, "full"))
+        return Policy(insider(model, drawing.seed), _chosen(style, "full"))
     if model != "bundled":
         check_model(model)
 

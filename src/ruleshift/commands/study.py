@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
 from ruleshift.bounds import at_least
-from ruleshift.commands.assignments import changed
+from ruleshift.commands.assignments import changed, read_values
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Feedback
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
 GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
+GIVEN |= {("measurement", "feedback"): "--feedback"}
 QUICK = 3  # a quick study trains and measures one part in so many
 
 
@@ -49,12 +51,21 @@ class StudyCommand:
     """Training seeds of each arm."""
     points: int = 4
     """Evaluations along each training."""
+    kept: int = 24
+    """Models kept along each training, log-spaced; each takes the room of the start model on disk."""
+    further: int = 4
+    """Most further evaluations of each training, of kept models where arms match."""
+    matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
+    """What arms are matched on: success on the training rule, KL to the start, FLOPs of training."""
     splits: tuple[str, ...] = ()
     """Splits to evaluate on, that of the training rule among them; by default those that the study names."""
     n: int | None = None
     """Problems of each split, the same for every arm; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """A small version: a third of the training, two evaluations of a third of the problems."""
+    """A small version: a third of the training, two evaluations of a third of the problems, and one further."""
+    feedback: Feedback = "full"
+    """What the verifier says of a wrong reply, in training and evaluation: its details (full), the kind of fault
+    (outcome), or only that it is not right (silent)."""
     init_steps: int = 0
     """Steps of SFT that the start model gets before all arms."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -88,9 +99,10 @@ class StudyCommand:
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
-        for option, value in (("--seeds", self.seeds), ("--points", self.points)):
+        for option, value in (("--seeds", self.seeds), ("--points", self.points), ("--kept", self.kept)):
             at_least(option, value, 1)
-        at_least("--init-steps", self.init_steps, 0)
+        for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
+            at_least(option, value, 0)
         for option, number in (("--n", self.n), ("--workers", self.workers)):
             if number is not None:
                 at_least(option, number, 1)
@@ -103,14 +115,20 @@ class StudyCommand:
         return [self._plan(study, task, assignments, options) for task in tasks.values()]
 
     def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
-        from ruleshift.studies.recipes import recipe_of
+        from ruleshift.studies.recipes import recipe_of, task_of
         from ruleshift.studies.study import Plan
         from ruleshift.tasks import get_task
 
         found = get_task(task)
         recipe = assignments.apply(found.id, self._sized(recipe_of(task)))
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
-        measurement = replace(measurement, splits=self.splits or measurement.splits, n=self.n or measurement.n)
+        measurement = replace(
+            measurement,
+            splits=self.splits or measurement.splits,
+            n=self.n or measurement.n,
+            feedback=self.feedback,
+        )
+        task_of(measurement)  # one without levels of feedback is refused before the long work begins
         measurement = changed(measurement, assignments.of(found.id, "measurement"), f"--set {found.id}.measurement.")
         for split, why in ((study.trained, "arms are matched"), ("id-val", "the KL to the start is measured")):
             if split not in found.splits():
@@ -129,6 +147,9 @@ class StudyCommand:
             loading=self.loading,
             seeds=self.seeds,
             points=points,
+            kept=self.kept,
+            further=min(self.further, 1) if self.quick else self.further,
+            matched_on=self.matched_on,
             init_steps=self.init_steps,
         )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
@@ -183,11 +204,11 @@ class Assignments:
 
     def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
-        sft, rl, of_rl = recipe.sft, recipe.rl, self.of(task, "rl")
-        if "algorithm" in of_rl:
-            rl = configured(rl, of_rl["algorithm"])
-        sft = changed(sft, self.of(task, "sft"), f"--set {task}.sft.")
-        return replace(recipe, sft=sft, rl=changed(rl, of_rl, f"--set {task}.rl."))
+        sft = changed(recipe.sft, self.of(task, "sft"), f"--set {task}.sft.")
+        of_rl = read_values(recipe.rl, self.of(task, "rl"), f"--set {task}.rl.")
+        named = of_rl.pop("algorithm", None)  # with all other values at once, which may have to fit to its own
+        rl = replace(recipe.rl, **of_rl) if named is None else configured(recipe.rl, named, **of_rl)
+        return replace(recipe, sft=sft, rl=rl)
 
 
 def _study(name: str) -> "Study":

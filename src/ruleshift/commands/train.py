@@ -42,9 +42,10 @@ class Training(OnTask[Options]):
 
 @dataclass(frozen=True)
 class Sft(Training[Options]):
-    """Supervised fine-tuning of a model on expert replies, with TRL; the loss is on replies only.
-    --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end `model` in Hugging Face format.
-    A killed run resumes when the command is given again. Options left out take the values of --preset.
+    """Supervised fine-tuning of a model with TRL: on an expert's replies or, as --data says, on these after the model's
+    own failed ones, or on its own right ones; the loss is on what is learned only. --out becomes a run folder:
+    config.json, metrics.jsonl, checkpoints, `samples` of what the start model said, and in the end `model` in Hugging
+    Face format. A killed run resumes when the command is given again. Options left out take the values of --preset.
 
     Example: ruleshift sft gp-l --model bundled --out runs/sft --steps 300 --learning-rate 1e-4
     """
@@ -109,7 +110,16 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
 def _follower(bar: "Bar", trackers: "Trackers") -> Follow:
     """Shows the metrics of a step on the bar, and sends them to the trackers."""
 
+    title, steps = bar.title, bar.total
+
     def follow(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 0:  # the start model replies, before the first step
+            if bar.title == title:
+                bar.begin("sampling", round(metrics["problems"]))
+            bar.reach(round(metrics["sampled"]))
+            return
+        if bar.title != title:
+            bar.begin(title, steps)
         if bar.done == 0:
             bar.start_at(step - 1)  # done by an earlier call
         note = f"success {metrics['success']:.0%}" if "success" in metrics else f"loss {metrics['loss']:.3f}"

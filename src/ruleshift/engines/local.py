@@ -183,11 +183,12 @@ class LocalSession:
         return self.forward(ids, position, mask, window.cache, view)
 
     def _decode(self, logits: torch.Tensor) -> tuple[list[list[int]], list[list[float]]]:
-        """Sample until every conversation has ended: tokens of each, and their log-probs at temperature 1.
+        """Sample until every conversation has ended: tokens of each, and their log-probs where they were drawn.
 
         Conversations that go on are moved to the leading rows of the window; the others are computed no more.
         """
         sampling, count = self.engine.sampling, len(logits)
+        warmth = sampling.temperature or 1.0  # greedy replies are scored as drawn at 1
         steps = sampling.max_new_tokens + sampling.thinking_tokens
         stopping = Stopping(self.chat, sampling.thinking_tokens, steps, count)
         tokens = torch.zeros(steps, count, dtype=torch.long, device=self.device)
@@ -200,7 +201,7 @@ class LocalSession:
             token = draw(logits, draws_at[step, rows], sampling.temperature)  # (B',)
             token = stopping.thought_through(token, step, rows)
             tokens[step, rows] = token
-            logprobs[step, rows] = logits.log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
+            logprobs[step, rows] = (logits / warmth).log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
             live = live & ~self.ends[token] & ~stopping.labelled(tokens, step, rows, live)
             left = int(live.sum())
             if left == 0 or step == steps - 1:

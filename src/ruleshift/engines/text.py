@@ -10,6 +10,7 @@ from ruleshift.records import Completion, Message
 from ruleshift.tasks.protocol import Blind, TaskProblem
 
 Answer = Callable[[Request], str]
+INSIDERS = ("expert", "random", "blind")
 
 
 class TextEngine:
@@ -66,6 +67,11 @@ def blind_guesser(seed: int = 0) -> Insider:
         return problem.blind(stream_key(seed, f"{request.id}/{len(request.messages)}", request.sample))
 
     return Insider(answer)
+
+
+def insider(name: str, seed: int = 0) -> Insider:
+    """One of INSIDERS, by name."""
+    return expert() if name == "expert" else {"random": random_guesser, "blind": blind_guesser}[name](seed)
 
 
 def expert_messages(problem: TaskProblem) -> list[Message]:

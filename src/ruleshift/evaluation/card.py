@@ -9,11 +9,11 @@ from statistics import fmean
 import numpy as np
 
 from ruleshift.engines.protocol import Responder
-from ruleshift.engines.text import blind_guesser, expert, random_guesser
+from ruleshift.engines.text import insider
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.asking import Episodes, Questions, ask
 from ruleshift.evaluation.claims import Word, corrected, verdict
-from ruleshift.evaluation.evaluate import Cell
+from ruleshift.evaluation.evaluate import Cell, budgets
 from ruleshift.evaluation.finished import Finished
 from ruleshift.evaluation.profile import points_of
 from ruleshift.evaluation.record import Slot
@@ -26,6 +26,7 @@ from ruleshift.evaluation.statistics import (
     mean_variance,
     share_interval,
 )
+from ruleshift.results import CEILING
 
 TRAINED, SHIFTED, FAKE, UNSEEN = "id", "rule-ood", "fake", "heldout"
 
@@ -101,7 +102,7 @@ Outcomes = dict[tuple[str, str, int], list[float]]  # by split, metric, turns: a
 def task_card(subjects: Sequence[Subject]) -> TaskCard:
     """The card of one task. Raises RuleshiftError for evaluations that have no problems in common."""
     questions, notes = _common(subjects)
-    task, budgets = questions.task, tuple(range(1, questions.turns + 1))
+    task, upto = questions.task, tuple(range(1, questions.turns + 1))
     metrics = tuple(dict.fromkeys((task.metric, "success")))
     places = questions.places()
     outcomes: dict[str, Outcomes] = {}
@@ -110,11 +111,12 @@ def task_card(subjects: Sequence[Subject]) -> TaskCard:
         mine = [p for p in subject.finished.questions.places() if replace(p, sample=0) in set(places)]
         episodes = subject.finished.episodes()
         asked = replace(questions, samples=subject.finished.questions.samples)
-        found = outcomes_of(asked, {place: episodes[place] for place in mine}, metrics, budgets)
+        found = outcomes_of(asked, {place: episodes[place] for place in mine}, metrics, upto)
         outcomes[subject.name] = found
         cards.append(_subject_card(subject, questions, found, mine))
-    bounds = {name: outcomes_of(questions, ask(questions, who), metrics, budgets) for name, who in _bounds(questions)}
-    floors = [name for name in bounds if name != "expert"]
+    unseen = replace(questions, task=task.unseen())
+    bounds = {name: outcomes_of(questions, ask(unseen, who), metrics, upto) for name, who in _bounds(questions)}
+    floors = [name for name in bounds if name != CEILING]
     best = {split: max(floors, key=lambda name: _at(bounds[name], split, task.metric)) for split in questions.splits}
     return TaskCard(
         task.id,
@@ -165,21 +167,24 @@ def _common(subjects: Sequence[Subject]) -> tuple[Questions, list[str]]:
 
 def _bounds(questions: Questions) -> list[tuple[str, Responder]]:
     """The policies that scores are read against: the task's floors, and the ceiling."""
-    floors = {"random": random_guesser, "blind": blind_guesser}
-    named = [name for name in questions.task.recipe.floors if name in floors] or ["random"]
-    return [*((name, floors[name](questions.seed)) for name in named), ("expert", expert())]
+    return [(name, insider(name, questions.seed)) for name in (*questions.task.recipe.floors, CEILING)]
 
 
-def outcomes_of(questions: Questions, episodes: Episodes, metrics: Sequence[str], budgets: Sequence[int]) -> Outcomes:
+def shown_budgets(metric: str, turns: int) -> list[int]:
+    """The budgets of turns for which a card shows the task's metric: one, and all."""
+    return list(budgets(metric, sorted({1, turns})))
+
+
+def outcomes_of(questions: Questions, episodes: Episodes, metrics: Sequence[str], turns: Sequence[int]) -> Outcomes:
     """The outcomes of every problem, averaged over samples."""
     points = points_of(questions, episodes, "any")
     found: Outcomes = {}
     for split in questions.splits:
         cells: list[Cell] = [point.cell(split, "any") for point in points]
         for metric in metrics:
-            for turns in budgets:
-                samples = [cell.outcomes(metric, turns) for cell in cells]
-                found[split, metric, turns] = [fmean(problem) for problem in zip(*samples, strict=True)]
+            for budget in turns:
+                samples = [cell.outcomes(metric, budget) for cell in cells]
+                found[split, metric, budget] = [fmean(problem) for problem in zip(*samples, strict=True)]
     return found
 
 
@@ -195,7 +200,7 @@ def _subject_card(subject: Subject, questions: Questions, found: Outcomes, place
 def _scores(questions: Questions, found: Outcomes) -> tuple[Score, ...]:
     scores = []
     for split in questions.splits:
-        for turns in sorted({1, questions.turns}):
+        for turns in shown_budgets(questions.task.metric, questions.turns):
             values = found[split, questions.task.metric, turns]
             scores.append(Score(split, turns, fmean(values), *share_interval(values)))
     return tuple(scores)
@@ -210,7 +215,8 @@ def _statements(
     questions: Questions, outcomes: Mapping[str, Outcomes], floors: Mapping[str, Outcomes], named: Mapping[str, str]
 ) -> list[Statement]:
     """What the card claims, corrected together (Holm)."""
-    metric, turns = questions.task.metric, questions.turns
+    metric = questions.task.metric
+    turns = shown_budgets(metric, questions.turns)[-1]
     about: list[tuple[str, str, str, Estimate]] = []
     for name, found in outcomes.items():
         if {TRAINED, SHIFTED} <= set(questions.splits):
@@ -233,7 +239,8 @@ def _statements(
 
 
 def _pairs(questions: Questions, outcomes: Mapping[str, Outcomes]) -> list[tuple[str, str, str, Difference]]:
-    metric, turns = questions.task.metric, questions.turns
+    metric = questions.task.metric
+    turns = shown_budgets(metric, questions.turns)[-1]
     return [
         (
             split,

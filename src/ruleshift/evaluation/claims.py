@@ -42,22 +42,6 @@ class Claim:
     of: int
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: those up to alpha are rejected with a family-wise error of alpha.
-
-        p~_(i) = max over j <= i of min(1, (m - j + 1) p_(j))        p_(1) <= ... <= p_(m)
-
-    p_values (m,). Holds however the tests depend on one another.
-    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
-    """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(_by_size(p_values)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
 def corrected(estimates: Sequence[Uncertain], level: float = 0.95) -> list[Difference]:
     """Intervals of several estimates, in the order given, that leave 0 out exactly where Holm's procedure rejects it.
 
@@ -79,18 +63,18 @@ def corrected(estimates: Sequence[Uncertain], level: float = 0.95) -> list[Diffe
     return [intervals[index] for index in range(len(estimates))]
 
 
-def verdict(difference: Difference, margin: float | None = None) -> Word:
+def verdict(difference: Difference, margin: float = 0.0) -> Word:
     """The word that an interval of arm minus reference carries; about several differences, ask their `corrected` ones.
 
-    raises: all of it lies above 0. lowers: all of it lies below 0. keeps: it holds 0 and lies within +-margin, where a
-    study named the margin beforehand that it would call no change. undecided: anything else, which is not "no change".
+    raises: all of it lies above 0. lowers: all of it lies below 0. keeps: it holds 0 and lies within +-margin, what an
+    endpoint that was named beforehand calls no change. undecided: anything else, which is not "no change".
     Source of the margin: D. J. Schuirmann's equivalence test, J. Pharmacokin. Biopharm. 15 (1987).
     """
     if difference.low > ROUNDING:
         return "raises"
     if difference.high < -ROUNDING:
         return "lowers"
-    if margin is not None and -margin < difference.low and difference.high < margin:
+    if -margin < difference.low and difference.high < margin:
         return "keeps"
     return "undecided"
 
@@ -111,7 +95,7 @@ def claims(about: Sequence[tuple[str, str, str, Endpoint, Estimate]], level: flo
             ci_low=interval.low if math.isfinite(interval.low) else None,
             ci_high=interval.high if math.isfinite(interval.high) else None,
             over=estimate.over,
-            word=verdict(interval),
+            word=verdict(interval, endpoint.margin),
             of=len(about),
         )
         for (task, arm, reference, endpoint, estimate), interval in zip(about, intervals, strict=True)

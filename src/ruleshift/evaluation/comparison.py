@@ -2,7 +2,7 @@
 
 Two trained models can be compared unfairly: the one that trained longer, or moved further, has learnt more and
 forgotten more. So arms are also compared at matched points of their dense curves: where their ID success is the same,
-and where they are equally far (KL) from the start model.
+where they are equally far (KL) from the start model, and where as much computing (FLOPs) was spent on them.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import fits
 
-MatchedOn = Literal["id", "kl"]
+MatchedOn = Literal["id", "kl", "flops"]
 Over = Literal["seeds and problems", "problems"]
 
 
@@ -22,10 +22,11 @@ Over = Literal["seeds and problems", "problems"]
 class Comparison:
     """`arm` against `reference` on one split: a difference of shares (value - reference_value) with its interval.
 
-    The shares are those of `metric`. `title` names the table it belongs to. `point_arm` names the evaluated point of
-    the arm in words ("sft step 120").
+    The shares are those of `metric`. `title` names the table it belongs to. `point_arm` and `point_reference` name the
+    evaluated points of both in words ("sft step 120").
     `matched_on` says what the two points have in common, None at the end of training; `matched_value` and
-    `matched_reference_value` are what each has of it (both near equal where the match is good). Where a match lies
+    `matched_reference_value` are what each has of it (both near equal where the match is good), with the standard error
+    `matched_error` where it is a KL. Where a match lies
     between two evaluated steps that are far apart, the value lies anywhere within +-`spread` of `value`, that of the
     reference within +-`reference_spread` of its own, and the difference within +- the sum of both. `note` says in words
     what else there is to know of a match.
@@ -55,6 +56,8 @@ class Comparison:
     spread: float = 0.0
     reference_spread: float = 0.0
     note: str = ""
+    point_reference: str = ""
+    matched_error: float | None = None
 
     @property
     def range(self) -> tuple[float, float]:

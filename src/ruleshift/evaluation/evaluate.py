@@ -1,26 +1,28 @@
 """Evaluating a policy: episodes on a split, boiled down to what every later number is computed from."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from statistics import fmean
 
+import numpy as np
+
 from ruleshift.engines.protocol import Responder
-from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval
-from ruleshift.records import Episode, Verdict
+from ruleshift.evaluation.statistics import mean_interval, mean_variance, pooled_share, share_interval
+from ruleshift.records import Episode
 from ruleshift.results import Row
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task, how_many
 
-METRICS = (
-    "success",
-    "step_accuracy",
-    "first_try_accuracy",
-    "steps_passed",
-    "validity",
-    "recognition",
-    "decision_accuracy",
-)
+WORDS = ("stated_words", "trained_words", "other_words")
+PER_BUDGET = ("success", "step_accuracy", "first_try_accuracy", "steps_passed")
+OF_FIRST_REPLIES = ("validity", "recognition", "decision_accuracy", *WORDS)
+METRICS = (*PER_BUDGET, *OF_FIRST_REPLIES)
+
+
+def budgets(metric: str, turns: Sequence[int]) -> Sequence[int]:
+    """The verification budgets under which a metric is measured: one try for those of first replies."""
+    return (1,) if metric in OF_FIRST_REPLIES else turns
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Cell:
     `tries` holds for each problem the replies that each of its steps took, in order, negative where none of them was
     right: a card problem is one step, a route has one for each position that was reached. `valid` and `read_right`
     count the steps whose first reply was right in form to the letter, and that was read right. `decided` counts those
-    at which something was to be decided, `decided_right` those of them whose first reply was right; empty in points
-    of earlier versions, which did not tell.
+    at which something was to be decided, `decided_right` those of them whose first reply was right, and `stated_words`
+    and `trained_words` those whose first reply used words of the stated rule, and of the training rule. The latter two
+    are empty where the rule is that of training, all four in points of earlier versions, which did not tell.
     """
 
     split: str
@@ -41,6 +44,8 @@ class Cell:
     read_right: tuple[int, ...]
     decided: tuple[int, ...] = ()
     decided_right: tuple[int, ...] = ()
+    stated_words: tuple[int, ...] = ()
+    trained_words: tuple[int, ...] = ()
 
     @property
     def has_steps(self) -> bool:
@@ -59,7 +64,9 @@ class Cell:
         first_try_accuracy: the share of steps whose first reply is right. Both pool the steps of all problems (see
         `pooled_share`). steps_passed: how many steps are solved before one fails. validity, recognition: the shares of
         first replies, whatever the budget. decision_accuracy: the share of right ones among the first replies to steps
-        at which something is decided (on walks the start, turns and the destination).
+        at which something is decided (on walks the start, turns and the destination; turns alone where their words are
+        shifted). stated_words, trained_words, other_words: of the same replies, the shares that use words of the rule
+        that the prompt states, of the training rule, and others or none.
         """
         if metric == "success":
             return [float(all(0 < t <= turns for t in steps)) for steps in self.tries]
@@ -70,6 +77,10 @@ class Cell:
             return pooled_share(self.read_right, counts)
         if metric == "decision_accuracy":
             return pooled_share(self.decided_right, self.decided)
+        if metric in WORDS:
+            counted = {"stated_words": self.stated_words, "trained_words": self.trained_words}
+            known = zip(self.decided, self.stated_words, self.trained_words, strict=True)
+            return pooled_share(counted.get(metric) or [d - s - t for d, s, t in known], self.decided)
         if metric == "steps_passed":
             return [float(len(list(takewhile(lambda t: 0 < t <= turns, steps)))) for steps in self.tries]
         reached = self.tries if self.goes_on else [_reached(steps, turns) for steps in self.tries]
@@ -88,7 +99,8 @@ def _reached(steps: Sequence[int], turns: int) -> Sequence[int]:
 
 @dataclass(frozen=True)
 class Point:
-    """One model at one moment of its training, evaluated."""
+    """One model at one moment of its training, evaluated. `kls` are what single problems say of the KL, which is their
+    mean; empty where it was not measured on problems."""
 
     task: str
     arm: str
@@ -97,9 +109,15 @@ class Point:
     train_flops: float
     kl_to_start: float
     cells: tuple[Cell, ...]
+    kls: tuple[float, ...] = ()
 
     def cell(self, split: str, decoding: str) -> Cell:
         return next(cell for cell in self.cells if (cell.split, cell.decoding) == (split, decoding))
+
+    @property
+    def kl_error(self) -> float | None:
+        """The standard error of the KL to the start."""
+        return mean_variance(np.array(self.kls)).variance ** 0.5 if len(self.kls) > 1 else None
 
     def value(self, metric: str, split: str, turns: int, decoding: str) -> float:
         return fmean(self.cell(split, decoding).outcomes(metric, turns))
@@ -127,51 +145,40 @@ def evaluate(
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
     """The outcomes of episodes."""
     tries, valid, read_right, decided, decided_right = [], [], [], [], []
+    words: list[list[str]] = []
     for episode in episodes:
-        steps = list(_steps(episode))
-        tries.append(tuple(len(step) if _is_right(step[-1]) else -len(step) for step in steps))
+        steps = [[turn.verdict for turn in step] for step in episode.steps]
+        tries.append(tuple(len(step) if step[-1].right else -len(step) for step in steps))
         valid.append(sum(step[0].valid for step in steps))
         read_right.append(sum(step[0].read_right is not False for step in steps))
         at_stake = [step[0] for step in steps if step[0].decides]
         decided.append(len(at_stake))
-        decided_right.append(sum(map(_is_right, at_stake)))
-    counts = (tuple(valid), tuple(read_right), tuple(decided), tuple(decided_right))
-    return Cell(split, decoding, tuple(tries), *counts)
+        decided_right.append(sum(verdict.right for verdict in at_stake))
+        words.append([verdict.words for verdict in at_stake if verdict.words is not None])
+    counts = [tuple(counted) for counted in (valid, read_right, decided, decided_right)]
+    shifted = [tuple(said.count(kind) for said in words) for kind in ("stated", "trained") if any(words)]
+    return Cell(split, decoding, tuple(tries), *counts, *shifted)
 
 
-def _steps(episode: Episode) -> Iterator[list[Verdict]]:
-    """The verdicts of an episode, step by step."""
-    step: list[Verdict] = []
-    for turn in episode.turns:
-        step.append(turn.verdict)
-        if turn.verdict.advanced:
-            yield step
-            step = []
-    if step:
-        yield step
-
-
-def _is_right(verdict: Verdict) -> bool:
-    """Whether the reply that closed a step was right: one that leads on after the last try is not rewarded."""
-    return verdict.solved or ((verdict.advanced or verdict.ended) and verdict.reward > 0)
-
-
-def rows_of(point: Point, turns: Sequence[int]) -> list[Row]:
+def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:
     """Result rows of a point: success (and for problems with steps, what is measured of them) within each of `turns`,
-    and `validity`, `recognition` and (with steps) `decision_accuracy` of first replies."""
+    and `validity`, `recognition` and (with steps) `decision_accuracy` of first replies, with the words that these use
+    where the rule is shifted. What is decided comes first. stepwise: whether problems have steps, also where none got
+    beyond the first."""
     rows = []
-    stepwise = any(cell.has_steps for cell in point.cells)
+    stepwise = stepwise or any(cell.has_steps for cell in point.cells)
     for cell in point.cells:
-        per_budget = METRICS[:4] if stepwise and len(cell.tries) > 1 else METRICS[:1]
-        measured = [(metric, budget) for budget in turns for metric in per_budget]
+        steps = stepwise and len(cell.tries) > 1
+        measured = [("decision_accuracy", 1)] if steps and cell.decided else []
+        measured += [(metric, 1) for metric in WORDS if steps and cell.stated_words]
+        measured += [(metric, budget) for budget in turns for metric in (PER_BUDGET if steps else PER_BUDGET[:1])]
         measured += [("validity", 1), ("recognition", 1)]
-        if len(per_budget) > 1 and cell.decided:
-            measured.append(("decision_accuracy", 1))
         for metric, budget in measured:
             values = cell.outcomes(metric, budget)
             low, high = _steps_interval(values) if metric == "steps_passed" else share_interval(values)
             where = (point.task, point.arm, point.seed, point.step, cell.split, metric, budget, cell.decoding)
-            rows.append(Row(*where, fmean(values), len(values), low, high, point.kl_to_start, point.train_flops))
+            moved = (point.kl_to_start, point.train_flops, point.kl_error)
+            rows.append(Row(*where, fmean(values), len(values), low, high, *moved))
     return rows
 
 

@@ -18,7 +18,10 @@ from ruleshift.evaluation.statistics import ROUNDING, Difference, Estimate, Part
 
 
 class Measured(NamedTuple):
-    """An evaluated checkpoint: per problem the matched quantity (M,), M = 1 for a known one, and the outcome (P,)."""
+    """An evaluated checkpoint: per problem the matched quantity (M,), M = 1 for a known one, and the outcome (P,).
+
+    Points may have different M, of which the fewer are the first of the more.
+    """
 
     step: int
     matched: Sequence[float]
@@ -135,12 +138,6 @@ def next_steps(
     return tuple(wanted)
 
 
-def relative_error(values: Sequence[float]) -> float:
-    """The standard error of a mean as a share of it, sd(x) / sqrt(n) / |mean(x)|, values (n,): for KL, below 0.05."""
-    part = mean_variance(np.array(values, dtype=float))
-    return part.variance**0.5 / max(abs(float(np.mean(values))), ROUNDING)
-
-
 def matched_difference(
     a_seeds: Sequence[Curve],
     b_seeds: Sequence[Curve],
@@ -165,21 +162,20 @@ def matched_difference(
     error for 100 problems and 24 points in simulations; the intervals still cover in 92-99%).
 
     Raises ValueError where the arms have different numbers of seeds or begin with different models, and where points
-    have different numbers of problems.
+    have different numbers of problems of the outcome.
     Source: B. Efron, Bootstrap methods, Ann. Statist. 7 (1979); A. Owen, The pigeonhole bootstrap, Ann. Appl. Stat. 1
     (2007) on crossed effects; C. Manski, Partial identification of probability distributions (2003) for the two ends.
     """
     if len(a_seeds) != len(b_seeds) or not a_seeds:
         raise ValueError(f"arms are matched seed by seed: {len(a_seeds)} and {len(b_seeds)} seeds")
     points = [point for curve in (*a_seeds, *b_seeds) for point in curve]
-    sizes = {(len(point.matched), len(point.outcomes)) for point in points}
-    if len(sizes) != 1:
+    if len({len(point.outcomes) for point in points}) != 1:
         raise ValueError("every point of every curve must have the same problems")
     targets = tuple(reach(a, b) for a, b in zip(a_seeds, b_seeds, strict=True))
     for a, b, target in zip(a_seeds, b_seeds, targets, strict=True):
         if max(float(np.mean(curve[0].matched)) for curve in (a, b)) > target + ROUNDING:
             raise ValueError("both arms must begin with the same start model")
-    ((matched, problems),) = sizes
+    matched, problems = max(len(point.matched) for point in points), len(points[0].outcomes)
     rng = np.random.default_rng(seed)
     by_matched, by_outcome = _weights(rng, matched, replicates), _weights(rng, problems, replicates)
     least, most = zip(
@@ -219,11 +215,18 @@ def _seed_difference(
     a: Curve, b: Curve, by_matched: np.ndarray, by_outcome: np.ndarray, tolerance: Tolerance
 ) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and the largest difference of two curves where they match, in every resampling (1 + R,)."""
-    matched = [by_matched @ np.array([point.matched for point in curve], dtype=float).T for curve in (a, b)]
+    matched = [np.stack([_drawn(by_matched, point.matched) for point in curve], axis=1) for curve in (a, b)]
     outcome = [by_outcome @ np.array([point.outcomes for point in curve], dtype=float).T for curve in (a, b)]
     target = np.minimum(matched[0].max(1), matched[1].max(1))
     (a_low, a_high), (b_low, b_high) = (_read(*both, target, tolerance) for both in zip(matched, outcome, strict=True))
     return a_low - b_high, a_high - b_low
+
+
+def _drawn(weights: np.ndarray, matched: Sequence[float]) -> np.ndarray:
+    """The mean of a quantity in every resampling (1 + R,), of a point that was measured on the first problems."""
+    values, part = np.array(matched, dtype=float), weights[:, : len(matched)]
+    total = part.sum(1)
+    return np.where(total > 0, part @ values / np.where(total > 0, total, 1.0), values.mean())
 
 
 def _read(

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from ruleshift.evaluation.asking import Episodes, Questions
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
-from ruleshift.evaluation.statistics import mean_interval, pass_at_k, share_interval
+from ruleshift.evaluation.statistics import mean_interval, share_interval
 from ruleshift.records import Episode
 from ruleshift.results import Row
 
@@ -28,7 +28,7 @@ def rows_of_samples(questions: Questions, episodes: Episodes, decoding: str, tur
     """Result rows. With several samples each number is the mean over problems of the mean over samples, its interval is
     over problems, and `pass@k` stands beside success within the fewest turns and within the most."""
     points = points_of(questions, episodes, decoding)
-    rows = rows_of(points[0], turns)
+    rows = rows_of(points[0], turns, questions.task.metric != "success")
     if questions.samples == 1:
         return rows
     found: list[Row] = []
@@ -47,6 +47,20 @@ def rows_of_samples(questions: Questions, episodes: Episodes, decoding: str, tur
         last = [row for row in found if row.split == split][-1]
         found.insert(found.index(last) + 1, _with(replace(last, turns=1), "distinct_answers", distinct))
     return found
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that at least one of k answers is right, from n drawn answers of which c are right.
+
+        1 - C(n - c, k) / C(n, k)
+
+    The unbiased estimate, in exact integers up to the last division.
+    Source: M. Chen et al., Evaluating large language models trained on code (arXiv 2107.03374), equation 1.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n: n={n}, c={c}, k={k}")
+    every = math.comb(n, k)
+    return (every - math.comb(n - c, k)) / every
 
 
 def _with(row: Row, metric: str, values: Sequence[float]) -> Row:
@@ -98,8 +112,7 @@ def problem_profiles(questions: Questions, episodes: Episodes) -> list[ProblemPr
 
 def first_right(episode: Episode) -> bool:
     """Whether the first reply was right."""
-    verdict = episode.turns[0].verdict
-    return verdict.solved or ((verdict.advanced or verdict.ended) and verdict.reward > 0)
+    return episode.turns[0].verdict.right
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from ruleshift.engines.protocol import Reply
 from ruleshift.errors import RuleshiftError
@@ -133,8 +133,6 @@ def from_line(line: bytes) -> Answered:
             "served": served,
         },
     )
-    if completion.stop_reason not in ("stop", "length"):
-        raise ValueError("no stop reason")
     place = Slot(_checked(row["split"], str), _checked(row["index"], int), _checked(row["sample"], int))
     reply = Reply(_numbers(row["appended_ids"], int), completion)
     verdict = _made(Verdict, {**row["verdict"], "pictures": ()})
@@ -146,12 +144,15 @@ def _made(kind: Any, values: Mapping[str, Any]) -> Any:
     """A record of these values, each of the type of its field."""
     simple = {"str": str, "int": int, "float": float, "bool": bool}
     for field in fields(kind):
-        names = str(field.type if isinstance(field.type, str) else getattr(field.type, "__name__", field.type))
-        value = values[field.name]
-        if names in simple:
-            _checked(value, simple[names])
-        elif names.endswith(" | None") and names.removesuffix(" | None") in simple and value is not None:
-            _checked(value, simple[names.removesuffix(" | None")])
+        value, parts = values[field.name], get_args(field.type)
+        words = [word for part in (field.type, *parts) if get_origin(part) is Literal for word in get_args(part)]
+        name = getattr(field.type, "__name__", str(field.type)).removesuffix(" | None")
+        if value is None and type(None) in parts:
+            continue
+        if words and value not in words:
+            raise ValueError(f"{str(value)[:40]!r} is none of {words}")
+        if name in simple:
+            _checked(value, simple[name])
     return kind(**values)
 
 

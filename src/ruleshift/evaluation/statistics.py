@@ -98,40 +98,6 @@ def mean_interval(values: Sequence[float], z: float = 1.96) -> tuple[float, floa
     return fmean(values) - half, fmean(values) + half
 
 
-def paired_difference(a: Sequence[bool | float], b: Sequence[bool | float], z: float = 1.96) -> Difference:
-    """The mean of a - b over problems that both arms answered, with a normal interval.
-
-        d_p = a_p - b_p        mean(d)  +-  z sd(d) / sqrt(P)        sd with the divisor P - 1
-
-    a, b (P,): outcomes of problem p at the same place in both. Pairing removes what problems have in common, so
-    the interval is narrower than that of two independent proportions where the arms solve the same problems. It has
-    no width if every problem differs by the same amount (all zero, say): then more problems are needed, not faith.
-    Source: the paired z interval; for evaluations E. Miller, Adding error bars to evals (arXiv 2411.00640), section 4.
-    """
-    differences = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
-    if len(differences) < 2:
-        raise ValueError(f"an interval needs at least two problems, not {len(differences)}")
-    half = z * stdev(differences) / math.sqrt(len(differences))
-    mean = fmean(differences)
-    return Difference(mean, mean - half, mean + half, len(differences))
-
-
-def clustered_difference(
-    a_seeds: Sequence[Sequence[bool | float]], b_seeds: Sequence[Sequence[bool | float]], z: float = 1.96
-) -> Difference:
-    """`paired_difference` for several seeds that answered the same problems, with problems as clusters.
-
-        d_p = mean over s of a_sp  -  mean over s of b_sp, then as in `paired_difference`
-
-    a_seeds, b_seeds (S, P); the two arms may have different numbers of seeds (one start model, three trainings).
-    Answers to one problem are correlated, so S x P answers are not S x P problems: averaging over seeds first keeps
-    the interval honest. It says what other problems would give for these seeds; other seeds may give something else,
-    and `crossed_difference` says by how much.
-    Source: cluster means, as in arXiv 2411.00640, section 2.
-    """
-    return paired_difference(_mean_over_seeds(a_seeds), _mean_over_seeds(b_seeds), z)
-
-
 def crossed_difference(a_seeds: Outcomes, b_seeds: Outcomes, level: float = 0.95) -> Difference:
     """The mean of a - b with an interval over other seeds and other problems, both. See `crossed_estimate`.
 
@@ -200,6 +166,12 @@ def mean_variance(values: np.ndarray) -> Part:
     return Part(float(values.var(ddof=1)) / n, n - 1) if n > 1 else Part(math.inf, 1)
 
 
+def relative_error(values: Sequence[float]) -> float:
+    """The standard error of a mean as a share of it, sd(x) / sqrt(n) / |mean(x)|, values (n,); 0 where all are 0."""
+    part = mean_variance(np.array(values, dtype=float))
+    return part.variance**0.5 / max(abs(fmean(values)), ROUNDING)
+
+
 def _satterthwaite(variance: float, parts: Sequence[Part]) -> Reading:
     spread = sum(part.variance**2 / part.df for part in parts)
     exact = spread == 0 or math.isinf(variance)  # nothing varies, or nothing is known: any quantile says the same
@@ -225,21 +197,6 @@ def _table(outcomes: Outcomes) -> np.ndarray:
     if not np.isfinite(table).all():
         raise ValueError("an outcome is not a finite number")
     return table
-
-
-def seed_interval(values: Sequence[float], level: float = 0.95) -> Difference:
-    """The mean of one value per seed with Student's t interval, S - 1 degrees of freedom.
-
-        mean(x)  +-  t_{S-1} sd(x) / sqrt(S)
-
-    values (S,): a score, or a difference of two arms, per seed. Needs two seeds; with so few it is wide (t = 12.7
-    for two, 4.3 for three), which is what two or three seeds can say.
-    Source: Student, The probable error of a mean, Biometrika 6 (1908).
-    """
-    if len(values) < 2:
-        raise ValueError(f"an interval over seeds needs at least two seeds, not {len(values)}")
-    part = mean_variance(np.array(values, dtype=float))
-    return Estimate(fmean(values), (_satterthwaite(part.variance, [part]),), len(values), len(values)).interval(level)
 
 
 def pooled_share(hits: Sequence[float], counts: Sequence[int]) -> list[float]:
@@ -273,23 +230,3 @@ def share_interval(values: Sequence[float], z: float = 1.96) -> tuple[float, flo
     plain = all(x in (0, 1) for x in values)
     n = count if plain or spread == 0 else p * (1 - p) * count * (count - 1) / spread
     return wilson_interval(p * n, n, z)
-
-
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """The chance that at least one of k answers is right, from n drawn answers of which c are right.
-
-        1 - C(n - c, k) / C(n, k)
-
-    The unbiased estimate, in exact integers up to the last division.
-    Source: M. Chen et al., Evaluating large language models trained on code (arXiv 2107.03374), equation 1.
-    """
-    if not (0 <= c <= n and 1 <= k <= n):
-        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n: n={n}, c={c}, k={k}")
-    every = math.comb(n, k)
-    return (every - math.comb(n - c, k)) / every
-
-
-def _mean_over_seeds(outcomes: Sequence[Sequence[bool | float]]) -> list[float]:
-    if len(outcomes) == 0:
-        raise ValueError("no seed at all")
-    return [fmean(map(float, problem)) for problem in zip(*outcomes, strict=True)]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ruleshift.report.points import splits_in
-from ruleshift.results import Results, Row
+from ruleshift.results import CEILING, FLOORS, Results, Row
 from ruleshift.tasks import TASKS, get_task
 
 
@@ -60,7 +60,7 @@ class Legend:
 def legend_of(results: Results) -> Legend:
     """The legend of results: what `meta` says, where it says it, of all arms that have rows."""
     notes = _told(results.meta.get("arms"))
-    in_rows = list(dict.fromkeys(row.arm for row in results.rows))
+    in_rows = list(dict.fromkeys(row.arm for row in results.rows if row.arm not in (*FLOORS, CEILING)))
     told = {note.name for note in notes}
     untold = [name for name in in_rows if name not in told]
     notes += [ArmNote(name, variant_of=_stem(name, [*told, *in_rows])) for name in untold]
@@ -94,6 +94,18 @@ def _diverged(entries: object) -> dict[str, tuple[int, ...]]:
         if isinstance(entry, dict) and isinstance(entry.get("arm"), str) and isinstance(entry.get("seed"), int):
             found[entry["arm"]] = (*found.get(entry["arm"], ()), entry["seed"])
     return found
+
+
+def references_in(rows: Iterable[Row]) -> dict[str, str]:
+    """The floors that these rows hold, and the ceiling, each with what it is."""
+    there = {row.arm for row in rows}
+    return {name: "ceiling" if name == CEILING else "floor" for name in (*FLOORS, CEILING) if name in there}
+
+
+def feedback_note(results: Results) -> str:
+    """What titles say of the level of feedback: nothing where it is the usual one."""
+    level = results.meta.get("feedback", "full")
+    return "" if level == "full" else f", feedback {level}"
 
 
 def shows_pictures(results: Results) -> bool:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ruleshift.evaluation.card import FAKE, SHIFTED, UNSEEN, Statement, SubjectCard, TaskCard
+from ruleshift.evaluation.card import FAKE, SHIFTED, UNSEEN, Statement, SubjectCard, TaskCard, shown_budgets
 from ruleshift.evaluation.revising import LEAST_GAIN
 from ruleshift.evaluation.statistics import Difference
 from ruleshift.files import write_atomically
 from ruleshift.report.tables import number, signed
+from ruleshift.results import CEILING
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,11 @@ def _size(s: Statement) -> str:
 
 def _scores(card: TaskCard) -> CardTable:
     columns = [(subject.name, subject) for subject in card.subjects]
-    columns += [(f"{'ceiling' if b.name == 'expert' else 'floor'}: {b.name}", b) for b in card.bounds]
+    columns += [(f"{'ceiling' if b.name == CEILING else 'floor'}: {b.name}", b) for b in card.bounds]
     lines = [
         (f"{split}, within {turns}", *(_score(column, split, turns) for _, column in columns))
         for split in card.n
-        for turns in sorted({1, card.turns})
+        for turns in shown_budgets(card.metric, card.turns)
     ]
     notes = [f"{UNSEEN}: hands whose numbers no training shows."] if UNSEEN in card.n else []
     if FAKE in card.n:

@@ -116,7 +116,7 @@ def render_report(
         ],
         trained=legend.trained(),
         diverged=_diverged(results),
-        models=len({(row.arm, row.seed, row.step) for row in results.rows}),
+        models=len({(row.arm, row.seed, row.step) for row in results.rows if row.arm in legend.names}),
         problems=_range(row.n for row in results.rows),
         sections=[_section(results, comparisons, decoding, ood) for decoding in decodings_in(results.rows)],
         ood=ood,
@@ -144,7 +144,7 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
     headline = tables.headline(results, comparisons, decoding, main)
     metrics = sorted({row.metric for row in results.rows if row.decoding == decoding} - {main})
     turns = max(headline.turns, default=1)
-    trained = [line for line in headline.arms if line.arm != legend.start and (ood, turns) in line.cells]
+    trained = [line for line in headline.arms if line.arm in legend.trained() and (ood, turns) in line.cells]
     chosen = [line for line in trained if not legend.is_variant(line.arm)] or trained
     return Section(
         decoding=decoding,

@@ -17,7 +17,8 @@ class Mean:
 
     `low` and `high` are the means over seeds of the intervals of the rows. All seeds answer the same problems, so
     this is the uncertainty about problems, not narrowed by seeds; `by_seed` shows how far seeds differ. `n` is the
-    number of problems of one seed. `steps` are the seeds' steps, equal except where seeds end at different ones.
+    number of problems of one seed, `kl_error` the mean of the seeds' standard errors. `steps` are the seeds' steps,
+    equal except where seeds end at different ones.
     """
 
     arm: str
@@ -29,6 +30,7 @@ class Mean:
     n: int
     kl: float | None
     flops: float | None
+    kl_error: float | None = None
 
     @property
     def at_start(self) -> bool:
@@ -87,6 +89,7 @@ def average(rows: Sequence[Row]) -> Mean:
         n=min(row.n for row in rows),
         kl=_mean_if_known([row.kl_to_start for row in rows]),
         flops=_mean_if_known([row.train_flops for row in rows]),
+        kl_error=_mean_if_known([row.kl_error for row in rows]),
     )
 
 

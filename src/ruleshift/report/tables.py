@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
-from ruleshift.report.arms import Legend, legend_of
+from ruleshift.evaluation.evaluate import METRICS, OF_FIRST_REPLIES
+from ruleshift.report.arms import Legend, legend_of, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
-SHARES = ("success", "step_accuracy", "first_try_accuracy", "validity", "recognition", "decision_accuracy")
-MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start"}
+SHARES = (*METRICS[:3], *OF_FIRST_REPLIES)
+MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLOPs"}
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class ShownNumber:
 @dataclass(frozen=True)
 class ArmEnd:
     """One line of the headline: how an arm ends, by (split, turns). The label names its step, or says that it diverged;
-    nothing is said of an arm of which no seed came to its end."""
+    nothing is said of an arm of which no seed came to its end. Floors and the ceiling are labelled so. `kl` is how far
+    it is from the start, where the error of that is known."""
 
     arm: str
     label: str
     cells: Mapping[tuple[str, int], ShownNumber]
+    kl: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
     arms = []
     for arm in legend.names:
         cells: dict[tuple[str, int], ShownNumber] = {}
-        label = ""
+        label = kl = ""
         for split in splits:
             for budget in turns:
                 view = Measure(budget, decoding, metric)
@@ -104,9 +107,14 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
                     start = end(rows, view, legend.start, split) if arm != legend.start else None
                     cells[split, budget] = _entry(point, start, against_start.get((arm, split, budget)), metric)
                     label = label or point.step_label
+                    if start and point.kl is not None and point.kl_error is not None:
+                        kl = f"KL {with_error(point.kl, point.kl_error)}"
         lost = legend.diverged.get(arm, ())
         if cells or lost:
-            arms.append(ArmEnd(arm, _with_lost(label, lost), cells))
+            arms.append(ArmEnd(arm, _with_lost(label, lost), cells, kl))
+    for name, kind in references_in(rows).items():
+        found = [(s, k, end(rows, Measure(k, decoding, metric), name, s)) for s in splits for k in turns]
+        arms.append(ArmEnd(name, kind, {(s, k): _entry(point, None, None, metric) for s, k, point in found if point}))
     return Headline(metric, decoding, splits, turns, tuple(arms), said_over(against_start.values()))
 
 
@@ -140,7 +148,11 @@ def comparison_records(results: Results, comparisons: Sequence[Comparison], deco
 def _notes(items: Sequence[Comparison]) -> tuple[str, ...]:
     """What there is to know of a table's lines; files of earlier versions have no differences of single seeds."""
     old = "Read off straight lines between evaluated steps, however far apart these are."
-    said = [f"{item.split}, {turns_label(item.turns)}: {item.note}" for item in items if item.note]
+    places: dict[tuple[str, int], list[str]] = {}
+    for item in items:
+        if item.note:
+            places.setdefault((item.note, item.turns), []).append(item.split)
+    said = [f"{', '.join(splits)}, {turns_label(turns)}: {note}" for (note, turns), splits in places.items()]
     return tuple([old] if any(item.matched_on and not item.by_seed for item in items) else []) + tuple(said)
 
 
@@ -163,7 +175,7 @@ def _comparison_line(item: Comparison) -> ComparisonLine:
         turns=str(item.turns),
         point=item.point_arm,
         value=_between(item.value - item.spread, item.value + item.spread),
-        reference=item.reference,
+        reference=item.point_reference or item.reference,
         reference_value=_between(
             item.reference_value - item.reference_spread, item.reference_value + item.reference_spread
         ),
@@ -171,13 +183,17 @@ def _comparison_line(item: Comparison) -> ComparisonLine:
         change_interval=interval_of(item),
         excludes_0=item.excludes_0,
         seeds=tuple(map(signed, item.by_seed)) if len(item.by_seed) > 1 else (),
-        matched=" vs ".join(_matched(value, item) for value in (item.matched_value, item.matched_reference_value)),
+        matched=" vs ".join(
+            dict.fromkeys(_matched(value, item) for value in (item.matched_value, item.matched_reference_value))
+        ),
     )
 
 
 def _matched(value: float | None, item: Comparison) -> str:
     if value is None:
         return "-"
+    if item.matched_on == "kl":
+        return with_error(value, item.matched_error)
     return number(value) if item.matched_on == "id" else f"{value:.3g}"
 
 
@@ -190,6 +206,11 @@ def number(value: float, metric: str = "success") -> str:
     return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"
 
 
+def with_error(value: float, error: float | None) -> str:
+    """A value with its standard error, where that is known: 0.31 \u00b1 0.01."""
+    return f"{value:.3g}" if error is None else f"{value:.3g} \u00b1 {error:.1g}"
+
+
 def signed(value: float, metric: str = "success") -> str:
     """A difference as tables show it, always with its sign: shares in percentage points."""
     text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3g}"
@@ -197,7 +218,7 @@ def signed(value: float, metric: str = "success") -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric in SHARES or metric.startswith("pass@")
+    return metric in SHARES
 
 
 def endpoint_in_words(claim: Claim) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison
-from ruleshift.report.arms import legend_of
+from ruleshift.report.arms import feedback_note, legend_of
 from ruleshift.report.tables import (
     ComparisonLine,
     ComparisonTable,
@@ -39,23 +39,24 @@ def headline_tables(
     """
     record = headline(results, comparisons, decoding, metric)
     start = legend_of(results).start
-    tables = _fitting(record.splits, lambda splits: _headline_table(record, splits), width)
+    title = f"{metric}{' (%)' if is_share(metric) else ''} at the end of training, {decoding}{feedback_note(results)}"
+    tables = _fitting(record.splits, lambda splits: _headline_table(title, record, splits), width)
     for table in tables[-1:]:
         about = f"; the difference to {start}, 95% interval {record.over} (bold: it excludes 0)" if start else ""
         table.caption = f"Below each value: its 95% interval over problems, the values of single seeds{about}."
     return tables
 
 
-def _headline_table(record: Headline, splits: Sequence[str]) -> Table:
-    unit = " (%)" if is_share(record.metric) else ""
-    table = _table(f"{record.metric}{unit} at the end of training, {record.decoding}")
+def _headline_table(title: str, record: Headline, splits: Sequence[str]) -> Table:
+    table = _table(title)
     table.add_column("arm", min_width=8)
     table.add_column("turns", justify="right", no_wrap=True)
     for split in splits:
         table.add_column(Text(split), justify="right", no_wrap=True)
     for line in record.arms:
         for index, budget in enumerate(record.turns):
-            name = Text(f"{line.arm}\n", "bold").append(line.label, "not bold dim") if index == 0 else Text("")
+            below = "\n".join([line.label, *filter(None, [line.kl.replace(" \u00b1 ", "\n\u00b1 ")])])
+            name = Text(f"{line.arm}\n", "bold").append(below, "not bold dim") if index == 0 else Text("")
             cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
             table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
     return table
@@ -120,8 +121,8 @@ def _comparison(
 ) -> Table:
     table = _table(f"{record.title} ({record.decoding})")
     for heading in headings:
-        left = heading in ("split", "vs") or heading.startswith("point")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not heading.startswith("point"))
+        named = heading == "vs" or heading.startswith("point")
+        table.add_column(heading, justify="left" if named or heading == "split" else "right", no_wrap=not named)
     if record.matched_on:
         table.add_column(record.matched_on, justify="right")
     for line in record.lines:

@@ -5,10 +5,12 @@ single-threaded processes finish sooner than one with two threads, and one threa
 number of cores.
 """
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from transformers import PreTrainedModel
@@ -19,16 +21,19 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
+from ruleshift.evaluation.kl import SEED as START_SEED
+from ruleshift.evaluation.kl import StartReplies
 from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
 from ruleshift.studies.points import PointStore
+from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Task
-from ruleshift.training.accounting import TokenCount, count_parameters, count_tower
+from ruleshift.training.accounting import Sizes, TokenCount
+from ruleshift.training.parts import choose
 from ruleshift.training.train import train
-from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
 Progress = Callable[[int], object]  # units of work done
 SHOWN = 2  # conversations of each split that readers are shown
@@ -39,37 +44,28 @@ class Meter:
 
     def __init__(self, measurement: Measurement, run: Run, start: Backbone, store: PointStore) -> None:
         self.measurement, self.run, self.store = measurement, run, store
-        self.task: Task = get_task(measurement.task)
-        self.style, self.chat = start.style, start.chat
+        self.task: Task = task_of(measurement)
+        self.style, self.chat, self.trained = start.style, start.chat, start.model
+        engine = LocalEngine(
+            copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
+        )
         try:
-            self.start_replies, self.start_logprobs = self._sample_start(start)
+            self.start = StartReplies(engine, self.task, self.style, measurement.kl_problems, measurement.kl_most)
         except Diverged as error:  # before any training
             raise RuleshiftError(f"the start model cannot be used: {error}") from error
 
-    def _sample_start(self, start: Backbone) -> tuple[list[Trajectory], list[torch.Tensor]]:
-        sampling = Sampling(1.0, self.measurement.max_new_tokens, seed=7)
-        engine = LocalEngine(start.model, start.chat, sampling)
-        episodes = evaluate(engine, self.task, "id-val", self.measurement.kl_problems, 1, self.style, seed=7)
-        replies = [Trajectory.of(episode) for episode in episodes]
-        logprobs, _ = evaluate_tokens(start.model, replies, 3_000, start.chat.eye)
-        return replies, logprobs
-
-    def kl_to_start(self, model: PreTrainedModel) -> float:
-        """Forward KL(start || model) per reply in nats, on the training rule: mean over replies y of the start model
-        of log start(y) - log model(y). Source: "RL's Razor" (arXiv 2509.04259), section 4."""
-        logprobs, _ = evaluate_tokens(model, self.start_replies, 3_000, self.chat.eye)
-        total = sum(float((a - b).sum()) for a, b in zip(self.start_logprobs, logprobs, strict=True))
-        return total / sum(len(trajectory.rewards) for trajectory in self.start_replies)
-
     def at_step(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
-        """Keep the model of a step of training, and measure it unless that was done before. Raises Diverged."""
-        if self.store.has(step):
+        """Keep the model of a step of training, and measure it if that is asked for. Nothing is done twice. Raises
+        Diverged."""
+        wanted = step in self.run.points
+        if self.store.has(step) or (not wanted and self.store.model(step).is_dir()):
             return
         _check_finite(model, step)
         if not self.store.model(step).is_dir():
             self.store.keep_tokens(step, tokens)
             save_model(model, self.chat.source, self.store.model(step))
-        self.measure(model, step, tokens)
+        if wanted:
+            self.measure(model, step, tokens)
 
     def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Evaluate and save the point of this step, with a few conversations of each split for readers."""
@@ -84,11 +80,12 @@ class Meter:
                 cells.append(cell_of(split, decoding, episodes))
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
-        flops = tokens.flops(count_parameters(model), count_tower(model))
-        kl = self.kl_to_start(model)
+        flops = tokens.flops(Sizes.of(self.trained))
+        kls = tuple(self.start.kl_of(model))
+        kl = fmean(kls)
         if not math.isfinite(kl):
             raise Diverged(f"the KL to the start is not finite at step {step}")
-        self.store.save(Point(m.task, self.run.name, self.run.seed, step, flops, kl, tuple(cells)), shown)
+        self.store.save(Point(m.task, self.run.name, self.run.seed, step, flops, kl, tuple(cells), kls), shown)
 
 
 def _check_finite(model: PreTrainedModel, step: int) -> None:
@@ -103,10 +100,17 @@ def load_start(start: StartModel, pictures: bool) -> Backbone:
 
 
 def run_arm(
-    run: Run, start: StartModel, measurement: Measurement, root: Path, progress: Progress, threads: int = 1
+    run: Run,
+    start: StartModel,
+    measurement: Measurement,
+    root: Path,
+    progress: Progress,
+    further: Sequence[int] = (),
+    threads: int = 1,
 ) -> None:
     """Train and evaluate in `root/run.folder`, from where an earlier call stopped. A point that is missing is measured
-    again from the model that was kept of its step.
+    from the model that was kept of its step, and so are those of `further` steps, which count as the work of a run that
+    has been trained.
 
     Raises Diverged, then and whenever it is called again, once a training is not finite.
     """
@@ -117,8 +121,9 @@ def run_arm(
         why = store.diverged()
         if why is not None:
             raise Diverged(why)
-        if not store.missing():
-            progress(run.length)
+        whole = len(further) or run.length
+        if not store.missing(further):
+            progress(whole)
             return
         pictures = get_task(measurement.task).pictures
         backbone = load_start(start, pictures)
@@ -128,17 +133,19 @@ def run_arm(
                 meter.measure(backbone.model, 0, TokenCount())
             else:
                 _train(run, backbone, meter, folder, progress)
-                _measure_again(meter, start, pictures)
+                _measure_kept(meter, start, pictures, further, progress)
         except Diverged as error:
             store.diverge(str(error))
             raise
-        progress(run.length)
+        progress(whole)
 
 
 def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress: Progress) -> None:
     """Train, unless all that is missing can be measured on models that were kept."""
     assert run.training is not None
     if all(meter.store.model(step).is_dir() for step in meter.store.missing()):
+        # Its parameters are counted as in training.
+        choose(start.model, run.training.train_parts, run.training.lora_rank, run.training.seed)
         return
     train(
         run.training,
@@ -147,15 +154,18 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         meter.task,
         start.style,
         folder,
-        run.points,
+        sorted({*run.points, *run.kept}),
         lambda step, tokens: meter.at_step(start.model, step, tokens),
         lambda step, metrics: progress(step),
     )
 
 
-def _measure_again(meter: Meter, start: StartModel, pictures: bool) -> None:
-    """The points that a training did not pass, since it was past them: from the models that were kept."""
-    for step in meter.store.missing():
+def _measure_kept(meter: Meter, start: StartModel, pictures: bool, further: Sequence[int], progress: Progress) -> None:
+    """The points that a training did not measure, `further` ones or since it was past them: from the models that were
+    kept."""
+    for done, step in enumerate(meter.store.missing(further)):
+        if further:
+            progress(done)
         kept = meter.store.model(step)
         if not kept.is_dir():
             raise RuleshiftError(f"step {step} has neither a point nor a model in {kept}: {meter.store.start_again}")
@@ -169,7 +179,8 @@ def _measure_again(meter: Meter, start: StartModel, pictures: bool) -> None:
         meter.measure(model, step, tokens)
 
 
-def load_points(root: Path, run: Run, measurement: Measurement) -> list[Point]:
-    """The points of a run, by step: none of one that diverged. Raises RuleshiftError while one is missing."""
+def load_points(root: Path, run: Run, measurement: Measurement, further: Sequence[int] = ()) -> list[Point]:
+    """The points of a run, by step, with `further` ones: none of one that diverged. Raises RuleshiftError while one is
+    missing."""
     store = PointStore(root, run, measurement)
-    return [] if store.diverged() is not None else [store.load(step) for step in run.points]
+    return [] if store.diverged() is not None else [store.load(step) for step in sorted({*run.points, *further})]

@@ -1,22 +1,30 @@
-"""From points to comparisons: at the end of training, at matched ID success, at matched KL to the start."""
+"""From points to comparisons: at the end of training, at matched ID success, KL to the start, or training FLOPs."""
 
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
-from ruleshift.evaluation.evaluate import Point
+from ruleshift.evaluation.evaluate import Point, budgets
 from ruleshift.evaluation.matching import POINTS, Crossing, Matched, Measured, Tolerance, matched_difference
 from ruleshift.evaluation.statistics import ROUNDING, Estimate, crossed_estimate
 from ruleshift.studies.study import Pair
+from ruleshift.tasks.protocol import Task
 
 Curve = Sequence[Point]
 What = tuple[str, str, int, str]  # metric, split, turns, decoding
 Curves = dict[str, dict[int, Curve]]  # arm -> seed -> points by step
 
-TOLERANCES: dict[MatchedOn, Tolerance] = {"id": POINTS, "kl": Tolerance(0.05, POINTS.outcome)}
-"""How far apart two evaluated steps may be for a value to be read between them; KL in nats per reply."""
+TOLERANCES: dict[MatchedOn, Tolerance] = {
+    "id": POINTS,
+    "kl": Tolerance(0.05, POINTS.outcome),
+    "flops": Tolerance(0.05, POINTS.outcome),
+}
+"""How far apart two evaluated steps may be for a value to be read between them: KL in nats per reply, FLOPs as a share
+of the most that an arm spent."""
+NAMES: dict[MatchedOn, str] = {"kl": "KL to the start", "flops": "training FLOPs"}
 
 
 def curves_of(points: Iterable[Point]) -> Curves:
@@ -45,12 +53,21 @@ def compare(
     if start not in curves:
         raise ValueError(f"there is no arm `{start}` to compare with")
     first = next(iter(curves[start].values()))[0]
-    there = [pair for pair in pairs if _seeds(curves, pair, start)]
+    there = [pair for pair in pairs if seeds_of(curves, pair, start)]
+    return [_compared(curves, pair, first, what, trained) for what in whats_of(first, turns, metrics) for pair in there]
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """What arms are compared by: the task's metric, others beside it and, where there are pictures, recognition."""
+    return tuple(dict.fromkeys((task.metric, *task.recipe.beside, *(("recognition",) if task.pictures else ()))))
+
+
+def whats_of(point: Point, turns: Sequence[int], metrics: Sequence[str]) -> list[What]:
+    """All that arms are compared in: each metric, split, number of turns and decoding."""
     return [
-        _compared(curves, pair, first, (metric, cell.split, budget, cell.decoding), trained)
+        (metric, cell.split, budget, cell.decoding)
         for metric in metrics
-        for cell, budget in itertools.product(first.cells, turns)
-        for pair in there
+        for cell, budget in itertools.product(point.cells, budgets(metric, turns))
     ]
 
 
@@ -71,7 +88,27 @@ def outcomes(point: Point, what: What) -> list[float]:
     return point.cell(split, decoding).outcomes(metric, turns)
 
 
-def _seeds(curves: Curves, pair: Pair, start: str) -> list[int]:
+def matched_curves(
+    a: Curve, b: Curve, on: MatchedOn, what: What, trained: str
+) -> tuple[list[Measured], list[Measured]]:
+    """Two arms of one seed by what they are matched on: metric on the split `trained`, KL, or FLOPs as a share
+    of the most that either of them spent."""
+    metric, _, turns, decoding = what
+    most = most_flops(a, b)
+
+    def level(point: Point) -> Sequence[float]:
+        if on == "id":
+            return outcomes(point, (metric, trained, turns, decoding))
+        return (point.kls or [point.kl_to_start]) if on == "kl" else [point.train_flops / most]
+
+    return tuple([Measured(p.step, level(p), outcomes(p, what)) for p in curve] for curve in (a, b))  # type: ignore[return-value]
+
+
+def most_flops(a: Curve, b: Curve) -> float:
+    return max(point.train_flops for point in (*a, *b)) or 1.0
+
+
+def seeds_of(curves: Curves, pair: Pair, start: str) -> list[int]:
     """The seeds of a pair, in order: those that both arms have."""
     with_start = set(curves.get(pair.arm, {}))
     return sorted(with_start if pair.reference == start else with_start & set(curves.get(pair.reference, {})))
@@ -79,7 +116,7 @@ def _seeds(curves: Curves, pair: Pair, start: str) -> list[int]:
 
 def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str) -> Comparison:
     """One pair: at the ends of both, or where they match, both followed from the start model `first` on."""
-    seeds, at_start = _seeds(curves, pair, first.arm), pair.reference == first.arm
+    seeds, at_start = seeds_of(curves, pair, first.arm), pair.reference == first.arm
     a: list[Curve] = [curves[pair.arm][seed] for seed in seeds]
     b: list[Curve] = [[first] if at_start else curves[pair.reference][seed] for seed in seeds]
     if pair.matched_on is None:
@@ -110,6 +147,7 @@ def _at_ends(pair: Pair, what: What, a: Sequence[Point], b: Sequence[Point], at_
         metric=metric,
         over=change.over,
         by_seed=tuple(fmean(x) - fmean(y) for x, y in zip(arm, reference, strict=True)),
+        point_reference=pair.reference if at_start else f"{pair.reference} step {_span([point.step for point in b])}",
     )
 
 
@@ -118,15 +156,12 @@ def _where_matched(
 ) -> Comparison:
     """Where two arms are level: both read at the same value, or between the two steps that it lies between."""
     metric, split, turns, decoding = what
-
-    def measured(curve: Curve) -> list[Measured]:
-        levels = [[p.kl_to_start] if on == "kl" else outcomes(p, (metric, trained, turns, decoding)) for p in curve]
-        return [Measured(p.step, level, outcomes(p, what)) for p, level in zip(curve, levels, strict=True)]
-
-    found = matched_difference([measured(x) for x in a], [measured(y) for y in b], TOLERANCES[on])
+    measured = [matched_curves(x, y, on, what, trained) for x, y in zip(a, b, strict=True)]
+    found = matched_difference([x for x, _ in measured], [y for _, y in measured], TOLERANCES[on])
     mine, others = _read(found.a, found.targets), _read(found.b, found.targets)
-    change, level = found.interval(), fmean(found.targets)
-    name = "KL to the start" if on == "kl" else "ID " + metric.replace("_", " ")
+    units = [most_flops(x, y) if on == "flops" else 1.0 for x, y in zip(a, b, strict=True)]
+    change, level = found.interval(), fmean(map(operator.mul, found.targets, units))
+    name = NAMES.get(on, "ID " + metric.replace("_", " "))
     return Comparison(
         title=f"{pair.arm} against {pair.reference} at matched {name}",
         split=split,
@@ -149,7 +184,20 @@ def _where_matched(
         spread=fmean((high - low) / 2 for low, high in mine),
         reference_spread=fmean((high - low) / 2 for low, high in others),
         note=_note(pair, found),
+        point_reference=_label(pair.reference, found.b, found.targets),
+        matched_error=_kl_error((*a, *b), (*found.a, *found.b)) if on == "kl" else None,
     )
+
+
+def _kl_error(curves: Sequence[Curve], crossings: Sequence[Sequence[Crossing]]) -> float | None:
+    """The largest standard error of a KL at which an arm is read; None where none was measured."""
+    errors = [
+        point.kl_error
+        for curve, (first, *_) in zip(curves, crossings, strict=True)
+        for point in curve
+        if point.step in first.steps and point.kl_error is not None
+    ]
+    return max(errors, default=None)
 
 
 def _read(crossings: Sequence[Sequence[Crossing]], targets: Sequence[float]) -> list[tuple[float, float]]:

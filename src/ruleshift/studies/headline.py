@@ -3,9 +3,14 @@
 For each task, from one start model, both see the training rule only; both are evaluated densely on the training rule
 and on shifted ones. The learning rates of both arms were chosen on `id-val` alone (study `sweep`); arms that share the
 other's learning rate stand beside them.
+
+SFT and PPO differ in more than the method: PPO sees failed turns with their feedback, and learns from its own replies.
+Two arms between them take one of these each: `sft-revision` learns the expert's replies after the start model's failed
+ones, `self-sft` the start model's own replies that the verifier accepted. Both are SFT with its settings, on what the
+start model says under those of PPO, in as many conversations as PPO has at most.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ruleshift.studies.recipes import StudyRecipe
@@ -19,18 +24,43 @@ class Rates:
 
     matched_rates: Literal["none", "sft", "both"] = "sft"
     """Also train SFT at the learning rate of PPO (sft), and PPO at that of SFT (both), where they differ."""
+    other_data: Literal["none", "ends", "dense"] = "dense"
+    """Also train SFT after failed replies (sft-revision) and on the start model's right ones (self-sft); evaluate these
+    as often as SFT (dense), or at their ends alone (ends)."""
 
 
 def arms(recipe: StudyRecipe, options: Rates) -> list[Arm]:
-    """SFT and PPO, each beside its variant at the other's learning rate."""
+    """SFT, on other data too, and PPO, each beside its variant at the other's learning rate."""
     sft = Arm("sft", recipe.sft, "the same model after supervised fine-tuning on expert answers")
     rl = Arm("rl", recipe.rl, "after reinforcement learning from the verifier's rewards")
+    others = [] if options.other_data == "none" else _on_other_data(recipe, options.other_data == "dense")
     if recipe.sft.learning_rate == recipe.rl.learning_rate or options.matched_rates == "none":
-        return [sft, rl]
+        return [sft, *others, rl]
     at_rate_of_rl = variant(sft, learning_rate=recipe.rl.learning_rate)
     if options.matched_rates == "sft":
-        return [sft, at_rate_of_rl, rl]
-    return [sft, at_rate_of_rl, rl, variant(rl, learning_rate=recipe.sft.learning_rate)]
+        return [sft, at_rate_of_rl, *others, rl]
+    return [sft, at_rate_of_rl, *others, rl, variant(rl, learning_rate=recipe.sft.learning_rate)]
+
+
+def _on_other_data(recipe: StudyRecipe, dense: bool) -> list[Arm]:
+    """SFT on what the start model says when it is asked as PPO asks, and no more often."""
+    sft, rl = recipe.sft, recipe.rl
+    asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
+    training = replace(sft, **asked, examples=min(sft.examples, rl.updates * rl.episodes))
+    return [
+        Arm(
+            "sft-revision",
+            replace(training, data="expert-revision"),
+            "after supervised fine-tuning on expert answers that follow the start model's own failed ones",
+            dense=dense,
+        ),
+        Arm(
+            "self-sft",
+            replace(training, data="self-verified"),
+            "after supervised fine-tuning on the start model's own answers that the verifier accepted",
+            dense=dense,
+        ),
+    ]
 
 
 HEADLINE = Study(
@@ -41,7 +71,7 @@ HEADLINE = Study(
     tasks=("gp-l", "virl-l"),
     arms=arms,
     options=Rates(),
-    quick=Rates("none"),
+    quick=Rates("none", "ends"),
     pairs=head_to_head("rl", "sft"),
     primary=("sft", "rl"),
     tables=(ends, matched),

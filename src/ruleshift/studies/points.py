@@ -1,6 +1,6 @@
 """The points of a run on disk: what was measured at a step, with a few conversations and the model it was measured on.
 
-    RUN/models/step-000006/        the model in Hugging Face format, of a trained run
+    RUN/models/step-000006/        the model in Hugging Face format, of a trained run; more steps have one than a point
     RUN/models/step-000006.json    how many tokens its training had taken
     RUN/points/000006.parquet      conversations
     RUN/points/000006.json         outcomes, problem by problem
@@ -63,9 +63,14 @@ class PointStore:
         self.conversations(step)
         return True
 
-    def missing(self) -> list[int]:
-        """The steps whose points are not there. Raises RuleshiftError for points that are damaged."""
-        return [step for step in self.run.points if not self.has(step)]
+    def missing(self, further: Sequence[int] = ()) -> list[int]:
+        """The steps to evaluate, `further` ones among them, whose points are not there. Raises RuleshiftError for
+        points that are damaged."""
+        return [step for step in sorted({*self.run.points, *further}) if not self.has(step)]
+
+    def at_hand(self) -> list[int]:
+        """The kept steps that are evaluated, or can be: their model is still there."""
+        return [step for step in self.run.kept if self.model(step).is_dir() or self._file(step, "json").is_file()]
 
     def save(self, point: Point, shown: Sequence[Episode]) -> None:
         self._file(point.step, "json").parent.mkdir(parents=True, exist_ok=True)
@@ -174,12 +179,13 @@ def _point(content: Mapping[str, Any]) -> Point:
         train_flops=_finite(content["train_flops"]),
         kl_to_start=_finite(content["kl_to_start"]),
         cells=tuple(map(_cell, _list(content["cells"]))),
+        kls=tuple(map(_finite, _list(content["kls"]))),
     )
 
 
 def _cell(content: Mapping[str, Any]) -> Cell:
     tries = tuple(tuple(map(_whole, _list(steps))) for steps in _list(content["tries"]))
-    names = ("valid", "read_right", "decided", "decided_right")
+    names = ("valid", "read_right", "decided", "decided_right", "stated_words", "trained_words")
     counts = {name: tuple(map(_whole, _list(content[name]))) for name in names if name in content}
     lengths = [len(tries), *(len(count) for name, count in counts.items() if count or name in names[:2])]
     if not tries or len(set(lengths)) > 1 or not all(steps and all(steps) for steps in tries):

@@ -22,26 +22,40 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.board import Board
+from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import Run, StartModel
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to make from a start model in `root`, measured as the measurement says."""
+    """A run to make from a start model in `root`, measured as the measurement says; or, of one that has been made, the
+    `further` steps to measure."""
 
     run: Run
     start: StartModel
     measurement: Measurement
     root: Path
+    further: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.measurement.task} {self.run.folder}"
+        more = f" step {', '.join(map(str, self.further))}" if self.further else ""
+        return f"{self.measurement.task} {self.run.folder}{more}"
 
     @property
     def kind(self) -> str:
         """Jobs of one kind take about the same time for a unit of work."""
-        return f"{self.measurement.task} {type(self.run.training).__name__}"
+        return f"{self.measurement.task} {'points' if self.further else type(self.run.training).__name__}"
+
+    @property
+    def done(self) -> bool:
+        """Whether all its points are there."""
+        return not PointStore(self.root, self.run, self.measurement).missing(self.further)
+
+    @property
+    def length(self) -> int:
+        """Units of work."""
+        return len(self.further) or self.run.length
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,9 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     """
     crew = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     waiting = list(reversed(jobs))
-    with Board([(job.name, job.kind, job.run.length) for job in jobs], crew) as board:
+    if not waiting:
+        return
+    with Board([(job.name, job.kind, job.length) for job in jobs], crew) as board:
         busy: dict[Connection, tuple[Worker, Job]] = {}
         hired: list[Worker] = []
         try:
@@ -95,7 +111,7 @@ def _follow(job: Job, news: News | None, board: Board) -> bool:
         raise RuntimeError(f"arm {job.name}: {news.said}")
     if news.ended == "diverged":
         board.say(f"arm {job.name} diverged: {news.said}; the study continues without it")
-    board.reach(job.name, job.run.length if news.ended else news.done, ended=bool(news.ended))
+    board.reach(job.name, job.length if news.ended else news.done, ended=bool(news.ended))
     return bool(news.ended)
 
 
@@ -158,7 +174,7 @@ def outcome(job: Job, progress: Callable[[int], object]) -> News:
     """Do a job; how it ended."""
     try:
         progress(0)
-        run_arm(job.run, job.start, job.measurement, job.root, progress)
+        run_arm(job.run, job.start, job.measurement, job.root, progress, job.further)
     except Diverged as error:
         return News(ended="diverged", said=str(error))
     except RuleshiftError as error:

@@ -1,10 +1,11 @@
 """Where studies get the recipe of a task: how it is trained in either way, and what is measured."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Task
 
 PRESET = "tiny"  # the one for small models
 UNMEASURED = ("train", "id-val")  # splits that training and the choice of settings use
@@ -31,3 +32,14 @@ def recipe_of(task: str) -> StudyRecipe:
         if PRESET not in presets:
             raise RuleshiftError(f"the recipe of {task} has no preset {PRESET!r} of {way}, which studies take: add it")
     return StudyRecipe(recipe.title, recipe.sft[PRESET], recipe.rl[PRESET], replace(measurement, task=task))
+
+
+def task_of(measurement: Measurement) -> Task:
+    """The task that is trained on and measured, at its level of feedback. Raises RuleshiftError where it has none."""
+    task = get_task(measurement.task)
+    options = task.options()
+    if "feedback" in [field.name for field in fields(options)]:
+        return task.with_options(replace(options, feedback=measurement.feedback))
+    if measurement.feedback != "full":
+        raise RuleshiftError(f"{measurement.task} has no levels of feedback: leave --feedback out")
+    return task

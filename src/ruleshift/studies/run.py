@@ -13,7 +13,8 @@ from rich.console import Console
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
-from ruleshift.evaluation.evaluate import Point, rows_of
+from ruleshift.evaluation.evaluate import rows_of
+from ruleshift.evaluation.floors import reference_rows
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.page import write_report
@@ -21,16 +22,18 @@ from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.studies.arms import load_points, load_start
-from ruleshift.studies.compare import compare, end_difference
+from ruleshift.studies.arms import load_start
+from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.points import PointStore, shown_conversations
 from ruleshift.studies.pool import Job, run_jobs
+from ruleshift.studies.recipes import task_of
+from ruleshift.studies.refine import Refinement
 from ruleshift.studies.study import Findings, Plan, StartModel
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Task
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
+PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
 def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> None:
@@ -41,20 +44,19 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> N
     began = time.monotonic()
     starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
     folders = [out / get_task(plan.task).id for plan in plans]
-    jobs = [
-        job for plan, start, folder in zip(plans, starts, folders, strict=True) for job in _jobs(plan, start, folder)
+    refined = [
+        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS)
+        for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
+    jobs = [Job(run, one.start, one.plan.measurement, one.root) for one in refined for run in one.plan.runs()]
     run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
-    claimed = _claims(plans, out)
-    for plan, start, folder in zip(plans, starts, folders, strict=True):
-        _conclude(plan, start, folder, time.monotonic() - began, claimed)
+    while jobs := [job for one in refined for job in one.next_jobs()]:
+        run_jobs([job for job in jobs if not job.done], workers)
+    claimed = _claims(refined)
+    for one, start, folder in zip(refined, starts, folders, strict=True):
+        _conclude(one, start, folder, time.monotonic() - began, claimed)
     if claimed:
         Console().print(claims_table(claimed))
-
-
-def metrics_of(task: Task) -> tuple[str, ...]:
-    """What arms are compared by: the task's metric first, then success and, where there are pictures, recognition."""
-    return tuple(dict.fromkeys((task.metric, "success", *(("recognition",) if task.pictures else ()))))
 
 
 def _start(plan: Plan) -> StartModel:
@@ -63,15 +65,9 @@ def _start(plan: Plan) -> StartModel:
     return StartModel(plan.model, plan.loading, found.chat.facts)
 
 
-def _jobs(plan: Plan, start: StartModel, out: Path) -> list[Job]:
-    if plan.init_steps:
-        start = _initialised(plan, start, out)
-    return [Job(run, start, plan.measurement, out / ARMS) for run in plan.runs()]
-
-
 def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
     """The start model after a short SFT, trained once into `out/init`."""
-    folder, task = out / "init", get_task(plan.task)
+    folder, task = out / "init", task_of(plan.measurement)
     training = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
     settings: dict[str, object] = {"task": plan.task, "model": start.name, "training": training}
     with RunFolder.open(folder, settings | ({"chat": start.facts} if start.facts else {})) as run:
@@ -82,18 +78,15 @@ def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
     return replace(start, name=str(folder / "model"))
 
 
-def _points(plan: Plan, out: Path) -> list[Point]:
-    return [point for run in plan.runs() for point in load_points(out / ARMS, run, plan.measurement)]
-
-
-def _claims(plans: Sequence[Plan], out: Path) -> list[Claim]:
+def _claims(refined: Sequence[Refinement]) -> list[Claim]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
     about = []
-    for plan in plans:
+    for one in refined:
+        plan = one.plan
         task, m, start = get_task(plan.task), plan.measurement, plan.study.start
         end = task.recipe.primary
         if end and end.split in m.splits and end.turns in m.turns and end.decoding in m.decodings:
-            points = _points(plan, out / task.id)
+            points = one.points()
             for arm in plan.study.primary:
                 change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
                 if change:
@@ -101,12 +94,15 @@ def _claims(plans: Sequence[Plan], out: Path) -> list[Claim]:
     return claims(about)
 
 
-def _conclude(plan: Plan, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
+def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
     """From the points of a task's runs to its numbers, tables and report."""
+    plan = one.plan
     console, study, m = Console(), plan.study, plan.measurement
-    points = _points(plan, out)
+    points = one.points()
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
-    rows = [row for point in points for row in rows_of(point, m.turns)]
+    task = task_of(m)
+    rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
+    rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
     results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
     found = Findings(results, comparisons, points, m)
@@ -135,6 +131,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "title": f"{study.question} {plan.recipe.title}",
         "study": study.name,
         "metric": task.metric,
+        "feedback": plan.measurement.feedback,
         "pictures": task.pictures,
         "start": study.start,
         "arms": [
@@ -155,7 +152,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "splits": {name: task.splits()[name] for name in plan.measurement.splits},
         "kl_unit": "nats per reply",
         "config": {
-            **{name: getattr(plan, name) for name in ("model", "seeds", "points", "init_steps")},
+            **{name: getattr(plan, name) for name in PLANNED},
             **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
             "training": {arm.name: asdict(arm.training) for arm in plan.arms()},

@@ -7,7 +7,7 @@ import nothing heavy, so that the command line can list them.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ruleshift.backbones.config import ModelOptions
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
@@ -77,7 +77,8 @@ def _words(value: object) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms to compare: at their ends, or where they match in the training rule (`id`) or in KL to the start."""
+    """Two arms to compare: at their ends, or where they match in the training rule (`id`), in KL to the start (`kl`),
+    or in the computing of their training (`flops`)."""
 
     arm: str
     reference: str
@@ -86,7 +87,7 @@ class Pair:
 
 def head_to_head(arm: str, reference: str) -> tuple[Pair, ...]:
     """Two arms compared in every way."""
-    return Pair(arm, reference), Pair(arm, reference, "id"), Pair(arm, reference, "kl")
+    return Pair(arm, reference), *(Pair(arm, reference, on) for on in get_args(MatchedOn))
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,14 @@ class StartModel:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of an arm: a seed, and the steps to evaluate. Without training it is the start model, at step 0."""
+    """One training of an arm: a seed, the steps to evaluate, and those of which the model is kept (these among them),
+    to be evaluated where a matched comparison needs it. Without training it is the start model, at step 0."""
 
     name: str
     seed: int
     training: Training | None
     points: tuple[int, ...]
+    kept: tuple[int, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -168,7 +171,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study of one task, with all its settings."""
+    """A study of one task, with all its settings.
+
+    Along each training `points` models are evaluated and about `kept` are kept, of which at most `further` more are
+    evaluated where pairs are matched, by what is in `matched_on`.
+    """
 
     study: Study
     recipe: StudyRecipe
@@ -178,6 +185,9 @@ class Plan:
     loading: ModelOptions = ModelOptions()
     seeds: int = 1
     points: int = 4
+    kept: int = 24
+    further: int = 4
+    matched_on: tuple[MatchedOn, ...] = get_args(MatchedOn)
     init_steps: int = 0
 
     @property
@@ -197,7 +207,8 @@ class Plan:
     def _run(self, arm: Arm, seed: int) -> Run:
         steps = length(arm.training)
         points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
-        return Run(arm.name, seed, replace(arm.training, seed=seed), points)
+        more = log_spaced(steps, self.kept, first_change(arm.training)) if arm.dense else ()
+        return Run(arm.name, seed, replace(arm.training, seed=seed), points, tuple(sorted({*points, *more})))
 
     def pairs(self) -> list[Pair]:
         """Every arm with the start, then the pairs of the study. Raises ValueError for arms that there are not."""
@@ -208,7 +219,8 @@ class Plan:
             raise ValueError(
                 f"study {self.study.name} has the arms {', '.join(names)}: each once, and none of {unknown}"
             )
-        return [*(Pair(name, self.study.start) for name in names), *self.study.pairs]
+        chosen = [pair for pair in self.study.pairs if pair.matched_on in (None, *self.matched_on)]
+        return [*(Pair(name, self.study.start) for name in names), *chosen]
 
 
 def length(training: Training) -> int:
@@ -216,9 +228,14 @@ def length(training: Training) -> int:
     return training.steps if isinstance(training, SFTConfig) else training.updates
 
 
+def first_change(training: Training) -> int:
+    """The first step that changes the model: a training of rewards begins with the value head alone."""
+    return 1 if isinstance(training, SFTConfig) else training.value_only + 1
+
+
 def first_point(training: Training) -> int:
-    """The first step at which evaluating is worth the while: a training of rewards begins with the value head alone."""
-    return 3 if isinstance(training, SFTConfig) else training.value_only + 1
+    """The first step at which evaluating is worth the while in any case."""
+    return 3 if isinstance(training, SFTConfig) else first_change(training)
 
 
 def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:

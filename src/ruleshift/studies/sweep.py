@@ -1,15 +1,17 @@
 """Which learning rate? Both arms on one grid, chosen by the task's metric on `id-val` alone.
 
+Every rate is given the same steps or updates, those of the recipe, and is measured at their end on the same problems.
 Validation shifts are measured too, for the record: `choose` never looks at them. No test split is touched.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.bounds import Positive, check_bounds
+from ruleshift.evaluation.evaluate import budgets
+from ruleshift.evaluation.statistics import crossed_difference
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Findings, Study, variant
@@ -50,10 +52,12 @@ def measures(usual: Measurement) -> Measurement:
 
 
 def choose(points: "Sequence[Point]", metric: str) -> str:
-    """The first arm of `points`, given in rising order of learning rate, whose metric on ID validation is within one
-    standard error of the best: where validation cannot tell rates apart, the smallest step. Seeds are averaged.
+    """The first arm of `points`, given in rising order of learning rate, that is not worse than the best: the 95%
+    interval of best minus arm, paired by the problems of ID validation, reaches down to 0 or below. So where validation
+    cannot tell rates apart the smallest step is taken.
 
-    Source: the one-standard-error rule of Breiman et al., "Classification and Regression Trees" (1984), section 3.4.3.
+    Seeds are averaged, and the interval is over problems alone (see `crossed_estimate` of one seed): over two or three
+    seeds it would be so wide that the smallest rate is always chosen. A choice claims nothing.
     """
     split, turns, decoding = CRITERION
     seeds: dict[str, list[list[float]]] = {}
@@ -61,12 +65,11 @@ def choose(points: "Sequence[Point]", metric: str) -> str:
         seeds.setdefault(point.arm, []).append(point.cell(split, decoding).outcomes(metric, turns))
     outcomes = {arm: [fmean(values) for values in zip(*lists, strict=True)] for arm, lists in seeds.items()}
     best = max(outcomes.values(), key=fmean)
-    error = pstdev(best) / math.sqrt(len(best))
-    return next(arm for arm, values in outcomes.items() if fmean(values) >= fmean(best) - error)
+    return next(arm for arm, values in outcomes.items() if crossed_difference([best], [values]).low <= 0)
 
 
 def record(found: Findings) -> Mapping[str, Any]:
-    """The content of sweep.json: the choice, and every rate with its numbers."""
+    """The content of sweep.json: the choice, the steps or updates that all rates were given, the numbers of each."""
     from ruleshift.report.arms import legend_of
 
     m, metric, legend = found.measurement, str(found.results.meta["metric"]), legend_of(found.results)
@@ -81,30 +84,48 @@ def record(found: Findings) -> Mapping[str, Any]:
             **({"seed": point.seed} if len(found.results.meta["seeds"]) > 1 else {}),
             "chosen": point.arm in chosen.values(),
             "kl_to_start": point.kl_to_start,
-            **{f"{s}@{k}": point.value(metric, s, k, "sampled") for s in m.splits for k in m.turns},
+            "kl_error": point.kl_error,
+            **{f"{s}@{k}": point.value(metric, s, k, "sampled") for s in m.splits for k in budgets(metric, m.turns)},
         }
         for point in found.points
     ]
-    criterion = f"the smallest rate within one standard error of the best {metric} on id-val, 1 turn, sampled"
-    return {"task": m.task, "metric": metric, "criterion": criterion, "n": m.n, "chosen": chosen, "rows": rows}
+    criterion = f"the smallest rate not worse than the best: paired interval of {metric}, id-val, 1 turn, sampled"
+    head = {"task": m.task, "metric": metric, "criterion": criterion, "n": m.n}
+    return {**head, "budget": _budgets(ways), "chosen": chosen, "rows": rows}
+
+
+def _budgets(ways: "Mapping[str, Sequence[Point]]") -> dict[str, int]:
+    """The steps or updates of each way to train. Raises ValueError where rates were not given as many."""
+    budgets = {way: {point.step for point in points} for way, points in ways.items()}
+    if any(len(steps) > 1 for steps in budgets.values()):
+        raise ValueError(f"rates were not given the same budget: {budgets}")
+    return {way: steps.pop() for way, steps in budgets.items()}
 
 
 def rates(found: Findings, width: int) -> "list[Table]":
     """Every rate with its numbers, the chosen ones marked."""
+    from ruleshift.report.arms import references_in
+    from ruleshift.report.tables import with_error
     from ruleshift.report.terminal import blocks
 
     content = record(found)
-    columns = [f"{s}@{k}" for s in found.measurement.splits for k in found.measurement.turns]
+    columns = [
+        f"{s}@{k}" for s in found.measurement.splits for k in budgets(content["metric"], found.measurement.turns)
+    ]
     title = f"learning-rate sweep of {content['task']}; chosen: {content['criterion']}"
     lines = [
         [
             row["arm"],
             "*" if row["chosen"] else "",
-            f"{row['kl_to_start']:.2f}",
+            with_error(row["kl_to_start"], row["kl_error"]),
             *(f"{100 * row[c]:.1f}" for c in columns),
         ]
         for row in content["rows"]
     ]
+    rows = found.results.rows
+    for name, kind in references_in(rows).items():
+        value = {f"{r.split}@{r.turns}": r.value for r in rows if (r.arm, r.metric) == (name, content["metric"])}
+        lines.append([name, kind, "", *(f"{100 * value[c]:.1f}" for c in columns)])
     headings = [column.replace("@", "\n@") for column in columns]
     return blocks(title, ("arm", "chosen", "KL"), headings, lines, width)
 

@@ -9,12 +9,10 @@ if TYPE_CHECKING:
 
 
 def ends(found: Findings, width: int) -> "list[Table]":
-    """How every arm ends, for each decoding; recognition too where there are pictures."""
-    from ruleshift.report.arms import shows_pictures
+    """How every arm ends, for each decoding, by all that arms are compared by; floors and the ceiling below."""
     from ruleshift.report.terminal import headline_tables
 
-    metric = str(found.results.meta["metric"])
-    shown = (metric, "recognition") if shows_pictures(found.results) else (metric,)
+    shown = dict.fromkeys([str(found.results.meta["metric"]), *(item.metric for item in found.comparisons)])
     return [
         table
         for decoding in found.measurement.decodings
@@ -24,9 +22,13 @@ def ends(found: Findings, width: int) -> "list[Table]":
 
 
 def matched(found: Findings, width: int) -> "list[Table]":
-    """How arms compare where they match, without the split whose high values are no good."""
+    """How arms compare where they match, for each decoding, without the split whose high values are no good."""
     from ruleshift.report.terminal import comparison_tables
 
     metric = found.results.meta["metric"]
     chosen = [c for c in found.comparisons if c.matched_on is not None and c.split != "fake" and c.metric == metric]
-    return comparison_tables(found.results, chosen, found.measurement.decodings[-1], width)
+    return [
+        table
+        for decoding in found.measurement.decodings
+        for table in comparison_tables(found.results, chosen, decoding, width)
+    ]

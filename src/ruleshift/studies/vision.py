@@ -6,7 +6,7 @@ replies that state rightly what is shown) stands beside success.
 
 from dataclasses import replace
 
-from ruleshift.studies.headline import HEADLINE
+from ruleshift.studies.headline import HEADLINE, Rates
 
 VISION = replace(
     HEADLINE,
@@ -14,4 +14,5 @@ VISION = replace(
     about="The headline in pictures: does it also teach to see? Recognition stands beside success.",
     cost="10 to 15 minutes a task and seed on two CPU cores; 7 in all with --quick",
     tasks=("gp-vl", "virl-vl"),
+    quick=Rates("none", "none"),
 )

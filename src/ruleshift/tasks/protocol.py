@@ -102,7 +102,7 @@ class Task(Protocol):
 
     @property
     def metric(self) -> str:
-        """What the task is mainly measured by: `success`, or `step_accuracy` where a problem has many steps."""
+        """What the task is mainly measured by: `success`, or `decision_accuracy` where a problem has many steps."""
         return "success"
 
     @property
@@ -124,6 +124,10 @@ class Task(Protocol):
 
     def with_options(self, options: Any) -> Self:
         """The task under these `options`. Raises RuleshiftError for what it cannot be made of."""
+        return self
+
+    def unseen(self) -> Self:
+        """The task with the same problems and verdicts, and no pictures drawn: for policies that look at none."""
         return self
 
     @abstractmethod

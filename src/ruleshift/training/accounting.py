@@ -1,11 +1,12 @@
 """Training compute, counted from the tokens that were really processed.
 
-    FLOPs = 6 N D_train + 2 N D_forward + 6 M P_train + 2 M P_forward
+    FLOPs = (4 N + 2 L) D_train + 2 N D_forward + 6 M P_train + 2 M P_forward
 
-with N parameters, D_train tokens through forward and backward passes (once per epoch), and D_forward tokens through
-forward passes alone: sampling, values, reference log-probs. Source: Kaplan et al. (arXiv 2001.08361), section 2.1,
-as used for figure 5 of arXiv 2501.17161, which replaces D_forward by a fixed multiple of D_train. Evaluation is not
-counted, and padding neither.
+with N parameters of which L learn, D_train tokens through forward and backward passes (once per epoch), and D_forward
+tokens through forward passes alone: sampling, values, reference log-probs. A backward pass takes 2 N for what flows
+through the layers and 2 L for the gradients of weights: 6 N in all where everything learns, little more than 4 N where
+adapters do. Source: Kaplan et al. (arXiv 2001.08361), section 2.1, as used for figure 5 of arXiv 2501.17161, which
+replaces D_forward by a fixed multiple of D_train. Evaluation is not counted, and padding neither.
 
 In a vision-language model N are the parameters of the decoder, and the tokens of pictures that it reads are tokens like
 others. M are the parameters of tower and projector, which process patches: P_train of them where the tower learns,
@@ -15,7 +16,6 @@ P_forward where it only looks. Features of a tower and projector that stay as th
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from torch import nn
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.vision import patches
@@ -36,21 +36,30 @@ class TokenCount:
     def __add__(self, other: "TokenCount") -> "TokenCount":
         return TokenCount(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def flops(self, parameters: int, tower: int = 0) -> float:
-        """parameters: of the whole model, those of tower and projector (`tower`) included."""
-        decoder = float(parameters - tower)
+    def flops(self, sizes: "Sizes") -> float:
+        """What a model of these sizes takes for them."""
+        decoder, tower = float(sizes.decoder), sizes.tower
         seen = 6.0 * tower * self.patches_trained + 2.0 * tower * self.patches_forward
-        return 6.0 * decoder * self.trained + 2.0 * decoder * self.forward + seen
+        trained = (4.0 * decoder + 2.0 * sizes.learning) * self.trained
+        return trained + 2.0 * decoder * self.forward + seen
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of parameters, shared ones once: of the decoder (adapters included), of those of them that learn, and of
+    tower and projector."""
 
+    decoder: int
+    learning: int
+    tower: int
 
-def count_tower(model: PreTrainedModel) -> int:
-    """Number of parameters of tower and projector; 0 for a model of text."""
-    return sum(p.numel() for name, p in model.named_parameters() if part_of(model, name) != "decoder")
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Sizes":
+        """Of a model as it is trained: what learns is what asks for a gradient."""
+        parts = [(part_of(model, name) == "decoder", p) for name, p in model.named_parameters()]
+        decoder = [p for within, p in parts if within]
+        learning = sum(p.numel() for p in decoder if p.requires_grad)
+        return cls(sum(p.numel() for p in decoder), learning, sum(p.numel() for within, p in parts if not within))
 
 
 class Account:
@@ -59,6 +68,7 @@ class Account:
     def __init__(self, model: PreTrainedModel, eye: Eye | None) -> None:
         self.model, self.eye = model, eye
         self.tokens = TokenCount()
+        self.problems = 0  # dealt so far
         self.features_stay = not learns(model, "tower", "projector")
 
     def passed(self, trajectories: Sequence[Trajectory], passes: int) -> None:
@@ -76,7 +86,7 @@ class Account:
             self.tokens += TokenCount(0, 0, looked * learned, looked * (not learned))
 
     def flops(self) -> float:
-        return self.tokens.flops(count_parameters(self.model), count_tower(self.model))
+        return self.tokens.flops(Sizes.of(self.model))
 
     def _patches(self, trajectories: Sequence[Trajectory]) -> int:
         return 0 if self.eye is None else sum(patches(self.model, self.eye, t.pictures) for t in trajectories)

@@ -1,6 +1,7 @@
-"""The algorithms, as data over parts: who estimates, whether there is a critic, and what the settings then are.
+"""The algorithms, as data: the settings that make each what it is, its paper, and how it deviates from it.
 
-All of them run through the one loop of `rl.py`, over several turns, in text and pictures, whole or with adapters. An
+All of them run through the one loop of `rl.py`, over several turns, in text and pictures, whole or with adapters, and
+none of them is known to it by name: what it does is what the settings say, and each can be set to something else. An
 algorithm is one entry of `ALGORITHMS`, and a function in `estimators.py` or `objectives.py` where it needs a new one.
 No heavy imports, so that `--help` is quick.
 """
@@ -19,53 +20,56 @@ class Algorithm:
     set to something else."""
 
     summary: str
-    estimator: str  # a name in `estimators.ESTIMATORS`
-    critic: bool
     settings: Mapping[str, Any]
     paper: str
     deviations: str
 
 
-_WITHOUT_CRITIC = {"value_steps": 0, "value_only": 0, "normalise_advantages": False}
+_WITHOUT_CRITIC = {"critic": False, "value_steps": 0, "value_only": 0, "normalise_advantages": False, "kl_coef": 0.0}
 _ONE_STEP = {"clip": None, "target_kl": None, "epochs": 1, "minibatches": 1}
+_OF_GROUPS = {**_WITHOUT_CRITIC, "estimator": "group_scaled", "group": 8, "credit": "episode", "gamma": 1.0}
+_SEVERAL_TURNS = (
+    "an episode may have several turns: its outcome is the sum of their rewards, and all of their tokens share its "
+    "advantage (--credit turn compares turn by turn)"
+)
 
 ALGORITHMS = {
     "ppo": Algorithm(
         "Clipped ratios, a critic on the state before each reply, and GAE over turns.",
-        "gae",
-        critic=True,
         settings={},
         paper="Schulman et al., arXiv 1707.06347; over turns as in Chu et al., arXiv 2501.17161",
         deviations="KL to the start model in the loss; the critic learns by itself, before the model (value_steps); "
         "an update ends at target_kl. docs/deviations.md lists what differs from the official settings.",
     ),
     "reinforce": Algorithm(
-        "Every reply in proportion to the discounted rewards from it on: no baseline, no critic, no clip.",
-        "reward_to_go",
-        critic=False,
-        settings={**_WITHOUT_CRITIC, **_ONE_STEP, "kl_coef": 0.0},
+        "Every reply in proportion to the rewards from it on, less their running mean: no critic, no clip.",
+        settings={**_WITHOUT_CRITIC, **_ONE_STEP, "lam": 1.0, "baseline_decay": 0.9},
         paper="Williams (1992), Machine Learning 8",
-        deviations="the mean over tokens, not the sum over an episode; Adam; with more than one step to an update, "
-        "ratios correct for what has moved since the replies were drawn.",
+        deviations="the mean over tokens, not the sum over an episode; Adam; the baseline is a mean over all turns, "
+        "and 0 in the first update; with more than one step to an update, ratios correct for what has moved since the "
+        "replies were drawn.",
     ),
-    "grpo": Algorithm(
-        "The return of an episode against those of its group, in units of their deviation: no critic.",
-        "group_scaled",
-        critic=False,
-        settings={**_WITHOUT_CRITIC, "group": 8, "gamma": 1.0, "weigh": "episode", "kl_coef": 0.04},
-        paper="Shao et al., arXiv 2402.03300",
-        deviations="an episode may have several turns: its outcome is the sum of their rewards, and all of their "
-        "tokens share its advantage and its weight; an update ends at target_kl.",
+    "reinforce++": Algorithm(
+        "Rewards from each reply on, scaled over the whole update, with PPO's clip: no critic, the KL in the reward.",
+        settings={
+            **_WITHOUT_CRITIC,
+            "lam": 1.0,
+            "gamma": 1.0,
+            "normalise_advantages": True,
+            "kl_in": "reward",
+            "kl_coef": 0.01,
+        },
+        paper="Hu et al., arXiv 2501.03262",
+        deviations="the KL of a reply is taken off the reward of its turn, and not off that of each token; an update "
+        "ends at target_kl.",
     ),
     "rloo": Algorithm(
         "The return of an episode less the mean of the others in its group: no critic, no clip.",
-        "leave_one_out",
-        critic=False,
         settings={
-            **_WITHOUT_CRITIC,
+            **_OF_GROUPS,
             **_ONE_STEP,
+            "estimator": "leave_one_out",
             "group": 4,
-            "gamma": 1.0,
             "ratio": "sequence",
             "kl_in": "reward",
             "kl_coef": 0.03,
@@ -74,21 +78,66 @@ ALGORITHMS = {
         deviations="an episode may have several turns: the sum of their rewards is its return, and each of them an "
         "action with its advantage; Adam; with more than one step to an update, ratios correct for what has moved.",
     ),
+    "grpo": Algorithm(
+        "The return of an episode against those of its group, in units of their deviation: no critic.",
+        settings={**_OF_GROUPS, "weigh": "episode", "kl_coef": 0.04},
+        paper="Shao et al., arXiv 2402.03300",
+        deviations=f"{_SEVERAL_TURNS}, and each episode weighs the same; an update ends at target_kl.",
+    ),
+    "dr-grpo": Algorithm(
+        "GRPO without its two biases: not divided by the deviation of the group, nor by the length of a reply.",
+        settings={**_OF_GROUPS, "estimator": "group_centred", "weigh": "constant"},
+        paper="Liu et al., arXiv 2503.20783",
+        deviations=f"{_SEVERAL_TURNS}; the constant divisor is --max-new-tokens for each episode; an update ends at "
+        "target_kl.",
+    ),
+    "dapo": Algorithm(
+        "GRPO with a higher upper clip, the mean over tokens, no flat groups, and a price on overlong replies.",
+        settings={**_OF_GROUPS, "clip": 0.2, "clip_high": 0.28, "weigh": "ratio", "resample": 9, "overlong": 0.2},
+        paper="Yu et al., arXiv 2503.14476",
+        deviations=f"{_SEVERAL_TURNS}; after 10 rounds of collecting, groups without variance stay, and teach nothing; "
+        "an update ends at target_kl.",
+    ),
+    "gspo": Algorithm(
+        "GRPO with one ratio for each reply, the geometric mean over its tokens, and a narrow clip.",
+        settings={**_OF_GROUPS, "ratio": "geometric", "clip": 3e-4, "clip_high": 4e-4},
+        paper="Zheng et al., arXiv 2507.18071",
+        deviations=f"{_SEVERAL_TURNS}, and every reply weighs the same; an update ends at target_kl.",
+    ),
+    "maxrl": Algorithm(
+        "Success of an episode less the group's rate of success, divided by that rate: ascends log p, not p.",
+        settings={**_OF_GROUPS, **_ONE_STEP, "estimator": "group_over_mean", "reward": "success"},
+        paper="Maximum Likelihood Reinforcement Learning, arXiv 2602.02710",
+        deviations="success within the tries of an episode counts, whichever turn it comes in; the mean over tokens; "
+        "with more than one step to an update, ratios correct for what has moved.",
+    ),
 }
 
 
-def algorithm_of(config: RLConfig) -> Algorithm:
-    """The algorithm of these settings. Raises RuleshiftError for an unknown one, and for settings that do not fit."""
-    found = _named(config.algorithm)
-    if config.value_only and not (found.critic and config.value_steps):
-        needs = "--value-steps above 0" if found.critic else "an --algorithm with a critic, such as ppo"
+def check_algorithm(config: RLConfig) -> None:
+    """Raise RuleshiftError for settings of an unknown algorithm, and for those that do not fit together."""
+    _named(config.algorithm)
+    group = config.estimator != "gae"
+    if config.value_only and not (config.critic and config.value_steps):
+        needs = "--value-steps above 0" if config.critic else "--critic (ppo has one)"
         raise RuleshiftError(f"--value-only {config.value_only} trains a critic by itself: use {needs}, or set it to 0")
-    if config.group == 1 and "group" in found.settings:
+    if config.critic and group:
+        raise RuleshiftError(
+            f"--estimator {config.estimator} compares within groups, so that a critic has no use: set --no-critic, "
+            "--value-only 0 and --value-steps 0, or --estimator gae"
+        )
+    if config.critic and config.baseline_decay is not None:
+        raise RuleshiftError("a critic is a baseline already: leave --baseline-decay out, or set --no-critic")
+    if config.baseline_decay is not None and group:
+        raise RuleshiftError("a group is a baseline already: leave --baseline-decay out, or set --estimator gae")
+    if config.buffer and not config.critic:
+        raise RuleshiftError("--buffer cuts an episode whose rest only a critic can estimate: set it to 0, or --critic")
+    if config.group == 1 and (group or config.resample):
+        usual = ALGORITHMS[config.algorithm].settings.get("group", 8)
         raise RuleshiftError(
             f"--group 1 leaves {config.algorithm} nothing to compare an episode with: set it to 2 or more "
-            f"(usually {found.settings['group']})"
+            f"(usually {usual})"
         )
-    return found
 
 
 def configured(config: RLConfig, name: str, **changes: Any) -> RLConfig:

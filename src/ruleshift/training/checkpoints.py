@@ -1,7 +1,8 @@
 """Training state as safetensors: weights and optimiser moments, no pickle."""
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ def save_learner(folder: Path, learner: Learner) -> None:
     """Everything needed to resume, as safetensors; the model in Hugging Face format."""
     save_model(learner.model, learner.chat.source, folder / "model")
     save_state(folder, learner.modules, {"optimizer": learner.optimizer})
-    save_file({"tokens": torch.tensor(astuple(learner.account.tokens))}, folder / "tokens.safetensors")
+    save_file(_counted(learner), folder / "tokens.safetensors")
 
 
 def load_learner(folder: Path, learner: Learner) -> None:
@@ -29,9 +30,21 @@ def load_learner(folder: Path, learner: Learner) -> None:
     load_state(folder, learner.modules, {"optimizer": learner.optimizer})
     file = folder / "tokens.safetensors"
     found = read_tensors(file)
-    expected = {"tokens": torch.zeros(len(fields(TokenCount)), dtype=torch.long)}
-    _check(file, found, expected)
+    _check(file, found, _counted(learner))
     learner.account.tokens = TokenCount(*found["tokens"].tolist())
+    learner.account.problems = int(found["problems"])
+    baseline = float(found["baseline"])
+    learner.baseline = None if math.isnan(baseline) else baseline
+
+
+def _counted(learner: Learner) -> Tensors:
+    """What a run has processed, and the mean return that it remembers (NaN: none)."""
+    account, baseline = learner.account, math.nan if learner.baseline is None else learner.baseline
+    return {
+        "tokens": torch.tensor(astuple(account.tokens)),
+        "problems": torch.tensor(account.problems),
+        "baseline": torch.tensor(baseline, dtype=torch.float64),
+    }
 
 
 def save_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:

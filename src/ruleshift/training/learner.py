@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from ruleshift.errors import Diverged
 from ruleshift.settings import RLConfig
 from ruleshift.training.accounting import Account
 from ruleshift.training.critic import ValueHead
-from ruleshift.training.objectives import k3, policy_loss, value_loss, weights
+from ruleshift.training.objectives import KL_ESTIMATES, divisor, k3, mismatch, policy_loss, value_loss, weights
 from ruleshift.training.parts import choose, frozen_copy, learns
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward, groups_of
 
@@ -27,20 +27,31 @@ class Batch:
     trajectories: list[Trajectory]
     advantages: list[torch.Tensor]  # each (N_i,)
     returns: list[torch.Tensor]  # each (N_i,)
+    values: list[torch.Tensor]  # each (N_i,), as the critic gave them before this update; 0 without one
     states: list[torch.Tensor]  # each (N_i, H), as the model saw them before this update; without a critic (N_i, 0)
     reference: list[torch.Tensor]  # each (T_i,)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read in trajectories before an update, an entry for each."""
+
+    states: list[torch.Tensor]  # each (N_i, H); without a critic (N_i, 0)
+    values: list[list[float]]  # each N_i; without a critic 0
+    after: list[float]  # value of the state after an episode that was cut; 0 after its end
+    reference: list[torch.Tensor]  # each (T_i,), log-probs of the reply tokens by the start model
 
 
 class Learner:
     """Reads trajectories, and takes steps on `model` in place."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, config: RLConfig, has_critic: bool) -> None:
+    def __init__(self, model: PreTrainedModel, chat: Chat, config: RLConfig) -> None:
         self.model, self.chat, self.config = model, chat, config
         choose(model, config.train_parts, config.lora_rank, config.seed)
         self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
         torch.manual_seed(config.seed)
-        self.critic = ValueHead(model).to(model.device) if has_critic else None
+        self.critic = ValueHead(model).to(model.device) if config.critic else None
         self.trained = [p for p in model.parameters() if p.requires_grad]
         rates = [{"params": self.trained, "peak": config.learning_rate}]
         if self.critic is not None:
@@ -50,6 +61,7 @@ class Learner:
         # room are looked at more often than `account` counts.
         self.known = None if learns(model, "tower", "projector") else Known()
         self.account = Account(model, chat.eye)
+        self.baseline: float | None = None  # mean return of earlier updates, where one is kept
 
     @property
     def policy(self) -> nn.Module:
@@ -61,31 +73,41 @@ class Learner:
         """All that learns."""
         return {"policy": self.policy} | ({} if self.critic is None else {"value": self.critic})
 
-    def read(
-        self, trajectories: Sequence[Trajectory]
-    ) -> tuple[list[torch.Tensor], list[list[float]], list[torch.Tensor]]:
-        """Per trajectory: states (N_i, H) and their values, and log-probs of the reply tokens (T_i,) by the start
-        model. Without a critic the states are empty and the values 0."""
+    def read(self, trajectories: Sequence[Trajectory]) -> Readings:
+        """States and their values, and the log-probs of the start model."""
         if self.known is not None:
             self.known.clear()
-        if self.critic is None:
-            states = [torch.empty(len(t.states), 0) for t in trajectories]
-            values = [[0.0] * len(t.states) for t in trajectories]
-        else:
-            _, states = self._evaluate(self.model, trajectories)
+        states = [torch.empty(len(t.states), 0) for t in trajectories]
+        values = [[0.0] * len(t.states) for t in trajectories]
+        after = [0.0] * len(trajectories)
+        if self.critic is not None:
+            ends = [() if t.after is None else (t.after,) for t in trajectories]
+            whole = [replace(t, states=(*t.states, *end)) for t, end in zip(trajectories, ends, strict=True)]
+            _, found = self._evaluate(self.model, whole)
             with torch.no_grad():
-                values = [self.critic(hidden).tolist() for hidden in states]
+                valued = [self.critic(hidden).tolist() for hidden in found]
+            states = [hidden[: len(t.states)] for hidden, t in zip(found, trajectories, strict=True)]
+            values = [row[: len(t.states)] for row, t in zip(valued, trajectories, strict=True)]
+            after = [sum(row[len(t.states) :]) for row, t in zip(valued, trajectories, strict=True)]
         if self.reference is None:
             with without_lora(self.model):
                 reference, _ = self._evaluate(self.model, trajectories)
         else:
             reference, _ = self._evaluate(self.reference, trajectories)
         self.account.passed(trajectories, 2 if self.critic is None else 3)
-        return states, values, reference
+        return Readings(states, values, after, reference)
 
     def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
-        return evaluate_tokens(model, trajectories, *limits, self.known)
+        return evaluate_tokens(model, trajectories, *limits, self.known, self.config.temperature)
+
+    def baseline_before(self, returns: float) -> float:
+        """The mean return of the updates before this one, of `returns` on average, which then joins it."""
+        decay, before = self.config.baseline_decay, self.baseline
+        if decay is None:
+            return 0.0
+        self.baseline = returns if before is None else decay * before + (1 - decay) * returns
+        return before or 0.0
 
     def set_rates(self, update: int) -> None:
         """The learning rates of an update, counted from 0."""
@@ -99,63 +121,88 @@ class Learner:
         if self.critic is None:
             return metrics
         states, returns = torch.cat(batch.states).detach(), torch.cat(batch.returns)
+        old = torch.cat(batch.values)
         for _ in range(self.config.value_steps):
-            loss = value_loss(self.critic(states), returns).mean()
+            loss = value_loss(self.critic(states), returns, old, self.config.value_clip).mean()
             metrics = {"value_loss": loss.item()}
             check_finite(metrics)
             loss.backward()
             self._apply_gradients()
         return metrics
 
-    def step(self, batch: Batch, chosen: Sequence[int]) -> dict[str, float]:
+    def step(self, batch: Batch, chosen: Sequence[int], untouched: bool = False) -> dict[str, float]:
         """One optimiser step on these trajectories, gradients accumulated over micro-batches. Raises Diverged before
-        it is taken where a loss or the gradient is not finite."""
+        it is taken where a loss or the gradient is not finite.
+
+        untouched: the model is still the one that sampled, so that the mismatch between the two can be told."""
         config = self.config
         trajectories = [batch.trajectories[i] for i in chosen]
         self.account.trained(trajectories)
         counts = Counts.of(trajectories, config)
         totals: dict[str, float] = {}
-        for group in groups_of(trajectories, config.max_tokens, config.max_pictures):
-            parts = self._loss(batch, [chosen[i] for i in group], counts)
-            parts.pop("loss").backward()
+        again: list[torch.Tensor] = []
+        groups = groups_of(trajectories, config.max_tokens, config.max_pictures)
+        for group in groups:
+            loss, parts, logprobs = self._loss(batch, [chosen[i] for i in group], counts)
+            loss.backward()
+            again.append(logprobs.detach().cpu())
             for name, part in parts.items():
                 totals[name] = totals.get(name, 0.0) + float(part.detach())
         check_finite(totals)
+        if untouched:
+            drawn = [p for group in groups for i in group for p in trajectories[i].old_logprobs]
+            totals |= mismatch(torch.cat(again), torch.tensor(drawn))
         totals["grad_norm"] = self._apply_gradients()
         return totals
 
-    def _loss(self, batch: Batch, group: Sequence[int], counts: "Counts") -> dict[str, torch.Tensor]:
-        """Loss terms of a micro-batch, each divided by the counts of the whole mini-batch."""
+    def _loss(
+        self, batch: Batch, group: Sequence[int], counts: "Counts"
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Loss of a micro-batch and the terms of it, each divided by the counts of the whole mini-batch; and the
+        log-probs of its tokens."""
         config = self.config
         trajectories = [batch.trajectories[i] for i in group]
-        result = forward(self.model, trajectories, self.chat.eye, self.known)
+        result = forward(
+            self.model, trajectories, self.chat.eye, self.known, config.temperature, config.entropy_coef > 0
+        )
         device = result.logprobs.device
         old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
+        often = [c for t in trajectories for c in t.counts]
         advantages = torch.cat([batch.advantages[i] for i in group])
-        policy = policy_loss(result.logprobs, old, result.turn, advantages, config.ratio, config.clip)
+        counted = torch.tensor(often, device=device) if often else None
+        how = (config.ratio, config.clip, config.clip_high)
+        policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted)
         weight = torch.tensor([w for t in trajectories for w in _weights(t, config)], device=device)
-        kl = k3(torch.cat([batch.reference[i] for i in group]) - result.logprobs).sum() / counts.tokens
-        entropy = result.entropy.sum() / counts.tokens
+        distance = torch.cat([batch.reference[i] for i in group]) - result.logprobs
         policy_term = (policy.loss * weight).sum() / counts.weight
-        kl_weight = config.kl_coef if config.kl_in == "loss" else 0.0
-        loss = policy_term + kl_weight * kl - config.entropy_coef * entropy
+        loss = policy_term
+        if config.kl_in == "loss" and config.kl_coef:
+            loss = loss + config.kl_coef * (KL_ESTIMATES[config.kl_estimator](distance).sum() / counts.tokens)
+        entropy = result.entropy.sum() / counts.tokens
+        if config.entropy_coef:
+            loss = loss - config.entropy_coef * entropy
         parts = {
             "policy_loss": policy_term,
-            "kl_to_start": kl,
+            "kl_to_start": k3(distance.detach()).sum() / counts.tokens,
             "entropy": entropy,
             "clipped": policy.clipped.sum() / counts.ratios,
             "approx_kl": policy.approx_kl * (len(old) / counts.tokens),
         }
-        if self.critic is not None and config.value_steps == 0:
-            errors = value_loss(self.critic(result.states), torch.cat([batch.returns[i] for i in group]))
-            parts["value_loss"] = errors.sum() / counts.turns
+        if self.critic is not None and not config.value_steps:
+            returns, before = (torch.cat([rows[i] for i in group]) for rows in (batch.returns, batch.values))
+            parts["value_loss"] = (
+                value_loss(self.critic(result.states), returns, before, config.value_clip).sum() / counts.turns
+            )
             loss = loss + config.value_coef * parts["value_loss"]
-        return {"loss": loss, **parts}
+        return loss, parts, result.logprobs
 
     def _apply_gradients(self) -> float:
-        """Clip the model's gradient, step, and forget gradients. Returns the norm before clipping. Raises Diverged
-        instead where it is not finite."""
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.max_grad_norm)
+        """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.
+        Raises Diverged instead where it is not finite."""
+        together = list(self.trained)
+        if self.critic is not None and not self.config.value_steps:
+            together += self.critic.parameters()
+        norm = torch.nn.utils.clip_grad_norm_(together, self.config.max_grad_norm)
         check_finite({"grad_norm": float(norm)})
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -181,7 +228,8 @@ class Counts:
     def of(cls, trajectories: Sequence[Trajectory], config: RLConfig) -> "Counts":
         tokens, turns = sum(len(t.positions) for t in trajectories), sum(len(t.states) for t in trajectories)
         each = [w for t in trajectories for w in _weights(t, config)]
-        return cls(tokens, turns, len(each), sum(each))
+        among = divisor(each, len(trajectories), config.ratio, config.weigh, config.max_new_tokens)
+        return cls(tokens, turns, len(each), among)
 
 
 def _weights(trajectory: Trajectory, config: RLConfig) -> list[float]:
@@ -201,6 +249,7 @@ def rate_scale(config: RLConfig, update: int) -> float:
         return (update + 1) / config.warmup
     if config.schedule == "constant":
         return 1.0
-    progress = (update - config.warmup) / max(1, config.updates - config.warmup)
+    last = max(config.updates, config.schedule_updates)
+    progress = (update - config.warmup) / max(1, last - config.warmup)
     shape = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return config.final_rate + (1 - config.final_rate) * shape

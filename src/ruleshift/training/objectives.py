@@ -1,18 +1,19 @@
 """What is optimised: a policy loss of three choices, and the losses beside it. Pure functions on flat tensors.
 
-The choices are the probability ratio (one for a token, or one for a whole reply), whether and where it is
-clipped, and how its terms are weighed against each other.
+The choices are the probability ratio (one for a token, or one for a whole reply: the product over its tokens, or their
+geometric mean), where it is clipped, and how its terms are weighed against each other.
 
 T tokens of N turns are given flat, without padding: `turn` (T,) holds the turn of each token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 
-Level = Literal["token", "sequence"]
-Weighing = Literal["ratio", "turn", "episode"]
+Level = Literal["token", "sequence", "geometric"]
+Weighing = Literal["ratio", "turn", "episode", "constant"]
+LARGEST_LOG = 20.0  # of a ratio; beyond it, ratios grow linearly, so that neither they nor their gradients overflow
 
 
 class PolicyLoss(NamedTuple):
@@ -31,44 +32,55 @@ def policy_loss(
     advantages: torch.Tensor,
     level: Level,
     clip: float | None,
+    clip_high: float | None = None,
+    counts: torch.Tensor | None = None,
 ) -> PolicyLoss:
-    """The clipped objective with one ratio per token, or one per turn: the product over its tokens, not normalised by
-    length. Every token of a turn has the turn's advantage.
+    """The clipped objective with one ratio per token, or one per turn. Every token of a turn has the turn's advantage.
 
-    logprobs, old_logprobs: (T,); turn: (T,) integers in 0..N-1; advantages: (N,). `loss` is (T,) or (N,).
-    Source of the latter: the official code of arXiv 2501.17161.
+    `sequence`: the product over the tokens of a turn, not normalised by length. `geometric`: their geometric mean,
+    exp(1/|y| sum over t of log r_t). counts: how often each token counts in its ratio (1 where nothing is said), as an
+    exponent; one that counts 0 times has the ratio 1.
+
+    logprobs, old_logprobs, counts: (T,); turn: (T,) integers in 0..N-1; advantages: (N,). `loss` is (T,) or (N,).
+    Sources: `token`, Schulman et al., arXiv 1707.06347; `sequence` and counts, the official code of arXiv 2501.17161;
+    `geometric`, GSPO, Zheng et al., arXiv 2507.18071, equation 7.
     """
     log_ratio = logprobs - old_logprobs
     approx_kl = k3(log_ratio.detach()).mean()
-    if level == "sequence":
-        log_ratio = torch.zeros_like(advantages).index_add(0, turn, log_ratio)  # (N,)
-    else:
+    if counts is not None:
+        log_ratio = log_ratio * counts
+    if level == "token":
         advantages = advantages[turn]
-    return PolicyLoss(*clipped_objective(log_ratio, advantages, clip), approx_kl)
+    else:
+        log_ratio = torch.zeros_like(advantages).index_add(0, turn, log_ratio)  # (N,)
+    if level == "geometric":
+        ones = torch.ones_like(logprobs) if counts is None else counts
+        log_ratio = log_ratio / torch.zeros_like(advantages).index_add(0, turn, ones).clamp(min=1e-8)
+    return PolicyLoss(*clipped_objective(log_ratio, advantages, clip, clip_high), approx_kl)
 
 
 def clipped_objective(
-    log_ratio: torch.Tensor, advantage: torch.Tensor, clip: float | None
+    log_ratio: torch.Tensor, advantage: torch.Tensor, clip: float | None, clip_high: float | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """-min(r A, clip(r, 1 - clip, 1 + clip) A) for r = exp(log_ratio), entry by entry, and where the clip decided.
+    """-min(r A, clip(r, 1 - clip, 1 + clip_high) A) for r = exp(log_ratio), entry by entry, and where the clip decided.
 
-    Without a clip (None) it is -r A, whose gradient at r = 1 is the policy gradient.
-    Source: Schulman et al., arXiv 1707.06347, equation 7.
+    clip_high is clip where it is None. Without a clip (None) it is -r A, whose gradient at r = 1 is the policy
+    gradient. Sources: Schulman et al., arXiv 1707.06347, equation 7; clip_high, DAPO, Yu et al., arXiv 2503.14476.
     """
-    ratio = log_ratio.exp()
+    ratio = bounded_exp(log_ratio)
     plain = ratio * advantage
     if clip is None:
         return -plain, torch.zeros_like(plain)
-    bounded = ratio.clamp(1 - clip, 1 + clip) * advantage
+    bounded = ratio.clamp(1 - clip, 1 + (clip if clip_high is None else clip_high)) * advantage
     return -torch.minimum(plain, bounded), (bounded < plain).to(ratio.dtype)
 
 
 def weights(tokens: Sequence[int], level: Level, weighing: Weighing) -> list[float]:
     """How much each term of the policy loss of an episode counts, in the order of its ratios.
 
-    tokens: how many each of its turns has. `ratio`: all terms alike, so that long replies count more where each token
-    has a ratio; `turn`: the terms of a turn make 1 together; `episode`: those of the episode do (the 1/|o| of GRPO,
-    arXiv 2402.03300, equation 3). The loss of a mini-batch is the weighed sum of terms divided by the sum of weights.
+    tokens: how many each of its turns has. `ratio`, `constant`: all terms alike, so that long replies count more where
+    each token has a ratio; `turn`: the terms of a turn make 1 together; `episode`: those of the episode do (the 1/|o|
+    of GRPO, arXiv 2402.03300, equation 3). The loss of a mini-batch is the weighed sum of terms divided by `divisor`.
     """
     counts = list(tokens) if level == "token" else [1] * len(tokens)
     if weighing == "turn":
@@ -77,17 +89,71 @@ def weights(tokens: Sequence[int], level: Level, weighing: Weighing) -> list[flo
     return [share] * sum(counts)
 
 
+def divisor(each: Sequence[float], episodes: int, level: Level, weighing: Weighing, longest: int) -> float:
+    """By what the weighed sum of the terms of a mini-batch is divided: the sum of their weights, or (`constant`) what
+    does not depend on how long the replies are, the number of episodes, times the longest reply where each token has
+    a ratio. Source of the latter: Dr. GRPO, Liu et al., arXiv 2503.20783, section 3.
+    """
+    if weighing == "constant":
+        return float(episodes * (longest if level == "token" else 1))
+    return sum(each)
+
+
+def bounded_exp(log_ratio: torch.Tensor) -> torch.Tensor:
+    """exp(x), and beyond LARGEST_LOG its tangent there: finite, and with a finite gradient, for every finite x."""
+    beyond = (log_ratio - LARGEST_LOG).clamp(min=0)
+    return log_ratio.clamp(max=LARGEST_LOG).exp() * (1 + beyond)
+
+
 def k3(log_ratio: torch.Tensor) -> torch.Tensor:
     """A low-variance, non-negative estimate of KL(q || p) from samples of q, entry by entry: exp(d) - 1 - d.
 
+    log_ratio: d = log p - log q at the samples, any shape. Where q learns, the gradient of its mean is not that of
+    KL(q || p): at samples of q it is the gradient of KL(p || q). Beyond d = LARGEST_LOG it grows linearly.
+    Source: Schulman, "Approximating KL divergence" (2020).
+    """
+    return bounded_exp(log_ratio) - 1 - log_ratio
+
+
+def k2(log_ratio: torch.Tensor) -> torch.Tensor:
+    """d^2 / 2, a biased estimate of KL(q || p) from samples of q, entry by entry, whose gradient is unbiased: where q
+    learns, the gradient of its mean at samples of q is that of KL(q || p).
+
     log_ratio: d = log p - log q at the samples, any shape. Source: Schulman, "Approximating KL divergence" (2020).
     """
-    return log_ratio.exp() - 1 - log_ratio
+    return 0.5 * log_ratio**2
 
 
-def value_loss(values: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
-    """Half the squared error, (N,)."""
-    return 0.5 * (values - returns) ** 2
+KL_ESTIMATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"k3": k3, "k2": k2}
+
+
+def mismatch(logprobs: torch.Tensor, drawn: torch.Tensor) -> dict[str, float]:
+    """How far the program that learns and the one that sampled disagree about the same tokens under the same weights:
+    mean and largest absolute difference of log-probs, and the k3 estimate of KL(sampler || trainer), in nats.
+
+    logprobs, drawn: (T,), by the trainer and by the sampler.
+    """
+    difference = (logprobs - drawn).double()
+    return {
+        "mismatch_mean": float(difference.abs().mean()),
+        "mismatch_max": float(difference.abs().max()),
+        "mismatch_kl": float(k3(difference).mean()),
+    }
+
+
+def value_loss(
+    values: torch.Tensor, returns: torch.Tensor, old_values: torch.Tensor | None = None, clip: float | None = None
+) -> torch.Tensor:
+    """Half the squared error, (N,); with a clip, the larger of that and the one of the value held within `clip` of its
+    old one, so that a value gains nothing by moving further.
+
+    values, returns, old_values: (N,). Source of the clip: the official code of arXiv 2501.17161, as in OpenAI's PPO.
+    """
+    plain = (values - returns) ** 2
+    if clip is not None and old_values is not None:
+        held = old_values + (values - old_values).clamp(-clip, clip)
+        plain = torch.maximum(plain, (held - returns) ** 2)
+    return 0.5 * plain
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ How PPO differs from the paper's official settings is listed in `docs/deviations
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from transformers import PreTrainedModel
@@ -16,12 +17,21 @@ from ruleshift.chat import Chat
 from ruleshift.errors import Diverged
 from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
-from ruleshift.training.algorithms import algorithm_of
+from ruleshift.training.algorithms import check_algorithm
+from ruleshift.training.answers import token_counts
 from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_learner, save_learner
-from ruleshift.training.estimators import ESTIMATORS, explained_variance, normalise
+from ruleshift.training.estimators import (
+    ESTIMATORS,
+    Turns,
+    discounted,
+    explained_variance,
+    normalise,
+    without_variance,
+)
 from ruleshift.training.learner import Batch, Learner, check_finite
-from ruleshift.training.rollout import Rollout, episode_metrics
+from ruleshift.training.rewards import earned, kl_cost, overlong
+from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
 from ruleshift.training.trajectories import Trajectory
 
 
@@ -30,14 +40,14 @@ class RL:
 
     def __init__(self, model: PreTrainedModel, chat: Chat, rollout: Rollout) -> None:
         self.rollout, self.config = rollout, rollout.config
-        self.algorithm = algorithm_of(self.config)
-        self.learner = Learner(model, chat, self.config, self.algorithm.critic)
+        check_algorithm(self.config)
+        self.learner = Learner(model, chat, self.config)
         self.done = 0  # updates made
 
     def update(self) -> dict[str, float]:
         """One update; returns its metrics. Raises Diverged, before a step is taken, for a number that is not finite."""
         try:
-            episodes = self.rollout.collect(self.done)
+            episodes, collected = self.collect()
             batch, estimates = self.estimate(episodes)
             losses = self.learn(batch)
             self.learner.check_weights()
@@ -49,38 +59,83 @@ class RL:
         self.done += 1
         self.rollout.engine.sync(self.learner.model)
         flops = self.learner.account.flops()
-        return {**episode_metrics(episodes), **estimates, **losses, "train_flops": flops}
+        return {**collected, **estimates, **losses, "train_flops": flops}
+
+    def collect(self) -> tuple[list[Episode], dict[str, float]]:
+        """The episodes to learn from, and how all that were drawn went. Groups without variance give way to others, in
+        `resample` more rounds at most, and stay where those were not enough."""
+        config, account = self.config, self.learner.account
+        kept: list[Episode] = []
+        flat: list[Episode] = []
+        for _ in range(1 + config.resample):
+            episodes = self.rollout.collect(self.done, account.problems)
+            account.problems += config.episodes // config.group
+            for episode, is_flat in zip(episodes, self._flat(episodes), strict=True):
+                (flat if is_flat and config.resample else kept).append(episode)
+            if len(kept) >= config.episodes:
+                break
+        drawn = [*kept, *flat]
+        account.passed([Trajectory.of(episode) for episode in drawn[config.episodes :]], 1)
+        metrics = episode_metrics(drawn)
+        if config.group > 1:
+            metrics["flat_groups"] = sum(self._flat(drawn)) / len(drawn)
+        return drawn[: config.episodes], metrics
+
+    def _flat(self, episodes: Sequence[Episode]) -> list[bool]:
+        """Of each episode, whether its whole group earned the same."""
+        rows = [earned(episode.turns, self.config.reward) for episode in episodes]
+        group = torch.tensor(self.rollout.groups(len(episodes)))
+        return without_variance(*_padded(rows), group).tolist()
 
     def estimate(self, episodes: Sequence[Episode]) -> tuple[Batch, dict[str, float]]:
         """Advantages and returns of all turns, and what they are made of."""
         config = self.config
-        trajectories = [Trajectory.of(episode) for episode in episodes]
-        states, values, reference = self.learner.read(trajectories)
-        pairs = zip(trajectories, reference, strict=True)
-        rewards = pad([self._shaped(t, ref.tolist()) for t, ref in pairs], 0.0, torch.float64)  # (B, K)
-        mask = pad([[1.0] * len(t.rewards) for t in trajectories], 0.0, torch.float64)
-        value = pad(values, 0.0, torch.float64)
-        group = torch.tensor(self.rollout.groups())
-        estimator = ESTIMATORS[self.algorithm.estimator]
-        advantages, returns = estimator(rewards, value, mask, group, config.gamma, config.lam)
-        metrics = {"explained_variance": explained_variance(value, returns, mask)} if self.algorithm.critic else {}
+        counts = turns_within(episodes, config.buffer)
+        trajectories = [self._trajectory(e, count) for e, count in zip(episodes, counts, strict=False)]
+        self.learner.account.passed([Trajectory.of(e) for e in episodes[len(counts) :]], 1)  # drawn, and left out
+        read = self.learner.read(trajectories)
+        rewards, mask = _padded([self._shaped(t, ref) for t, ref in zip(trajectories, read.reference, strict=True)])
+        values = pad(read.values, 0.0, torch.float64)
+        after = torch.tensor(read.after, dtype=torch.float64)
+        group = torch.tensor(self.rollout.groups(len(trajectories)))
+        if not config.critic:
+            mean = discounted(Turns(rewards, values, mask, group, after), config.gamma).sum() / mask.sum()
+            values = torch.full_like(values, self.learner.baseline_before(float(mean)))
+        turns = Turns(rewards, values, mask, group, after)
+        advantages, returns = ESTIMATORS[config.estimator](turns, config.gamma, config.lam, config.credit)
+        metrics = {"explained_variance": explained_variance(values, returns, mask)} if config.critic else {}
         if config.normalise_advantages:
-            advantages = normalise(advantages, mask)
+            advantages = normalise(advantages, mask, config.advantage_epsilon)
+        if bool(without_variance(rewards, mask, torch.zeros_like(group)).all()):
+            advantages = torch.zeros_like(advantages)  # what is left are the errors of the critic
         check_finite({"a return": float(returns.sum()), "an advantage": float(advantages.sum()), **metrics})
         device = self.learner.model.device
-        counts = [len(t.rewards) for t in trajectories]
 
         def rows(table: torch.Tensor) -> list[torch.Tensor]:
             return [table[i, :count].float().to(device) for i, count in enumerate(counts)]
 
-        return Batch(trajectories, rows(advantages), rows(returns), states, reference), metrics
+        return Batch(trajectories, rows(advantages), rows(returns), rows(values), read.states, read.reference), metrics
 
-    def _shaped(self, trajectory: Trajectory, reference: Sequence[float]) -> list[float]:
+    def _trajectory(self, episode: Episode, turns: int) -> Trajectory:
+        """The first turns of an episode, with what they earn, and how often their tokens count."""
+        config, kept = self.config, episode.turns[:turns]
+        lengths = [len(turn.completion.token_ids) for turn in kept]
+        costs = overlong(lengths, config.max_new_tokens, config.overlong)
+        rewards = [r - cost for r, cost in zip(earned(kept, config.reward), costs, strict=True)]
+        trajectory = replace(Trajectory.of(episode, turns), rewards=tuple(rewards))
+        if config.thought_coef == 1 and not config.skip_tokens:
+            return trajectory
+        decode = self.learner.chat.decode
+        weighing = (config.answer_key, config.thought_coef, config.skip_tokens)
+        counts = [c for turn in kept for c in token_counts(turn.completion.token_ids, decode, *weighing)]
+        return replace(trajectory, counts=tuple(counts))
+
+    def _shaped(self, trajectory: Trajectory, reference: torch.Tensor) -> list[float]:
         """Rewards of its turns, less the log-ratio to the start model of their tokens where the KL enters there."""
         rewards = list(trajectory.rewards)
         if self.config.kl_in == "reward":
-            for k, old, start in zip(trajectory.turn, trajectory.old_logprobs, reference, strict=True):
-                rewards[k] -= self.config.kl_coef * (old - start)
+            costs = kl_cost(trajectory.turn, trajectory.old_logprobs, reference.tolist(), len(rewards))
+            rewards = [reward - self.config.kl_coef * cost for reward, cost in zip(rewards, costs, strict=True)]
         return rewards
 
     def learn(self, batch: Batch) -> dict[str, float]:
@@ -97,7 +152,7 @@ class RL:
         for _ in range(config.epochs):
             order = torch.randperm(len(lengths), generator=generator).tolist()
             for part in split_evenly([lengths[i] for i in order], config.minibatches):
-                history.append(self.learner.step(batch, [order[i] for i in part]))
+                history.append(self.learner.step(batch, [order[i] for i in part], untouched=not history))
                 if config.target_kl is not None and history[-1]["approx_kl"] > config.target_kl:
                     return {**fitted, **_mean(history), "early_stop": 1.0}
         return {**fitted, **_mean(history), "early_stop": 0.0}
@@ -134,4 +189,11 @@ def train_rl(
 
 
 def _mean(history: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(entry[name] for entry in history) / len(history) for name in history[0]}
+    """The mean of each number over the steps that have it; the first one has all."""
+    columns = {name: [entry[name] for entry in history if name in entry] for name in history[0]}
+    return {name: sum(column) / len(column) for name, column in columns.items()}
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of different lengths as a table, and where it is real: (B, K) each."""
+    return pad(rows, 0.0, torch.float64), pad([[1.0] * len(row) for row in rows], 0.0, torch.float64)

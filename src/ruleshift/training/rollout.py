@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Protocol
 
 from transformers import PreTrainedModel
@@ -13,7 +14,7 @@ from ruleshift.engines.protocol import Engine, Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Turn
 from ruleshift.revision import revise
-from ruleshift.settings import RLConfig
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 
 
@@ -25,8 +26,8 @@ class SyncedEngine(Engine, Protocol):
         ...
 
 
-def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig) -> LocalEngine:
-    """Samples from the model that learns itself, in this process."""
+def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig | SFTConfig) -> LocalEngine:
+    """Samples from the model itself that learns, or will, in this process."""
     return LocalEngine(model, chat, Sampling(config.temperature, config.max_new_tokens, config.seed), config.batch_size)
 
 
@@ -39,19 +40,20 @@ class Rollout:
     config: RLConfig
     engine: SyncedEngine
 
-    def collect(self, update: int) -> list[Episode]:
-        """The episodes of an update, counted from 0. Raises RuleshiftError for a reward that is no
-        number, or not finite."""
+    def collect(self, update: int, first: int | None = None) -> list[Episode]:
+        """Episodes for an update, counted from 0, about the problems from number `first` on; by default those that come
+        after as many as all updates before it take. Raises RuleshiftError for a reward that is no number, or not
+        finite."""
         config = self.config
-        first = update * config.episodes
-        deals = [divmod(first + i, config.group) for i in range(config.episodes)]
+        first = update * config.episodes // config.group if first is None else first
+        deals = [divmod(first * config.group + i, config.group) for i in range(config.episodes)]
         problems = [self.task.problem(config.split, config.seed, index, self.style) for index, _ in deals]
         episodes = revise(problems, self.engine, config.turns, samples=[sample for _, sample in deals])
         return [replace(e, turns=tuple(self._with_real_reward(turn, update) for turn in e.turns)) for e in episodes]
 
-    def groups(self) -> list[int]:
-        """Which episodes of an update are about the same problem: a number for each."""
-        return [i // self.config.group for i in range(self.config.episodes)]
+    def groups(self, episodes: int | None = None) -> list[int]:
+        """Which of so many episodes (all of an update) are about the same problem: a number for each."""
+        return [i // self.config.group for i in range(episodes or self.config.episodes)]
 
     def _with_real_reward(self, turn: Turn, update: int) -> Turn:
         """The reward as a float, of whatever type of number the task gives it."""
@@ -67,6 +69,14 @@ class Rollout:
                 f"{self.task.id} gave a reward that is not finite ({number}) in update {update + 1}: mend its `submit`"
             )
         return replace(turn, verdict=replace(turn.verdict, reward=number))
+
+
+def turns_within(episodes: Sequence[Episode], most: int) -> list[int]:
+    """How many turns of each episode are among the first `most` of all (0: all); episodes without one are left out."""
+    if not most:
+        return [len(episode.turns) for episode in episodes]
+    before = [0, *accumulate(len(episode.turns) for episode in episodes)]
+    return [min(len(e.turns), most - first) for e, first in zip(episodes, before, strict=False) if first < most]
 
 
 def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on expert replies, with TRL's SFTTrainer; the loss is on reply tokens only."""
+"""Supervised fine-tuning with TRL's SFTTrainer; the loss is on tokens of replies only, those that `sft_data` names."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,34 +16,18 @@ from transformers import (
 )
 from trl import SFTConfig as TrlConfig
 
-from ruleshift.chat import Chat, Sequences, encode_dialogue
-from ruleshift.engines.text import expert_messages
+from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
-from ruleshift.runs import RunFolder
+from ruleshift.runs import SAMPLES, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.parts import choose
-from ruleshift.training.sft_pictures import Collator, PictureTrainer, labels_of
+from ruleshift.training.sft_data import data_of
+from ruleshift.training.sft_lessons import Lessons
+from ruleshift.training.sft_pictures import Collator, PictureTrainer
+from ruleshift.training.sft_samples import sample
 from ruleshift.training.trainer import Trainer
-
-
-def expert_conversation(chat: Chat, task: Task, style: Style, split: str, seed: int, index: int) -> Sequences:
-    """One problem with its gold replies, as token ids with the mask of the replies."""
-    return encode_dialogue(chat, expert_messages(task.problem(split, seed, index, style)))
-
-
-def expert_dataset(chat: Chat, task: Task, style: Style, config: SFTConfig) -> Dataset:
-    """Columns `input_ids` and `labels` (-100 off the replies), which SFTTrainer takes as they are; for a chat that sees
-    the `index` of the problem alone (see `sft_pictures`)."""
-    if chat.eye is not None:
-        return Dataset.from_dict({"index": range(config.examples)})
-    rows = [
-        expert_conversation(chat, task, style, config.split, config.seed, index) for index in range(config.examples)
-    ]
-    return Dataset.from_dict(
-        {"input_ids": [list(row.token_ids) for row in rows], "labels": [labels_of(row) for row in rows]}
-    )
 
 
 @contextmanager
@@ -68,13 +52,15 @@ class _Steps(TrainerCallback):
         evaluate: Callable[[int, TokenCount], None] | None,
         progress: Callable[[int, dict[str, float]], object] | None,
         trainer: Trainer,
+        lessons: Lessons,
     ) -> None:
         self.run, self.at, self.evaluate, self.progress = run, at, evaluate, progress
-        self.trainer = trainer
+        self.trainer, self.lessons = trainer, lessons
 
     def _count(self, state: TrainerState) -> TokenCount:
         tokens = int(state.num_input_tokens_seen)
-        return self.trainer.count(tokens) if isinstance(self.trainer, PictureTrainer) else TokenCount(tokens)
+        learned = self.trainer.count(tokens) if isinstance(self.trainer, PictureTrainer) else TokenCount(tokens)
+        return learned + self.lessons.sampling(state.global_step)
 
     def on_log(
         self,
@@ -89,6 +75,8 @@ class _Steps(TrainerCallback):
             record: dict[str, float] = {**kept, "tokens": int(state.num_input_tokens_seen)}
             if isinstance(self.trainer, PictureTrainer):
                 record["patches"] = self.trainer.patches
+            if self.lessons.samples is not None:
+                record["sampling_tokens"] = self.lessons.sampling(state.global_step).forward
             self.run.append_metrics({"step": state.global_step, **record})
             if self.evaluate is not None and state.global_step in self.at:
                 self.trainer.refuse_divergence()
@@ -97,6 +85,30 @@ class _Steps(TrainerCallback):
                     self.evaluate(state.global_step, self._count(state))
             if self.progress is not None:
                 self.progress(state.global_step, record)
+
+
+def _lessons(
+    model: PreTrainedModel,
+    chat: Chat,
+    task: Task,
+    style: Style,
+    config: SFTConfig,
+    run: RunFolder,
+    progress: Callable[[int, dict[str, float]], object] | None,
+) -> Lessons:
+    """What is learned from: of the start model's own conversations, where that is asked for, those that the run folder
+    lacks are sampled first."""
+    if not data_of(config).sampled:
+        return Lessons(chat, task, style, config)
+
+    def follow(done: int, count: int) -> None:
+        if progress is not None:
+            progress(0, {"sampled": done, "problems": count})
+
+    samples = sample(model, chat, task, style, config, run.path / SAMPLES, follow)
+    if not run.read_metrics():
+        run.append_metrics({"step": 0, **samples.metrics})
+    return Lessons(chat, task, style, config, samples)
 
 
 def train_sft(
@@ -112,6 +124,8 @@ def train_sft(
 ) -> None:
     """Train `model` in place in a run folder, from its last checkpoint if it has one.
 
+    Where `config.data` asks for it, `model` first replies to the problems itself, as it is: a start model. progress is
+    then called with step 0, and how many were `sampled` of how many `problems`.
     evaluate(steps made, tokens so far) is called after the steps listed in `at` (and may be called again for a step
     when a killed run resumes before it). A checkpoint holds what transformers' Trainer keeps in one. Raises Diverged
     once loss, gradient or weights are not finite, before a metric or a weight of that kind is written.
@@ -122,6 +136,7 @@ def train_sft(
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
+        loss_type=config.loss,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=config.batch // micro_batch,
         learning_rate=config.learning_rate,
@@ -142,11 +157,12 @@ def train_sft(
         bf16=False,
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
         dataloader_pin_memory=False,
-        remove_unused_columns=chat.eye is None,
-        dataset_kwargs=None if chat.eye is None else {"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
     )
     if arguments.n_gpu > 1:  # the model is on one of them
         arguments._n_gpu = 1
+    lessons = _lessons(model, chat, task, style, config, run, progress)
     choose(model, config.train_parts, config.lora_rank, config.seed)
     last = run.latest_checkpoint()
     run.truncate_metrics(0 if last is None else last.step)
@@ -154,19 +170,13 @@ def train_sft(
         "run": run,
         "model": model,
         "args": arguments,
-        "train_dataset": expert_dataset(chat, task, style, config),
+        "train_dataset": Dataset.from_dict({"index": lessons.rows}),
+        "data_collator": Collator(chat, lessons),
         "processing_class": chat.tokenizer,
     }
-    if chat.eye is None:
-        trainer = Trainer(**given)
-    else:
-
-        def conversation(index: int) -> Sequences:
-            return expert_conversation(chat, task, style, config.split, config.seed, index)
-
-        looked = [int(line.get("patches", 0)) for line in run.read_metrics()]
-        trainer = PictureTrainer(chat, sum(looked[-1:]), data_collator=Collator(chat, conversation), **given)
-    trainer.add_callback(_Steps(run, at, evaluate, progress, trainer))
+    looked = [int(line.get("patches", 0)) for line in run.read_metrics()]
+    trainer = Trainer(**given) if chat.eye is None else PictureTrainer(chat, sum(looked[-1:]), **given)
+    trainer.add_callback(_Steps(run, at, evaluate, progress, trainer, lessons))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
     trainer.finish(last)
     vars(model).pop("forward", None)  # see `own_forward`

@@ -1,10 +1,10 @@
-"""What SFT needs for conversations with pictures: batches that hold them, and a trainer whose pass sees them.
+"""What SFT makes batches of, and a trainer whose pass sees pictures.
 
 A row of the dataset is the index of its problem: ids and pictures are made when the row is used, so that memory holds
 the pictures of one optimiser step, and features and gradients those of one pass (`micro_batch` conversations).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,39 +12,40 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ruleshift.backbones.vision import patches, read, view_of
-from ruleshift.chat import Chat, Sequences
+from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pad
 from ruleshift.training.parts import learns
+from ruleshift.training.sft_lessons import Lessons
 from ruleshift.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Rows with the `index` of a conversation as a padded batch with the pictures of each."""
+    """Rows with the `index` of a conversation as a padded batch: (B, T) each, and where the chat sees, the `pictures`
+    of each with the tokens that nobody replied (`given`), among which their placeholders are."""
 
     chat: Chat
-    conversation: Callable[[int], Sequences]
+    lessons: Lessons
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        said = [self.conversation(row["index"]) for row in rows]
-        return {
+        lessons = [self.lessons[row["index"]] for row in rows]
+        said = [lesson.said for lesson in lessons]
+        batch: dict[str, Any] = {
             "input_ids": pad([one.token_ids for one in said], self.chat.pad_id, torch.long),
-            "labels": pad([labels_of(one) for one in said], -100, torch.long),
+            "labels": pad([lesson.labels for lesson in lessons], -100, torch.long),
             "attention_mask": pad([[1] * len(one.token_ids) for one in said], 0, torch.long),
-            "pictures": [one.pictures for one in said],
         }
-
-
-def labels_of(sequence: Sequences) -> list[int]:
-    """The ids of replies, and -100 elsewhere."""
-    return [token if learned else -100 for token, learned in zip(sequence.token_ids, sequence.reply_mask, strict=True)]
+        if self.chat.eye is not None:
+            batch["given"] = pad([[1 - reply for reply in one.reply_mask] for one in said], 0, torch.long) > 0
+            batch["pictures"] = [one.pictures for one in said]
+        return batch
 
 
 class PictureTrainer(Trainer):
-    """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is the mean
-    cross-entropy of the labels of a step, as in SFTTrainer. Only in one process: others would not share gradients.
+    """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is that of
+    SFTTrainer over the labels of a step. Only in one process: others would not share gradients.
     `patches` counts what the tower has looked at, from what it had at the last checkpoint."""
 
     def __init__(self, chat: Chat, patches: int, **more: Any) -> None:
@@ -63,12 +64,14 @@ class PictureTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         ids, labels, pictures = inputs["input_ids"], inputs["labels"][:, 1:], inputs["pictures"]  # (B, T), (B, T-1)
-        given = (inputs["attention_mask"] > 0) & (inputs["labels"] == -100)
         eye = self.chat.eye
         assert eye is not None
-        hidden = read(model, ids, view_of(model, eye, ids, given, pictures), use_cache=False)[:, :-1]
+        hidden = read(model, ids, view_of(model, eye, ids, inputs["given"], pictures), use_cache=False)[:, :-1]
         learned = labels != -100
         logits = model.get_output_embeddings()(hidden[learned]).float()
         self.patches += sum(patches(model, eye, of_row) for of_row in pictures)
         items = learned.sum() if num_items_in_batch is None else num_items_in_batch
+        if self.args.loss_type == "dft":  # type: ignore[attr-defined]
+            losses = cross_entropy(logits, labels[learned], reduction="none")
+            return (losses * (-losses).exp().detach()).sum() / items
         return cross_entropy(logits, labels[learned], reduction="sum") / items

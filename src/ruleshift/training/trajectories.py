@@ -1,7 +1,7 @@
 """Episodes as the flat tensors that losses take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -19,8 +19,10 @@ class Trajectory:
     """One episode as tokens.
 
     `ids` is the whole conversation as sampled. For each reply token, `positions` is its place in `ids`, `turn` its
-    turn and `old_logprobs` its log-probability when drawn. `states` holds, per turn, the place of the last prompt
-    token. `rewards` has one entry per turn. `pictures` are those that placeholders outside of replies stand for.
+    turn, `old_logprobs` its log-probability when drawn, and `counts` how often it counts in the ratio of its reply
+    (once where that is empty). `states` holds, per turn, the place of the last prompt token, and `after` that of the
+    state after the last turn where the episode was cut there. `rewards` has one entry per turn. `pictures` are those
+    that placeholders outside of replies stand for.
     """
 
     ids: tuple[int, ...]
@@ -30,15 +32,19 @@ class Trajectory:
     states: tuple[int, ...]
     rewards: tuple[float, ...]
     pictures: tuple[Picture, ...] = ()
+    after: int | None = None
+    counts: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, episode: Episode) -> "Trajectory":
+    def of(cls, episode: Episode, first: int | None = None) -> "Trajectory":
+        """The whole episode, or its `first` turns and the state after them."""
+        kept = episode.turns[:first]
         ids: list[int] = []
         positions: list[int] = []
         turn: list[int] = []
         logprobs: list[float] = []
         states: list[int] = []
-        for k, step in enumerate(episode.turns):
+        for k, step in enumerate(kept):
             ids += step.appended_ids
             states.append(len(ids) - 1)
             count = len(step.completion.token_ids)
@@ -46,9 +52,15 @@ class Trajectory:
             turn += [k] * count
             logprobs += step.completion.logprobs
             ids += step.completion.token_ids
-        rewards = tuple(step.verdict.reward for step in episode.turns)
+        rewards = tuple(step.verdict.reward for step in kept)
         replies = (tuple(positions), tuple(turn), tuple(logprobs))
-        return cls(tuple(ids), *replies, tuple(states), rewards, episode.pictures)
+        whole = cls(tuple(ids), *replies, tuple(states), rewards, episode.pictures)
+        if len(kept) == len(episode.turns):
+            return whole
+        ids += episode.turns[len(kept)].appended_ids
+        unseen = 2 * (len(episode.turns) - len(kept))  # messages: what was said later, and its feedback
+        shown = tuple(picture for message in episode.messages[:-unseen] for picture in message.pictures)
+        return replace(whole, ids=tuple(ids), after=len(ids) - 1, pictures=shown)
 
     @property
     def turn_lengths(self) -> list[int]:
@@ -65,9 +77,17 @@ class PassResult(NamedTuple):
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
 
 
-def forward(
+class ReplyLogits(NamedTuple):
+    """What one pass over a group of trajectories says of their reply tokens, trajectory after trajectory."""
+
+    logits: torch.Tensor  # (T, V) from which the tokens were drawn
+    tokens: torch.Tensor  # (T,)
+    last: torch.Tensor  # (B, T, H) hidden states of all tokens
+
+
+def reply_logits(
     model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known | None = None
-) -> PassResult:
+) -> ReplyLogits:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
 
     With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
@@ -76,20 +96,40 @@ def forward(
     ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
     rows = _rows([len(t.positions) for t in group], device)
     columns = torch.tensor([p for t in group for p in t.positions], device=device)
-    state_rows = _rows([len(t.states) for t in group], device)
-    state_columns = torch.tensor([p for t in group for p in t.states], device=device)
     # No attention mask: causal attention never looks at padding on the right, and kernels are faster without one.
     if eye is not None:
         given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
         given[rows, columns] = False
         view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
         last = read(model, ids, view, use_cache=False)
-        logits = model.get_output_embeddings()(last[rows, columns - 1]).float()  # (T, V)
+        logits = model.get_output_embeddings()(last[rows, columns - 1]).float()
     else:
         output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
         last, logits = output.hidden_states[-1], output.logits[rows, columns - 1].float()
-    hidden = last[state_rows, state_columns]  # (N, H)
-    return PassResult(chosen_logprobs(logits, ids[rows, columns]), entropy(logits), hidden, group_turns(group, device))
+    return ReplyLogits(logits, ids[rows, columns], last)
+
+
+def forward(
+    model: PreTrainedModel,
+    group: Sequence[Trajectory],
+    eye: Eye | None = None,
+    known: Known | None = None,
+    temperature: float = 1.0,
+    entropy_learns: bool = False,
+) -> PassResult:
+    """One pass over whole conversations, as `reply_logits` makes it.
+
+    Log-probs and entropy are those of the policy that samples at this temperature; gradients flow through the latter
+    where it learns.
+    """
+    logits, tokens, last = reply_logits(model, group, eye, known)
+    logits = logits if temperature == 1 else logits / temperature
+    rows = _rows([len(t.states) for t in group], last.device)
+    columns = torch.tensor([p for t in group for p in t.states], device=last.device)
+    hidden = last[rows, columns]  # (N, H)
+    with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
+        uncertainty = entropy(logits)
+    return PassResult(chosen_logprobs(logits, tokens), uncertainty, hidden, group_turns(group, last.device))
 
 
 def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:
@@ -120,6 +160,7 @@ def evaluate_tokens(
     eye: Eye | None = None,
     max_pictures: int = 64,
     known: Known | None = None,
+    temperature: float = 1.0,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
 
@@ -130,7 +171,7 @@ def evaluate_tokens(
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     for group in groups_of(trajectories, max_tokens, max_pictures):
-        result = forward(model, [trajectories[i] for i in group], eye, known)
+        result = forward(model, [trajectories[i] for i in group], eye, known, temperature)
         token_parts = result.logprobs.split([len(trajectories[i].positions) for i in group])
         state_parts = result.states.split([len(trajectories[i].states) for i in group])
         for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):

@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ruleshift.records import Feedback
+from ruleshift.tasks.feedback import SILENT
 from ruleshift.tasks.generalpoints.deal import Deal
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.rules import RANKS, Rule
@@ -111,8 +113,31 @@ def _varied_prompt(hand: Deal, problem_id: str, pictured: bool) -> str:
 # ---------------------------------------------------------------- feedback
 
 
-def feedback(judgement: Judgement, style: Style) -> str:
-    """What the verifier tells the model: what was right and what was wrong, never a solution."""
+_OUTCOMES = {  # in words, and in the terse style
+    "solved": ("Correct.", "right"),
+    "wrong_value": (
+        "The formula uses every card once, but it does not equal the target. Try another one.",
+        "wrong value",
+    ),
+    "wrong_numbers": ("The formula does not use the number of every card exactly once.", "wrong numbers"),
+    "illegal": ("The formula cannot be read. Write a complete formula over all the cards.", "illegal"),
+    "misread": (
+        "The reply does not state the cards in the picture. Look at it again, and state every card.",
+        "misread",
+    ),
+    "unreadable": (
+        'No formula was found. Reply with one JSON object that holds "cards", "number" and "formula".',
+        "unreadable",
+    ),
+}
+
+
+def feedback(judgement: Judgement, style: Style, level: Feedback = "full") -> str:
+    """What the verifier tells the model: what was right and what was wrong, never a solution, and less of it below the
+    level `full` (see `ruleshift.tasks.feedback`)."""
+    if level != "full":
+        said = SILENT if level == "silent" and judgement.outcome != "solved" else _OUTCOMES[judgement.outcome]
+        return said[style == "terse"]
     return _terse_feedback(judgement) if style == "terse" else _full_feedback(judgement)
 
 

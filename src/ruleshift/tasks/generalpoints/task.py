@@ -4,10 +4,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message, Verdict
+from ruleshift.records import Feedback, Message, Verdict
+from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.generalpoints import prompt
 from ruleshift.tasks.generalpoints.deal import Deal, deal
 from ruleshift.tasks.generalpoints.judgement import Judgement
@@ -28,13 +29,14 @@ class GeneralPointsProblem:
     hand: Deal
     style: Style
     compat: str = "fixed"
+    feedback: Feedback = "full"
 
     def context(self) -> tuple[Message, ...]:
         return (Message("user", prompt.prompt(self.hand, self.style, self.id)),)
 
     def submit(self, reply: str, last: bool) -> Verdict:
         read = prompt.read_reply(reply)
-        found = verdict(self._judged(read), self.style)
+        found = verdict(self._judged(read), self.style, self.feedback)
         penalty = BUDGET_SPENT if last and not found.solved else 0.0
         return replace(found, reward=found.reward + penalty, valid=read.valid, read_right=self._is_read_right(read))
 
@@ -85,6 +87,15 @@ class GeneralPointsProblem:
 
 
 @dataclass(frozen=True)
+class CardOptions:
+    """What one is told."""
+
+    feedback: Feedback = "full"
+    """What the verifier says of a wrong formula: which numbers it lacks and what it comes to (full), which kind of
+    fault it has (outcome), or only that it is not right (silent)."""
+
+
+@dataclass(frozen=True)
 class GeneralPoints(Task):
     """GeneralPoints in text, `gp-l`.
 
@@ -107,8 +118,16 @@ class GeneralPoints(Task):
     default_turns: int = 5
     metric: str = "success"
     compat: str = "fixed"
+    feedback: Feedback = "full"
     pictures: ClassVar[bool] = False
     recipe: ClassVar[Recipe] = TEXT
+    options: ClassVar[type] = CardOptions
+
+    def __post_init__(self) -> None:
+        check_feedback(self.feedback, self.compat)
+
+    def with_options(self, options: CardOptions) -> Self:
+        return replace(self, feedback=options.feedback)
 
     def splits(self) -> Mapping[str, str]:
         return {name: split.description for name, split in SPLITS.items()}
@@ -117,4 +136,4 @@ class GeneralPoints(Task):
         if split not in SPLITS:
             raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
         name = f"{self.id}/{split}/{seed}/{index}"
-        return GeneralPointsProblem(name, deal(split, seed, index), style, self.compat)
+        return GeneralPointsProblem(name, deal(split, seed, index), style, self.compat, self.feedback)

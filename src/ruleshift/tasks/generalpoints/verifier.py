@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from ruleshift.records import Verdict
+from ruleshift.records import Feedback, Verdict
 from ruleshift.tasks.generalpoints import expression
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.official import OfficialJudgement, official_judgement
@@ -34,10 +34,10 @@ def verify_formula(formula: str, numbers: Sequence[int], target: int = 24, compa
     return verdict(judge(formula, numbers, target, compat))
 
 
-def verdict(judgement: Judgement, style: Style = "full") -> Verdict:
-    """A judgement in words."""
+def verdict(judgement: Judgement, style: Style = "full", level: Feedback = "full") -> Verdict:
+    """A judgement in words, as many as the level of feedback allows."""
     found = None if judgement.value is None else str(judgement.value)
-    said = feedback(judgement, style)
+    said = feedback(judgement, style, level)
     return Verdict(judgement.outcome, judgement.reward, judgement.outcome == "solved", said, found=found)
 
 
@@ -51,12 +51,20 @@ def judge(formula: str, numbers: Sequence[int], target: int = 24, compat: str = 
     return _judge_fixed(expression.formula_in(formula), numbers, target)
 
 
-def recognised(judgement: Judgement, stated: Sequence[str], dealt: Sequence[str]) -> Judgement:
+def recognised(judgement: Judgement, stated: Sequence[str], dealt: Sequence[str], compat: str = "fixed") -> Judgement:
     """The judgement of a reply that states these cards (ranks, in any order) where those `dealt` were to be seen.
 
-    A formula that is read and wrong counts as misread where the cards are: what it lacks would tell them.
+    A formula that is read and wrong counts as misread where the cards are: what it lacks would tell them. `official`:
+    every reply does that states other cards, before anything else, also when its formula is right; one in which neither
+    cards nor a formula are found stays unreadable.
     """
-    if judgement.outcome not in ("wrong_value", "wrong_numbers") or Counter(stated) == Counter(dealt):
+    if Counter(stated) == Counter(dealt):
+        return judgement
+    if compat == "official":
+        kept = judgement.outcome == "unreadable" and not stated
+    else:
+        kept = judgement.outcome not in ("wrong_value", "wrong_numbers")
+    if kept:
         return judgement
     return Judgement("misread", REWARDS["misread"], judgement.target, judgement.value)
 

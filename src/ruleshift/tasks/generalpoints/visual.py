@@ -14,7 +14,7 @@ from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.pictures import Look, draw, look
 from ruleshift.tasks.generalpoints.recipe import PICTURES
 from ruleshift.tasks.generalpoints.rules import RANKS
-from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
+from ruleshift.tasks.generalpoints.task import CardOptions, GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.generalpoints.verifier import recognised
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.recipe import Recipe
@@ -30,16 +30,18 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
 
     look: Look = field(kw_only=True)
     size: int = field(kw_only=True)
+    shown: bool = field(kw_only=True, default=True)
 
     @cached_property
     def picture(self) -> Picture:
         return picture_of(draw(self.hand.cards, self.look, self.size))
 
     def context(self) -> tuple[Message, ...]:
-        return (Message("user", prompt.prompt(self.hand, self.style, self.id, pictured=True), (self.picture,)),)
+        pictures = (self.picture,) if self.shown else ()
+        return (Message("user", prompt.prompt(self.hand, self.style, self.id, pictured=True), pictures),)
 
     def _judged(self, read: prompt.CardReply) -> Judgement:
-        return recognised(super()._judged(read), read.cards, self.hand.ranks)
+        return recognised(super()._judged(read), read.cards, self.hand.ranks, self.compat)
 
     def _is_read_right(self, read: prompt.CardReply) -> bool:
         return Counter(read.cards) == Counter(self.hand.ranks)
@@ -58,8 +60,8 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
 
 
 @dataclass(frozen=True)
-class PictureOptions:
-    """How the cards are shown."""
+class PictureOptions(CardOptions):
+    """What one is told, and how the cards are shown."""
 
     size: int | None = None
     """Pixels a side of the pictures; by default 192 in the terse style, else 448."""
@@ -78,7 +80,7 @@ class GeneralPointsVL(GeneralPoints):
     Start: as in `gp-l`; the look of the picture is drawn from the ranges of the split.
     Rewards: as in `gp-l`, but -1.5 (`misread`) in place of -1 and -2 where the reply states other cards than those
         shown, or none. A formula that equals 24 with the true numbers is right whatever is stated; one that cannot be
-        read keeps its -3.
+        read keeps its -3. `compat="official"`: -1.5 for every reply that states other cards, whatever its formula.
     End: as in `gp-l`.
     Splits: `ruleshift.tasks.generalpoints.rules.SPLITS`, looks in `pictures.looks.LOOKS`.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), sections 4.1 and 5.2, appendix A.
@@ -87,19 +89,32 @@ class GeneralPointsVL(GeneralPoints):
 
     id: str = "gp-vl"
     size: int | None = None
+    shown: bool = True
     pictures: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = PICTURES
     options: ClassVar[type] = PictureOptions
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size is not None and not SMALLEST <= self.size <= LARGEST:
             raise RuleshiftError(f"a picture of cards has {SMALLEST} to {LARGEST} pixels a side, not {self.size}")
 
-    def with_options(self, options: PictureOptions) -> Self:
-        return replace(self, size=options.size)
+    def with_options(self, options: CardOptions) -> Self:
+        assert isinstance(options, PictureOptions)
+        return replace(super().with_options(options), size=options.size)
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsVLProblem:
         told = super().problem(split, seed, index, style)
         return GeneralPointsVLProblem(
-            told.id, told.hand, style, self.compat, look=look(split, seed, index), size=self.size or SIZES[style]
+            told.id,
+            told.hand,
+            style,
+            self.compat,
+            self.feedback,
+            look=look(split, seed, index),
+            size=self.size or SIZES[style],
+            shown=self.shown,
         )
+
+    def unseen(self) -> Self:
+        return replace(self, shown=False)

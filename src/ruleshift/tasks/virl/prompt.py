@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ruleshift.records import Feedback
+from ruleshift.tasks.feedback import SILENT
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.rail import RailPoint
@@ -257,9 +259,12 @@ _LOOK_AGAIN = (
 _TERSE_FEEDBACK = {"wrong_action": "wrong", "wrong_observation": "misread", "unreadable": "unreadable"}
 
 
-def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint | None = None) -> str:
-    """What the verifier says: of a wrong reply, what was wrong with it, never the right action; then what is seen
-    `ahead`, at the next point, where the walk goes on."""
+def feedback(
+    outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint | None = None, level: Feedback = "full"
+) -> str:
+    """What the verifier says: of a wrong reply, what was wrong with it (`silent`: only that it was), never the right
+    action, so that `outcome` and `full` are one; then what is seen `ahead`, at the next point, where the walk goes on.
+    """
     if ahead is not None:
         led = outcome != "right"
         if style == "terse":
@@ -267,6 +272,8 @@ def feedback(outcome: str, style: Style, itinerary: Itinerary, ahead: RailPoint 
         return f"{'You are led on.' if led else 'Right.'} Observation: {observation(itinerary, ahead, style)}"
     if outcome == "right":
         return "right" if style == "terse" else "Right: you have arrived."
+    if level == "silent":
+        return SILENT[style == "terse"]
     if style == "terse":
         return _TERSE_FEEDBACK[outcome]
     return _LOOK_AGAIN if outcome == "wrong_observation" and itinerary.pictured else _FEEDBACK[outcome]

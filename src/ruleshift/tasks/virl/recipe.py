@@ -9,19 +9,22 @@ from ruleshift.tasks.recipe import Endpoint, Recipe
 TEXT = Recipe(
     "V-IRL in text",
     sft={
-        "tiny": SFTConfig(steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3),
-        "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, save_every=5),
+        "tiny": SFTConfig(
+            steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3, turns=2, max_new_tokens=24
+        ),
+        "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, turns=2, save_every=5),
     },
     rl={
         "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
-        # About 512 turns a process, 8 processes, 13 turns a route.
-        "paper": replace(recipe.RL["paper"], turns=2, episodes=320),
+        # The official code never finds the key `action`. About 13 turns a route.
+        "paper": replace(recipe.RL["paper"], turns=2, updates=15, episodes=256, schedule_updates=20, answer_key=""),
     },
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
     ),
     floors=("random", "blind"),
-    primary=Endpoint("step_accuracy", "rule-ood", 2, "sampled"),
+    beside=("step_accuracy", "success"),
+    primary=Endpoint("decision_accuracy", "rule-ood", 1, "sampled"),
 )
 PICTURES = Recipe(
     "V-IRL in pictures",
@@ -31,7 +34,7 @@ PICTURES = Recipe(
     },
     rl={
         "tiny": replace(TEXT.rl["tiny"], updates=36, episodes=64, learning_rate=1e-4, warmup=3, save_every=6),
-        "paper": TEXT.rl["paper"],
+        "paper": replace(TEXT.rl["paper"], learning_rate=1e-7, value_learning_rate=1e-7, final_rate=1e-2),
     },
     measurement=Measurement(
         "virl-vl",
@@ -42,5 +45,6 @@ PICTURES = Recipe(
         kl_problems=24,
     ),
     floors=TEXT.floors,
+    beside=TEXT.beside,
     primary=TEXT.primary,
 )

@@ -44,6 +44,16 @@ class WalkRule:
     def space(self, kind: Kind) -> ActionSpace:
         return self.absolute if kind == "absolute" else self.relative
 
+    @property
+    def shifted(self) -> bool:
+        """Whether the words for turns are others than in training: then they are all that there is to decide."""
+        return (self.stated, self.scored, self.absolute) != ("absolute", "absolute", COMPASS)
+
+    @property
+    def trained(self) -> ActionSpace:
+        """The words of training, where the rule is shifted: those for where a turn leads."""
+        return self.absolute if self.stated == "relative" else COMPASS
+
 
 COMPASS = ActionSpace("absolute", ABSOLUTE)
 TURNS = ActionSpace("relative", RELATIVE)
@@ -107,9 +117,10 @@ class WalkSplit:
 
     `spaces` are pairs of an absolute and a relative space, one of which is drawn for each route (None: drawn from
     POOL). `told`: whether the instruction names turns in both spaces or only in the one that is not listed. `size` is
-    the number of routes, after which they repeat (None: no end). `heldout`: whether routes go ways that no training
-    route goes (True), only others (False), or any (None). `looks` are the cities in whose looks pictures show the map,
-    in turn (none: each in its own); text does not show them. `names`: whether places have names that no city has.
+    the number of routes (of a seed, where they are for training), after which they repeat (None: no end). `heldout`:
+    whether routes go ways that no training route goes (True), only others (False), or any (None). `looks` are the
+    cities in whose looks pictures show the map, in turn (none: each in its own); text does not show them. `names`:
+    whether places have names that no city has.
     """
 
     description: str
@@ -123,6 +134,11 @@ class WalkSplit:
     heldout: bool | None = True
     looks: tuple[str, ...] = field(default=(), repr=False)
     names: Names = "seen"
+
+    @property
+    def trains(self) -> bool:
+        """Whether its routes are trained on: every seed has its own, while all others are the same for everybody."""
+        return self.size is not None and self.heldout is False
 
     def rule(self, rng: random.Random) -> WalkRule:
         """The rule of one route."""

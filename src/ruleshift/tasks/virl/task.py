@@ -3,12 +3,13 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Message, Picture, Verdict
+from ruleshift.records import Feedback, Message, Picture, Verdict
+from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
@@ -34,6 +35,7 @@ class VirlProblem:
     style: Style
     go_on: bool = False
     source: Path | None = None
+    feedback: Feedback = "full"
     position: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     tried: int = field(default=0, init=False)
@@ -48,7 +50,7 @@ class VirlProblem:
 
     def submit(self, reply: str, last: bool) -> Verdict:
         read = verifier.read_reply(reply)
-        here, compat = self.point, self.itinerary.compat
+        here, compat, rule = self.point, self.itinerary.compat, self.itinerary.rule
         sight_right = self._states_sight(read.observation)
         outcome = verifier.judge(
             read,
@@ -74,16 +76,17 @@ class VirlProblem:
             outcome,
             reward,
             solved=right and at_end and not self.failed,
-            feedback=prompt.feedback(outcome, self.style, self.itinerary, self.point if moves else None),
+            feedback=prompt.feedback(outcome, self.style, self.itinerary, self.point if moves else None, self.feedback),
             valid=read.valid,
-            read_right=read.observation != ""
-            and sight_right
-            and verifier.states_intersection(read.observation, self.itinerary.names) == here.intersection,
+            read_right=verifier.recognises(read.observation, here.sight, here.intersection, self.itinerary.names),
             found=read.action,
             advanced=moves,
             ended=right and at_end,
             pictures=self._seen_from(self.position) if moves else (),
-            decides=here.kind != "way",
+            decides=here.next_heading is not None or (here.kind == "destination" and not rule.shifted),
+            words=verifier.whose_word(read.action, rule.space(rule.stated).words, rule.trained.words)
+            if rule.shifted
+            else None,
         )
 
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
@@ -160,13 +163,16 @@ def _as_call(word: str) -> str:
 
 @dataclass(frozen=True)
 class WalkOptions:
-    """Where one walks, and how far."""
+    """Where one walks, how far, and what one is told."""
 
     routes: Path | None = None
     """Walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
     go_on: bool = False
     """Where the tries of a position are spent, lead the walker on, so that every position is met (an expert never
     needs it)."""
+    feedback: Feedback = "full"
+    """What the verifier says of a wrong action: what was wrong with it (full and outcome), or only that it was not
+    right (silent)."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,8 @@ class Virl(Task):
     Action: one reply, a JSON object with `current observation`, `current instruction` and `action`, which is
         `forward()`, `turn_direction(x)` or `stop()`. Wrong actions are not executed.
     Start: a route of 3 or 4 legs (2 or 3 intersections) in a procedural city; on every leg up to five points between
-        its ends, each left out with probability 0.5. Every route is a function of (city, seed, index).
+        its ends, each left out with probability 0.5. Every route is a function of (city, seed, index); every seed has
+        1,000 training routes of its own.
     Rewards (`compat="fixed"`): +1 right action; -1 wrong one; -1.5 wrong one with an intersection seen or missed
         wrongly; a further -1 when the verification budget of the position is spent. `compat="official"`: those of the
         official code, whose last try never counts (so that its budget of 2 is one of 3 here).
@@ -192,22 +199,27 @@ class Virl(Task):
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
     Versions: 1.0 first release. 1.1 the full and varied styles say "so that you still face southeast" of a turn that
-        stays within one word; terse prompts are as before.
+        stays within one word; terse prompts are as before. 1.2 training routes differ by seed (those of seed 0 are as
+        before); `read_right` asks for the side of a landmark; at shifted rules only turns are decided.
     """
 
     id: str = "virl-l"
-    version: str = "1.1"
+    version: str = "1.2"
     compat: str = "fixed"
     go_on: bool = False
     routes: tuple[Route, ...] = field(default=(), repr=False)
     source: Path | None = None
-    metric: str = "step_accuracy"
+    feedback: Feedback = "full"
+    metric: str = "decision_accuracy"
     pictures: ClassVar[bool] = False
     recipe: ClassVar[Recipe] = TEXT
     options: ClassVar[type] = WalkOptions
 
+    def __post_init__(self) -> None:
+        check_feedback(self.feedback, self.compat)
+
     def with_options(self, options: WalkOptions) -> Self:
-        task = replace(self, go_on=options.go_on)
+        task = replace(self, go_on=options.go_on, feedback=options.feedback)
         return task if options.routes is None else task._through(options.routes)
 
     def _through(self, source: Path) -> Self:
@@ -230,17 +242,30 @@ class Virl(Task):
         if split not in SPLITS:
             raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
         spec, name = SPLITS[split], f"{self.id}/{split}/{seed}/{index}"
-        route = self.routes[index % len(self.routes)] if self.routes else _route(spec, split, seed, index)
+        route = self._given(spec, seed, index) if self.routes else _route(spec, split, seed, index)
         walk = f"virl-l/{split}/{seed}/{index}"  # the same in text and in pictures
         points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", walk).getrandbits(32)))
         itinerary = Itinerary(spec.rule(stream("virl-rule", walk)), points, spec.told, self.compat)
-        return VirlProblem(name, route, itinerary, style, self.go_on, self.source)
+        return VirlProblem(name, route, itinerary, style, self.go_on, self.source, self.feedback)
+
+    def _given(self, spec: WalkSplit, seed: int, index: int) -> Route:
+        """Of routes of one's own, the one at `index`: to train on, in an order that the seed gives."""
+        place = index % len(self.routes)
+        return self.routes[_order(len(self.routes), seed)[place] if spec.trains else place]
+
+
+@lru_cache(maxsize=16)
+def _order(count: int, seed: int) -> tuple[int, ...]:
+    """The numbers below `count` in the order of a seed."""
+    order = list(range(count))
+    stream("virl-order", seed).shuffle(order)
+    return tuple(order)
 
 
 def _route(spec: WalkSplit, split: str, seed: int, index: int) -> Route:
     """The route at `index` of a split: cities take turns."""
     if spec.size is not None:
-        seed, index = 0, index % spec.size
+        seed, index = seed if spec.trains else 0, index % spec.size
     city, series, number = spec.cities[index % len(spec.cities)], f"{split}/{seed}", index // len(spec.cities)
     if spec.names == "heldout":
         from ruleshift.tasks.virl.views.factorial import DesignCell

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from ruleshift.records import Words
 from ruleshift.tasks.replies import MAX_REPLY, Fields, is_echo, named_value, read_fields, strict_fields
+from ruleshift.tasks.virl.route import Sight
 
 Outcome = Literal["right", "wrong_action", "wrong_observation", "unreadable"]
 
@@ -107,6 +109,19 @@ def _canonical(name: str, argument: str) -> str | None:
     return None if (name == "turn_direction") != bool(argument) else f"{name}({argument})"
 
 
+def whose_word(action: str | None, stated: tuple[str, ...], trained: tuple[str, ...]) -> Words:
+    """Whose word for a turn an action (in canonical form) uses: one of those `stated`, or `trained`, or another one."""
+    if action in _turns(stated):
+        return "stated"
+    return "trained" if action in _turns(trained) else "other"
+
+
+@lru_cache(maxsize=100)
+def _turns(words: tuple[str, ...]) -> frozenset[str | None]:
+    """The turns with these words, in canonical form."""
+    return frozenset(canonical_action(f"turn_direction({word})") for word in words)
+
+
 def judge(
     reply: WalkReply,
     action: str,
@@ -197,6 +212,40 @@ def states_sight_alone(observation: str, name: str | None, others: Iterable[str]
     if name is not None:
         stated = stated.replace(_squeezed(name), " ")
     return states_sight(observation, name) and not any(_squeezed(other) in stated for other in others if other != name)
+
+
+_SIDE = "left|right|front|back|behind|ahead"
+_ONE_WORD = {"behind": "back", "ahead": "front"}
+_SIDES = re.compile(rf"(?:{_SIDE})(?:(?:and|or|onyour|onthe|tothe|your|the|[,/-])*(?:{_SIDE}))*")
+_ENDS = re.compile(r"[.;!?]")
+
+
+def recognises(observation: str, sight: Sight | None, intersection: bool, names: Collection[str]) -> bool:
+    """Whether a stated observation says rightly all that is shown: the landmark with its side and no other one of the
+    way (`names`), whether there is an intersection, and where there is neither that nothing is there."""
+    name = None if sight is None else sight.name
+    if states_intersection(observation, names) != intersection or not states_sight_alone(observation, name, names):
+        return False
+    if sight is not None:
+        return states_side(observation, sight)
+    return (
+        intersection
+        or _squeezed(observation).startswith("no")
+        or _NO.search(_cleaned(observation).casefold()) is not None
+    )
+
+
+def states_side(observation: str, sight: Sight) -> bool:
+    """Whether a stated observation gives the side of a landmark: wherever it names both in one sentence, the right one.
+    The side is read after the name, or else before it; its words may come in any order, without spaces too."""
+    name, stated = _squeezed(sight.name), _squeezed(observation)
+    before, *after = stated.split(name) if name else ("", stated)
+    given = []
+    for tail in after:
+        sides = [*_SIDES.finditer(_ENDS.split(tail)[0])][:1] or [*_SIDES.finditer(_ENDS.split(before)[-1])][-1:]
+        given += [frozenset(_ONE_WORD.get(word, word) for word in re.findall(_SIDE, found[0])) for found in sides]
+        before = tail
+    return bool(given) and set(given) == {frozenset(_ONE_WORD.get(word, word) for word in sight.side.split())}
 
 
 def _cleaned(text: str) -> str:

@@ -29,8 +29,11 @@ class VirlVLProblem(VirlProblem):
     """One walk in pictures, each of which is drawn when it is asked for. See `VirlVL`."""
 
     eyes: Eyes = field(kw_only=True)
+    shown: bool = field(kw_only=True, default=True)
 
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
+        if not self.shown:
+            return ()
         return (self._first if position == 0 else self.eyes.picture(self.itinerary.points[position]),)
 
     @cached_property
@@ -86,19 +89,21 @@ class VirlVL(Virl):
         which are shown as they are. Points between the ends of a leg that have no panorama fall out, as in the paper.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
-    Versions: 1.0 first release. 1.1 as `virl-l`.
+    Versions: 1.0 first release. 1.1, 1.2 as `virl-l`.
     """
 
     id: str = "virl-vl"
     size: int | None = None
     leak: bool = False
     views: Views = "grid"
+    shown: bool = True
     world: StreetGraph | Download | None = field(default=None, repr=False)
     pictures: ClassVar[bool] = True
     recipe: ClassVar[Recipe] = PICTURES
     options: ClassVar[type] = SeenWalkOptions
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size is not None and not SMALLEST <= self.size <= LARGEST:
             raise RuleshiftError(f"a picture of streets has {SMALLEST} to {LARGEST} pixels a side, not {self.size}")
         if self.views not in get_args(Views):
@@ -124,7 +129,12 @@ class VirlVL(Virl):
             points = self.world.along(points)
         eyes = Eyes(self._scenery(split, told.route.city, index), self.size or SIZES[style], self.views, self.compat)
         itinerary = replace(told.itinerary, points=points, pictured=Pictured(self.views, self.leak))
-        return VirlVLProblem(told.id, told.route, itinerary, style, self.go_on, self.source, eyes=eyes)
+        return VirlVLProblem(
+            told.id, told.route, itinerary, style, self.go_on, self.source, self.feedback, eyes=eyes, shown=self.shown
+        )
+
+    def unseen(self) -> Self:
+        return replace(self, shown=False)
 
     def _scenery(self, split: str, city: str, index: int) -> Scenery:
         """What is seen along the walk at `index` of a split: looks take turns."""

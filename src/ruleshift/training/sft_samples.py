@@ -1,0 +1,158 @@
+"""What the start model says about the problems of a run of SFT, sampled before the training and kept beside it.
+
+    RUN/samples/000256.jsonl   a line for each problem from that index on, as many as are sampled at once
+
+A file is there whole or not at all. Killed in between, a run samples on with the next file, and what it samples is the
+same: the replies about a problem are a function of model, problem and seed. Memory holds one file's conversations while
+they are sampled, and later the place of each line.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from ruleshift.backbones.vision import patches
+from ruleshift.chat import Chat
+from ruleshift.errors import RuleshiftError
+from ruleshift.files import reason_of, write_atomically
+from ruleshift.records import Episode
+from ruleshift.revision import revise
+from ruleshift.settings import SFTConfig
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.training.accounting import TokenCount
+from ruleshift.training.rollout import local_engine
+from ruleshift.training.sft_data import Step
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
+Progress = Callable[[int, int], object]  # problems done, of how many
+
+
+@dataclass(frozen=True)
+class Said:
+    """One conversation of the start model, step by step, and what it took: tokens read and written, and patches."""
+
+    steps: tuple[Step, ...]
+    tokens: int
+    patches: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sampled conversations by the index of their problem. `at` holds the place of each: file, first byte and bytes."""
+
+    at: tuple[tuple[Path, int, int], ...]
+    right: tuple[bool, ...]  # whether the verifier accepted any reply
+    metrics: dict[str, float]
+    taken: TokenCount  # what all of them took
+
+    def __getitem__(self, index: int) -> Said:
+        """Raises RuleshiftError for a file that was changed meanwhile."""
+        path, first, size = self.at[index]
+        try:
+            with path.open("rb") as file:
+                file.seek(first)
+                return _said(file.read(size))
+        except UNREADABLE as error:
+            raise _damaged(path, error) from error
+
+
+def used(config: SFTConfig) -> int:
+    """How many problems the start model is asked about: those that the training comes to, if each of them serves."""
+    return min(config.examples, config.steps * config.batch)
+
+
+def sample(
+    model: PreTrainedModel,
+    chat: Chat,
+    task: Task,
+    style: Style,
+    config: SFTConfig,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Samples:
+    """What `model` says about the problems, one conversation each, of which those are sampled that are not in the
+    folder. Raises RuleshiftError for a file there that is damaged."""
+    count, engine = used(config), local_engine(model, chat, config)
+    folder.mkdir(exist_ok=True)
+    files = []
+    for first in range(0, count, config.batch_size):
+        indices = range(first, min(first + config.batch_size, count))
+        files.append((folder / f"{first:06d}.jsonl", len(indices)))
+        if not files[-1][0].exists():
+            problems = [task.problem(config.split, config.seed, index, style) for index in indices]
+            lines = [_line(model, chat, episode) for episode in revise(problems, engine, config.turns)]
+            write_atomically(files[-1][0], "".join(lines))
+        if progress is not None:
+            progress(indices.stop, count)
+    return _read(files)
+
+
+def _line(model: PreTrainedModel, chat: Chat, episode: Episode) -> str:
+    steps = []
+    for turns in episode.steps:
+        tries = [list(turn.completion.token_ids) for turn in turns]
+        steps.append({"tries": tries, "right": turns[-1].verdict.right})
+    seen = 0 if chat.eye is None else patches(model, chat.eye, episode.pictures)
+    return json.dumps({"steps": steps, "tokens": len(episode.token_ids), "patches": seen}) + "\n"
+
+
+def _read(files: list[tuple[Path, int]]) -> Samples:
+    """What the files hold, each of so many lines."""
+    at, right, first_tries, steps, written, taken = [], [], 0, 0, 0, TokenCount()
+    for path, count in files:
+        for first, size, said in _lines(path, count):
+            at.append((path, first, size))
+            right.append(any(step.right for step in said.steps))
+            first_tries += sum(step.right and len(step.tries) == 1 for step in said.steps)
+            steps += len(said.steps)
+            written += sum(len(ids) for step in said.steps for ids in step.tries)
+            taken += TokenCount(forward=said.tokens, patches_forward=said.patches)
+    metrics = {
+        "problems": len(at),
+        "accepted_first": first_tries / steps,  # steps, at the first try
+        "accepted_any": sum(right) / len(at),  # problems
+        "generated_tokens": written,
+        "sampling_tokens": taken.forward,
+        "sampling_patches": taken.patches_forward,
+    }
+    return Samples(tuple(at), tuple(right), metrics, taken)
+
+
+def _lines(path: Path, count: int) -> Iterator[tuple[int, int, Said]]:
+    """First byte, size and content of each line. Raises RuleshiftError for anything but `count` of them."""
+    try:
+        first = found = 0
+        with path.open("rb") as file:
+            for line in file:
+                yield first, len(line), _said(line)
+                first += len(line)
+                found += 1
+        if found != count:
+            raise ValueError(f"it holds {found} conversations in the place of {count}")
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+
+
+def _said(line: bytes) -> Said:
+    content: Any = json.loads(line)
+    steps = tuple(Step(tuple(map(_ids, step["tries"])), step["right"]) for step in content["steps"])
+    if not steps or not all(step.tries and isinstance(step.right, bool) for step in steps):
+        raise ValueError("replies are missing")
+    return Said(steps, *_ids([content["tokens"], content["patches"]]))
+
+
+def _ids(numbers: Any) -> tuple[int, ...]:
+    if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("something else stands for token ids")
+    return tuple(numbers)
+
+
+def _damaged(path: Path, error: BaseException) -> RuleshiftError:
+    return RuleshiftError(
+        f"{path} cannot be read ({reason_of(error)[:100]}): delete it and run the same command again, which samples "
+        "these conversations anew"
+    )
