@@ -314,7 +314,7 @@ def test_the_card_knows_who_follows_and_who_memorised(tmp_path: Path) -> None:
     assert all(score.value == 1 for score in card.bounds[-1].scores)
     said = "\n".join(section(card).sentences)
     assert "memorised: the shifted rule (rule-ood) lowers its score" in said
-    assert "it applies the trained rule where another is stated (fake, 100.0% at first" in said
+    assert "it applies the trained rule where another is stated (fake: 100.0 [91.2, 100.0]% at first" in said
     assert "memorised does worse than follows under the shifted rule" in said
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ruleshift.evaluation.card import FAKE, SHIFTED, UNSEEN, Statement, SubjectCard, TaskCard, shown_budgets
+from ruleshift.evaluation.card import FAKE, SHIFTED, UNSEEN, Score, Statement, SubjectCard, TaskCard, shown_budgets
 from ruleshift.evaluation.revising import LEAST_GAIN
 from ruleshift.evaluation.statistics import Difference
 from ruleshift.files import write_atomically
+from ruleshift.report.points import turns_label
 from ruleshift.report.tables import number, signed
 from ruleshift.results import CEILING
 
@@ -67,12 +68,12 @@ def _of_shift(s: Statement, card: TaskCard) -> str:
 
 def _of_fake(s: Statement, card: TaskCard, subject: SubjectCard) -> str:
     score = subject.score(FAKE, 1)
-    at = "" if score is None else f", {number(score.value)}% at first"
+    at = FAKE if score is None else f"{FAKE}: {_shown(score)}% at first"
     if s.word == "raises":
-        return f"it applies the trained rule where another is stated ({FAKE}{at}, {_size(s)} above {s.reference})"
+        return f"it applies the trained rule where another is stated ({at}, {_size(s)} above {s.reference})"
     if s.word == "lowers":
-        return f"it does not apply the trained rule where another is stated ({FAKE}{at}, below {s.reference})"
-    return f"whether it applies the trained rule where another is stated is undecided ({FAKE}{at}, {_points(s)})"
+        return f"it does not apply the trained rule where another is stated ({at}, {_size(s)} below {s.reference})"
+    return f"nothing shows that it applies the trained rule where another is stated ({at}, against {s.reference})"
 
 
 def _of_turns(subject: SubjectCard, card: TaskCard) -> str:
@@ -118,7 +119,11 @@ def _scores(card: TaskCard) -> CardTable:
 
 def _score(subject: SubjectCard, split: str, turns: int) -> str:
     score = subject.score(split, turns)
-    return "" if score is None else f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
+    return "" if score is None else _shown(score)
+
+
+def _shown(score: Score) -> str:
+    return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
 
 
 def _revision(card: TaskCard) -> CardTable:
@@ -152,7 +157,7 @@ def _pairs(card: TaskCard) -> CardTable:
     ]
     headings = ("difference", "points", "95% interval", "interval excludes 0")
     return CardTable(
-        f"Paired differences within {card.turns} turns",
+        f"Paired differences of the same, {turns_label(shown_budgets(card.metric, card.turns)[-1])}",
         headings,
         tuple(lines),
         "Over problems, not corrected: exploratory.",
