@@ -1,6 +1,7 @@
 # make study   install into .venv and answer the headline question on this machine
 # make test    install into .venv and run the tests
 # make check   formatting, lint, types and tests
+# make integrations   ruleshift inside other tools, each in an environment of its own
 #
 # Needs python3 (3.11 or newer) with venv, and make.
 
@@ -11,7 +12,7 @@ STAMP := .venv/installed
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv study test check clean
+.PHONY: venv study test check integrations clean
 
 venv: $(STAMP)
 
@@ -40,6 +41,9 @@ test: venv
 
 check: venv
 	scripts/check
+
+integrations:
+	PYTHON=$(PYTHON) scripts/check-integrations
 
 # Leaves .venv and runs/ alone.
 clean:

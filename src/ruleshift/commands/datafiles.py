@@ -48,17 +48,16 @@ def _with_files(rows: Iterable[dict[str, Any]], path: Path) -> Iterator[dict[str
         yield {**row, "images": names}
 
 
-def write_parquet(path: Path, rows: Iterable[dict[str, Any]], pictured: bool) -> None:
-    """A table; `images` as the Image feature of Hugging Face's datasets, PNG files in bytes."""
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]], schema: "pa.Schema | None") -> None:
+    """A table; with a schema, whose `images` are the Image feature of Hugging Face's datasets, PNG files in bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not pictured:
+    if schema is None:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(list(rows)), buffer)
         write_atomically(path, buffer.getvalue())
         return
-    schema = _pictured_schema()
     rows = _with_bytes(rows)
     with written_atomically(path) as temporary:
         with pq.ParquetWriter(temporary, schema) as writer:
@@ -75,8 +74,8 @@ def _with_bytes(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {**row, "images": [{"bytes": png(picture), "path": None} for picture in row["images"]]}
 
 
-def _pictured_schema() -> "pa.Schema":
-    """The columns, with the note by which Hugging Face's datasets knows pictures."""
+def pictured_schema() -> "pa.Schema":
+    """The columns of `data_rows`, with the note by which Hugging Face's datasets knows pictures."""
     from datasets import Features, Image, List, Value
 
     text = Value("string")

@@ -4,9 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ruleshift.commands.bars import Bar
-
 if TYPE_CHECKING:
+    from ruleshift.commands.bars import Bar
     from ruleshift.commands.policies import Policy
     from ruleshift.engines.api import ApiModel
     from ruleshift.engines.spending import Spending
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 class Following:
     """Advances a bar with every verdict."""
 
-    def __init__(self, bar: Bar, policy: "Policy") -> None:
+    def __init__(self, bar: "Bar", policy: "Policy") -> None:
         self.bar, self.remote = bar, policy.remote
         self.began, self.verdicts = time.monotonic(), 0
 

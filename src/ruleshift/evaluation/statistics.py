@@ -199,7 +199,7 @@ def _table(outcomes: Outcomes) -> np.ndarray:
     return table
 
 
-def pooled_share(hits: Sequence[float], counts: Sequence[int]) -> list[float]:
+def pooled_share(hits: Sequence[float], counts: Sequence[float]) -> list[float]:
     """A share that is pooled over problems of unequal size, as one number per problem.
 
         R = sum h / sum c        x_p = R + (h_p - R c_p) / mean(c)
