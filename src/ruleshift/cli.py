@@ -13,8 +13,10 @@ from typing import Annotated, Any, Protocol, Union
 
 import tyro
 
+from ruleshift.commands.afterwards import Profile, Rescore
 from ruleshift.commands.backbone import BackboneCommand
 from ruleshift.commands.check_virl import CheckVirl
+from ruleshift.commands.compare import Compare
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
 from ruleshift.commands.opening import OnTask
@@ -48,6 +50,9 @@ SUMMARIES = {
     "sft": "Supervised fine-tuning, on an expert's replies or a model's own.",
     "rl": "Multi-turn reinforcement learning with a verifier.",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
+    "compare": "Models side by side on the same problems: the report card.",
+    "rescore": "Judge the replies of an evaluation anew, without asking the model.",
+    "profile": "The problems of an evaluation from easy to hard.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
     "backbone": "Train the bundled model anew.",
@@ -64,7 +69,14 @@ class Command(Protocol):
 
 
 ON_TASKS: dict[str, type[OnTask[Any]]] = {"play": Play, "data": Data, "sft": Sft, "rl": Rl, "eval": Eval}
-OTHERS: dict[str, type[Command]] = {"study": StudyCommand, "report": ReportCommand, "backbone": BackboneCommand}
+OTHERS: dict[str, type[Command]] = {
+    "compare": Compare,
+    "rescore": Rescore,
+    "profile": Profile,
+    "study": StudyCommand,
+    "report": ReportCommand,
+    "backbone": BackboneCommand,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,19 +42,37 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Served:
+    """How a server gave a reply: the model and the fingerprint as it names them, `thought` that it keeps apart from the
+    reply, tokens (None where it does not count them; `thought_tokens` are among `reply_tokens`), the seconds of the
+    attempt that succeeded, and how many attempts it took."""
+
+    model: str
+    fingerprint: str | None = None
+    thought: str = ""
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+    thought_tokens: int | None = None
+    seconds: float = 0.0
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
 class Completion:
     """What a policy answered in one turn.
 
     `token_ids` are the sampled ids, the end-of-turn token included when `stop_reason` is "stop".
     `logprobs` has one entry per token: the log-probability in nats under the distribution it was drawn from
     at temperature 1, whatever temperature was used to draw. Both are empty for policies that do not work
-    on tokens (expert, random).
+    on tokens (expert, random). A server tells no ids, and log-probabilities only if asked. `served` is None for models
+    in this process.
     """
 
     text: str
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     stop_reason: StopReason = "stop"
+    served: Served | None = None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ whose budget is full again.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from ruleshift.engines.protocol import Answerer, Engine, Insider, Reply, Request, Responder
+from ruleshift.engines.protocol import Answerer, Engine, Insider, NoMoreAnswers, Reply, Request, Responder
 from ruleshift.records import Completion, Episode, Message, Turn
 from ruleshift.tasks.protocol import Problem, TaskProblem
 
@@ -25,7 +26,9 @@ Progress = Callable[[int], object]  # called with the number of episodes that en
 class Conversation:
     """A problem, what was said about it so far, and the tries that its current step has taken of its `budget`.
 
-    One that does not keep its pictures forgets them once whoever answers has no more need of them.
+    One that does not keep its pictures forgets them once whoever answers has no more need of them. `seconds` is how
+    long the last reply took (of a batch, its share), and `heard` is called after every verdict. Taking the replies of
+    an earlier conversation again leads to where that one was.
     """
 
     def __init__(self, problem: Problem, budget: int, sample: int = 0, keeps_pictures: bool = True) -> None:
@@ -36,15 +39,18 @@ class Conversation:
         self.messages: list[Message] = []
         self.tries = 0
         self.ended = False
+        self.seconds = 0.0
+        self.heard: Callable[[Conversation], object] | None = None
 
     def request(self) -> Request:
-        """What whoever answers is told now. The first call asks the problem for its context."""
-        if not self.messages:
-            self.messages = list(self.problem.context())
-        return Request(self.problem.id, tuple(self.messages), self.sample)
+        """What whoever answers is told now."""
+        self._begin()
+        said = tuple(turn.completion for turn in self.turns)
+        return Request(self.problem.id, tuple(self.messages), self.sample, said)
 
     def take(self, reply: Reply) -> None:
         """Submit a reply; its feedback joins the conversation."""
+        self._begin()
         text = reply.completion.text
         verdict = self.problem.submit(text, self.tries == self.budget - 1)
         self.messages += [Message("assistant", text), Message("user", verdict.feedback, verdict.pictures)]
@@ -54,6 +60,13 @@ class Conversation:
         self.ended = verdict.solved or verdict.ended or self.tries == self.budget
         if self.ended:
             self.was_read()
+        if self.heard is not None:
+            self.heard(self)
+
+    def _begin(self) -> None:
+        """Ask the problem for its context, once."""
+        if not self.messages:
+            self.messages = list(self.problem.context())
 
     def was_read(self) -> None:
         """Pictures so far are needed no more."""
@@ -81,14 +94,19 @@ def revise(
     one is (0 by default). An Answerer is waited for in an event loop of its own; in a running one, await `converse`.
     """
     conversations = _conversations(problems, turns, pictured, samples)
-    done = progress or _ignore
-    if isinstance(responder, Answerer):
-        asyncio.run(_concurrently(conversations, responder, done))
-    elif isinstance(responder, Insider):
-        _one_by_one(conversations, responder, done)
-    else:
-        _in_batches(conversations, responder, done)
+    drive(conversations, responder, progress)
     return [conversation.episode() for conversation in conversations]
+
+
+def drive(conversations: Sequence[Conversation], responder: Responder, progress: Progress | None = None) -> None:
+    """Bring conversations to their ends, those that have begun from where they are. Raises what stood in the way."""
+    done, open_ones = progress or _ignore, [conversation for conversation in conversations if not conversation.ended]
+    if isinstance(responder, Answerer):
+        asyncio.run(_concurrently(open_ones, responder, done))
+    elif isinstance(responder, Insider):
+        _one_by_one(open_ones, responder, done)
+    else:
+        _in_batches(open_ones, responder, done)
 
 
 async def converse(
@@ -102,7 +120,8 @@ async def converse(
     """`revise` for an Answerer within a running event loop.
 
     No conversation waits for another, and the order in which answers arrive changes nothing. The first exception of
-    an answer, or cancellation, ends all of them and is raised once they have ended.
+    an answer, or cancellation, ends all of them and is raised once they have ended; after NoMoreAnswers, answers that
+    are on their way are still taken.
     """
     conversations = _conversations(problems, turns, pictured, samples)
     await _concurrently(conversations, answerer, progress or _ignore)
@@ -125,11 +144,17 @@ def _ignore(ended: int) -> None:
 def _in_batches(conversations: Sequence[Conversation], engine: Engine, progress: Progress) -> None:
     """At most `engine.batch_size` conversations are live at once; they take their turns together."""
     live, waiting = list(conversations[: engine.batch_size]), conversations[engine.batch_size :]
+    if not live:
+        return
     session = engine.open([conversation.request() for conversation in live])
     while live:
         for conversation in live:
             conversation.was_read()
-        for conversation, reply in zip(live, session.generate(), strict=True):
+        began = time.perf_counter()
+        replies = session.generate()
+        seconds = (time.perf_counter() - began) / len(live)
+        for conversation, reply in zip(live, replies, strict=True):
+            conversation.seconds = seconds
             conversation.take(reply)
         keep = [row for row, conversation in enumerate(live) if not conversation.ended]
         kept = [live[row] for row in keep]
@@ -149,20 +174,31 @@ async def _concurrently(conversations: Sequence[Conversation], answerer: Answere
     workers = min(answerer.limit, len(conversations))
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(_work(waiting, answerer, progress))
+            tasks = [group.create_task(_work(waiting, answerer, progress)) for _ in range(workers)]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    finally:
+        await answerer.close()
+    for task in tasks:
+        if not task.cancelled() and (stopped := task.result()) is not None:
+            raise stopped
     if not all(conversation.ended for conversation in conversations):
         raise RuntimeError("an answer was cancelled")
 
 
-async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: Progress) -> None:
-    """Take waiting conversations, one after the other, each to its end."""
+async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: Progress) -> NoMoreAnswers | None:
+    """Take waiting conversations, one after the other, each to its end. Returns why it stopped before there were none
+    left."""
     for conversation in waiting:
         while not conversation.ended:
-            conversation.take(_text_only(await answerer.answer(conversation.request())))
+            try:
+                completion = await answerer.answer(conversation.request())
+            except NoMoreAnswers as stopped:
+                return stopped
+            conversation.seconds = 0.0 if completion.served is None else completion.served.seconds
+            conversation.take(_text_only(completion))
         progress(1)
+    return None
 
 
 def _one_by_one(conversations: Sequence[Conversation], insider: Insider, progress: Progress) -> None:

@@ -1,15 +1,16 @@
 """`ruleshift eval`: what a policy solves, with intervals."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import tyro
 
 from ruleshift.bounds import at_least
 from ruleshift.commands.checks import check_file, check_split, command_line
+from ruleshift.commands.following import Following, served_facts, spent_in_words
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
     AnyStyle,
@@ -22,12 +23,15 @@ from ruleshift.commands.policies import (
     ThinkingArguments,
     open_policy,
 )
+from ruleshift.commands.recording import all_asked, recorded
+from ruleshift.commands.serving import NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ruleshift.records import Episode
+    from ruleshift.evaluation.asking import Episodes, Questions
+    from ruleshift.evaluation.record import Record
     from ruleshift.results import Row
     from ruleshift.tasks.protocol import Task
 
@@ -41,18 +45,27 @@ class Eval(OnTask[Options]):
     The steps of walks are pooled over routes, with intervals over routes: the more these differ, the wider, since the
     steps of one route are not independent. Steps passed is a mean over routes: how many steps come before one fails.
 
-    Example: ruleshift eval gp-l --model bundled --split id --split rule-ood --json base.json
+    With --out every verdict is on disk as soon as it is given, and the same command goes on where it was stopped.
+
+    Example: ruleshift eval gp-l --model bundled --split id --split rule-ood --out runs/base
+
+    Example: ruleshift eval gp-l --model api:qwen3 --base-url http://localhost:8000/v1 --out runs/qwen3
     """
 
     model: str = "bundled"
     """Who answers: bundled, expert (always right), random (right form, chance content), blind (never looks), a model
-    folder, a hub id."""
+    folder, a hub id, api:NAME (a model behind a server, see --base-url)."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood, and rule-ood-heldout where there is one."""
     n: int = 400
     """Problems of each split."""
-    turns: int | None = None
-    """Verification budget: most replies to a problem, or to each step of one; by default the task's (5, or 2)."""
+    turns: tyro.conf.UseAppendAction[tuple[int, ...]] = ()
+    """Verification budget: most replies to a problem, or to each step of one; by default the task's (5, or 2). Given
+    once, success is shown within 1, 2 ... up to it; given again for several, within these."""
+    samples: int = 1
+    """Conversations about each problem, with --decoding sampled: pass@k, distinct answers, pass rates of problems."""
+    out: Path | None = None
+    """Folder for the record (answers.jsonl, results.json), from which a stopped evaluation resumes."""
     json: Path | None = None
     """File for the numbers, in the format of results.json (see `ruleshift report`)."""
     episodes: Path | None = None
@@ -73,12 +86,19 @@ class Eval(OnTask[Options]):
     """Cores to compute on; by default those that are free."""
     loading: ModelArguments = ModelOptions()
     thoughts: ThinkingArguments = Thinking()
+    serving: ServingArguments = Serving()
+    budget: BudgetArguments = NO_BUDGET
 
-    stopped: ClassVar[str] = "nothing was written; run the same command again"
+    @property
+    def stopped(self) -> str:
+        if self.out is None:
+            return "nothing was written; give --out FOLDER to keep what is answered, or run the same command again"
+        return f"{self.out} keeps every reply so far; run the same command again, which goes on from there"
 
     def run(self) -> None:
         from rich.console import Console
 
+        from ruleshift.engines.protocol import NoMoreAnswers
         from ruleshift.evaluation.episodes import save_episodes
         from ruleshift.results import save_results
 
@@ -89,23 +109,39 @@ class Eval(OnTask[Options]):
         for split in splits:
             check_split(task, split)
         began = time.monotonic()
-        policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts)
-        episodes = self._answer(task, splits, policy)
-        rows = self._rows(task, episodes)
-        references = self._references(task, splits)
-        if self.episodes is not None:
-            save_episodes(self.episodes, [episode for split in splits for episode in episodes[split]])
-        if self.json is not None:
-            save_results(self.json, [*rows, *references], self._meta(task, splits, policy, time.monotonic() - began))
-        problems = _counted(len(answered) for answered in episodes.values())
+        policy = open_policy(
+            self.model, self.style, drawing, task.pictures, self.loading, self.thoughts, self.serving, self.budget
+        )
+        questions = self._questions(task, splits, policy)
+        asked = all_asked(self, questions, self.model, policy, drawing)
+        with recorded(self.out, asked, policy) as record:
+            try:
+                episodes = self._answer(questions, policy, record)
+            except NoMoreAnswers as error:
+                raise RuleshiftError(f"{error}; {self.stopped}") from error
+            rows = self._rows(questions, episodes)
+            references = self._references(questions)
+            meta = self._meta(questions, policy, time.monotonic() - began)
+            if self.episodes is not None:
+                save_episodes(self.episodes, list(episodes.values()))
+            for file in (self.json, self.out and self.out / "results.json"):
+                if file is not None:
+                    save_results(file, [*rows, *references], meta)
+        problems = _counted(len({p.index for p in episodes if p.split == split}) for split in splits)
         told = "".join(f", {name} {value}" for name, value in self.options_given().items())
-        title = f"{self.model} on {task.id}, {self.decoding}, {problems} problems{told}"
+        several = f", {self.samples} samples" if self.samples > 1 else ""
+        title = f"{self.model} on {task.id}, {self.decoding}, {problems} problems{several}{told}"
         Console().print(_table(title, rows, references))
+        if policy.remote is not None:
+            print(spent_in_words(policy.remote.spending))
 
     def _checked(self) -> Drawing:
         at_least("--n", self.n, 1)
-        if self.turns is not None:
-            at_least("--turns", self.turns, 1)
+        for turns in self.turns:
+            at_least("--turns", turns, 1)
+        at_least("--samples", self.samples, 1)
+        if self.samples > 1 and self.decoding == "greedy":
+            raise RuleshiftError("--samples are alike in greedy decoding: add --decoding sampled")
         drawing = Drawing(
             self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed, self.threads
         )
@@ -116,42 +152,45 @@ class Eval(OnTask[Options]):
             raise RuleshiftError(f"--json and --episodes are both {self.json}: choose another name for one")
         return drawing
 
-    def _answer(self, task: "Task", splits: Sequence[str], policy: Policy) -> "dict[str, list[Episode]]":
+    def _questions(self, task: "Task", splits: tuple[str, ...], policy: Policy) -> "Questions":
+        from ruleshift.evaluation.asking import Questions
+
+        turns = max(self.turns, default=task.default_turns)
+        return Questions(task, splits, self.n, turns, policy.style, self.seed, self.samples, self.task, self.options)
+
+    def _budgets(self, task: "Task") -> Sequence[int]:
+        """The budgets that results are shown for."""
+        if len(self.turns) > 1:
+            return sorted(set(self.turns))
+        return range(1, max(self.turns, default=task.default_turns) + 1)
+
+    def _answer(self, questions: "Questions", policy: Policy, record: "Record | None") -> "Episodes":
         from ruleshift.commands.bars import Bar
-        from ruleshift.evaluation.evaluate import evaluate
-        from ruleshift.tasks.protocol import how_many
+        from ruleshift.evaluation.asking import ask
 
-        turns, pictured = self.turns or task.default_turns, None if self.episodes is not None else 0
-        with Bar("eval", sum(how_many(task, split, self.n) for split in splits)) as bar:
-            return {
-                split: evaluate(
-                    policy.engine, task, split, self.n, turns, policy.style, self.seed, bar.advance, pictured
-                )
-                for split in splits
-            }
+        with Bar("eval", len(questions.places())) as bar:
+            return ask(questions, policy.engine, record, Following(bar, policy), self.episodes is not None)
 
-    def _rows(self, task: "Task", episodes: "Mapping[str, Sequence[Episode]]") -> "list[Row]":
+    def _rows(self, questions: "Questions", episodes: "Episodes") -> "list[Row]":
         """Rows of arm `base`: a model as it comes. How far it is from any start, and its compute, nobody measured."""
-        from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+        from ruleshift.evaluation.profile import rows_of_samples
 
-        cells = tuple(cell_of(split, self.decoding, answered) for split, answered in episodes.items())
-        budgets = range(1, (self.turns or task.default_turns) + 1)
-        rows = rows_of(Point(task.id, "base", 0, 0, 0.0, 0.0, cells), budgets, task.metric != "success")
+        rows = rows_of_samples(questions, episodes, self.decoding, self._budgets(questions.task))
         return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
 
-    def _references(self, task: "Task", splits: Sequence[str]) -> "list[Row]":
+    def _references(self, questions: "Questions") -> "list[Row]":
         """Floors and ceiling on the same problems, but for who answers already."""
         from ruleshift.evaluation.floors import reference_rows
 
-        turns = range(1, (self.turns or task.default_turns) + 1)
-        rows = reference_rows(task, splits, self.n, turns, [self.decoding], self.seed)
+        turns = self._budgets(questions.task)
+        rows = reference_rows(questions.task, questions.splits, self.n, turns, [self.decoding], self.seed)
         return [row for row in rows if row.arm != self.model]
 
-    def _meta(self, task: "Task", splits: Sequence[str], policy: Policy, seconds: float) -> dict[str, object]:
+    def _meta(self, questions: "Questions", policy: Policy, seconds: float) -> dict[str, object]:
         from ruleshift.runs import environment
 
         here = environment()
-        descriptions = task.splits()
+        task, descriptions = questions.task, questions.task.splits()
         return {
             "title": f"{self.model} on {task.id}",
             "command": command_line(),
@@ -161,7 +200,7 @@ class Eval(OnTask[Options]):
             "duration_s": round(seconds, 1),
             "versions": here["packages"],
             "threads": here["threads"],
-            "splits": {split: descriptions[split] for split in splits},
+            "splits": {split: descriptions[split] for split in questions.splits},
             "model": self.model,
             "metric": task.metric,
             **self.options_given(),
@@ -169,6 +208,7 @@ class Eval(OnTask[Options]):
             "temperature": self.temperature if self.decoding == "sampled" else 0.0,
             "problem_seed": self.seed,
             **({"chat": policy.facts} if policy.facts else {}),
+            **({"served": served_facts(policy.remote)} if policy.remote is not None else {}),
         }
 
 
@@ -198,14 +238,15 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        of_first = row.metric in OF_FIRST_REPLIES
+        of_first = row.metric in (*OF_FIRST_REPLIES, "distinct_answers")
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if is_share(row.metric):
             unit = "%"
         else:
             metric, unit = f"{metric} (mean)", ""
         value, low, high = (number(x, row.metric) + unit for x in (row.value, row.ci_low, row.ci_high))
-        beside = [number(known[name, row.split, row.metric, row.turns], row.metric) + unit for name in others]
+        values = [known.get((name, row.split, row.metric, row.turns)) for name in others]
+        beside = ["" if value is None else number(value, row.metric) + unit for value in values]
         table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}", *beside)
         previous = row.split
     return table

@@ -19,6 +19,7 @@ from ruleshift.commands.policies import (
     ThinkingArguments,
     open_policy,
 )
+from ruleshift.commands.serving import Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Play(OnTask[Options]):
     index: int = 0
     """Which problem of the split."""
     model: str = "none"
-    """Who plays: none (you), bundled, expert, random, blind, a model folder, or a hub id."""
+    """Who plays: none (you), bundled, expert, random, blind, a model folder, a hub id, or api:NAME (see --base-url)."""
     map: Path | None = None
     """File to draw the map of a walk into, as a picture (SVG)."""
     pictures: Path | None = None
@@ -62,6 +63,7 @@ class Play(OnTask[Options]):
     """Cores that a model computes on; by default those that are free."""
     loading: ModelArguments = ModelOptions()
     thoughts: ThinkingArguments = Thinking()
+    serving: ServingArguments = Serving()
 
     stopped: ClassVar[str] = "goodbye"
 
@@ -94,7 +96,7 @@ class Play(OnTask[Options]):
             judged = self.options_given().get("feedback") != "silent"
             _play_by_hand(console, album, problem, turns, self._map_of(problem, console), judged)
             return
-        policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts)
+        policy = open_policy(self.model, self.style, drawing, task.pictures, self.loading, self.thoughts, self.serving)
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem, console)
         album = _Album(console, self.pictures, problem.id)
@@ -213,6 +215,8 @@ def _show_episode(console: "Console", album: _Album, episode: "Episode") -> None
         album.show(message.pictures)
         _show(console, episode.problem_id, message.content)
     for number, turn in enumerate(episode.turns, 1):
+        if turn.completion.served is not None and turn.completion.served.thought:
+            _show(console, f"thought {number}", turn.completion.served.thought)
         _show(console, f"reply {number}", turn.completion.text)
         _show_verdict(console, album, turn.verdict)
     ending = "solved" if episode.solved else "not solved"

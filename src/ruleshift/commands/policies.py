@@ -9,10 +9,13 @@ import tyro
 from ruleshift.backbones.config import ModelOptions, check_model
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.commands.checks import check_threads
+from ruleshift.commands.serving import API, NO_BUDGET, Serving, open_model
+from ruleshift.engines.spending import Budget
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Style
 
 if TYPE_CHECKING:
+    from ruleshift.engines.api import ApiModel
     from ruleshift.engines.protocol import Responder
 
 ModelArguments = tyro.conf.FlagCreatePairsOff[Annotated[ModelOptions, tyro.conf.arg(name="")]]
@@ -23,11 +26,23 @@ REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512, "stepwise": 80, "full-s
 
 @dataclass(frozen=True)
 class Policy:
-    """Who answers, the prompt style it is shown, and what else its prompts depend on (`Chat.facts`)."""
+    """Who answers, the prompt style it is shown, and what else its prompts depend on (`Chat.facts`). `remote` is the
+    model behind a server."""
 
     engine: "Responder"
     style: Style
     facts: Mapping[str, str] = field(default_factory=dict)
+    remote: "ApiModel | None" = None
+
+    def fingerprint(self) -> str | None:
+        """That of the weights, for models in this process."""
+        from ruleshift.engines.local import LocalEngine
+
+        if not isinstance(self.engine, LocalEngine):
+            return None
+        from ruleshift.backbones.fingerprint import fingerprint
+
+        return fingerprint(self.engine.model)
 
 
 @dataclass(frozen=True)
@@ -72,14 +87,22 @@ def open_policy(
     pictures: bool = False,
     options: ModelOptions = ModelOptions(),  # noqa: B008
     thinking: Thinking = Thinking(),
+    serving: Serving = Serving(),  # noqa: B008
+    budget: Budget = NO_BUDGET,
 ) -> Policy:
-    """The policy called `model`: expert, random, blind, bundled, a folder, or a hub id. pictures: whether it must
-    see."""
+    """The policy called `model`: expert, random, blind, bundled, a folder, a hub id, or api:NAME. pictures: whether it
+    must see."""
     if model == "none":
         raise RuleshiftError(
-            "--model none answers nothing here; choose bundled, expert, random, blind, a folder or a hub id"
+            "--model none answers nothing here; choose bundled, expert, random, blind, a folder, a hub id or api:NAME"
         )
     at_least("--thinking-tokens", thinking.thinking_tokens, 1)
+    if model.startswith(API):
+        return _remote(model.removeprefix(API), style, drawing, options, thinking, serving, budget)
+    if (serving, budget) != (Serving(), NO_BUDGET):
+        raise RuleshiftError(
+            f"--model {model} is behind no server: leave --base-url and its like out, or name api:NAME"
+        )
     if model in ("expert", "random", "blind"):
         if (options, thinking) != (ModelOptions(), Thinking()):
             raise RuleshiftError(f"--model {model} is no language model: leave out templates, --system and thinking")
@@ -101,11 +124,32 @@ def open_policy(
     backbone = load_backbone(model, pictures=pictures, options=options, thinking=thinks)
     chosen = _chosen(style, backbone.style)
     temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0
-    budget = thinking.thinking_tokens if thinks else 0
-    sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed, budget)
+    thought = thinking.thinking_tokens if thinks else 0
+    sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed, thought)
     engine = LocalEngine(backbone.model, backbone.chat, sampling, drawing.batch_size)
-    facts = {**backbone.chat.facts, **({"thinking_tokens": str(budget)} if thinks else {})}
+    facts = {**backbone.chat.facts, **({"thinking_tokens": str(thought)} if thinks else {})}
     return Policy(engine, chosen, facts)
+
+
+def _remote(
+    name: str,
+    style: AnyStyle,
+    drawing: Drawing,
+    options: ModelOptions,
+    thinking: Thinking,
+    serving: Serving,
+    budget: Budget,
+) -> Policy:
+    from ruleshift.engines.protocol import Sampling
+
+    if options != ModelOptions(system=options.system):
+        raise RuleshiftError("a model behind a server has its own chat template there: leave templates out")
+    chosen = _chosen(style, "full")
+    thought = thinking.thinking_tokens if thinking.thinking == "on" else 0
+    temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0
+    sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed, thought)
+    remote = open_model(name, sampling, options.system, serving, budget)
+    return Policy(remote.answerer, chosen, {} if options.system is None else {"system": options.system}, remote)
 
 
 def _chosen(style: AnyStyle, preferred: Style) -> Style:

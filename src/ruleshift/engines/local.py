@@ -30,10 +30,11 @@ DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended be
 
 @dataclass(frozen=True)
 class Piece:
-    """Ids to read next in a conversation, the first `sampled` of which the model wrote, and the pictures among them."""
+    """Ids to read next in a conversation, the places (from, to) of those which the model wrote, and the pictures among
+    them."""
 
     ids: tuple[int, ...]
-    sampled: int
+    sampled: tuple[tuple[int, int], ...]
     pictures: tuple[Picture, ...]
 
 
@@ -97,23 +98,37 @@ class LocalSession:
         ]
         # The last sampled token was never fed to the model.
         self.unread = [
-            Piece(completion.token_ids[-1:] + ids, 1, message.pictures)
+            Piece(completion.token_ids[-1:] + ids, ((0, 1),), message.pictures)
             for completion, ids, message in zip(kept, appended, feedback, strict=True)
         ]
-        self.prompts = [self._prompt(request.messages) for request in joining]
-        self.appended = appended + [prompt.ids for prompt in self.prompts]
+        self.prompts = []
+        for request in joining:
+            piece, last = self._opening(request)
+            self.prompts.append(piece)
+            appended.append(last)
+        self.appended = appended
         if rows:
             self.window.keep(self.order.argsort()[rows])
         else:
             self.window = self._empty_window(0)
         keys = [stream_key(self.engine.sampling.seed, request.id, request.sample) for request in joining]
         self.keys = np.concatenate([self.keys[rows], np.array(keys, dtype=np.uint64)])
-        self.turns = np.concatenate([self.turns[rows], np.zeros(len(joining), dtype=np.uint64)])
+        taken = np.array([len(request.said) for request in joining], dtype=np.uint64)
+        self.turns = np.concatenate([self.turns[rows], taken])
         self.order = torch.arange(len(self.keys), device=self.device)
 
-    def _prompt(self, messages: Sequence[Message]) -> Piece:
-        pictures = tuple(picture for message in messages for picture in message.pictures)
-        return Piece(self.chat.encode_prompt(messages), 0, pictures)
+    def _opening(self, request: Request) -> tuple[Piece, tuple[int, ...]]:
+        """What a conversation begins with here: its prompt, and what was said before if it is resumed; and the ids that
+        lead to the reply to come."""
+        first = len(request.messages) - 2 * len(request.said)
+        last = self.chat.encode_prompt(request.messages[:first])
+        ids, sampled = last, []
+        for completion, message in zip(request.said, request.messages[first + 1 :: 2], strict=True):
+            sampled.append((len(ids), len(ids) + len(completion.token_ids)))
+            last = self.chat.encode_feedback(message, completion.token_ids)
+            ids += completion.token_ids + last
+        pictures = tuple(picture for message in request.messages for picture in message.pictures)
+        return Piece(ids, tuple(sampled), pictures), last
 
     def _empty_window(self, rows: int) -> Window:
         return Window.empty(self.forward.new_cache(rows), rows, self.model.dtype, self.device)
@@ -141,7 +156,9 @@ class LocalSession:
             start = width - len(piece.ids)
             ids[row, start:] = torch.tensor(piece.ids)
             new[row, start:] = True
-            given[row, start + piece.sampled :] = True
+            given[row, start:] = True
+            for begin, end in piece.sampled:
+                given[row, start + begin : start + end] = False
         ids, new = ids.to(self.device), new.to(self.device)
         view = view_of(self.model, self.chat.eye, ids, given.to(self.device), [piece.pictures for piece in pieces])
         some = max(1, READ_AT_ONCE // (len(pieces) * (window.bias.shape[1] + width)))

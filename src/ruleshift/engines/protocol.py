@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ruleshift.bounds import Count, Natural, NotNegative, check_bounds
+from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Message
 from ruleshift.tasks.protocol import TaskProblem
 
@@ -27,11 +28,14 @@ class Sampling:
 @dataclass(frozen=True)
 class Request:
     """What one who answers is told: the id of the problem, the conversation so far, and which of several
-    conversations about this problem it is (`sample`); id and sample seed everything random about the replies."""
+    conversations about this problem it is (`sample`); id and sample seed everything random about the replies. `said`
+    are the replies that stand in the conversation where it is handed over: none as a rule, and those of earlier where
+    one is resumed."""
 
     id: str
     messages: tuple[Message, ...]
     sample: int = 0
+    said: tuple[Completion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,22 @@ class Engine(Protocol):
         ...
 
 
+class NoMoreAnswers(RuleshiftError):  # noqa: N818  (no failure: a budget that is spent, say)
+    """An answerer gives no more answers for now; what is on its way is still to be taken."""
+
+
+async def _nothing() -> None:
+    """What most answerers have to close."""
+
+
 @dataclass(frozen=True)
 class Answerer:
-    """Takes one conversation at a time, whole, and as many at once as `limit` says: a model behind an API, say."""
+    """Takes one conversation at a time, whole, and as many at once as `limit` says: a model behind an API, say.
+    `close` is awaited in the same event loop after the last answer."""
 
     answer: Callable[[Request], Awaitable[Completion]]
     limit: int = 16
+    close: Callable[[], Awaitable[None]] = _nothing
 
     def __post_init__(self) -> None:
         if self.limit < 1:

@@ -1,0 +1,163 @@
+"""Several samples of each problem: rows, pass@k, distinct answers, pass rates from easy to hard, calibration."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from ruleshift.evaluation.asking import Episodes, Questions
+from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+from ruleshift.evaluation.statistics import mean_interval, share_interval
+from ruleshift.records import Episode
+from ruleshift.results import Row
+
+
+def points_of(questions: Questions, episodes: Episodes, decoding: str) -> list[Point]:
+    """A point for each sample, all about the same problems in the same order."""
+    points = []
+    for sample in range(questions.samples):
+        cells = []
+        for split in questions.splits:
+            mine = [e for place, e in episodes.items() if (place.split, place.sample) == (split, sample)]
+            cells.append(cell_of(split, decoding, mine))
+        points.append(Point(questions.task.id, "base", 0, 0, 0.0, 0.0, tuple(cells)))
+    return points
+
+
+def rows_of_samples(questions: Questions, episodes: Episodes, decoding: str, turns: Sequence[int]) -> list[Row]:
+    """Result rows. With several samples each number is the mean over problems of the mean over samples, its interval is
+    over problems, and `pass@k` stands beside success within the fewest turns and within the most."""
+    points = points_of(questions, episodes, decoding)
+    rows = rows_of(points[0], turns, questions.task.metric != "success")
+    if questions.samples == 1:
+        return rows
+    found: list[Row] = []
+    for row in rows:
+        outcomes = [p.cell(row.split, decoding).outcomes(row.metric, row.turns) for p in points]
+        values = [fmean(problem) for problem in zip(*outcomes, strict=True)]
+        found.append(_with(row, row.metric, values))
+        if row.metric == "success" and row.turns in (min(turns), max(turns)):
+            for k in _ks(questions.samples):
+                shares = [
+                    pass_at_k(questions.samples, round(sum(problem)), k) for problem in zip(*outcomes, strict=True)
+                ]
+                found.append(_with(row, f"pass@{k}", shares))
+    for split in questions.splits:
+        distinct = [float(p.distinct) for p in problem_profiles(questions, episodes) if p.split == split]
+        last = [row for row in found if row.split == split][-1]
+        found.insert(found.index(last) + 1, _with(replace(last, turns=1), "distinct_answers", distinct))
+    return found
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that at least one of k answers is right, from n drawn answers of which c are right.
+
+        1 - C(n - c, k) / C(n, k)
+
+    The unbiased estimate, in exact integers up to the last division.
+    Source: M. Chen et al., Evaluating large language models trained on code (arXiv 2107.03374), equation 1.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n: n={n}, c={c}, k={k}")
+    every = math.comb(n, k)
+    return (every - math.comb(n - c, k)) / every
+
+
+def _with(row: Row, metric: str, values: Sequence[float]) -> Row:
+    low, high = (mean_interval if metric in ("steps_passed", "distinct_answers") else share_interval)(values)
+    low = max(low, 0.0)
+    return replace(row, metric=metric, value=fmean(values), n=len(values), ci_low=low, ci_high=high)
+
+
+def _ks(samples: int) -> list[int]:
+    """2, 4, 8 ... and all."""
+    powers = [2**i for i in range(1, samples.bit_length()) if 2**i < samples]
+    return [*powers, samples] if samples > 1 else []
+
+
+@dataclass(frozen=True)
+class ProblemProfile:
+    """How one problem went: over its samples, the shares that the first reply solved (or whose first step it passed)
+    and that were solved in all turns, the mean number of replies, and the number of distinct first replies."""
+
+    split: str
+    index: int
+    samples: int
+    first: float
+    solved: float
+    replies: float
+    distinct: int
+
+
+def problem_profiles(questions: Questions, episodes: Episodes) -> list[ProblemProfile]:
+    """All problems, by split, from easy to hard."""
+    groups: dict[tuple[str, int], list[Episode]] = {}
+    for place, episode in episodes.items():
+        groups.setdefault((place.split, place.index), []).append(episode)
+    profiles = [
+        ProblemProfile(
+            split,
+            index,
+            len(group),
+            fmean(first_right(episode) for episode in group),
+            fmean(episode.solved for episode in group),
+            fmean(len(episode.turns) for episode in group),
+            len({" ".join(episode.turns[0].completion.text.split()) for episode in group}),
+        )
+        for (split, index), group in groups.items()
+    ]
+    order = {split: place for place, split in enumerate(questions.splits)}
+    return sorted(profiles, key=lambda p: (order[p.split], -p.solved, -p.first, p.replies, p.index))
+
+
+def first_right(episode: Episode) -> bool:
+    """Whether the first reply was right."""
+    return episode.turns[0].verdict.right
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Replies of similar confidence: its mean, the share that was right, and how many they are."""
+
+    confidence: float
+    right: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether first replies are right as often as they are likely; see `calibration`."""
+
+    n: int
+    brier: float
+    error: float
+    bins: tuple[Bin, ...]
+
+
+def calibration(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> Calibration:
+    """Confidence against outcomes, confidences (N,) in [0, 1], right (N,).
+
+        brier = mean (c_i - r_i)^2        error = sum over bins b of n_b / N |mean c - mean r|
+
+    in bins of equal numbers of replies, as far as N allows. Raises ValueError without any reply.
+    Source: G. W. Brier, Monthly Weather Review 78 (1950); the expected calibration error with bins of equal mass, K.
+    Nguyen and B. O'Connor, Posterior calibration and exploratory analysis for NLP models (arXiv 1508.05154).
+    """
+    if not confidences:
+        raise ValueError("no reply has a confidence")
+    pairs = sorted(zip(confidences, map(float, right), strict=True))
+    count = len(pairs)
+    bins = min(bins, count)
+    groups = [pairs[count * i // bins : count * (i + 1) // bins] for i in range(bins)]
+    found = tuple(Bin(fmean(c for c, _ in group), fmean(r for _, r in group), len(group)) for group in groups)
+    error = sum(b.n * abs(b.confidence - b.right) for b in found) / count
+    return Calibration(count, fmean((c - r) ** 2 for c, r in pairs), error, found)
+
+
+def calibration_of(episodes: Sequence[Episode]) -> Calibration | None:
+    """Of first replies, whose confidence is their probability, exp(sum of log-probs). None where these are missing."""
+    known = [episode for episode in episodes if episode.turns[0].completion.logprobs]
+    if not known:
+        return None
+    confidences = [min(1.0, math.exp(math.fsum(episode.turns[0].completion.logprobs))) for episode in known]
+    return calibration(confidences, [first_right(episode) for episode in known])
