@@ -230,10 +230,10 @@ def test_studies_need_the_preset_for_small_models(tmp_path: Path, monkeypatch: p
 
 def test_a_recipe_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     page = (Path(__file__).parent.parent / "docs" / "tasks.md").read_text()
-    recipe = page[page.index("  recipe = Recipe(") : page.index("  ```\n\n  `primary` is")]
-    head = "from clock import Clock\nfrom ruleshift.settings import Measurement, RLConfig, SFTConfig\n"
-    head += "from ruleshift.tasks.recipe import Endpoint, Recipe\n\n\nclass Slow(Clock):\n"
-    (tmp_path / "slow.py").write_text(head + textwrap.indent(textwrap.dedent(recipe), "    "))
+    example = page[page.index("  from ruleshift.settings import") : page.index("  ```\n\n  `primary` is")]
+    imports, recipe = textwrap.dedent(example).split("# in the class:\n")
+    head = f"from clock import Clock\n{imports}\n\nclass Slow(Clock):\n"
+    (tmp_path / "slow.py").write_text(head + textwrap.indent(recipe, "    "))
     monkeypatch.syspath_prepend(tmp_path)
     assert get_task("slow:Slow").recipe.title == "Clocks"
     assert recipe_of("slow:Slow").measurement == Measurement("slow:Slow", ("id", "rule-ood"), n=200, turns=(1, 2))
