@@ -1,6 +1,7 @@
 """Which points of two arms are compared: at the end, and where they match."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import pytest
@@ -82,13 +83,16 @@ def test_the_error_of_a_kl_is_told_and_enters_the_interval():
         kls = [p.kl_to_start + spread * (-1) ** i for i in range(problems)]
         return replace(p, kls=tuple(kls) if p.step else (0.0,) * problems)
 
-    def title(spread: float) -> Comparison:
-        curve = [point("sft", 10 * k, 9, 9 - k, kl=0.05 * k) for k in range(1, 8)]
-        points = [measured(BASE, spread, 4), *(measured(p, spread, 8) for p in curve), measured(RL[1], spread, 6)]
+    curve = [point("sft", 10 * k, 9, 9 - k, kl=0.05 * k) for k in range(1, 8)]
+
+    def title(spread: float, sft: Sequence[Point] = curve, of_sft: int = 8) -> Comparison:
+        points = [measured(BASE, spread, 4), *(measured(p, spread, of_sft) for p in sft), measured(RL[1], spread, 6)]
         return by_title(points)["rl against sft at matched KL to the start"]
 
     sure, unsure = title(1e-6), title(0.1)
     assert unsure.matched_error == pytest.approx(0.1 * (6 / 5) ** 0.5 / 6**0.5)
+    assert title(0.1, of_sft=2).matched_error == pytest.approx(0.1)  # both are read, and SFT is the less sure one
+    assert title(0.1, SFT, of_sft=2).matched_error == unsure.matched_error  # between two steps no KL of SFT is read
     assert sure.matched_value == pytest.approx(0.25)
     assert unsure.ci_high - unsure.ci_low > 1.02 * (sure.ci_high - sure.ci_low)
     assert by_title([BASE, *SFT, *RL])["rl against sft at matched ID success"].matched_error is None

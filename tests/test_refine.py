@@ -115,7 +115,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A study in which PPO takes as much computing as SFT does somewhere between its first points."""
     model = tiny_start(tmp_path_factory.mktemp("models"))
     small = plan_of(HEADLINE, model, options=Rates("none"), further=2, matched_on=("flops",))
-    recipe = replace(RECIPE, sft=replace(SFT, steps=12), rl=replace(RL, updates=2))
+    recipe = replace(RECIPE, sft=replace(SFT, steps=12, save_every=12), rl=replace(RL, updates=2))
     return replace(small, recipe=recipe)
 
 
@@ -126,6 +126,7 @@ def studied(plan: Plan, out: Path, jobs: Callable[..., None]) -> dict[Path, byte
     return {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("points/*"))}
 
 
+@pytest.mark.slow
 def test_a_study_evaluates_more_of_what_it_kept_and_resumes(plan: Plan, tmp_path: Path) -> None:
     rounds: list[list[Job]] = []
 

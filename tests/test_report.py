@@ -34,7 +34,7 @@ from ruleshift.report.plots import (
     ood_against_recognition,
 )
 from ruleshift.report.points import Measure, curve, end, splits_in
-from ruleshift.report.tables import claims_of, comparison_records, headline, signed
+from ruleshift.report.tables import claims_of, comparison_records, headline, signed, with_error
 from ruleshift.report.terminal import blocks, comparison_tables, headline_tables
 from ruleshift.results import Results, load_results
 from ruleshift.tasks import TASKS, get_task
@@ -209,15 +209,31 @@ def test_the_page_says_what_a_study_claims_and_nothing_that_cannot_be_read() -> 
     assert claims_of(Results(results.rows, {"claims": wrong})) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "shown"),
+    [
+        (0.795, 0.027, "0.80 \u00b1 0.03"),
+        (4.5162, 0.12, "4.5 \u00b1 0.1"),
+        (0.3, 0.096, "0.30 \u00b1 0.10"),
+        (1.2e-4, 1e-5, "0.00012 \u00b1 0.00001"),
+        (123.4, 12.0, "123 \u00b1 12"),
+        (0.0, 0.0, "0 \u00b1 0"),
+        (0.0123456, None, "0.0123"),
+    ],
+)
+def test_a_value_and_its_error_end_at_the_same_digit(value: float, error: float | None, shown: str) -> None:
+    assert with_error(value, error) == shown
+
+
 def test_the_kl_stands_beside_an_arm_with_its_error() -> None:
     results = synthetic.results()
     assert all(not line.kl for line in headline(results, [], "greedy").arms)  # earlier files do not tell the error
     rows = tuple(replace(row, kl_error=0.012) for row in results.rows)
     known = replace(results, rows=rows)
     shown = {line.arm: line.kl for line in headline(known, [], "greedy").arms}
-    assert (shown["base"], shown["rl"]) == ("", "KL 0.321 \u00b1 0.01")
+    assert (shown["base"], shown["rl"]) == ("", "KL 0.32 \u00b1 0.01")
     assert "\u00b1 0.01" in terminal(*headline_tables(known, [], "greedy", width=80), width=80)
-    assert "KL 0.321 \u00b1 0.01" in Elements(render_report(known, [], {})).text
+    assert "KL 0.32 \u00b1 0.01" in Elements(render_report(known, [], {})).text
 
 
 def test_no_negative_zero() -> None:

@@ -230,10 +230,10 @@ def test_studies_need_the_preset_for_small_models(tmp_path: Path, monkeypatch: p
 
 def test_a_recipe_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     page = (Path(__file__).parent.parent / "docs" / "tasks.md").read_text()
-    recipe = page[page.index("  recipe = Recipe(") : page.index("  ```\n\n  `primary` is")]
-    head = "from clock import Clock\nfrom ruleshift.settings import Measurement, RLConfig, SFTConfig\n"
-    head += "from ruleshift.tasks.recipe import Endpoint, Recipe\n\n\nclass Slow(Clock):\n"
-    (tmp_path / "slow.py").write_text(head + textwrap.indent(textwrap.dedent(recipe), "    "))
+    example = page[page.index("  from ruleshift.settings import") : page.index("  ```\n\n  `primary` is")]
+    imports, recipe = textwrap.dedent(example).split("# in the class:\n")
+    head = f"from clock import Clock\n{imports}\n\nclass Slow(Clock):\n"
+    (tmp_path / "slow.py").write_text(head + textwrap.indent(recipe, "    "))
     monkeypatch.syspath_prepend(tmp_path)
     assert get_task("slow:Slow").recipe.title == "Clocks"
     assert recipe_of("slow:Slow").measurement == Measurement("slow:Slow", ("id", "rule-ood"), n=200, turns=(1, 2))
@@ -302,12 +302,14 @@ def test_training_either_way(model: Path, tmp_path: Path, capsys: pytest.Capture
 def test_study(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A whole study, with its worker processes, which find the task by its name."""
     settings = "sft.steps=1 sft.examples=4 sft.batch=4 rl.updates=1 rl.episodes=4 rl.max_new_tokens=3"
-    settings += " rl.value_only=0 measurement.kl_problems=4 measurement.kl_most=8 matched_rates=none"
+    settings += " rl.value_only=0 measurement.kl_problems=4 measurement.kl_most=8 matched_rates=none other_data=none"
     command = f"study headline --tasks {CLOCK} --model {model} --n 4 --points 1 --workers 1 --out {tmp_path}".split()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     assert main([*command, *(word for setting in settings.split() for word in ("--set", setting))]) == 0
     rows = load_results(tmp_path / "clock" / "results.json").rows
     assert {row.arm for row in rows} == {"base", "sft", "rl", "random", "expert"}
+    assert {row.task for row in rows} == {"clock"}  # of floors, too: a page is of one task
+    assert (tmp_path / "clock" / "report.html").is_file()
     assert {row.split for row in rows} == {"id", "rule-ood", "fake"}
 
 

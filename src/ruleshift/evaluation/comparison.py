@@ -26,10 +26,10 @@ class Comparison:
     evaluated points of both in words ("sft step 120").
     `matched_on` says what the two points have in common, None at the end of training; `matched_value` and
     `matched_reference_value` are what each has of it (both near equal where the match is good), with the standard error
-    `matched_error` where it is a KL. Where a match lies
-    between two evaluated steps that are far apart, the value lies anywhere within +-`spread` of `value`, that of the
-    reference within +-`reference_spread` of its own, and the difference within +- the sum of both. `note` says in words
-    what else there is to know of a match.
+    `matched_error` where it is a KL, of those steps at which it is read. Where a match lies between two evaluated steps
+    that are far apart, the value lies anywhere within +-`spread` of `value`, that of the reference within
+    +-`reference_spread` of its own, and the difference within +- the sum of both. `note` says in words what else there
+    is to know of a match.
     `over` says what the interval is over: "seeds and problems", or "problems" where nothing is known of other seeds (or
     the file was written before that was measured). Its ends are None where it is endless. `by_seed` holds the
     differences of single training seeds.

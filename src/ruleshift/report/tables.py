@@ -1,6 +1,7 @@
 """The content of tables: how every arm ends, and how arms compare where they match. Plain records, which the page and
 the terminal show."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -207,8 +208,13 @@ def number(value: float, metric: str = "success") -> str:
 
 
 def with_error(value: float, error: float | None) -> str:
-    """A value with its standard error, where that is known: 0.31 \u00b1 0.01."""
-    return f"{value:.3g}" if error is None else f"{value:.3g} \u00b1 {error:.1g}"
+    """A value with its standard error, where that is known, both to the first digit of the error: 0.31 \u00b1 0.01."""
+    if error is None:
+        return f"{value:.3g}"
+    if error <= 0:
+        return f"{value:.3g} \u00b1 0"
+    decimals = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} \u00b1 {error:.{decimals}f}"
 
 
 def signed(value: float, metric: str = "success") -> str:

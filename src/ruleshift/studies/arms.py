@@ -85,7 +85,7 @@ class Meter:
         kl = fmean(kls)
         if not math.isfinite(kl):
             raise Diverged(f"the KL to the start is not finite at step {step}")
-        self.store.save(Point(m.task, self.run.name, self.run.seed, step, flops, kl, tuple(cells), kls), shown)
+        self.store.save(Point(self.task.id, self.run.name, self.run.seed, step, flops, kl, tuple(cells), kls), shown)
 
 
 def _check_finite(model: PreTrainedModel, step: int) -> None:

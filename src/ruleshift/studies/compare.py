@@ -190,12 +190,13 @@ def _where_matched(
 
 
 def _kl_error(curves: Sequence[Curve], crossings: Sequence[Sequence[Crossing]]) -> float | None:
-    """The largest standard error of a KL at which an arm is read; None where none was measured."""
+    """The largest standard error of a KL at which an arm is read, and not between two that are far apart; None where
+    none was measured."""
     errors = [
         point.kl_error
         for curve, (first, *_) in zip(curves, crossings, strict=True)
         for point in curve
-        if point.step in first.steps and point.kl_error is not None
+        if first.close and point.step in first.steps and point.kl_error is not None
     ]
     return max(errors, default=None)
 

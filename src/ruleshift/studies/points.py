@@ -94,10 +94,10 @@ class PointStore:
     def _check(self, point: Point, step: int) -> None:
         """Raise ValueError for a point of another run, or of other problems."""
         m = self.measurement
-        wanted = (m.task, self.run.name, self.run.seed, step)
-        if (point.task, point.arm, point.seed, point.step) != wanted:
-            raise ValueError(f"it is of step {point.step} of {point.arm}-seed{point.seed}")
-        counts = {split: how_many(get_task(m.task), split, m.n) for split in m.splits}
+        task = get_task(m.task)
+        if (point.task, point.arm, point.seed, point.step) != (task.id, self.run.name, self.run.seed, step):
+            raise ValueError(f"it is of step {point.step} of {point.arm}-seed{point.seed} on {point.task}")
+        counts = {split: how_many(task, split, m.n) for split in m.splits}
         measured = {(cell.split, cell.decoding): len(cell.tries) for cell in point.cells}
         if measured != {(split, decoding): counts[split] for decoding in m.decodings for split in m.splits}:
             raise ValueError("it is of other problems")

@@ -4,7 +4,7 @@ One turn is one action: a whole reply. The state is the conversation, all turns 
 over it, and what an algorithm is stands in `algorithms.py`.
 
 How PPO differs from the paper's official settings is listed in `docs/deviations.md`; the preset `paper` in
-`settings.py` holds the official values.
+`tasks/recipe.py` holds the official values.
 """
 
 from collections.abc import Callable, Sequence
