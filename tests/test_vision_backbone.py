@@ -63,21 +63,21 @@ def test_the_decoder_moves_at_its_share_of_the_rates() -> None:
             assert group["peak"] == pytest.approx(rate * shares.pop())
 
 
-def test_a_careless_student_also_misreads_cards_that_are_seen() -> None:
+def test_failed_replies_also_misread_cards_that_are_seen() -> None:
     _, chat = new_vision_model(TINY)
-    student = replace(cards.CARELESS, error_rate=1.0, misread=1.0, turns=2)
-    said = [chat.decode(cards.conversation(chat, student, 0, index, 48).token_ids) for index in range(12)]
+    lesson = replace(cards.WITH_RETRIES, failed=1.0, misread=1.0, most=1)
+    said = [chat.decode(cards.conversation(chat, lesson, 0, index, 48).token_ids) for index in range(12)]
     assert any("misread" in text for text in said)
-    told = [chat.decode(cards.conversation(chat, student, 0, index).token_ids) for index in range(12)]
+    told = [chat.decode(cards.conversation(chat, lesson, 0, index).token_ids) for index in range(12)]
     assert not any("misread" in text for text in told)
 
 
 def test_the_command_builds_a_folder_that_loads(tmp_path: Path) -> None:
     options = "--width 12 --layers 1 --heads 2 --feedforward 16 --picture 48 --patch 8 --batch 2 --walk-share 0"
-    steps = "--clean-steps 1 --careless-steps 1 --warmup 1"
+    steps = "--first-steps 1 --retry-steps 1 --warmup 1"
     assert main(f"backbone build-vision --out {tmp_path}/b {options} {steps}".split()) == 0
     built = load_backbone(str(tmp_path / "b" / "model"), pictures=True)
-    assert built.style == "terse"
+    assert built.style == "stepwise"
     assert main(f"backbone build-vision --out {tmp_path}/c --picture 50".split()) == 2
 
 

@@ -45,13 +45,13 @@ class BuildConfig:
 
     width: Count = 128
     """Size of a token's vector."""
-    layers: Count = 4
+    layers: Count = 6
     """Layers."""
     heads: Count = 4
     """Attention heads."""
     key_value_heads: Count = 1
     """Heads of keys and values, which attention heads share."""
-    feedforward: Count = 384
+    feedforward: Count = 256
     """Width of the feed-forward part of a layer."""
     echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
@@ -61,7 +61,7 @@ class BuildConfig:
     """Steps of the third phase, in which failed tries and feedback come before some right ones."""
     batch: Count = 128
     """Conversations a step."""
-    walk_share: Share = 0.15
+    walk_share: Share = 0.1
     """Share of walks in the second and third phase; the others are card problems."""
     learning_rate: Positive = 4e-3
     """Peak learning rate of the layers' matrices (Muon)."""

@@ -43,7 +43,7 @@ def new_vision_model(config: VisionBuildConfig) -> tuple[PreTrainedModel, Chat]:
         image_token_id=chat.eye.token_id,
         tie_word_embeddings=True,
     )
-    shape.ruleshift_style = text.config.ruleshift_style
+    shape.ruleshift_style = "stepwise"
     model = Idefics3ForConditionalGeneration(shape)
     words = text.get_input_embeddings().weight
     learned = dict(text.base_model.named_parameters())

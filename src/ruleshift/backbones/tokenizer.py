@@ -18,10 +18,10 @@ from ruleshift.templates import WORDS
 
 SPECIAL = ("<pad>", "<unk>", "<user>", "<bot>", "<end>")
 CARD_PIECES = ('{"cards":["', '","', '"],"number":[', ",", '],"formula":"', '"}')
-WORK_PIECES = ('],"steps":["', '"],"formula":"')
+WORK_PIECES = ('],"steps":["', '"],"formula":"', ";")  # last, so that what was learned without them keeps its place
 WALK_PIECES = (*(opening + f'"{name}":"' for opening, name in zip(("{", '",', '",'), FIELDS, strict=True)),)
 CALLS = ("turn_direction(", "forward()", "stop()")
-SYMBOLS = ("+", "-", "*", "/", "(", ")", "=", ";")
+SYMBOLS = ("+", "-", "*", "/", "(", ")", "=")
 RANKS = ("A", "J", "Q", "K")
 CARD_WORDS = "target cards right wrong value none numbers extra missing illegal unreadable".split()  # noqa: SIM905
 WALK_WORDS = "facing space turn until to see cross forward stop misread led Park".split()  # noqa: SIM905
@@ -30,9 +30,9 @@ WALK_WORDS = "facing space turn until to see cross forward stop misread led Park
 def _vocabulary() -> dict[str, int]:
     numbers = tuple(str(number) for number in range(100))
     padded = tuple(f"0{digit}" for digit in range(10))  # the second half of integers such as 105
-    cards = (*CARD_PIECES, *WORK_PIECES, *SYMBOLS, *RANKS, *CARD_WORDS, *numbers, *padded)
+    cards = (*CARD_PIECES, *SYMBOLS, *RANKS, *CARD_WORDS, *numbers, *padded)
     walks = (*WALK_PIECES, *CALLS, *WALK_WORDS, *POOL, *SIDES, *FIRST, *KINDS)
-    words = dict.fromkeys((*SPECIAL, *cards, *walks))
+    words = dict.fromkeys((*SPECIAL, *cards, *walks, *WORK_PIECES))
     return {word: index for index, word in enumerate(words)}
 
 

@@ -25,8 +25,7 @@ New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 class Build:
     """Train the small text model that stands in for a foundation model anew: from scratch, a function of its seed.
     It sees many card rules, never one of a training, validation or test split. Writes `model` in Hugging Face format
-    into --out. A killed build resumes when the command is given again. The bundled model took 28 minutes
-    on two CPU cores that other work shared.
+    into --out. A killed build resumes when the command is given again. It takes about two hours of a CPU core.
 
     Example: ruleshift backbone build --out runs/backbone
     """
