@@ -38,7 +38,15 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples"
 CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
-RESULTS = (METRICS, SAMPLES, "checkpoints", "model", "models", "points")  # of a run or an arm, beside config.json
+RESULTS = (
+    METRICS,
+    SAMPLES,
+    "checkpoints",
+    "model",
+    "models",
+    "points",
+    "episodes",
+)  # of a run or an arm, beside config.json
 MOST_DIFFERENCES = 4  # that a message names
 FORMAT = 3  # of run folders: goes up when they hold something else, or what they hold means something else
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")

@@ -24,6 +24,7 @@ from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_start
 from ruleshift.studies.compare import compare, end_difference, metrics_of
+from ruleshift.studies.kept import Keep, size_of
 from ruleshift.studies.points import PointStore, shown_conversations
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.recipes import task_of
@@ -36,19 +37,23 @@ ARMS = "arms"  # folder of the runs in that of a task
 PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
-def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> None:
+def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep: Keep = "none") -> None:
     """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it.
 
-    Writes results.json, comparisons.json and report.html there, and prints the tables.
+    Episodes are kept as `keep` says, and how many is told before. Writes results.json, comparisons.json and report.html there, and prints the tables.
     """
     began = time.monotonic()
+    if keep != "none":
+        print(f"keeps {size_of(plans, keep)} (--keep-episodes)", flush=True)
     starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
     folders = [out / get_task(plan.task).id for plan in plans]
     refined = [
-        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS)
+        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
-    jobs = [Job(run, one.start, one.plan.measurement, one.root) for one in refined for run in one.plan.runs()]
+    jobs = [
+        Job(run, one.start, one.plan.measurement, one.root, keep=keep) for one in refined for run in one.plan.runs()
+    ]
     run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
     while jobs := [job for one in refined for job in one.next_jobs()]:
         run_jobs([job for job in jobs if not job.done], workers)
