@@ -52,9 +52,8 @@ class ReportCommand:
     def _write(self, file: Path) -> None:
         from ruleshift.evaluation.comparison import load_comparisons
         from ruleshift.report.arms import usual_ood
-        from ruleshift.report.page import write_report
         from ruleshift.results import load_results
-        from ruleshift.studies.points import shown_conversations
+        from ruleshift.studies.report import write_study_report
 
         out = self.out or file.parent / "report.html"
         check_file("--out", out)
@@ -65,7 +64,7 @@ class ReportCommand:
             raise RuleshiftError(f"the results hold nothing of --ood {ood!r}; choose from {', '.join(splits)}")
         known = file.parent / "comparisons.json"
         comparisons = load_comparisons(known) if known.is_file() else []
-        write_report(out, results, comparisons, shown_conversations(file.parent, results), ood)
+        write_study_report(out, results, comparisons, ood, file.parent)
         print(f"report: {out}")
         if self.png is not None:
             from ruleshift.report.pictures import headline_picture

@@ -17,7 +17,6 @@ from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
-from ruleshift.report.page import write_report
 from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
@@ -25,10 +24,11 @@ from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_start
 from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.kept import Keep, size_of
-from ruleshift.studies.points import PointStore, shown_conversations
+from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
+from ruleshift.studies.report import write_study_report
 from ruleshift.studies.study import Findings, Plan, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.training.train import train
@@ -40,7 +40,8 @@ PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_st
 def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep: Keep = "none") -> None:
     """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it.
 
-    Episodes are kept as `keep` says, and how many is told before. Writes results.json, comparisons.json and report.html there, and prints the tables.
+    Episodes are kept as `keep` says, and how many is told before. Writes results.json, comparisons.json and report.html
+    there, and prints the tables.
     """
     began = time.monotonic()
     if keep != "none":
@@ -115,7 +116,7 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
-    write_report(out / "report.html", results, comparisons, shown_conversations(out, results), usual_ood(results))
+    write_study_report(out / "report.html", results, comparisons, usual_ood(results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)

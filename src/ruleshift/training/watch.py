@@ -20,8 +20,8 @@ MOST = 16  # episodes about one problem that are kept
 
 
 def chosen(episodes: Sequence[Episode], update: int) -> dict[int, str]:
-    """Which episodes of an update to keep, and why: those about the problems of the longest and of the shortest one, and
-    about a few drawn ones. A pure function: the same episodes give the same choice."""
+    """Which episodes of an update to keep, and why: those about the problems of the longest and of the shortest one,
+    and about a few drawn ones. A pure function: the same episodes give the same choice."""
     lengths = [len(episode.token_ids) for episode in episodes]
     order = sorted(range(len(episodes)), key=lambda i: (lengths[i], i))
     by_draw = sorted({e.problem_id for e in episodes}, key=lambda problem: stream_key(update, problem))

@@ -1,0 +1,186 @@
+"""The episodes of a study as the viewer asks for them: an index of all, and each by its number.
+
+What a page holds itself is a part of them that fits, whole problems under all arms and steps; `ruleshift report
+--serve` has all of them.
+"""
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Episode
+from ruleshift.report.arms import Legend
+from ruleshift.rollouts import FOLDER, SUMMARY, KeptEpisode, files_in, load, load_all, summaries
+
+MOST_EPISODES = 4_000  # in a page
+MOST_BYTES = 8_000_000  # of them in a page, compressed
+CHUNK = 64  # episodes that a page unpacks at once
+
+
+class Place(NamedTuple):
+    """Where an episode lies: a file of a run, and its row there."""
+
+    path: Path
+    row: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An episode in the index. `kind` says whether it is of a `point` or an `update`."""
+
+    arm: str
+    seed: int
+    kind: str
+    step: int
+    told: Mapping[str, Any]
+
+
+@dataclass
+class Library:
+    """Entries, and where each episode lies: on disk, or in memory."""
+
+    entries: list[Entry] = field(default_factory=list)
+    places: list[Place | KeptEpisode] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def add(self, entry: Entry, place: Place | KeptEpisode) -> None:
+        self.entries.append(entry)
+        self.places.append(place)
+
+    def episode(self, number: int) -> KeptEpisode:
+        """Raises IndexError for a number that there is not, RuleshiftError for a damaged file."""
+        if number < 0:
+            raise IndexError(number)
+        place = self.places[number]
+        return place if isinstance(place, KeptEpisode) else load(*place)
+
+    def part(self, most: int = MOST_EPISODES) -> "Library":
+        """At most so many episodes: the first problems of every split under all arms, and what was learned from."""
+        order = sorted(range(len(self)), key=lambda i: (self._rank[i], i))
+        chosen = sorted(order[:most])
+        return Library([self.entries[i] for i in chosen], [self.places[i] for i in chosen])
+
+    @cached_property
+    def _rank(self) -> list[int]:
+        """Of each episode the place of its problem among those of its split."""
+        counts: dict[tuple[str, str], dict[str, int]] = {}
+        ranks = []
+        for entry in self.entries:
+            among = counts.setdefault((entry.kind, entry.told["split"]), {})
+            ranks.append(among.setdefault(entry.told["problem"], len(among)))
+        return ranks
+
+    def index(self) -> dict[str, Any]:
+        """The entries as columns; texts stand in `names` once, and in the columns by number."""
+        columns: dict[str, list[Any]] = {name: [getattr(e, name) for e in self.entries] for name in WHERE}
+        columns |= {name: [_plain(entry.told[name]) for entry in self.entries] for name in SUMMARY.names}
+        names: dict[str, list[str]] = {}
+        for name, values in columns.items():
+            if any(isinstance(value, str) for value in values):
+                numbers: dict[str, int] = {}
+                columns[name] = [numbers.setdefault(str(value), len(numbers)) for value in values]
+                names[name] = list(numbers)
+        return {"count": len(self), "columns": columns, "names": names}
+
+    def chunks(self, most: int = MOST_BYTES) -> tuple["Library", list[str]]:
+        """As many episodes as fit, in order of their problems, and their content: gzip in base64, `CHUNK` of them
+        each."""
+        order = sorted(range(len(self)), key=lambda i: (self._rank[i], self.entries[i].told["problem"], i))
+        kept, packed, size = Library(), [], 0
+        for first in range(0, len(order), CHUNK):
+            numbers = order[first : first + CHUNK]
+            found = self._load(numbers)
+            text = json.dumps([as_plain(found[i]) for i in numbers], separators=(",", ":"))
+            chunk = base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
+            size += len(chunk)
+            if size > most:
+                break
+            packed.append(chunk)
+            for i in numbers:
+                kept.add(self.entries[i], self.places[i])
+        return kept, packed
+
+    def _load(self, numbers: Iterable[int]) -> dict[int, KeptEpisode]:
+        """These episodes; each file is opened once."""
+        by_path: dict[Path, list[tuple[int, int]]] = {}
+        found: dict[int, KeptEpisode] = {}
+        for i in numbers:
+            place = self.places[i]
+            if isinstance(place, KeptEpisode):
+                found[i] = place
+            else:
+                by_path.setdefault(place.path, []).append((i, place.row))
+        for path, wanted in by_path.items():
+            loaded = load_all(path, [row for _, row in wanted])
+            found |= {i: episode for (i, _), episode in zip(wanted, loaded, strict=True)}
+        return found
+
+
+WHERE = ("arm", "seed", "kind", "step")
+
+
+def library_of(folder: Path, legend: Legend) -> Library:
+    """The episodes that are kept of a task's study. Files that cannot be read are left out."""
+    found = Library()
+    runs = {path.name: path for path in (folder / "arms").glob("*-seed*") if (path / FOLDER).is_dir()}
+    for arm in legend.names:
+        for name, run in sorted(runs.items()):
+            stem, _, seed = name.rpartition("-seed")
+            if stem == arm and seed.isdigit():
+                for kind, step, path in files_in(run):
+                    _add_file(found, path, (arm, int(seed), kind, step))
+    return found
+
+
+def _add_file(library: Library, path: Path, where: tuple[str, int, str, int]) -> None:
+    try:
+        rows = summaries(path).to_pylist()
+    except RuleshiftError:
+        return
+    for row, told in enumerate(rows):
+        library.add(Entry(*where, told), Place(path, row))
+
+
+def library_in_memory(episodes: Mapping[str, Sequence[Episode]], split: str = "") -> Library:
+    """A few conversations by arm, of results that kept no others. The split is read from the id of a problem."""
+    found = Library()
+    for arm, shown in episodes.items():
+        for episode in shown:
+            parts = episode.problem_id.split("/")
+            kept = KeptEpisode.of(episode, split or (parts[1] if len(parts) > 2 else ""), "shown", why="shown")
+            found.add(Entry(arm, 0, "point", 0, kept.summary()), kept)
+    return found
+
+
+def as_plain(episode: KeptEpisode) -> dict[str, Any]:
+    """An episode as JSON: pictures are data URLs, numbers are rounded to what is shown."""
+    return {
+        "problem": episode.problem,
+        "messages": [
+            {"role": role, "text": text, "pictures": [_url(data) for data in seen]}
+            for role, text, seen in episode.messages
+        ],
+        "turns": [
+            {name: _plain(value) for name, value in asdict(turn).items() if name != "ids"} for turn in episode.turns
+        ],
+    }
+
+
+def _url(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def _plain(value: Any) -> Any:
+    """Numbers with four places, and none that JSON has no word for."""
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
