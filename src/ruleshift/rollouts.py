@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ruleshift.errors import RuleshiftError
@@ -215,6 +216,17 @@ def load_all(path: Path, rows: Sequence[int]) -> list[KeptEpisode]:
         return [found[row] for row in rows]
     except DAMAGE as error:
         raise _unreadable(path, error) from error
+
+
+def rows_with(path: Path, text: str) -> set[int]:
+    """The rows of a file in which a text stands, in whatever case; none of a file that cannot be read."""
+    try:
+        messages = pq.read_table(path, columns=["messages"])["messages"].combine_chunks()
+        rows = pc.list_parent_indices(messages)
+        said = pc.struct_field(pc.list_flatten(messages), "content")
+        return set(rows.filter(pc.match_substring(said, text, ignore_case=True)).to_pylist())
+    except DAMAGE:
+        return set()
 
 
 def bytes_for(episodes: int, replies: int, tokens: int) -> int:

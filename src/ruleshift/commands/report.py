@@ -1,11 +1,13 @@
 """`ruleshift report`: the page of a study or an evaluation, written anew from its numbers."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from ruleshift.bounds import within
 from ruleshift.commands.checks import check_file
 from ruleshift.errors import RuleshiftError
 
@@ -19,6 +21,8 @@ class ReportCommand:
     Example: ruleshift report runs/headline
 
     Example: ruleshift report runs/headline/gp-l --png headline.png
+
+    Example: ruleshift report runs/headline/gp-l --serve
     """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER|RESULTS.JSON")]
@@ -33,9 +37,18 @@ class ReportCommand:
     decoding: Literal["sampled", "greedy"] = "sampled"
     """Decoding that the picture shows; the page shows both."""
 
+    serve: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show the page in the browser instead, from this machine alone: with all episodes that were kept, however many,
+    and those that come while the study runs. Ctrl-C ends it."""
+    port: int = 8765
+    """Port of --serve."""
+
     stopped: ClassVar[str] = "run the same command again"
 
     def run(self) -> None:
+        if self.serve:
+            self._serve()
+            return
         files = _results_in(self.source)
         if len(files) > 1:
             for option, value in (("--out", self.out), ("--png", self.png)):
@@ -71,6 +84,20 @@ class ReportCommand:
 
             headline_picture(results, self.png, ood, self.decoding)
             print(f"picture: {self.png}")
+
+    def _serve(self) -> None:
+        from ruleshift.report.server import serve
+        from ruleshift.studies.report import served
+
+        within("--port", self.port, 0, 65_535)
+        folder = self.source if self.source.is_dir() else self.source.parent
+        folders = [folder] if (folder / "arms").is_dir() else [path.parent for path in sorted(folder.glob("*/arms"))]
+        if len(folders) > 1:
+            raise RuleshiftError(f"--serve shows one task: name one of {', '.join(map(str, folders))}")
+        server = serve(served((folders or [folder])[0], self.ood), self.port)
+        print(f"http://127.0.0.1:{server.server_address[1]}/   (Ctrl-C ends it)", flush=True)
+        with server, suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def _results_in(source: Path) -> list[Path]:

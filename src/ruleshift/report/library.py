@@ -10,14 +10,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
 from ruleshift.report.arms import Legend
-from ruleshift.rollouts import FOLDER, SUMMARY, KeptEpisode, files_in, load, load_all, summaries
+from ruleshift.rollouts import FOLDER, SUMMARY, KeptEpisode, files_in, load, load_all, rows_with, summaries
 
 MOST_EPISODES = 4_000  # in a page
 MOST_BYTES = 8_000_000  # of them in a page, compressed
@@ -48,6 +47,7 @@ class Library:
 
     entries: list[Entry] = field(default_factory=list)
     places: list[Place | KeptEpisode] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -65,19 +65,37 @@ class Library:
 
     def part(self, most: int = MOST_EPISODES) -> "Library":
         """At most so many episodes: the first problems of every split under all arms, and what was learned from."""
-        order = sorted(range(len(self)), key=lambda i: (self._rank[i], i))
-        chosen = sorted(order[:most])
+        chosen = sorted(self._order()[:most])
         return Library([self.entries[i] for i in chosen], [self.places[i] for i in chosen])
 
-    @cached_property
-    def _rank(self) -> list[int]:
-        """Of each episode the place of its problem among those of its split."""
+    def search(self, text: str) -> list[int]:
+        """The numbers of the episodes in which a text stands, in whatever case. Files that cannot be read have none."""
+        if not text:
+            return list(range(len(self)))
+        found: list[int] = []
+        rows: dict[Path, set[int]] = {}
+        for number, place in enumerate(self.places):
+            if isinstance(place, KeptEpisode):
+                if any(text.lower() in content.lower() for _, content, _ in place.messages):
+                    found.append(number)
+                continue
+            if place.path not in rows:
+                rows[place.path] = rows_with(place.path, text)
+            if place.row in rows[place.path]:
+                found.append(number)
+        return found
+
+    def _order(self) -> list[int]:
+        """The episodes by problem: the first problem of every split, then the second, under all arms and steps."""
         counts: dict[tuple[str, str], dict[str, int]] = {}
-        ranks = []
+        ranks, splits = [], {}
         for entry in self.entries:
-            among = counts.setdefault((entry.kind, entry.told["split"]), {})
+            split = entry.told["split"]
+            splits.setdefault((entry.kind, split), len(splits))
+            among = counts.setdefault((entry.kind, split), {})
             ranks.append(among.setdefault(entry.told["problem"], len(among)))
-        return ranks
+        where = [splits[entry.kind, entry.told["split"]] for entry in self.entries]
+        return sorted(range(len(self)), key=lambda i: (ranks[i], where[i], i))
 
     def index(self) -> dict[str, Any]:
         """The entries as columns; texts stand in `names` once, and in the columns by number."""
@@ -94,7 +112,7 @@ class Library:
     def chunks(self, most: int = MOST_BYTES) -> tuple["Library", list[str]]:
         """As many episodes as fit, in order of their problems, and their content: gzip in base64, `CHUNK` of them
         each."""
-        order = sorted(range(len(self)), key=lambda i: (self._rank[i], self.entries[i].told["problem"], i))
+        order = self._order()
         kept, packed, size = Library(), [], 0
         for first in range(0, len(order), CHUNK):
             numbers = order[first : first + CHUNK]
@@ -131,14 +149,20 @@ WHERE = ("arm", "seed", "kind", "step")
 def library_of(folder: Path, legend: Legend) -> Library:
     """The episodes that are kept of a task's study. Files that cannot be read are left out."""
     found = Library()
+    grow(found, folder, legend)
+    return found
+
+
+def grow(library: Library, folder: Path, legend: Legend) -> None:
+    """Add the files that are not in the library yet, behind those that are: numbers of episodes stay."""
     runs = {path.name: path for path in (folder / "arms").glob("*-seed*") if (path / FOLDER).is_dir()}
     for arm in legend.names:
         for name, run in sorted(runs.items()):
             stem, _, seed = name.rpartition("-seed")
             if stem == arm and seed.isdigit():
                 for kind, step, path in files_in(run):
-                    _add_file(found, path, (arm, int(seed), kind, step))
-    return found
+                    if path not in library.files:
+                        _add_file(library, path, (arm, int(seed), kind, step))
 
 
 def _add_file(library: Library, path: Path, where: tuple[str, int, str, int]) -> None:
@@ -146,6 +170,7 @@ def _add_file(library: Library, path: Path, where: tuple[str, int, str, int]) ->
         rows = summaries(path).to_pylist()
     except RuleshiftError:
         return
+    library.files.add(path)
     for row, told in enumerate(rows):
         library.add(Entry(*where, told), Place(path, row))
 

@@ -92,7 +92,6 @@ class Section:
     others: tuple[tables.Headline, ...]
     comparisons: tuple[tables.ComparisonTable, ...]
     figures: tuple[Figure, ...]
-    first: Figure | None
 
 
 @dataclass(frozen=True)
@@ -188,6 +187,8 @@ def render_report(
         published=_published(results),
         library=_shelf(library, served),
         served=served,
+        trained_on=trained_split(results),
+        first=_first(results, ood),
         font=Markup(FONT),
         style=Markup(_web("*.css")),
         plotly=Markup(get_plotlyjs()),
@@ -199,7 +200,7 @@ def _shelf(library: Library, served: bool) -> Shelf | None:
     if not len(library):
         return None
     if served:
-        return Shelf(safe_json(library.index()), (), len(library), len(library))
+        return Shelf(Markup("null"), (), len(library), len(library))
     part, chunks = library.part().chunks()
     return Shelf(safe_json(part.index()), tuple(chunks), len(part), len(library))
 
@@ -237,7 +238,6 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
     turns = max(headline.turns, default=1)
     trained = [line for line in headline.arms if line.arm in legend.trained() and (ood, turns) in line.cells]
     chosen = [line for line in trained if not legend.is_variant(line.arm)] or trained
-    first = arrows(results, decoding, ood)
     return Section(
         decoding=decoding,
         turns=turns,
@@ -248,8 +248,15 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
         others=tuple(tables.headline(results, comparisons, decoding, metric) for metric in metrics),
         comparisons=tuple(tables.comparison_records(results, [c for c in comparisons if c.metric == main], decoding)),
         figures=_figures(results, decoding, ood),
-        first=first and Figure("first", "Where training led", _CAPTIONS["first"], *_drawn(first)),
     )
+
+
+def _first(results: Results, ood: str) -> Figure | None:
+    """The first figure, with the decoding that the study claims something about."""
+    claimed = [claim.decoding for claim in tables.claims_of(results)]
+    decodings = [*claimed, *decodings_in(results.rows)]
+    drawn = arrows(results, decodings[0], ood)
+    return drawn and Figure("first", "Where training led", _CAPTIONS["first"], *_drawn(drawn))
 
 
 def _drawn(figure: go.Figure) -> tuple[Markup, int]:

@@ -1,7 +1,7 @@
 // Which episodes are listed: filters, presets, order. All of it stands in the address, so that it can be passed on.
 const FIELDS = ["split", "arm", "seed", "kind", "step", "decoding", "outcome"];
 const ORDERS = {
-  "as kept": null,
+  "problem": null,
   "reward": (store, i) => -store.columns.reward[i],
   "length": (store, i) => -sum(store.columns.tokens[i]),
   "log-probability": (store, i) => store.columns.logprob[i] ?? 0,
@@ -33,7 +33,7 @@ function lastSteps(store) {
   return last;
 }
 
-function presetsOf(store) {
+function presetsOf(store, trainedSplit) {
   const last = lastSteps(store);
   const atEnd = (i) => last.get(`${store.at("arm", i)}/${store.columns.seed[i]}`) === store.columns.step[i];
   const isPoint = (i) => store.at("kind", i) === "point";
@@ -42,7 +42,8 @@ function presetsOf(store) {
   const trained = store.valuesOf("arm").filter((arm, place) => store.columns.arm.some((a, i) => a === place && store.columns.step[i] > 0));
   const presets = { "everything": null };
   for (const arm of trained) {
-    presets[`start right, ${arm} wrong`] = (i) => store.at("arm", i) === arm && isPoint(i) && atEnd(i) && wrong(i) && startRight(i);
+    presets[`start right, ${arm} wrong under shift`] = (i) => store.at("arm", i) === arm && isPoint(i) && atEnd(i)
+      && store.at("split", i) !== trainedSplit && wrong(i) && startRight(i);
   }
   presets["answered by the training rule"] = (i) => store.columns.trained_words[i] || store.at("outcome", i) === "wrong_numbers";
   presets["confident and wrong"] = (i) => wrong(i) && (store.columns.logprob[i] ?? -9) > SURE;

@@ -3,8 +3,8 @@ class Viewer {
   constructor(root, store) {
     this.root = root;
     this.store = store;
-    this.presets = presetsOf(store);
-    this.state = { sort: "as kept", colour: "plain", ...stateOf(location.hash) };
+    this.presets = presetsOf(store, root.dataset.trained);
+    this.state = { sort: "problem", colour: "plain", ...stateOf(location.hash) };
     this.part = (name) => one(name, root);
     this.shown = 200;
     this.drawFilters();
@@ -16,7 +16,7 @@ class Viewer {
   listen() {
     addEventListener("hashchange", () => {
       if (location.hash === hashOf(this.state) || !location.hash.includes("=")) return;
-      this.state = { sort: "as kept", colour: "plain", ...stateOf(location.hash) };
+      this.state = { sort: "problem", colour: "plain", ...stateOf(location.hash) };
       this.drawFilters();
       this.refresh();
     });
@@ -247,15 +247,19 @@ class Viewer {
       const index = await this.store.ask(`index?known=${this.store.count}`);
       if (index.count === this.store.count) return;
       this.store.take(index);
-      this.presets = presetsOf(this.store);
+      this.presets = presetsOf(this.store, this.root.dataset.trained);
       this.drawFilters();
       await this.refresh();
     } catch { /* the server has gone: what is here can still be read */ }
   }
 }
 
-const index = document.getElementById("index");
-if (index) {
-  const viewer = new Viewer(document.getElementById("viewer"), new Store(JSON.parse(index.textContent), all("script.chunk")));
-  if (!viewer.store.chunks.length) setInterval(() => viewer.follow(), 5000);
+async function openViewer(root) {
+  const held = JSON.parse(document.getElementById("index").textContent);
+  const store = new Store(held ?? await (await fetch("index")).json(), all("script.chunk"));
+  const viewer = new Viewer(root, store);
+  if (!held) setInterval(() => viewer.follow(), 5000);
 }
+
+const root = document.getElementById("viewer");
+if (root) openViewer(root);
