@@ -175,9 +175,11 @@ def save(path: Path, episodes: Sequence[KeptEpisode]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         {
-            **episode.summary(),
-            "messages": [{"role": role, "content": text, "pictures": seen} for role, text, seen in episode.messages],
-            "turns": [asdict(turn) for turn in episode.turns],
+            **_real(episode.summary()),
+            "messages": [
+                {"role": role, "content": _real(text), "pictures": seen} for role, text, seen in episode.messages
+            ],
+            "turns": [_real(asdict(turn)) for turn in episode.turns],
         }
         for episode in episodes
     ]
@@ -232,6 +234,17 @@ def rows_with(path: Path, text: str) -> set[int]:
 def bytes_for(episodes: int, replies: int, tokens: int) -> int:
     """How much room that many episodes take at most, of so many replies of so many tokens."""
     return episodes * (400 + replies * (60 + tokens * BYTES))
+
+
+def _real(value: Any) -> Any:
+    """Texts without lone surrogates, for which UTF-8 has no bytes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _real(part) for name, part in value.items()}
+    return (
+        [_real(part) for part in value] if isinstance(value, tuple) and value and isinstance(value[0], str) else value
+    )
 
 
 def _episode(row: dict[str, Any]) -> KeptEpisode:
