@@ -10,6 +10,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Turn
 from ruleshift.report.arms import ArmNote, Legend
 from ruleshift.report.library import grow, library_of
+from ruleshift.report.verification import gain_of_verification
 from ruleshift.rollouts import (
     ROWS,
     KeptEpisode,
@@ -163,3 +164,16 @@ def test_results_are_the_same_with_and_without(tmp_path: Path) -> None:
     assert any(turn.after != turn.start for turn in last.turns)
     whole = load(point_file(tmp_path / "all" / run.folder, run.points[-1]), 0)
     assert all(len(turn.start) == len(turn.ids) for turn in whole.turns)
+
+
+def test_what_verification_gains_is_read_from_kept_episodes(tmp_path: Path) -> None:
+    turn = kept(0).turns[0]
+    late = replace(kept(0), turns=(replace(turn, right=False), turn))
+    never = replace(kept(1), turns=(replace(turn, right=False),) * 3)
+    save(point_file(tmp_path / "arms" / "rl-seed0", 4), [kept(0), late, late, never])
+    figure = gain_of_verification(library_of(tmp_path, LEGEND), LEGEND, "id")
+    assert figure is not None
+    (line,) = figure.data
+    assert list(line.y) == [25, 75, 75]
+    assert list(line.x) == [2, 3.5, 4]
+    assert gain_of_verification(library_of(tmp_path, LEGEND), LEGEND, "fake") is None

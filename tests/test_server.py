@@ -74,11 +74,9 @@ def test_index_episodes_and_search(port: int) -> None:
     assert b"<html" in gzip.decompress(packed)
 
 
-@pytest.mark.parametrize(
-    "path", ["/episode/8", "/episode/-1", "/episode/\u0661", "/episode/", "/../results.json", "/x"]
-)
+@pytest.mark.parametrize("path", ["/episode/8", "/episode/-1", "/episode/1x", "/episode/", "/../results.json", "/x"])
 def test_nothing_else_is_there(port: int, path: str) -> None:
-    answer, content = ask(port, path.encode("ascii", "replace").decode())
+    answer, content = ask(port, path)
     assert (answer.status, content) == (404, b"there is nothing here")
 
 

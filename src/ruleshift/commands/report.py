@@ -15,7 +15,8 @@ from ruleshift.errors import RuleshiftError
 @dataclass(frozen=True)
 class ReportCommand:
     """Write the HTML page about a study or an evaluation again, from its results.json and what lies beside it:
-    comparisons.json, and conversations (those of a study's arms, or episodes.parquet). One file that opens offline.
+    comparisons.json, and episodes (those that a study kept, or episodes.parquet). One file that opens offline, and its
+    numbers as JSON beside it.
     A folder with the results of several tasks gets a page for each.
 
     Example: ruleshift report runs/headline
@@ -94,7 +95,9 @@ class ReportCommand:
         folders = [folder] if (folder / "arms").is_dir() else [path.parent for path in sorted(folder.glob("*/arms"))]
         if len(folders) > 1:
             raise RuleshiftError(f"--serve shows one task: name one of {', '.join(map(str, folders))}")
-        server = serve(served((folders or [folder])[0], self.ood), self.port)
+        shown = served((folders or [folder])[0], self.ood)
+        _ = shown.page(), shown.index()  # made before anybody waits for them
+        server = serve(shown, self.port)
         print(f"http://127.0.0.1:{server.server_address[1]}/   (Ctrl-C ends it)", flush=True)
         with server, suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -51,10 +51,17 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
         point = end(rows, view, name, ood)
         if point:
             label = {"text": f"{kind}: {name}", "font": {"size": 11, "color": SOFT_INK}}
-            figure.add_hline(100 * point.value, line=DOTTED, layer="below", label={**label, "textposition": "start"})
+            figure.add_hline(
+                100 * point.value,
+                line=DOTTED,
+                layer="below",
+                label={**label, "textposition": "start", "yanchor": "bottom"},
+            )
     measure = f"{in_words(view.metric)} (%), {turns_label(turns)}, {decoding}"
     figure.update_xaxes(axis(title_text=f"training rule: {trained}, {measure}"))
     figure.update_yaxes(axis(title_text=f"shifted: {ood}, {in_words(view.metric)} (%)"))
+    if figure.layout.shapes:
+        figure.update_yaxes(range=[-3, 107])
     return figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
 
 

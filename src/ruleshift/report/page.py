@@ -39,6 +39,7 @@ from ruleshift.report.plots import (
 )
 from ruleshift.report.points import decodings_in, splits_in, turns_label
 from ruleshift.report.training import Curves, training_curves
+from ruleshift.report.verification import gain_of_verification
 from ruleshift.results import Results
 from ruleshift.tasks import TASKS, get_task
 
@@ -47,6 +48,8 @@ _CAPTIONS = {
     "first": "An arrow from the start model (diamond) to the end of each arm, mean over seeds; small marks are single "
     "seeds, dotted lines what no skill earns (floors) and all of it (ceiling) on the shifted rule. Up and right is a "
     "rule that transfers, down and right is learning at the expense of transfer.",
+    "gain": "At the end of each arm, sampled: a dot for each number of replies that a problem may take, from one on. "
+    "Of the episodes that were kept; steep is verification that pays.",
     "training": "What the runs logged, a line for each seed, over steps or updates.",
     "plane": "Each path is an arm over training: it begins at the start model (diamond) and ends at the large mark, "
     "whose bars are 95% intervals over problems; thin lines are single seeds. Above the dotted line a model does "
@@ -189,6 +192,7 @@ def render_report(
         served=served,
         trained_on=trained_split(results),
         first=_first(results, ood),
+        verification=_verification(library, results, ood),
         font=Markup(FONT),
         style=Markup(_web("*.css")),
         plotly=Markup(get_plotlyjs()),
@@ -249,6 +253,11 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
         comparisons=tuple(tables.comparison_records(results, [c for c in comparisons if c.metric == main], decoding)),
         figures=_figures(results, decoding, ood),
     )
+
+
+def _verification(library: Library, results: Results, ood: str) -> Figure | None:
+    drawn = gain_of_verification(library, legend_of(results), ood)
+    return drawn and Figure("gain", "What verification gains, and costs", _CAPTIONS["gain"], *_drawn(drawn))
 
 
 def _first(results: Results, ood: str) -> Figure | None:
