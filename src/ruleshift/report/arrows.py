@@ -16,7 +16,7 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     turns, trained = max(turns_in(rows), default=1), trained_split(results)
     view, styles = Measure(turns, decoding, metric_of(results)), arm_styles(legend)
     ends = {arm: (end(rows, view, arm, trained), end(rows, view, arm, ood)) for arm in legend.names}
-    start = ends.get(legend.start, (None, None))
+    start_x, start_y = ends.get(legend.start, (None, None))
     figure = go.Figure()
     for arm, (x, y) in ends.items():
         if x is None or y is None or arm == legend.start:
@@ -24,12 +24,12 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
         style = styles[arm]
         figure.add_trace(_seeds(x, y, arm, style.colour, style.symbol))
         figure.add_trace(_mean(x, y, arm, style.colour, style.symbol, style.is_variant))
-        if start[0] and start[1]:
+        if start_x and start_y:
             figure.add_annotation(
                 x=100 * x.value,
                 y=100 * y.value,
-                ax=100 * start[0].value,
-                ay=100 * start[1].value,
+                ax=100 * start_x.value,
+                ay=100 * start_y.value,
                 xref="x",
                 yref="y",
                 axref="x",
@@ -45,8 +45,10 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
             )
     if not figure.data:
         return None
-    if start[0] and start[1]:
-        figure.add_trace(_mean(*start, f"{legend.start} (start)", styles[legend.start].colour, "diamond", False))
+    if start_x and start_y:
+        figure.add_trace(
+            _mean(start_x, start_y, f"{legend.start} (start)", styles[legend.start].colour, "diamond", False)
+        )
     for name, kind in references_in(rows).items():
         point = end(rows, view, name, ood)
         if point:
