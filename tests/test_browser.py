@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,13 @@ class Opened:
         self.page.goto(url)
         self.page.wait_for_selector(".list li[data-number]")
 
+    def until(self, condition: str) -> None:
+        """Wait for a condition of JavaScript, asked from outside: the policy of the page evaluates no text."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, condition
+            time.sleep(0.02)
+
     def texts(self, selector: str) -> list[str]:
         return [str(text) for text in self.page.locator(selector).all_inner_texts()]
 
@@ -116,7 +124,7 @@ def test_filters_search_and_presets(opened: Opened) -> None:
     page.click("text=everything")
     page.fill("[name=q]", "ONERROR")
     page.press("[name=q]", "Enter")
-    page.wait_for_function("document.querySelector('.count').textContent.startsWith('2 of')")
+    opened.until("document.querySelector('.count').textContent.startsWith('2 of')")
     page.wait_for_selector(".panel mark")
     assert {text.lower() for text in opened.texts(".panel mark")} == {"onerror"}
 
@@ -125,11 +133,11 @@ def test_side_by_side_colours_keys_and_links(opened: Opened, browser: Any) -> No
     page = opened.page
     first = page.get_attribute(".panels", "data-number")
     page.keyboard.press("j")
-    page.wait_for_function(f"document.querySelector('.panels').dataset.number !== '{first}'")
+    opened.until(f"document.querySelector('.panels').dataset.number !== '{first}'")
     page.keyboard.press("k")
-    page.wait_for_function(f"document.querySelector('.panels').dataset.number === '{first}'")
+    opened.until(f"document.querySelector('.panels').dataset.number === '{first}'")
     page.keyboard.press("s")
-    page.wait_for_function("document.querySelectorAll('.panel').length === 2")
+    opened.until("document.querySelectorAll('.panel').length === 2")
     headings = opened.texts(".panel h3")
     assert [heading.split()[0] for heading in headings] == ["base", "sft"]
     page.select_option(".toolbar select", "change")
@@ -164,7 +172,7 @@ def test_a_phone_cuts_nothing_off(browser: Any, url: str, scheme: str) -> None:
     opened = Opened(browser, url, width=390, scheme=scheme)
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
     opened.page.keyboard.press("s")
-    opened.page.wait_for_function("document.querySelectorAll('.panel').length === 2")
+    opened.until("document.querySelectorAll('.panel').length === 2")
     boxes = [panel.bounding_box() for panel in opened.page.locator(".panel").all()]
     assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]  # stacked
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390

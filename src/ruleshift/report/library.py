@@ -23,7 +23,7 @@ MOST_BYTES = 8_000_000  # of them in a page, compressed
 CHUNK = 64  # episodes that a page unpacks at once
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where an episode lies: a file of a run, and its row there."""
 
     path: Path
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listing:
     """An episode in the index. `kind` says whether it is of a `point` or an `update`."""
 
     arm: str
@@ -45,14 +45,14 @@ class Entry:
 class Library:
     """Entries, and where each episode lies: on disk, or in memory."""
 
-    entries: list[Entry] = field(default_factory=list)
-    places: list[Place | KeptEpisode] = field(default_factory=list)
+    entries: list[Listing] = field(default_factory=list)
+    places: list[Location | KeptEpisode] = field(default_factory=list)
     files: set[Path] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def add(self, entry: Entry, place: Place | KeptEpisode) -> None:
+    def add(self, entry: Listing, place: Location | KeptEpisode) -> None:
         self.entries.append(entry)
         self.places.append(place)
 
@@ -172,7 +172,7 @@ def _add_file(library: Library, path: Path, where: tuple[str, int, str, int]) ->
         return
     library.files.add(path)
     for row, told in enumerate(rows):
-        library.add(Entry(*where, told), Place(path, row))
+        library.add(Listing(*where, told), Location(path, row))
 
 
 def library_in_memory(episodes: Mapping[str, Sequence[Episode]], split: str = "") -> Library:
@@ -182,7 +182,7 @@ def library_in_memory(episodes: Mapping[str, Sequence[Episode]], split: str = ""
         for episode in shown:
             parts = episode.problem_id.split("/")
             kept = KeptEpisode.of(episode, split or (parts[1] if len(parts) > 2 else ""), "shown", why="shown")
-            found.add(Entry(arm, 0, "point", 0, kept.summary()), kept)
+            found.add(Listing(arm, 0, "point", 0, kept.summary()), kept)
     return found
 
 

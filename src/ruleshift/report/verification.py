@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from ruleshift.report.arms import Legend
-from ruleshift.report.library import Entry, Library
+from ruleshift.report.library import Library, Listing
 from ruleshift.report.palette import arm_styles, axis
 from ruleshift.report.plots import finish
 
@@ -43,14 +43,14 @@ def gain_of_verification(library: Library, legend: Legend, split: str) -> go.Fig
     return finish(figure, legend, height=400)
 
 
-def _last(library: Library, arm: str, split: str) -> list[Entry]:
+def _last(library: Library, arm: str, split: str) -> list[Listing]:
     """The sampled episodes of an arm's last evaluation on a split."""
     mine = [e for e in library.entries if e.arm == arm and e.kind == "point" and e.told["split"] == split]
     last = max((entry.step for entry in mine), default=0)
     return [entry for entry in mine if entry.step == last and entry.told["decoding"] == "sampled"]
 
 
-def _point(entries: Sequence[Entry], replies: int) -> tuple[float, float]:
+def _point(entries: Sequence[Listing], replies: int) -> tuple[float, float]:
     """Mean tokens of the first replies, and the share of episodes that these solved."""
     tokens = sum(sum(entry.told["tokens"][:replies]) for entry in entries)
     solved = sum(0 < entry.told["solved_at"] <= replies for entry in entries)
