@@ -1,6 +1,7 @@
 """The report: the numbers it is given, in tables, figures and one offline page that hostile text cannot break."""
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -19,12 +20,12 @@ import synthetic
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.pictures import picture_of, read_picture
-from ruleshift.records import Episode, Message, Picture, Verdict
-from ruleshift.report import conversations as shown_conversations
+from ruleshift.records import Verdict
 from ruleshift.report.arms import legend_of, usual_ood
-from ruleshift.report.conversations import MOST_PICTURES, Album, conversation, conversations
+from ruleshift.report.arrows import arrows
 from ruleshift.report.curves import recognition_over_compute, splits_over_compute
-from ruleshift.report.page import as_json, render_report, write_report
+from ruleshift.report.library import library_in_memory
+from ruleshift.report.page import as_json, render_report, report_records, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
 from ruleshift.report.plots import (
@@ -478,7 +479,7 @@ def test_the_page_holds_the_numbers(page: str) -> None:
 def test_the_page_loads_nothing(page: str) -> None:
     elements = Elements(page)
     loading = [attributes for _, attributes in elements.found if {"src", "href", "srcset", "data"} & attributes.keys()]
-    assert loading == []
+    assert [attributes["href"] for attributes in loading] == ["#episodes"]
     assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in elements.found}
     without_plotly = page.replace(max(elements.scripts, key=lambda script: len(script[1]))[1], "")
     assert len(without_plotly) < 1_000_000
@@ -499,10 +500,73 @@ def test_only_known_scripts_may_run(page: str) -> None:
 
 def test_figures_in_the_page_are_json(page: str) -> None:
     elements = Elements(page)
-    figures = [json.loads(text) for kind, text in elements.scripts if kind == "application/json"]
-    assert len(figures) == 6  # three for each decoding
+    told = [json.loads(text) for kind, text in elements.scripts if kind == "application/json"]
+    figures = [part for part in told if isinstance(part, dict) and "data" in part]
+    assert len(figures) == 7  # the first one, and three for each decoding
     assert all(figure["data"] for figure in figures)
-    assert sum("data-source" in attributes for _, attributes in elements.found) == 6
+    assert sum("data-source" in attributes for _, attributes in elements.found) == 7
+
+
+def test_every_table_has_its_numbers_for_programs(page: str) -> None:
+    elements = Elements(page)
+    tables = [json.loads(text) for kind, text in elements.scripts if kind == "application/json"]
+    tables = [part for part in tables if isinstance(part, list)]
+    assert len(tables) == sum(a.get("class") == "table" for tag, a in elements.found if tag == "details") == 8
+    record = next(r for r in tables[0] if (r["arm"], r["split"], r["turns"]) == ("sft", "rule-ood", 5))
+    cell = headline(synthetic.results(), synthetic.comparisons(), "greedy").arms[1].cells["rule-ood", 5]
+    assert (record["value"], record["change"]) == (cell.value, cell.change)
+
+
+def test_the_first_figure_has_an_arrow_for_each_arm_and_a_dot_for_each_seed() -> None:
+    results = synthetic.results()
+    figure = arrows(results, "greedy", "rule-ood")
+    assert figure is not None
+    view = Measure(5, "greedy")
+    for arm, arrow in zip(("sft", "rl"), figure.layout.annotations, strict=True):
+        x, y = (end(results.rows, view, arm, split) for split in ("id", "rule-ood"))
+        start = [end(results.rows, view, "base", split) for split in ("id", "rule-ood")]
+        assert x
+        assert y
+        assert (arrow.x, arrow.y) == pytest.approx((100 * x.value, 100 * y.value))
+        assert (arrow.ax, arrow.ay) == pytest.approx([100 * point.value for point in start if point])
+        dots = next(trace for trace in figure.data if trace.name == f"{arm}, single seeds")
+        assert list(dots.y) == pytest.approx([100 * value for value in y.by_seed])
+    assert arrows(Results(tuple(r for r in results.rows if r.arm == "base"), {}), "greedy", "rule-ood") is None
+
+
+def test_floors_and_ceiling_are_lines_of_the_first_figure() -> None:
+    rows = list(synthetic.results().rows)
+    for name in ("random", "expert"):
+        rows += [replace(row, arm=name, step=0) for row in rows if row.arm == "base"]
+    figure = arrows(Results(tuple(rows), {}), "greedy", "rule-ood")
+    assert figure is not None
+    assert [shape.label.text for shape in figure.layout.shapes] == ["floor: random", "ceiling: expert"]
+
+
+def test_lines_in_which_nothing_differs_are_left_out_and_counted() -> None:
+    told = synthetic.comparisons()
+    same = replace(told[-1], difference=0.0, ci_low=0.0, ci_high=0.0)
+    close = replace(told[-1], difference=0.0, ci_low=-0.1, ci_high=0.1)
+    results = synthetic.results()
+    before, after = (comparison_records(results, [*told, *more], "sampled")[-1] for more in ([close], [close, same]))
+    assert (len(before.lines), before.silent) == (len(after.lines), 0)
+    assert after.silent == 1
+    assert "1 line in which nothing differs" in render_report(results, [*told, same], {})
+
+
+def test_a_measure_that_says_nothing_is_a_sentence_and_others_are_explained() -> None:
+    told = synthetic.results(metrics=("success", "recognition", "validity"))
+    rows = tuple(replace(row, value=1.0) if row.metric == "validity" else row for row in told.rows)
+    text = " ".join(Elements(render_report(Results(rows, told.meta), [], {})).text.split())
+    assert "Validity is 100.0% for all arms on all splits" in text
+    assert "0 is no fault" in text
+
+
+def test_the_twin_holds_what_the_page_shows() -> None:
+    library = library_in_memory(synthetic.episodes())
+    twin = json.loads(json.dumps(report_records(synthetic.results(), synthetic.comparisons(), library)))
+    assert {(table["title"], table["decoding"]) for table in twin["tables"]} >= {("at the end", "greedy")}
+    assert twin["episodes"]["count"] == 4
 
 
 def test_hostile_text_stays_text() -> None:
@@ -533,11 +597,18 @@ def test_figures_cannot_end_their_element() -> None:
     assert json.loads(text) == {"name": HOSTILE + "</script>&\u2028"}
 
 
+def unpacked(page: str) -> str:
+    """The episodes that a page holds."""
+    chunks = [text for kind, text in Elements(page).scripts if kind == "application/octet-stream"]
+    return "".join(gzip.decompress(base64.b64decode(chunk, validate=True)).decode() for chunk in chunks)
+
+
 def test_write_report(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     surrogate = synthetic.episode("gp-l/id/1/1", [("lone \ud800 surrogate", Verdict("solved", 5.0, True, "Correct."))])
     write_report(path, synthetic.results(seeds=(1,)), [], {"rl": [surrogate]})
-    assert "lone ? surrogate" in path.read_text(encoding="utf-8")
+    assert "lone \\ud800 surrogate" in unpacked(path.read_text(encoding="utf-8"))
+    assert json.loads(path.with_suffix(".json").read_text())["episodes"]["count"] == 1
 
 
 def with_splits(task: str, *splits: str) -> Results:
@@ -577,80 +648,21 @@ def test_a_page_of_an_evaluation_speaks_of_no_training() -> None:
     assert 'class="plot"' not in page  # empty axes show nothing
 
 
-def test_conversations_carry_their_verdicts() -> None:
+def test_the_page_holds_what_was_said_and_seen() -> None:
     episode = synthetic.episodes()["base"][0]
-    shown = conversation(episode, Album())
-    assert [bubble.who for bubble in shown.bubbles] == ["task", *["model", "verifier"] * 3]
-    assert [chip.text for chip in shown.chips] == ["wrong value -1", "illegal -3", "solved +5"]
-    assert [chip.tone for chip in shown.chips] == ["fair", "bad", "good"]
-    assert [bubble.chip for bubble in shown.bubbles if bubble.chip] == list(shown.chips)
-    assert shown.summary == "solved in 3 turns, total reward +1"
-    examples = (Message("user", "An example."), Message("assistant", "24"), *episode.messages)
-    assert conversation(replace(episode, messages=examples), Album()).bubbles[1].chip is None
-
-
-def a_picture(number: int = 0, size: int = 16) -> Picture:
-    return picture_of(np.full((size, size, 3), number, np.uint8))
-
-
-def with_pictures(count: int, text: str = "Right.") -> Episode:
-    """A walk that shows a picture before every reply."""
-    replies = [("forward()", Verdict("right", 1.0, False, text, advanced=True)) for _ in range(count)]
-    episode, seen = synthetic.episode("virl-vl/id/1/1", replies), iter(range(count))
-    messages = [
-        replace(message, pictures=(a_picture(next(seen)),)) if message.role == "user" else message
-        for message in episode.messages[:-1]
-    ]
-    return replace(episode, messages=(*messages, episode.messages[-1]))
-
-
-def pictures_in(page: str) -> list[Picture]:
-    """The pictures that a page shows, decoded."""
-    images = [attributes for tag, attributes in Elements(page).found if tag == "img"]
-    urls = [(attributes["src"] or "").partition("data:image/png;base64,") for attributes in images]
-    assert all(before == "" and kind for before, kind, _ in urls)
-    assert all(attributes["alt"] and attributes["width"] == attributes["height"] == "16" for attributes in images)
-    return [read_picture(base64.b64decode(data, validate=True)) for _, _, data in urls]
-
-
-def test_the_page_shows_what_the_model_saw() -> None:
-    episode = with_pictures(3, HOSTILE)
-    page = render_report(synthetic.results(), [], {"base": [episode]})
-    assert pictures_in(page) == list(episode.pictures) == [a_picture(number) for number in range(3)]
-    assert "left out" not in page
-    bare = replace(episode, messages=tuple(replace(message, pictures=()) for message in episode.messages))
-    assert (
-        len(Elements(page).found) == len(Elements(render_report(synthetic.results(), [], {"base": [bare]})).found) + 6
-    )
-    assert HOSTILE not in page
+    picture = picture_of(np.full((16, 16, 3), 7, np.uint8))
+    seen = replace(episode, messages=(replace(episode.messages[0], pictures=(picture,)), *episode.messages[1:]))
+    page = render_report(synthetic.results(), [], {"base": [seen], "rl": []})
+    (kept,) = json.loads(unpacked(page))
+    assert [turn["outcome"] for turn in kept["turns"]] == ["wrong_value", "illegal", "solved"]
+    assert [turn["reward"] for turn in kept["turns"]] == [-1, -3, 5]
+    assert [turn["right"] for turn in kept["turns"]] == [False, False, True]
+    assert [message["text"] for message in kept["messages"]] == [message.content for message in episode.messages]
+    (url,) = kept["messages"][0]["pictures"]
+    assert read_picture(base64.b64decode(url.removeprefix("data:image/png;base64,"), validate=True)) == picture
     policy = next(a["content"] or "" for _, a in Elements(page).found if a.get("http-equiv"))
     assert "img-src data:" in policy
-
-
-def test_a_page_without_pictures_has_no_place_for_them(page: str) -> None:
-    assert "<img" not in page
-    assert 'class="seen"' not in page
-    assert not any(bubble.pictures for bubble in conversation(synthetic.episodes()["rl"][0], Album()).bubbles)
-
-
-def test_every_arm_has_its_share_of_the_pictures() -> None:
-    long, short = [with_pictures(15) for _ in range(3)], [with_pictures(4)]
-    page = render_report(synthetic.results(), [], {"base": long, "sft": [], "rl": short})
-    assert len(pictures_in(page)) == MOST_PICTURES // 2 + 4
-    assert page.count("A picture is left out here") == 45 - MOST_PICTURES // 2
-    urls = [shown.url for item in conversations({"base": long})["base"] for b in item.bubbles for shown in b.pictures]
-    assert [bool(url) for url in urls] == [True] * MOST_PICTURES + [False] * (45 - MOST_PICTURES)
-
-
-def test_pictures_stay_within_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = len(Album().take(a_picture()).url)
-    album = Album(size=2 * size)
-    assert [len(album.take(a_picture(0, side)).url) for side in (16, 16, 1)] == [size, size, 0]
-    album = Album(size=2 * size)
-    noise = picture_of(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    assert [bool(album.take(picture).url) for picture in (a_picture(), noise, a_picture())] == [True, False, False]
-    monkeypatch.setattr(shown_conversations, "MOST_BYTES", sum(len(Album().take(a_picture(k)).url) for k in range(3)))
-    assert len(pictures_in(render_report(synthetic.results(), [], {"rl": [with_pictures(9)]}))) == 3
+    assert "connect-src" not in policy
 
 
 # ---------------------------------------------------------------- pictures

@@ -38,7 +38,16 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples"
 CHECKPOINT_NAME = re.compile(r"step-(\d{6,})")
 TEMPORARY = ".tmp-"
-RESULTS = (METRICS, SAMPLES, "checkpoints", "model", "models", "points", "answers.jsonl")  # beside config.json
+RESULTS = (  # of a run or an arm, beside config.json
+    METRICS,
+    SAMPLES,
+    "checkpoints",
+    "model",
+    "models",
+    "points",
+    "episodes",
+    "answers.jsonl",
+)
 MOST_DIFFERENCES = 4  # that a message names
 FORMAT = 3  # of run folders: goes up when they hold something else, or what they hold means something else
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")

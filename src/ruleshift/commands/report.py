@@ -1,11 +1,13 @@
 """`ruleshift report`: the page of a study or an evaluation, written anew from its numbers."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from ruleshift.bounds import within
 from ruleshift.commands.checks import check_file
 from ruleshift.errors import RuleshiftError
 
@@ -13,12 +15,15 @@ from ruleshift.errors import RuleshiftError
 @dataclass(frozen=True)
 class ReportCommand:
     """Write the HTML page about a study or an evaluation again, from its results.json and what lies beside it:
-    comparisons.json, and conversations (those of a study's arms, or episodes.parquet). One file that opens offline.
+    comparisons.json, and episodes (those that a study kept, or episodes.parquet). One file that opens offline, and its
+    numbers as JSON beside it.
     A folder with the results of several tasks gets a page for each.
 
     Example: ruleshift report runs/headline
 
     Example: ruleshift report runs/headline/gp-l --png headline.png
+
+    Example: ruleshift report runs/headline/gp-l --serve
     """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER|RESULTS.JSON")]
@@ -33,9 +38,18 @@ class ReportCommand:
     decoding: Literal["sampled", "greedy"] = "sampled"
     """Decoding that the picture shows; the page shows both."""
 
+    serve: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show the page in the browser instead, from this machine alone: with all episodes that were kept, however many,
+    and those that come while the study runs. Ctrl-C ends it."""
+    port: int = 8765
+    """Port of --serve."""
+
     stopped: ClassVar[str] = "run the same command again"
 
     def run(self) -> None:
+        if self.serve:
+            self._serve()
+            return
         files = _results_in(self.source)
         if len(files) > 1:
             for option, value in (("--out", self.out), ("--png", self.png)):
@@ -52,9 +66,8 @@ class ReportCommand:
     def _write(self, file: Path) -> None:
         from ruleshift.evaluation.comparison import load_comparisons
         from ruleshift.report.arms import usual_ood
-        from ruleshift.report.page import write_report
         from ruleshift.results import load_results
-        from ruleshift.studies.points import shown_conversations
+        from ruleshift.studies.report import write_study_report
 
         out = self.out or file.parent / "report.html"
         check_file("--out", out)
@@ -65,13 +78,29 @@ class ReportCommand:
             raise RuleshiftError(f"the results hold nothing of --ood {ood!r}; choose from {', '.join(splits)}")
         known = file.parent / "comparisons.json"
         comparisons = load_comparisons(known) if known.is_file() else []
-        write_report(out, results, comparisons, shown_conversations(file.parent, results), ood)
+        write_study_report(out, results, comparisons, ood, file.parent)
         print(f"report: {out}")
         if self.png is not None:
             from ruleshift.report.pictures import headline_picture
 
             headline_picture(results, self.png, ood, self.decoding)
             print(f"picture: {self.png}")
+
+    def _serve(self) -> None:
+        from ruleshift.report.server import serve
+        from ruleshift.studies.report import served
+
+        within("--port", self.port, 0, 65_535)
+        folder = self.source if self.source.is_dir() else self.source.parent
+        folders = [folder] if (folder / "arms").is_dir() else [path.parent for path in sorted(folder.glob("*/arms"))]
+        if len(folders) > 1:
+            raise RuleshiftError(f"--serve shows one task: name one of {', '.join(map(str, folders))}")
+        shown = served((folders or [folder])[0], self.ood)
+        _ = shown.page(), shown.index()  # made before anybody waits for them
+        server = serve(shown, self.port)
+        print(f"http://127.0.0.1:{server.server_address[1]}/   (Ctrl-C ends it)", flush=True)
+        with server, suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def _results_in(source: Path) -> list[Path]:

@@ -72,6 +72,10 @@ class StudyCommand:
     """A setting, as NAME=VALUE; give it again for several."""
     workers: int | None = None
     """Arms that run side by side; by default one more than there are cores."""
+    keep_episodes: Literal["all", "some", "none"] = "all"
+    """Episodes kept to be looked at on the page: all of every evaluation and a sample of every update (all), those of
+    20 problems a split with the same sample (some), or none. How much room they take is said first; no number of the
+    study depends on them."""
     list: tyro.conf.FlagCreatePairsOff[bool] = False
     """List the studies with their questions, options and times, and do nothing else."""
 
@@ -93,7 +97,7 @@ class StudyCommand:
 
         from ruleshift.studies.run import run_study
 
-        run_study(plans, self.out, self.workers)
+        run_study(plans, self.out, self.workers, self.keep_episodes)
 
     def plans(self, study: "Study") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""

@@ -6,9 +6,13 @@ element, and the page's own policy (CSP) lets nothing load from anywhere and no 
 
 import base64
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from importlib.resources import files
+from pathlib import Path
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,8 +25,10 @@ from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report import tables
 from ruleshift.report.arms import legend_of, trained_split
-from ruleshift.report.conversations import conversations
+from ruleshift.report.arrows import arrows
 from ruleshift.report.curves import recognition_over_compute, splits_over_compute
+from ruleshift.report.library import Library, library_in_memory
+from ruleshift.report.measures import meaning
 from ruleshift.report.palette import FONT, arm_styles
 from ruleshift.report.plots import (
     OOD,
@@ -32,9 +38,19 @@ from ruleshift.report.plots import (
     ood_against_recognition,
 )
 from ruleshift.report.points import decodings_in, splits_in, turns_label
+from ruleshift.report.training import Curves, training_curves
+from ruleshift.report.verification import gain_of_verification
 from ruleshift.results import Results
+from ruleshift.tasks import TASKS, get_task
 
+NO_CURVES: Curves = {}
 _CAPTIONS = {
+    "first": "An arrow from the start model (diamond) to the end of each arm, mean over seeds; small marks are single "
+    "seeds, dotted lines what no skill earns (floors) and all of it (ceiling) on the shifted rule. Up and right is a "
+    "rule that transfers, down and right is learning at the expense of transfer.",
+    "gain": "At the end of each arm, sampled: a dot for each number of replies that a problem may take, from one on. "
+    "Of the episodes that were kept; steep is verification that pays.",
+    "training": "What the runs logged, a line for each seed, over steps or updates.",
     "plane": "Each path is an arm over training: it begins at the start model (diamond) and ends at the large mark, "
     "whose bars are 95% intervals over problems; thin lines are single seeds. Above the dotted line a model does "
     "better out of distribution than the start model. Up and right is a rule that transfers, down and right is "
@@ -81,30 +97,78 @@ class Section:
     figures: tuple[Figure, ...]
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """The episodes that a page holds, `shown` of `total`: their index, and their content in chunks, packed. A page that
+    is served asks for each episode instead, and has no chunks."""
+
+    index: Markup
+    chunks: tuple[str, ...]
+    shown: int
+    total: int
+
+
 def write_report(
     path: str | os.PathLike[str],
     results: Results,
     comparisons: Sequence[Comparison],
-    episodes: Mapping[str, Sequence[Episode]],
+    episodes: Mapping[str, Sequence[Episode]] | Library,
     ood: str = OOD,
+    curves: Curves = NO_CURVES,
 ) -> None:
-    """Write the page. `episodes` holds a few conversations by arm (any label), shown in the order given.
+    """Write the page, and beside it the same for programs, as JSON. `episodes` are the library of a study, or a few
+    conversations by arm (any label), shown in the order given.
 
     Raises RuleshiftError for results without rows or of several tasks, and if the file cannot be written.
     """
-    page = render_report(results, comparisons, episodes, ood)
+    library = episodes if isinstance(episodes, Library) else library_in_memory(episodes)
+    page = render_report(results, comparisons, library, ood, curves)
     write_atomically(path, page.encode("utf-8", "replace"))  # lone surrogates, which APIs can return, become "?"
+    twin = json.dumps(report_records(results, comparisons, library, curves), indent=1)
+    write_atomically(Path(path).with_suffix(".json"), twin)
+
+
+def report_records(
+    results: Results, comparisons: Sequence[Comparison], library: Library, curves: Curves = NO_CURVES
+) -> dict[str, object]:
+    """What the page shows, for programs: claims, tables, curves of training, and the index of the episodes."""
+    _only_task(results)
+    tables_of = [_section(results, comparisons, decoding, "") for decoding in decodings_in(results.rows)]
+    return {
+        "title": results.meta.get("title"),
+        "about": _about(results),
+        "claims": [asdict(claim) for claim in tables.claims_of(results)],
+        "tables": [
+            {"title": title, "decoding": section.decoding, "rows": table.records()}
+            for section in tables_of
+            for title, table in [
+                ("at the end", section.headline),
+                *((table.metric, table) for table in section.others),
+                *((table.title, table) for table in section.comparisons),
+            ]
+        ],
+        "training": [{"arm": arm, "seed": seed, "metrics": list(lines)} for (arm, seed), lines in curves.items()],
+        "episodes": library.index(),
+    }
 
 
 def render_report(
-    results: Results, comparisons: Sequence[Comparison], episodes: Mapping[str, Sequence[Episode]], ood: str = OOD
+    results: Results,
+    comparisons: Sequence[Comparison],
+    episodes: Mapping[str, Sequence[Episode]] | Library,
+    ood: str = OOD,
+    curves: Curves = NO_CURVES,
+    served: bool = False,
 ) -> str:
-    """The page as text."""
+    """The page as text. One that is served may ask where it comes from for episodes, and holds none itself."""
     task, legend = _only_task(results), legend_of(results)
+    library = episodes if isinstance(episodes, Library) else library_in_memory(episodes)
     environment = Environment(
-        loader=PackageLoader("ruleshift.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("ruleshift.report", "web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"typeset": _typeset, "in_words": _in_words, "csp_hash": _csp_hash, "turns": turns_label}
+    environment.filters |= {"meaning": meaning, "as_json": safe_json}
+    training = training_curves(curves, legend)
     return environment.get_template("page.html").render(
         title=results.meta.get("title", f"What post-training taught on {task}"),
         task=task,
@@ -122,10 +186,42 @@ def render_report(
         ood=ood,
         colours={arm: style.colour for arm, style in arm_styles(legend).items()},
         splits=_split_descriptions(results),
-        conversations=conversations({arm: shown for arm, shown in episodes.items() if shown}),
+        training=training and Figure("curves", "Along the training", _CAPTIONS["training"], *_drawn(training)),
+        published=_published(results),
+        library=_shelf(library, served),
+        served=served,
+        trained_on=trained_split(results),
+        first=_first(results, ood),
+        verification=_verification(library, results, ood),
         font=Markup(FONT),
+        style=Markup(_web("*.css")),
         plotly=Markup(get_plotlyjs()),
+        script=Markup('"use strict";\n' + _web("*.js")),
     )
+
+
+def _shelf(library: Library, served: bool) -> Shelf | None:
+    if not len(library):
+        return None
+    if served:
+        return Shelf(Markup("null"), (), len(library), len(library))
+    part, chunks = library.part().chunks()
+    return Shelf(safe_json(part.index()), tuple(chunks), len(part), len(library))
+
+
+def _web(pattern: str) -> str:
+    """The parts of the page of one kind, by name."""
+    parts = [part for part in files("ruleshift.report").joinpath("web").iterdir() if fnmatch(part.name, pattern)]
+    return "\n".join(part.read_text(encoding="utf-8") for part in sorted(parts, key=lambda part: part.name))
+
+
+def _published(results: Results) -> str:
+    """What the paper found on the task, where that is known."""
+    told = results.meta.get("published")
+    if told is None:
+        tasks = {row.task for row in results.rows}
+        told = next((get_task(task).recipe.published for task in tasks if task in TASKS), "")
+    return str(told)
 
 
 def _only_task(results: Results) -> str:
@@ -157,6 +253,23 @@ def _section(results: Results, comparisons: Sequence[Comparison], decoding: str,
         comparisons=tuple(tables.comparison_records(results, [c for c in comparisons if c.metric == main], decoding)),
         figures=_figures(results, decoding, ood),
     )
+
+
+def _verification(library: Library, results: Results, ood: str) -> Figure | None:
+    drawn = gain_of_verification(library, legend_of(results), ood)
+    return drawn and Figure("gain", "What verification gains, and costs", _CAPTIONS["gain"], *_drawn(drawn))
+
+
+def _first(results: Results, ood: str) -> Figure | None:
+    """The first figure, with the decoding that the study claims something about."""
+    claimed = [claim.decoding for claim in tables.claims_of(results)]
+    decodings = [*claimed, *decodings_in(results.rows)]
+    drawn = arrows(results, decodings[0], ood)
+    return drawn and Figure("first", "Where training led", _CAPTIONS["first"], *_drawn(drawn))
+
+
+def _drawn(figure: go.Figure) -> tuple[Markup, int]:
+    return as_json(figure), figure.layout.height
 
 
 def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
@@ -216,7 +329,15 @@ def _range(numbers: Iterable[int]) -> str:
 
 def as_json(figure: go.Figure) -> Markup:
     """Plotly's JSON without any character that could end the element it stands in."""
-    text = figure.to_json(engine="json")
+    return _inert(figure.to_json(engine="json"))
+
+
+def safe_json(content: object) -> Markup:
+    """JSON without any character that could end the element it stands in."""
+    return _inert(json.dumps(content, separators=(",", ":"), allow_nan=False))
+
+
+def _inert(text: str) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)

@@ -3,7 +3,7 @@ the terminal show."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
@@ -55,6 +55,20 @@ class Headline:
     arms: tuple[ArmEnd, ...]
     over: str
 
+    @property
+    def flat(self) -> str:
+        """The one value, with its unit, that every cell shows; "" where they differ."""
+        shown = {cell.value for line in self.arms for cell in line.cells.values()}
+        return "" if len(shown) != 1 else f"{shown.pop()}{'%' if is_share(self.metric) else ''}"
+
+    def records(self) -> list[dict[str, object]]:
+        """The numbers, one a record, for programs."""
+        return [
+            {"arm": line.arm, "at": line.label, "split": split, "turns": turns, "metric": self.metric, **asdict(cell)}
+            for line in self.arms
+            for (split, turns), cell in line.cells.items()
+        ]
+
 
 @dataclass(frozen=True)
 class ComparisonLine:
@@ -76,7 +90,8 @@ class ComparisonLine:
 @dataclass(frozen=True)
 class ComparisonTable:
     """Comparisons under one title. `matched_on` heads their last column; None where nothing is matched. Intervals are
-    `over` what it says; `notes` say what else there is to know of single lines."""
+    `over` what it says; `notes` say what else there is to know of single lines. `silent` lines, in which nothing
+    differs, are left out."""
 
     title: str
     decoding: str
@@ -84,6 +99,11 @@ class ComparisonTable:
     lines: tuple[ComparisonLine, ...]
     over: str
     notes: tuple[str, ...]
+    silent: int = 0
+
+    def records(self) -> list[dict[str, object]]:
+        """The lines, for programs."""
+        return [asdict(line) for line in self.lines]
 
 
 def headline(results: Results, comparisons: Iterable[Comparison], decoding: str, metric: str = "success") -> Headline:
@@ -138,12 +158,18 @@ def comparison_records(results: Results, comparisons: Sequence[Comparison], deco
             title,
             decoding,
             MATCHED_LABELS[matched] if matched else None,
-            tuple(_comparison_line(item) for item in items),
+            tuple(_comparison_line(item) for item in items if not _says_nothing(item)),
             said_over(items),
             _notes(items),
+            sum(map(_says_nothing, items)),
         )
         for (title, matched), items in groups.items()
     ]
+
+
+def _says_nothing(item: Comparison) -> bool:
+    """Whether nothing differs in any problem: the difference and both ends of its interval are 0."""
+    return item.range == (0, 0) and item.ci_low == 0 and item.ci_high == 0
 
 
 def _notes(items: Sequence[Comparison]) -> tuple[str, ...]:

@@ -24,8 +24,10 @@ from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
 from ruleshift.evaluation.kl import SEED as START_SEED
 from ruleshift.evaluation.kl import StartReplies
 from ruleshift.records import Episode
+from ruleshift.rollouts import KeptEpisode, point_file, save
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
+from ruleshift.studies.kept import Keep, Keeper
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
@@ -42,13 +44,16 @@ SHOWN = 2  # conversations of each split that readers are shown
 class Meter:
     """Evaluates a model the way a Measurement says, and keeps the points on disk."""
 
-    def __init__(self, measurement: Measurement, run: Run, start: Backbone, store: PointStore) -> None:
+    def __init__(
+        self, measurement: Measurement, run: Run, start: Backbone, store: PointStore, keep: Keep = "none"
+    ) -> None:
         self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = task_of(measurement)
         self.style, self.chat, self.trained = start.style, start.chat, start.model
         engine = LocalEngine(
             copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
         )
+        self.keeper = Keeper(engine, start.chat, keep)
         try:
             self.start = StartReplies(engine, self.task, self.style, measurement.kl_problems, measurement.kl_most)
         except Diverged as error:  # before any training
@@ -72,12 +77,14 @@ class Meter:
         m = self.measurement
         cells: list[Cell] = []
         shown: list[Episode] = []
+        kept: list[KeptEpisode] = []
         for decoding in m.decodings:
             sampling = Sampling(0.0 if decoding == "greedy" else 1.0, m.max_new_tokens, m.seed)
             engine = LocalEngine(model, self.chat, sampling)
             for split in m.splits:
                 episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed, pictured=SHOWN)
                 cells.append(cell_of(split, decoding, episodes))
+                kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
         flops = tokens.flops(Sizes.of(self.trained))
@@ -85,6 +92,8 @@ class Meter:
         kl = fmean(kls)
         if not math.isfinite(kl):
             raise Diverged(f"the KL to the start is not finite at step {step}")
+        if kept:
+            save(point_file(self.store.folder, step), kept)
         self.store.save(Point(self.task.id, self.run.name, self.run.seed, step, flops, kl, tuple(cells), kls), shown)
 
 
@@ -107,10 +116,13 @@ def run_arm(
     progress: Progress,
     further: Sequence[int] = (),
     threads: int = 1,
+    keep: Keep = "none",
 ) -> None:
     """Train and evaluate in `root/run.folder`, from where an earlier call stopped. A point that is missing is measured
     from the model that was kept of its step, and so are those of `further` steps, which count as the work of a run that
     has been trained.
+
+    keep: which episodes are kept beside the points and from the training, to be looked at; no number depends on it.
 
     Raises Diverged, then and whenever it is called again, once a training is not finite.
     """
@@ -127,7 +139,7 @@ def run_arm(
             return
         pictures = get_task(measurement.task).pictures
         backbone = load_start(start, pictures)
-        meter = Meter(measurement, run, backbone, store)
+        meter = Meter(measurement, run, backbone, store, keep)
         try:
             if run.training is None:
                 meter.measure(backbone.model, 0, TokenCount())
@@ -157,6 +169,7 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         sorted({*run.points, *run.kept}),
         lambda step, tokens: meter.at_step(start.model, step, tokens),
         lambda step, metrics: progress(step),
+        watched=meter.keeper.keep != "none",
     )
 
 

@@ -147,6 +147,17 @@ class PointStore:
             raise RuleshiftError(f"{path} cannot be read: delete it and run the same command again") from error
 
 
+def points_in(run: Path) -> list[Point]:
+    """The points of a run's folder that can be read, by step."""
+    found = []
+    for path in sorted((run / "points").glob("*.json")):
+        try:
+            found.append(_point(json.loads(path.read_bytes())))
+        except UNREADABLE:
+            continue
+    return found
+
+
 def conversations_at(folder: Path, step: int) -> list[Episode]:
     """Those of a point of a run's folder; none where there is no such folder, with results that were moved say. Raises
     RuleshiftError where they alone are missing or damaged: those of another step would be taken for these."""

@@ -22,6 +22,7 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.board import Board
+from ruleshift.studies.kept import Keep
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import Run, StartModel
 
@@ -29,13 +30,14 @@ from ruleshift.studies.study import Run, StartModel
 @dataclass(frozen=True)
 class Job:
     """A run to make from a start model in `root`, measured as the measurement says; or, of one that has been made, the
-    `further` steps to measure."""
+    `further` steps to measure. `keep` says which episodes are kept to be looked at."""
 
     run: Run
     start: StartModel
     measurement: Measurement
     root: Path
     further: tuple[int, ...] = ()
+    keep: Keep = "none"
 
     @property
     def name(self) -> str:
@@ -174,7 +176,7 @@ def outcome(job: Job, progress: Callable[[int], object]) -> News:
     """Do a job; how it ended."""
     try:
         progress(0)
-        run_arm(job.run, job.start, job.measurement, job.root, progress, job.further)
+        run_arm(job.run, job.start, job.measurement, job.root, progress, job.further, keep=job.keep)
     except Diverged as error:
         return News(ended="diverged", said=str(error))
     except RuleshiftError as error:

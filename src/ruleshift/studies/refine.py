@@ -26,6 +26,7 @@ from ruleshift.studies.compare import (
     seeds_of,
     whats_of,
 )
+from ruleshift.studies.kept import Keep
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job
 from ruleshift.studies.study import Pair, Plan, Run, StartModel
@@ -41,6 +42,7 @@ class Refinement:
     plan: Plan
     start: StartModel
     root: Path
+    keep: Keep = "none"
     further: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def points(self) -> list[Point]:
@@ -64,7 +66,7 @@ class Refinement:
             chosen = tuple(steps[: self.plan.further - len(before)])
             if chosen:
                 self.further[run.folder] = (*before, *chosen)
-                jobs.append(Job(run, self.start, self.plan.measurement, self.root, chosen))
+                jobs.append(Job(run, self.start, self.plan.measurement, self.root, chosen, self.keep))
         return jobs
 
     def _store(self, run: Run) -> PointStore:

@@ -17,17 +17,18 @@ from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
-from ruleshift.report.page import write_report
 from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_start
 from ruleshift.studies.compare import compare, end_difference, metrics_of
-from ruleshift.studies.points import PointStore, shown_conversations
+from ruleshift.studies.kept import Keep, size_of
+from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
+from ruleshift.studies.report import write_study_report
 from ruleshift.studies.study import Findings, Plan, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.training.train import train
@@ -36,19 +37,24 @@ ARMS = "arms"  # folder of the runs in that of a task
 PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
-def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None) -> None:
+def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep: Keep = "none") -> None:
     """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it.
 
-    Writes results.json, comparisons.json and report.html there, and prints the tables.
+    Episodes are kept as `keep` says, and how many is told before. Writes results.json, comparisons.json and report.html
+    there, and prints the tables.
     """
     began = time.monotonic()
+    if keep != "none":
+        print(f"keeps {size_of(plans, keep)} (--keep-episodes)", flush=True)
     starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
     folders = [out / get_task(plan.task).id for plan in plans]
     refined = [
-        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS)
+        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
-    jobs = [Job(run, one.start, one.plan.measurement, one.root) for one in refined for run in one.plan.runs()]
+    jobs = [
+        Job(run, one.start, one.plan.measurement, one.root, keep=keep) for one in refined for run in one.plan.runs()
+    ]
     run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
     while jobs := [job for one in refined for job in one.next_jobs()]:
         run_jobs([job for job in jobs if not job.done], workers)
@@ -110,7 +116,7 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
-    write_report(out / "report.html", results, comparisons, shown_conversations(out, results), usual_ood(results))
+    write_study_report(out / "report.html", results, comparisons, usual_ood(results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)

@@ -85,5 +85,7 @@ class Recipe:
     """Policies without any skill, which success has to be read against."""
     beside: tuple[str, ...] = ("success",)
     """Metrics that arms are compared by, beside the task's own."""
+    published: str = ""
+    """What the paper found on the shifted rule, in words."""
     primary: Endpoint | None = None
     """What studies claim something about; all else that they measure is exploratory."""

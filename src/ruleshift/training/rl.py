@@ -33,13 +33,15 @@ from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
 from ruleshift.training.trajectories import Trajectory
+from ruleshift.training.watch import Watch
 
 
 class RL:
     """Trains `model` in place. One call of `update` is the whole algorithm: collect, estimate, learn."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, rollout: Rollout) -> None:
-        self.rollout, self.config = rollout, rollout.config
+    def __init__(self, model: PreTrainedModel, chat: Chat, rollout: Rollout, watch: Watch | None = None) -> None:
+        """watch: keeps some of the episodes of every update, and changes nothing about them."""
+        self.rollout, self.config, self.watch = rollout, rollout.config, watch
         check_algorithm(self.config)
         self.learner = Learner(model, chat, self.config)
         self.done = 0  # updates made
@@ -49,6 +51,7 @@ class RL:
         try:
             episodes, collected = self.collect()
             batch, estimates = self.estimate(episodes)
+            seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
             losses = self.learn(batch)
             self.learner.check_weights()
         except Diverged as error:
@@ -57,6 +60,8 @@ class RL:
                 "in another folder with a smaller learning rate, or look at the start model if this was the first one"
             ) from error
         self.done += 1
+        if self.watch and seen:
+            self.watch.after(self.learner, episodes, batch, self.done, seen)
         self.rollout.engine.sync(self.learner.model)
         flops = self.learner.account.flops()
         return {**collected, **estimates, **losses, "train_flops": flops}

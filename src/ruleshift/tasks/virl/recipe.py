@@ -24,6 +24,7 @@ TEXT = Recipe(
     ),
     floors=("random", "blind"),
     beside=("step_accuracy", "success"),
+    published="80.8% at the start, 1.3% after SFT, 91.8% after RL (an 11B model, arXiv 2501.17161)",
     primary=Endpoint("decision_accuracy", "rule-ood", 1, "sampled"),
 )
 PICTURES = Recipe(
@@ -46,5 +47,6 @@ PICTURES = Recipe(
     ),
     floors=TEXT.floors,
     beside=TEXT.beside,
+    published="35.7% at the start, 2.5% after SFT, 45.0% after RL (an 11B model, arXiv 2501.17161)",
     primary=TEXT.primary,
 )
