@@ -18,7 +18,7 @@ from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.pretraining import conversation as mixed
 from ruleshift.pretraining import echo, walks
 from ruleshift.pretraining.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
-from ruleshift.pretraining.cards import FIRST_TRIES, WITH_RETRIES, Lesson, conversation
+from ruleshift.pretraining.cards import FIRST_TRIES, WITH_RETRIES, Exercise, conversation
 from ruleshift.pretraining.muon import Muon, orthogonalised
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.expression import parse
@@ -54,12 +54,12 @@ def card_problem(index: int) -> tuple[str, TaskProblem]:
     return split, get_task("gp-l").problem(split, 0, index, "stepwise")
 
 
-@pytest.mark.parametrize("lesson", [FIRST_TRIES, WITH_RETRIES])
-def test_only_right_answers_with_sound_work_are_learned(chat: Chat, lesson: Lesson) -> None:
+@pytest.mark.parametrize("exercise", [FIRST_TRIES, WITH_RETRIES])
+def test_only_right_answers_with_sound_work_are_learned(chat: Chat, exercise: Exercise) -> None:
     tries = []
     for index in range(150):
         _, problem = card_problem(index)
-        sequence = conversation(chat, lesson, 0, index)
+        sequence = conversation(chat, exercise, 0, index)
         (reply,) = learned_of(chat, sequence)
         verdict = problem.submit(reply, last=False)
         assert verdict.solved
@@ -67,7 +67,7 @@ def test_only_right_answers_with_sound_work_are_learned(chat: Chat, lesson: Less
         assert verdict.work == "sound"
         tries.append(sequence.token_ids.count(chat.tokenizer.convert_tokens_to_ids("<bot>")))
     retried = sum(count > 1 for count in tries) / len(tries)
-    assert retried == 0 if lesson is FIRST_TRIES else 0.15 < retried < 0.45  # 0.3 are to be, four standard errors
+    assert retried == 0 if exercise is FIRST_TRIES else 0.15 < retried < 0.45  # 0.3 are to be, four standard errors
 
 
 def test_targets_vary_and_held_out_hands_never_make_24() -> None:
@@ -88,7 +88,7 @@ def test_targets_vary_and_held_out_hands_never_make_24() -> None:
 def test_pretraining_text_round_trips_without_unknown_tokens(chat: Chat) -> None:
     unknown = chat.tokenizer.unk_token_id
     for index in range(200):
-        assert unknown not in conversation(chat, Lesson(failed=0.5), 1, index).token_ids
+        assert unknown not in conversation(chat, Exercise(failed=0.5), 1, index).token_ids
 
 
 def test_random_formula_uses_every_number_once() -> None:

@@ -65,10 +65,10 @@ def test_the_decoder_moves_at_its_share_of_the_rates() -> None:
 
 def test_failed_replies_also_misread_cards_that_are_seen() -> None:
     _, chat = new_vision_model(TINY)
-    lesson = replace(cards.WITH_RETRIES, failed=1.0, misread=1.0, most=1)
-    said = [chat.decode(cards.conversation(chat, lesson, 0, index, 48).token_ids) for index in range(12)]
+    exercise = replace(cards.WITH_RETRIES, failed=1.0, misread=1.0, most=1)
+    said = [chat.decode(cards.conversation(chat, exercise, 0, index, 48).token_ids) for index in range(12)]
     assert any("misread" in text for text in said)
-    told = [chat.decode(cards.conversation(chat, lesson, 0, index).token_ids) for index in range(12)]
+    told = [chat.decode(cards.conversation(chat, exercise, 0, index).token_ids) for index in range(12)]
     assert not any("misread" in text for text in told)
 
 

@@ -26,7 +26,7 @@ STYLE: Style = "stepwise"
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Exercise:
     """usual: share of the problems whose target is that of training. failed: probability of a (further) failed attempt
     before the right one, up to `most`. Of these, `misuse` change one number and, where cards are seen, `misread` take
     one card for another; the others join the right numbers to a wrong value."""
@@ -38,22 +38,22 @@ class Lesson:
     misread: float = 0.15
 
 
-FIRST_TRIES = Lesson()
-WITH_RETRIES = Lesson(failed=0.3)
+FIRST_TRIES = Exercise()
+WITH_RETRIES = Exercise(failed=0.3)
 
 
-def conversation(chat: Chat, lesson: Lesson, seed: int, index: int, picture: int | None = None) -> Sequences:
+def conversation(chat: Chat, exercise: Exercise, seed: int, index: int, picture: int | None = None) -> Sequences:
     """The pretraining conversation at `index`, as token ids with the mask of its last reply, the right one."""
     rng = stream("pretraining", seed, index)
     task = GeneralPointsVL(size=picture) if picture else GeneralPoints()
-    split = "pretrain" if rng.random() < lesson.usual else "pretrain-targets"
+    split = "pretrain" if rng.random() < exercise.usual else "pretrain-targets"
     problem = task.problem(split, seed, index, STYLE)
     right = deal_with_formula(split, seed, index)[1] or _solution(problem, rng)
     messages = list(problem.context())
-    for _ in range(lesson.most):
-        if rng.random() >= lesson.failed:
+    for _ in range(exercise.most):
+        if rng.random() >= exercise.failed:
             break
-        reply = _failed(problem, lesson, rng)
+        reply = _failed(problem, exercise, rng)
         verdict = problem.submit(reply, last=False)
         if not verdict.solved:
             messages += [Message("assistant", reply), Message("user", verdict.feedback)]
@@ -68,15 +68,15 @@ def _solution(problem: GeneralPointsProblem, rng: random.Random) -> str:
     return rng.choice(whole or problem.solutions)
 
 
-def _failed(problem: GeneralPointsProblem, lesson: Lesson, rng: random.Random) -> str:
+def _failed(problem: GeneralPointsProblem, exercise: Exercise, rng: random.Random) -> str:
     """A reply that fails, but for the odd one that comes to the target by chance."""
     rule, ranks = problem.hand.scored, list(problem.hand.ranks)
     numbers = list(problem.hand.numbers(rule))
     kind = rng.random()
-    if kind < lesson.misread and problem.context()[0].pictures:
+    if kind < exercise.misread and problem.context()[0].pictures:
         ranks[rng.randrange(len(ranks))] = rng.choice(RANKS)
         numbers = [rule.value(rank) for rank in ranks]
-    elif kind > 1 - lesson.misuse:
+    elif kind > 1 - exercise.misuse:
         numbers[rng.randrange(len(numbers))] = rng.randint(1, 13)
     formula = f"{random_formula(numbers, rng)}={rule.target}"
     return write_reply(ranks, numbers, formula, problem.style)
