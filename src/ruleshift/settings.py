@@ -96,6 +96,8 @@ class RLConfig:
     critic's value stands for the rest. 0 learns from whole episodes."""
     reward: Literal["verifier", "success"] = "verifier"
     """What a reply earns: the verifier's reward, or 1 where it solves the problem and else 0."""
+    reward_coef: NotNegative = 1.0
+    """Weight of the advantages that rewards give, beside those of a teacher or demonstrations."""
     overlong: Share = 0.0
     """Share of `max_new_tokens` at the end of which replies cost more with every token, up to 1."""
     turns: Count = 5
@@ -188,6 +190,36 @@ class RLConfig:
         _check_parts(self)
         if self.episodes % self.group:
             raise RuleshiftError(f"--episodes {self.episodes} is not a multiple of --group {self.group}: change either")
+
+
+@dataclass(frozen=True)
+class DistilConfig(RLConfig):
+    """On-policy distillation: reinforcement learning whose advantages, or gradients, come from a teacher that scores
+    what the student samples. Options of the teacher are named as in TRL's trainers of SDFT and SDPO."""
+
+    algorithm: str = "opd"
+    """How it learns; options left out take the values that make it so (ruleshift distil --help)."""
+    teacher: str = "self"
+    """Who scores: self, expert, a model folder or hub id, or the folder of a run of `ruleshift sft`, `rl` or `distil`,
+    whose end it is then."""
+    privileged_context: Literal["none", "rule", "demonstration", "feedback", "success", "success-or-feedback"] = "none"
+    """What the teacher is shown and the student is not: the rule that is scored, the expert's reply, what the verifier
+    says of the very reply that is scored, or a right reply of another episode of the group."""
+    teacher_model_kind: Literal["base", "live", "ema"] = "base"
+    """Weights of the teacher self: those of the start, those that learn, or their moving average."""
+    teacher_update_rate: Share = 0.05
+    """Share by which that average moves with every optimiser step."""
+    distillation_mode: Literal["sampled_token", "full_logits"] = "sampled_token"
+    """sampled_token: -(log student - log teacher) of each sampled token is its advantage. full_logits: the divergence
+    of all next tokens is in the loss."""
+    distillation_alpha: Share = 1.0
+    """That divergence: KL(teacher || student) at 0, KL(student || teacher) at 1, Jensen-Shannon in between."""
+    distillation_coef: NotNegative = 1.0
+    """Weight of what the teacher says."""
+    distillation_is_clip: Positive | None = None
+    """Weigh each token's divergence by its ratio to the sampling policy, at most this; None does not weigh."""
+    fixed_advantage: float | None = None
+    """The control: every sampled token has this advantage (-1, say) in the place of the teacher's."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`ruleshift sft` and `ruleshift rl`: one training run in a folder of its own."""
+"""`ruleshift sft`, `ruleshift rl` and `ruleshift distil`: one training run in a folder of its own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import tyro
 from ruleshift.commands.checks import check_folder, check_threads, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import ModelArguments, ModelOptions
-from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
     from ruleshift.commands.bars import Bar
@@ -70,6 +70,22 @@ class Rl(Training[Options]):
 
     def run(self) -> None:
         _train(self, "rl", self.training, self.training.updates)
+
+
+@dataclass(frozen=True)
+class Distil(Training[Options]):
+    """On-policy distillation: the model answers as in `ruleshift rl`, and a teacher scores what it says, token by token:
+    another model, the end of a run, the expert, or the model itself, shown more (--teacher self --privileged-context).
+    --out becomes a run folder as that of `ruleshift rl`, and a killed run resumes with the same numbers. Options left
+    out take the values of --preset, and those that make it the --algorithm that is named.
+
+    Example: ruleshift distil gp-l --teacher runs/rl --out runs/distil --updates 20 --learning-rate 1e-4
+    """
+
+    training: Annotated[DistilConfig, tyro.conf.arg(name="")] = DistilConfig()
+
+    def run(self) -> None:
+        _train(self, "distil", self.training, self.training.updates)
 
 
 def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -15,14 +15,17 @@ from ruleshift.errors import Diverged
 from ruleshift.settings import RLConfig
 from ruleshift.training.accounting import Account
 from ruleshift.training.critic import ValueHead
+from ruleshift.training.guide import Guide, guide_of
 from ruleshift.training.objectives import KL_ESTIMATES, divisor, k3, mismatch, policy_loss, value_loss, weights
 from ruleshift.training.parts import choose, frozen_copy, learns
-from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward, groups_of
+from ruleshift.training.teachers import Told
+from ruleshift.training.trajectories import PassResult, Trajectory, evaluate_tokens, forward, groups_of
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What an update learns from: trajectories with, per turn, advantage and return, and reference log-probs."""
+    """What an update learns from: trajectories with, per turn, advantage and return, and reference log-probs; where a
+    teacher guides, what it adds per token, or is told of each."""
 
     trajectories: list[Trajectory]
     advantages: list[torch.Tensor]  # each (N_i,)
@@ -30,6 +33,8 @@ class Batch:
     values: list[torch.Tensor]  # each (N_i,), as the critic gave them before this update; 0 without one
     states: list[torch.Tensor]  # each (N_i, H), as the model saw them before this update; without a critic (N_i, 0)
     reference: list[torch.Tensor]  # each (T_i,)
+    of_tokens: list[torch.Tensor] = field(default_factory=list)  # each (T_i,), added to the advantage of the turn
+    told: list[Told] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,11 @@ class Readings:
 
 
 class Learner:
-    """Reads trajectories, and takes steps on `model` in place."""
+    """Reads trajectories, and takes steps on `model` in place. `teacher`: another model that guides it."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, config: RLConfig) -> None:
+    def __init__(
+        self, model: PreTrainedModel, chat: Chat, config: RLConfig, teacher: PreTrainedModel | None = None
+    ) -> None:
         self.model, self.chat, self.config = model, chat, config
         choose(model, config.train_parts, config.lora_rank, config.seed)
         self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
@@ -62,6 +69,7 @@ class Learner:
         self.known = None if learns(model, "tower", "projector") else Known()
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
+        self.guide: Guide | None = guide_of(config, self, teacher)
 
     @property
     def policy(self) -> nn.Module:
@@ -70,8 +78,9 @@ class Learner:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """All that learns."""
-        return {"policy": self.policy} | ({} if self.critic is None else {"value": self.critic})
+        """All that changes."""
+        critic = {} if self.critic is None else {"value": self.critic}
+        return {"policy": self.policy} | critic | ({} if self.guide is None else self.guide.modules)
 
     def read(self, trajectories: Sequence[Trajectory]) -> Readings:
         """States and their values, and the log-probs of the start model."""
@@ -153,6 +162,8 @@ class Learner:
             drawn = [p for group in groups for i in group for p in trajectories[i].old_logprobs]
             totals |= mismatch(torch.cat(again), torch.tensor(drawn))
         totals["grad_norm"] = self._apply_gradients()
+        if self.guide is not None and self.guide.teacher is not None:
+            self.guide.teacher.follow()
         return totals
 
     def _loss(
@@ -171,13 +182,17 @@ class Learner:
         advantages = torch.cat([batch.advantages[i] for i in group])
         counted = torch.tensor(often, device=device) if often else None
         how = (config.ratio, config.clip, config.clip_high)
-        policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted)
+        of_tokens = torch.cat([batch.of_tokens[i] for i in group]) if batch.of_tokens else None
+        policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted, of_tokens)
         weight = torch.tensor([w for t in trajectories for w in _weights(t, config)], device=device)
         distance = torch.cat([batch.reference[i] for i in group]) - result.logprobs
         policy_term = (policy.loss * weight).sum() / counts.weight
         loss = policy_term
         if config.kl_in == "loss" and config.kl_coef:
             loss = loss + config.kl_coef * (KL_ESTIMATES[config.kl_estimator](distance).sum() / counts.tokens)
+        taught = self._taught(batch, group, result, old)
+        if taught is not None:
+            loss = loss + taught / counts.tokens
         entropy = result.entropy.sum() / counts.tokens
         if config.entropy_coef:
             loss = loss - config.entropy_coef * entropy
@@ -187,6 +202,7 @@ class Learner:
             "entropy": entropy,
             "clipped": policy.clipped.sum() / counts.ratios,
             "approx_kl": policy.approx_kl * (len(old) / counts.tokens),
+            **({} if taught is None else {"divergence": taught / counts.tokens}),
         }
         if self.critic is not None and not config.value_steps:
             returns, before = (torch.cat([rows[i] for i in group]) for rows in (batch.returns, batch.values))
@@ -195,6 +211,14 @@ class Learner:
             )
             loss = loss + config.value_coef * parts["value_loss"]
         return loss, parts, result.logprobs
+
+    def _taught(
+        self, batch: Batch, group: Sequence[int], result: PassResult, old: torch.Tensor
+    ) -> torch.Tensor | None:
+        """The sum of what the student differs by from a teacher whose divergence is in the loss; None without one."""
+        if self.guide is None or not batch.told:
+            return None
+        return self.guide.loss([batch.told[i] for i in group], result.logits, result.logprobs - old).sum()
 
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.

@@ -29,7 +29,9 @@ from ruleshift.training.estimators import (
     normalise,
     without_variance,
 )
+from ruleshift.training.guide import Guided
 from ruleshift.training.learner import Batch, Learner, check_finite
+from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
 from ruleshift.training.trajectories import Trajectory
@@ -38,11 +40,15 @@ from ruleshift.training.trajectories import Trajectory
 class RL:
     """Trains `model` in place. One call of `update` is the whole algorithm: collect, estimate, learn."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, rollout: Rollout) -> None:
+    def __init__(
+        self, model: PreTrainedModel, chat: Chat, rollout: Rollout, teacher: PreTrainedModel | None = None
+    ) -> None:
+        """teacher: another model, where the settings say that one guides (`teachers.load_teacher`)."""
         self.rollout, self.config = rollout, rollout.config
         check_algorithm(self.config)
-        self.learner = Learner(model, chat, self.config)
+        self.learner = Learner(model, chat, self.config, teacher)
         self.done = 0  # updates made
+        self.dealt: dict[str, int] = {}  # numbers of the problems of this update, by their ids
 
     def update(self) -> dict[str, float]:
         """One update; returns its metrics. Raises Diverged, before a step is taken, for a number that is not finite."""
@@ -67,8 +73,10 @@ class RL:
         config, account = self.config, self.learner.account
         kept: list[Episode] = []
         flat: list[Episode] = []
+        self.dealt.clear()
         for _ in range(1 + config.resample):
             episodes = self.rollout.collect(self.done, account.problems)
+            self.dealt |= {e.problem_id: account.problems + i // config.group for i, e in enumerate(episodes)}
             account.problems += config.episodes // config.group
             for episode, is_flat in zip(episodes, self._flat(episodes), strict=True):
                 (flat if is_flat and config.resample else kept).append(episode)
@@ -108,13 +116,32 @@ class RL:
             advantages = normalise(advantages, mask, config.advantage_epsilon)
         if bool(without_variance(rewards, mask, torch.zeros_like(group)).all()):
             advantages = torch.zeros_like(advantages)  # what is left are the errors of the critic
+        advantages = config.reward_coef * advantages
         check_finite({"a return": float(returns.sum()), "an advantage": float(advantages.sum()), **metrics})
         device = self.learner.model.device
 
         def rows(table: torch.Tensor) -> list[torch.Tensor]:
             return [table[i, :count].float().to(device) for i, count in enumerate(counts)]
 
-        return Batch(trajectories, rows(advantages), rows(returns), rows(values), read.states, read.reference), metrics
+        of_turns = rows(advantages), rows(returns), rows(values)
+        guided = self._guided(episodes, trajectories)
+        batch = Batch(trajectories, *of_turns, read.states, read.reference, guided.of_tokens, guided.told)
+        return batch, metrics | guided.metrics
+
+    def _guided(self, episodes: Sequence[Episode], trajectories: Sequence[Trajectory]) -> Guided:
+        """What a teacher says of these episodes, each with the others of its group; nothing without one."""
+        guide = self.learner.guide
+        if guide is None:
+            return Guided([], [], {})
+        groups: dict[str, list[Episode]] = {}
+        for episode in episodes:
+            groups.setdefault(episode.problem_id, []).append(episode)
+        asked = []
+        for one, trajectory in zip(episodes, trajectories, strict=False):
+            problem = self.rollout.again(self.dealt[one.problem_id])
+            others = [other for other in groups[one.problem_id] if other is not one]
+            asked.append(Asked(one, len(trajectory.states), problem, self.config.turns, others))
+        return guide.guided(asked, trajectories)
 
     def _trajectory(self, episode: Episode, turns: int) -> Trajectory:
         """The first turns of an episode, with what they earn, and how often their tokens count."""

@@ -12,6 +12,7 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.rl import RL, train_rl
 from ruleshift.training.rollout import Rollout, local_engine
 from ruleshift.training.sft import train_sft
+from ruleshift.training.teachers import load_teacher
 
 
 def train(
@@ -33,6 +34,7 @@ def train(
     if isinstance(config, SFTConfig):
         train_sft(model, chat, task, style, config, run, at, evaluate, progress)
         return
-    rl = RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)))
+    rollout = Rollout(task, style, config, local_engine(model, chat, config))
+    rl = RL(model, chat, rollout, load_teacher(config, chat, task.pictures))
     at_point = None if evaluate is None else lambda step, trained: evaluate(step, trained.learner.account.tokens)
     train_rl(rl, run, at, at_point, progress)
