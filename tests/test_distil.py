@@ -195,7 +195,9 @@ def test_the_teacher_is_asked_about_the_same_replies_in_other_places():
         prompt = rl.learner.chat.decode(told.ids[: told.positions[0]])
         assert gold in prompt.replace(" ", "")
         assert told.turn == trajectory.turn
-        assert told.states == tuple(p - 1 for p in (told.positions[told.turn.index(k)] for k in range(len(told.states))))
+        assert told.states == tuple(
+            p - 1 for p in (told.positions[told.turn.index(k)] for k in range(len(told.states)))
+        )
 
 
 def test_tokens_after_which_nothing_is_shown_are_read_as_the_student_reads_them():
@@ -223,7 +225,7 @@ def test_the_moving_average_moves_by_its_rate_and_the_student_stays_where_it_is(
         for parameter in rl.learner.trained:
             parameter += 1.0
     teacher.follow()
-    for average, start in zip(teacher.average, first, strict=True):
+    for average, start in zip(teacher.average.values, first, strict=True):
         torch.testing.assert_close(average.data, start + 0.25)
     with teacher.weights() as model:
         inside = weights_of(model)
@@ -380,9 +382,9 @@ def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
     for config, named in refused:
         with pytest.raises(RuleshiftError, match=named):
             check_algorithm(config)
+    few = tiny_model(layers=1)
+    few.resize_token_embeddings(7)
     with pytest.raises(RuleshiftError, match="knows 7 tokens and the student"):
-        few = tiny_model(layers=1)
-        few.resize_token_embeddings(7)
         rl_of(config_of("opd", teacher="few"), teacher=few)
     assert main(["distil", "gp-l", "--out", str(tmp_path / "x")]) == 2
     assert "--privileged-context" in capsys.readouterr().err

@@ -66,7 +66,14 @@ class Command(Protocol):
     def run(self) -> None: ...
 
 
-ON_TASKS: dict[str, type[OnTask[Any]]] = {"play": Play, "data": Data, "sft": Sft, "rl": Rl, "distil": Distil, "eval": Eval}
+ON_TASKS: dict[str, type[OnTask[Any]]] = {
+    "play": Play,
+    "data": Data,
+    "sft": Sft,
+    "rl": Rl,
+    "distil": Distil,
+    "eval": Eval,
+}
 OTHERS: dict[str, type[Command]] = {"study": StudyCommand, "report": ReportCommand, "backbone": BackboneCommand}
 
 

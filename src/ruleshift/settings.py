@@ -20,9 +20,24 @@ class SFTConfig:
 
     data: str = "expert"
     """What it learns from (ruleshift sft --help)."""
-    loss: Literal["nll", "dft"] = "nll"
+    loss: Literal["nll", "dft", "talr", "psft"] = "nll"
     """nll: the mean negative log-likelihood of learned tokens. dft: each weighted by its own probability, which is not
-    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629)."""
+    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629). talr: by a power of it, and never
+    by less than 0.01 (arXiv 2509.20758). psft: PPO's clipped ratio to weights of a while ago (arXiv 2508.17784)."""
+    loss_tau: Positive = 1.0
+    """talr weighs a token by its probability to the power of 1 over this."""
+    loss_clip: ShareAboveZero = 0.2
+    """psft: a token that became more likely by more than this share teaches nothing."""
+    loss_lag: Count = 4
+    """psft: steps after which the old weights follow; a divisor of `save_every`."""
+    noise: Share = 0.0
+    """Share of the expert's replies that are wrong, in the right form."""
+    pass_low: Share = 0.0
+    """Learn from problems of which the start model solves at least this share of first replies ..."""
+    pass_high: Share = 1.0
+    """... and at most this one: difficulty slices. From 0 to 1, nothing is sampled to know."""
+    pass_samples: Count = 8
+    """Replies to a problem from which that share is counted."""
     steps: Count = 400
     """Optimiser steps."""
     examples: Count = 20_000
@@ -63,6 +78,13 @@ class SFTConfig:
     def __post_init__(self) -> None:
         check_bounds(self)
         _check_parts(self)
+        if self.pass_low > self.pass_high:
+            raise RuleshiftError(f"--pass-low {self.pass_low} is above --pass-high {self.pass_high}: swap them")
+        if self.loss == "psft" and self.save_every % self.loss_lag:
+            raise RuleshiftError(
+                f"--save-every {self.save_every} is not a multiple of --loss-lag {self.loss_lag}, so that a run could "
+                "not resume with the same old weights: change either"
+            )
         micro_batch = min(self.micro_batch, self.batch)
         if self.batch % micro_batch:
             raise RuleshiftError(f"--batch {self.batch} is not a multiple of --micro-batch {micro_batch}")
@@ -97,7 +119,12 @@ class RLConfig:
     reward: Literal["verifier", "success"] = "verifier"
     """What a reply earns: the verifier's reward, or 1 where it solves the problem and else 0."""
     reward_coef: NotNegative = 1.0
-    """Weight of the advantages that rewards give, beside those of a teacher or demonstrations."""
+    """Weight of the advantages that rewards give, beside a teacher or the expert's replies."""
+    sft_coef: NotNegative = 0.0
+    """Weight of SFT on the expert's replies to the same problems in the loss (mean negative log-likelihood)."""
+    sft_mix: Literal["fixed", "noise"] = "fixed"
+    """noise: weigh SFT, at every step, by how noisy its gradient and that of RL are, and how far apart (GAC, arXiv
+    2605.26184), in the place of `sft_coef`; RL has the rest."""
     overlong: Share = 0.0
     """Share of `max_new_tokens` at the end of which replies cost more with every token, up to 1."""
     turns: Count = 5

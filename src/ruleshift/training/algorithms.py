@@ -140,11 +140,11 @@ DISTILLATIONS = {
             "teacher_update_rate": 0.01,
         },
         paper="SDFT, Shenfeld et al., arXiv 2601.19897",
-        deviations="over several turns, the reply of each step is shown where it begins. Sources disagree about teacher "
-        "(base, live) and divergence (alpha 0, 0.5): both are options.",
+        deviations="over several turns, the reply of each step is shown where it begins. Sources disagree about the "
+        "teacher (base, live) and the divergence (alpha 0, 0.5): both are options.",
     ),
     "sdpo": Algorithm(
-        "The student shown a sibling's right reply, or the verifier's feedback on its own, teaches the one that is not.",
+        "The student shown another's right reply, or the verifier's feedback on its own, teaches the one that is not.",
         settings={
             **_GUIDED,
             "distillation_mode": "full_logits",
@@ -210,8 +210,8 @@ def _check_teacher(config: DistilConfig) -> None:
     still = config.teacher == "self" and config.privileged_context == "none"
     if still:
         raise RuleshiftError(
-            "--teacher self that is shown nothing more teaches nothing: give --privileged-context (rule, demonstration, "
-            "feedback, success), or another --teacher"
+            "--teacher self that is shown nothing more teaches nothing: give --privileged-context (rule, "
+            "demonstration, feedback, success), or another --teacher"
         )
     if config.privileged_context == "success" and config.group == 1:
         raise RuleshiftError("--privileged-context success shows replies of others in the group: set --group 2 or more")

@@ -39,7 +39,7 @@ class Guide:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What of the teacher changes, and a checkpoint holds."""
-        return {"teacher": self.teacher.average} if isinstance(self.teacher, MovingTeacher) else {}
+        return {"teacher": self.teacher.average.values} if isinstance(self.teacher, MovingTeacher) else {}
 
     def guided(self, asked: Sequence[Asked], trajectories: Sequence[Trajectory]) -> Guided:
         """Before an update learns: what the teacher says of the sampled tokens.

@@ -34,6 +34,8 @@ from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
+from ruleshift.training.sft_data import expert
+from ruleshift.training.sft_lessons import tell
 from ruleshift.training.trajectories import Trajectory
 
 
@@ -126,7 +128,21 @@ class RL:
         of_turns = rows(advantages), rows(returns), rows(values)
         guided = self._guided(episodes, trajectories)
         batch = Batch(trajectories, *of_turns, read.states, read.reference, guided.of_tokens, guided.told)
+        if config.sft_coef or config.sft_mix == "noise":
+            of_each = {i: self._demonstration(i) for i in dict.fromkeys(self.dealt[e.problem_id] for e in episodes)}
+            problems = [self.dealt[e.problem_id] for e in episodes[: len(counts)]]
+            batch = replace(batch, demonstrations=[of_each[i] for i in problems], problems=problems)
         return batch, metrics | guided.metrics
+
+    def _demonstration(self, index: int) -> Trajectory:
+        """The expert's conversation about the problem of this number, whose replies are to be learned."""
+        rollout = self.rollout
+        problem = rollout.task.problem(self.config.split, self.config.seed, index, rollout.style)
+        lesson = tell(self.learner.chat, problem, lambda step: expert(None, 0.0), self.config.turns)
+        places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
+        nothing = (0.0,) * len(places)
+        whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
+        return Trajectory(*whole, pictures=lesson.said.pictures)
 
     def _guided(self, episodes: Sequence[Episode], trajectories: Sequence[Trajectory]) -> Guided:
         """What a teacher says of these episodes, each with the others of its group; nothing without one."""

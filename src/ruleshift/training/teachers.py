@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.load import load_backbone
@@ -20,6 +19,7 @@ from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig
+from ruleshift.training.parts import Follower
 from ruleshift.training.privileged import Asked, answers_of, replayed, retold, shown
 from ruleshift.training.trajectories import Trajectory, reply_logits
 
@@ -117,25 +117,15 @@ class MovingTeacher(ModelTeacher):
 
     def __init__(self, model: PreTrainedModel, chat: Chat, config: DistilConfig) -> None:
         super().__init__(model, chat, config)
-        self.learning = [p for p in model.parameters() if p.requires_grad]
-        self.average = nn.ParameterList([nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.learning])
+        self.average = Follower(model)
 
     @contextmanager
     def weights(self) -> Iterator[PreTrainedModel]:
-        self._swap()
-        try:
+        with self.average.in_place():
             yield self.model
-        finally:
-            self._swap()
 
-    def _swap(self) -> None:
-        for learning, average in zip(self.learning, self.average, strict=True):
-            learning.data, average.data = average.data, learning.data
-
-    @torch.no_grad()
     def follow(self) -> None:
-        for learning, average in zip(self.learning, self.average, strict=True):
-            average.lerp_(learning, self.config.teacher_update_rate)
+        self.average.follow(self.config.teacher_update_rate)
 
 
 class ExpertTeacher:
