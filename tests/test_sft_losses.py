@@ -207,7 +207,7 @@ def test_slices_of_difficulty_are_of_the_problems_that_the_start_model_solves_so
     start = tiny_model(layers=1, spread=0.3)
     rates = pass_rates(start, tiny_chat(), TASK, "terse", config, tmp_path)
     assert len(rates.shares) == 24
-    assert len({share for share in rates.shares}) > 1
+    assert len(set(rates.shares)) > 1
     assert rates.taken.forward > 0
     middle = sorted(rates.shares)[12]
     easy, hard = rates.within(middle, 1.0), rates.within(0.0, middle - 1e-9)

@@ -267,6 +267,11 @@ class Measurement:
     """Most such problems: they double until the standard error of the KL is below 5% of it."""
     feedback: Feedback = "full"
     """What the verifier says of a wrong reply, in training too."""
+    profile_problems: Natural = 0
+    """Problems of the first two splits of which pass@k and distinct replies are measured, with entropy, KL both ways
+    and parameters moved, at the end of each training; 0 measures none of these."""
+    profile_samples: Count = 64
+    """First replies to each of them."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -7,7 +7,7 @@ FLOPs and metrics. The rates are those of the recipe, which were chosen for PPO,
 """
 
 from ruleshift.studies import sweep
-from ruleshift.studies.chosen import Choice, Swept, chosen, swept
+from ruleshift.studies.chosen import Choice, Swept, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
@@ -37,6 +37,7 @@ ALGORITHMS_STUDY = Study(
     cost="30 to 90 minutes a task and seed on two CPU cores",
     tasks=("gp-l", "virl-l"),
     arms=arms,
+    measures=profiled,
     options=Choice(),
     quick=Choice(names=("ppo", "reinforce", "rloo", "grpo"), dense=False),
     pairs=tuple(pair for name in OTHERS for pair in head_to_head(name, REFERENCE)),

@@ -13,7 +13,7 @@ from typing import Any
 
 from ruleshift.settings import DistilConfig
 from ruleshift.studies import sweep
-from ruleshift.studies.chosen import Choice, Swept, chosen, swept
+from ruleshift.studies.chosen import Choice, Swept, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
@@ -95,6 +95,7 @@ ARMS = Study(
     cost="1 to 3 hours a task and seed on two CPU cores",
     tasks=("gp-l", "virl-l"),
     arms=arms,
+    measures=profiled,
     options=Choice(),
     quick=Choice(names=SMALL, dense=False),
     pairs=(

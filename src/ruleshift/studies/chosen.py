@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from ruleshift.bounds import Positive, above_zero, check_bounds
 from ruleshift.errors import RuleshiftError
+from ruleshift.settings import Measurement
 from ruleshift.studies.study import Arm, variant
 
 
@@ -55,6 +56,11 @@ def chosen(arms: Sequence[Arm], options: Choice) -> list[Arm]:
         for arm in arms
         if arm.name in wanted
     ]
+
+
+def profiled(usual: Measurement) -> Measurement:
+    """What is usually measured, and a profile of each training."""
+    return replace(usual, profile_problems=32)
 
 
 @dataclass(frozen=True)
