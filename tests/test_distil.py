@@ -162,8 +162,8 @@ def test_what_a_teacher_is_shown():
     both = shown("success-or-feedback", asked_of(rl, one, (sibling,)))
     assert both == ["solution", one.turns[1].verdict.feedback]
     assert shown("feedback", Asked(sibling, 1, rl.rollout.again(0), 2)) == [""]  # it was right
-    for style, words in (("full", "J counts 10, Q counts 10 and K counts 10; the formula equals 24"),):
-        assert words in get_task("gp-l").problem("fake", 0, 0, style).rule()
+    in_words = get_task("gp-l").problem("fake", 0, 0, "full").rule()
+    assert in_words == "The rule that holds: J, Q and K each count 10; the formula equals 24."
     walk = get_task("virl-l").problem("rule-ood", 0, 0, "full")
     assert "how far it turns, with one of: " in walk.rule()
     with pytest.raises(RuleshiftError, match=r"have no `rule\(\)`"):
@@ -203,7 +203,7 @@ def test_the_teacher_is_asked_about_the_same_replies_in_other_places():
 def test_tokens_after_which_nothing_is_shown_are_read_as_the_student_reads_them():
     """A live teacher that is shown nothing more is the student, so that every advantage is 0."""
     config = replace(config_of("opd"), teacher_model_kind="live", privileged_context="feedback")
-    rl = rl_of(config)
+    rl = new_rl(tiny_model(layers=1, spread=0.3), tiny_chat(), TaughtBandit(), "terse", config)
     episodes, _ = rl.collect()
     right = [i for i, e in enumerate(episodes) if len(e.turns) == 1 and e.solved]
     batch, metrics = rl.estimate(episodes)
