@@ -26,8 +26,8 @@ from ruleshift.evaluation.kl import StartReplies
 from ruleshift.records import Episode
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
-from ruleshift.studies import profiles
 from ruleshift.studies.points import PointStore
+from ruleshift.studies.profiles import Clock, is_missing, measure
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
@@ -123,7 +123,7 @@ def run_arm(
         if why is not None:
             raise Diverged(why)
         whole = len(further) or run.length
-        if not store.missing(further) and not profiles.is_missing(store.folder, run, measurement):
+        if not store.missing(further) and not is_missing(store.folder, run, measurement):
             progress(whole)
             return
         pictures = get_task(measurement.task).pictures
@@ -135,7 +135,7 @@ def run_arm(
             else:
                 _train(run, backbone, meter, folder, progress)
                 _measure_kept(meter, start, pictures, further, progress)
-            if profiles.is_missing(store.folder, run, measurement):
+            if is_missing(store.folder, run, measurement):
                 _profile(meter, start, pictures, folder)
         except Diverged as error:
             store.diverge(str(error))
@@ -150,7 +150,7 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         # Its parameters are counted as in training.
         choose(start.model, run.training.train_parts, run.training.lora_rank, run.training.seed)
         return
-    clock = profiles.Clock(meter.store.folder)
+    clock = Clock(meter.store.folder)
 
     def at_step(step: int, tokens: TokenCount) -> None:
         with clock.stopped():
@@ -200,7 +200,7 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder)
         return LocalEngine(one, meter.chat, sampling)
 
     where = (meter.task, meter.style)
-    profiles.measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens)
+    measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement, further: Sequence[int] = ()) -> list[Point]:

@@ -4,21 +4,34 @@ With a teacher and rewards that weigh nothing (`reward_coef` 0) the one loop of 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.vision import Known
+from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig
+from ruleshift.training.accounting import Account
 from ruleshift.training.objectives import bounded_exp, divergence
 from ruleshift.training.privileged import Asked
-from ruleshift.training.teachers import ExpertTeacher, ModelTeacher, MovingTeacher, StartTeacher, Teacher, Told
+from ruleshift.training.teachers import ExpertTeacher, ModelTeacher, MovingTeacher, Scores, StartTeacher, Teacher, Told
 from ruleshift.training.trajectories import Trajectory, groups_of
 
-if TYPE_CHECKING:
-    from ruleshift.training.learner import Learner
+
+@dataclass(frozen=True)
+class Student:
+    """Who is taught: the model that learns and as it was at the `start` (None: without its adapters), its chat, the
+    features of pictures that it knows, and the account on which its teacher's passes stand."""
+
+    model: PreTrainedModel
+    start: PreTrainedModel | None
+    chat: Chat
+    known: Known | None
+    account: Account
 
 
 class Guided(NamedTuple):
@@ -33,8 +46,8 @@ class Guided(NamedTuple):
 class Guide:
     """A teacher, and how the student learns from it. Without a teacher, every token has one fixed advantage."""
 
-    def __init__(self, config: DistilConfig, learner: "Learner", teacher: Teacher | None) -> None:
-        self.config, self.learner, self.teacher = config, learner, teacher
+    def __init__(self, config: DistilConfig, student: Student, teacher: Teacher | None) -> None:
+        self.config, self.student, self.teacher = config, student, teacher
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -85,48 +98,48 @@ class Guide:
             apart = apart * bounded_exp(log_ratio.detach()).clamp(max=config.distillation_is_clip)
         return config.distillation_coef * apart
 
-    def _scores(self, told: Sequence[Told]) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _scores(self, told: Sequence[Told]) -> Scores:
         assert self.teacher is not None
-        self.learner.account.passed([one.trajectory for one in told], 1, self.teacher.share)
+        self.student.account.passed([one.trajectory for one in told], 1, self.teacher.share)
         return self.teacher.scores(told)
 
     def _placed(self, rows: list[torch.Tensor]) -> list[torch.Tensor]:
-        return [row.float().to(self.learner.model.device) for row in rows]
+        return [row.float().to(self.student.model.device) for row in rows]
 
 
-def guide_of(config: RLConfig, learner: "Learner", model: PreTrainedModel | None) -> Guide | None:
+def guide_of(config: RLConfig, student: Student, model: PreTrainedModel | None) -> Guide | None:
     """The guide that these settings ask for, if they do. `model`: the teacher that is another model. Raises
     RuleshiftError for one that does not know the student's tokens."""
     if not isinstance(config, DistilConfig):
         return None
     if config.fixed_advantage is not None:
-        return Guide(config, learner, None)
+        return Guide(config, student, None)
     if config.teacher == "expert":
-        vocabulary = learner.model.get_output_embeddings().weight.shape[0]
-        return Guide(config, learner, ExpertTeacher(learner.chat, vocabulary, learner.model.device))
+        vocabulary = student.model.get_output_embeddings().weight.shape[0]
+        return Guide(config, student, ExpertTeacher(student.chat, vocabulary, student.model.device))
     if config.teacher == "self":
-        return Guide(config, learner, _own(config, learner))
+        return Guide(config, student, _own(config, student))
     if model is None:
         raise RuleshiftError(f"the teacher {config.teacher!r} was not loaded: give its model to RL")
-    sizes = [one.get_output_embeddings().weight.shape[0] for one in (model, learner.model)]
+    sizes = [one.get_output_embeddings().weight.shape[0] for one in (model, student.model)]
     if sizes[0] != sizes[1]:
         raise RuleshiftError(
             f"the teacher {config.teacher!r} knows {sizes[0]} tokens and the student {sizes[1]}: choose one of the "
             "student's family"
         )
-    counts = [sum(p.numel() for p in one.parameters()) for one in (model, learner.model)]
-    return Guide(config, learner, ModelTeacher(model, learner.chat, config, counts[0] / counts[1]))
+    counts = [sum(p.numel() for p in one.parameters()) for one in (model, student.model)]
+    return Guide(config, student, ModelTeacher(model, student.chat, config, counts[0] / counts[1]))
 
 
-def _own(config: DistilConfig, learner: "Learner") -> ModelTeacher:
+def _own(config: DistilConfig, student: Student) -> ModelTeacher:
     """The student as a teacher of itself."""
     kind = config.teacher_model_kind
     teacher: ModelTeacher
     if kind == "ema":
-        teacher = MovingTeacher(learner.model, learner.chat, config)
-    elif kind == "base" and learner.reference is None:
-        teacher = StartTeacher(learner.model, learner.chat, config)
+        teacher = MovingTeacher(student.model, student.chat, config)
+    elif kind == "base" and student.start is None:
+        teacher = StartTeacher(student.model, student.chat, config)
     else:
-        teacher = ModelTeacher(learner.model if kind == "live" else learner.reference, learner.chat, config)  # type: ignore[arg-type]
-    teacher.features = learner.known
+        teacher = ModelTeacher(student.model if kind == "live" else student.start, student.chat, config)  # type: ignore[arg-type]
+    teacher.features = student.known
     return teacher
