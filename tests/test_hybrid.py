@@ -128,7 +128,7 @@ def test_a_hybrid_resumes_to_the_same_bytes(tmp_path, changes):
 
 def test_the_expert_is_learned_once_a_problem_and_counted():
     alone, grouped = (
-        replace(configured(CONFIG, "grpo"), episodes=8, group=group, sft_coef=coef)
+        replace(configured(replace(CONFIG, baseline_decay=None), "grpo"), episodes=8, group=group, sft_coef=coef)
         for group, coef in ((4, 0.0), (4, 1.0))
     )
     trained = []

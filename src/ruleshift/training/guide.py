@@ -23,7 +23,7 @@ from ruleshift.training.trajectories import Trajectory, groups_of
 
 
 @dataclass(frozen=True)
-class Student:
+class Pupil:
     """Who is taught: the model that learns and as it was at the `start` (None: without its adapters), its chat, the
     features of pictures that it knows, and the account on which its teacher's passes stand."""
 
@@ -46,7 +46,7 @@ class Guided(NamedTuple):
 class Guide:
     """A teacher, and how the student learns from it. Without a teacher, every token has one fixed advantage."""
 
-    def __init__(self, config: DistilConfig, student: Student, teacher: Teacher | None) -> None:
+    def __init__(self, config: DistilConfig, student: Pupil, teacher: Teacher | None) -> None:
         self.config, self.student, self.teacher = config, student, teacher
 
     @property
@@ -107,7 +107,7 @@ class Guide:
         return [row.float().to(self.student.model.device) for row in rows]
 
 
-def guide_of(config: RLConfig, student: Student, model: PreTrainedModel | None) -> Guide | None:
+def guide_of(config: RLConfig, student: Pupil, model: PreTrainedModel | None) -> Guide | None:
     """The guide that these settings ask for, if they do. `model`: the teacher that is another model. Raises
     RuleshiftError for one that does not know the student's tokens."""
     if not isinstance(config, DistilConfig):
@@ -131,7 +131,7 @@ def guide_of(config: RLConfig, student: Student, model: PreTrainedModel | None) 
     return Guide(config, student, ModelTeacher(model, student.chat, config, counts[0] / counts[1]))
 
 
-def _own(config: DistilConfig, student: Student) -> ModelTeacher:
+def _own(config: DistilConfig, student: Pupil) -> ModelTeacher:
     """The student as a teacher of itself."""
     kind = config.teacher_model_kind
     teacher: ModelTeacher

@@ -15,7 +15,7 @@ from ruleshift.errors import Diverged
 from ruleshift.settings import RLConfig
 from ruleshift.training.accounting import Account
 from ruleshift.training.critic import ValueHead
-from ruleshift.training.guide import Guide, Student, guide_of
+from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.mixing import noise_aware
 from ruleshift.training.objectives import KL_ESTIMATES, divisor, k3, mismatch, policy_loss, value_loss, weights
 from ruleshift.training.parts import choose, frozen_copy, learns
@@ -73,7 +73,7 @@ class Learner:
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
         self.guide: Guide | None = guide_of(
-            config, Student(model, self.reference, chat, self.known, self.account), teacher
+            config, Pupil(model, self.reference, chat, self.known, self.account), teacher
         )
 
     @property

@@ -18,7 +18,7 @@ from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, plan
-from ruleshift.training.sft_samples import Rates, Samples, used
+from ruleshift.training.sft_samples import PassRates, Samples, used
 
 KEPT = 4_096  # conversations of text that are not made again within an epoch
 
@@ -101,7 +101,7 @@ class Lessons:
         style: Style,
         config: SFTConfig,
         samples: Samples | None = None,
-        rates: Rates | None = None,
+        rates: PassRates | None = None,
     ) -> None:
         self.chat, self.task, self.style, self.config, self.samples = chat, task, style, config, samples
         self.script = data_of(config).script

@@ -62,7 +62,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Rates:
+class PassRates:
     """The share of first replies to each problem that the verifier accepts, by its index, and what these took."""
 
     shares: tuple[float, ...]
@@ -112,7 +112,7 @@ def pass_rates(
     config: SFTConfig,
     folder: Path,
     progress: Progress | None = None,
-) -> Rates:
+) -> PassRates:
     """How often `model` is right at once about each problem, of `pass_samples` replies, kept in the folder as `sample`
     keeps conversations. Source of slices by it: arXiv 2602.10815."""
     count, engine, each = used(config), local_engine(model, chat, config), config.pass_samples
@@ -138,7 +138,7 @@ def pass_rates(
         taken += took
         if progress is not None:
             progress(indices.stop, count)
-    return Rates(tuple(shares), taken)
+    return PassRates(tuple(shares), taken)
 
 
 def _counted(path: Path, count: int, most: int) -> tuple[tuple[int, ...], TokenCount]:
