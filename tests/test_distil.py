@@ -22,6 +22,7 @@ from ruleshift.training.privileged import Asked, answers_of, shown
 from ruleshift.training.rl import RL, train_rl
 from ruleshift.training.teachers import SLIP, ExpertTeacher, MovingTeacher, Told
 from ruleshift.training.trajectories import Trajectory
+from vision_helpers import BUILDERS, LookTask
 
 BASE = DistilConfig(
     updates=25,
@@ -389,6 +390,27 @@ def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
     assert main(["distil", "gp-l", "--out", str(tmp_path / "x")]) == 2
     assert "--privileged-context" in capsys.readouterr().err
     assert main(["distil", "gp-l", "--teacher", str(tmp_path / "no"), "--out", str(tmp_path / "y")]) == 2
+    assert not (tmp_path / "y" / "config.json").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    capsys.readouterr()
+    assert main(["distil", "gp-l", "--teacher", str(tmp_path / "run"), "--out", str(tmp_path / "y")]) == 2
+    assert "has not ended" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("opd", {"teacher": "expert", "privileged_context": "none"}), ("sdft", {})]
+)
+def test_students_in_pictures_are_taught(name, changes):
+    """The teacher sees what they see, and more words."""
+    model, chat = BUILDERS["idefics3"]()
+    config = replace(config_of(name), **changes, episodes=4, turns=2, minibatches=1, learning_rate=1e-2)
+    rl = new_rl(model, chat, LookTask(), "full", config)
+    before = weights_of(model)
+    metrics = [rl.update() for _ in range(3)]
+    assert not same_weights(model, before)
+    said = "teacher_kl" if name == "opd" else "divergence"
+    assert all(math.isfinite(line[said]) and line[said] != 0 for line in metrics)
 
 
 def test_same_student_whatever_is_asked_of_a_teacher_that_weighs_nothing():

@@ -104,6 +104,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
+    from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
 
     quiet_libraries()
@@ -111,6 +112,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures, options=command.loading)
+    teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= command.options_given()
     settings |= {"chat": start.chat.facts} if start.chat.facts else {}
@@ -118,7 +120,8 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     with RunFolder.open(command.out, settings) as run:
         if not is_saved(final):
             with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
-                train(config, start.model, start.chat, task, start.style, run, progress=_follower(bar, trackers))
+                follow = _follower(bar, trackers)
+                train(config, start.model, start.chat, task, start.style, run, progress=follow, teacher=teacher)
             save_model(start.model, start.chat.source, final)
     print(f"model: {final}   metrics: {run.metrics_path}")
 

@@ -18,6 +18,7 @@ from ruleshift.backbones.lora import without_lora
 from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
+from ruleshift.runs import RunFolder
 from ruleshift.settings import DistilConfig, RLConfig
 from ruleshift.training.parts import Follower
 from ruleshift.training.privileged import Asked, answers_of, replayed, retold, shown
@@ -92,6 +93,10 @@ def load_teacher(config: RLConfig, chat: Chat, pictures: bool) -> PreTrainedMode
     if config.fixed_advantage is not None:
         return None
     end = Path(config.teacher) / "model"
+    if not end.is_dir() and RunFolder(Path(config.teacher)).metrics_path.is_file():
+        raise RuleshiftError(
+            f"the run {config.teacher} has not ended, and has no model to teach: give its command again, which resumes"
+        )
     found = load_backbone(str(end) if end.is_dir() else config.teacher, pictures=pictures)
     if found.chat.tokenizer.get_vocab() != chat.tokenizer.get_vocab():
         raise RuleshiftError(

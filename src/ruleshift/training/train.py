@@ -25,16 +25,18 @@ def train(
     at: Sequence[int] = (),
     evaluate: Callable[[int, TokenCount], None] | None = None,
     progress: Callable[[int, dict[str, float]], object] | None = None,
+    teacher: PreTrainedModel | None = None,
 ) -> None:
     """Train `model` in place in a run folder, from its last checkpoint if it has one.
 
     evaluate(steps made, tokens so far) is called after the steps listed in `at`, and may be called again for a step
-    when a killed run resumes before it. progress(steps made, metrics) is called after every step.
+    when a killed run resumes before it. progress(steps made, metrics) is called after every step. teacher:
+    the model that guides, where another one does; loaded here where it is not given.
     """
     if isinstance(config, SFTConfig):
         train_sft(model, chat, task, style, config, run, at, evaluate, progress)
         return
     rollout = Rollout(task, style, config, local_engine(model, chat, config))
-    rl = RL(model, chat, rollout, load_teacher(config, chat, task.pictures))
+    rl = RL(model, chat, rollout, teacher or load_teacher(config, chat, task.pictures))
     at_point = None if evaluate is None else lambda step, trained: evaluate(step, trained.learner.account.tokens)
     train_rl(rl, run, at, at_point, progress)
