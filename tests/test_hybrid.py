@@ -7,11 +7,16 @@ import pytest
 import torch
 
 from helpers import EchoTask, new_rl, one_thread, tiny_chat, tiny_model
+from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.save import save_model
+from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
-from ruleshift.settings import RLConfig
+from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.training.algorithms import configured
 from ruleshift.training.mixing import noise_aware
 from ruleshift.training.rl import RL, train_rl
+from ruleshift.training.sft import train_sft
+from ruleshift.training.teachers import load_teacher
 
 CONFIG = replace(
     configured(RLConfig(), "reinforce"),
@@ -124,6 +129,28 @@ def test_a_hybrid_resumes_to_the_same_bytes(tmp_path, changes):
     with pytest.raises(StopHereError):
         run_in(tmp_path / "broken", stop)
     assert run_in(tmp_path / "broken") == unbroken
+
+
+def test_rl_starts_from_every_checkpoint_of_sft_and_a_run_that_ended_teaches(tmp_path):
+    config = SFTConfig(steps=3, examples=4, batch=4, micro_batch=4, save_every=1, checkpoints=3, learning_rate=1e-2)
+    run, chat = tmp_path / "sft", tiny_chat()
+    model = tiny_model(layers=1)
+    with RunFolder.open(run, config) as folder:
+        train_sft(model, chat, EchoTask(), "terse", config, folder)
+    seen = []
+    for step in (1, 2, 3):
+        found = load_backbone(str(run / "checkpoints" / f"step-{step:06d}"), dtype="float32")
+        new_rl(found.model, found.chat, EchoTask(), "terse", replace(CONFIG, updates=1)).update()
+        seen.append(load_backbone(str(run / "checkpoints" / f"step-{step:06d}")).model.lm_head.weight)
+    assert torch.equal(seen[2], model.lm_head.weight)
+    assert not torch.equal(seen[0], seen[1])
+    distil = DistilConfig(teacher=str(run))
+    with pytest.raises(RuleshiftError, match="has not ended"):
+        load_teacher(distil, chat, False)
+    save_model(model, chat.source, run / "model")
+    teacher = load_teacher(distil, chat, False)
+    assert torch.equal(teacher.lm_head.weight, model.lm_head.weight)
+    assert load_teacher(replace(distil, teacher="expert"), chat, False) is None
 
 
 def test_the_expert_is_learned_once_a_problem_and_counted():

@@ -74,6 +74,8 @@ class SFTConfig:
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
     """Steps between checkpoints."""
+    checkpoints: Count = 2
+    """How many of them stay, the last ones: models that RL can start from (--model RUN/checkpoints/step-000100)."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

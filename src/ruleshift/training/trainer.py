@@ -29,7 +29,7 @@ DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, Val
 
 
 class Trainer(SFTTrainer):
-    """Its checkpoints are those of the run folder: they appear whole or not at all, and the last two stay.
+    """Its checkpoints are those of the run folder: they appear whole or not at all, and the last ones stay.
 
     transformers' Trainer writes weights under the names that they have on the hub, reads them under those that they
     have in memory, and passes over what it does not find: for some families that is everything. Here they are written
@@ -104,7 +104,7 @@ class Trainer(SFTTrainer):
                 file.rename(folder / file.name)
             inner.rmdir()
 
-        self.run.save_checkpoint(self.state.global_step, write, keep_last=2)
+        self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
 
     def create_model_card(self, *arguments: Any, **more: Any) -> None:
         """None: a run folder holds what its page in the documentation says."""
