@@ -59,8 +59,8 @@ def chosen(arms: Sequence[Arm], options: Choice) -> list[Arm]:
 
 
 def profiled(usual: Measurement) -> Measurement:
-    """What is usually measured, and a profile of each training."""
-    return replace(usual, profile_problems=32)
+    """What is usually measured, and a profile of each training, on fewer problems in a small study."""
+    return replace(usual, profile_problems=max(1, min(32, usual.n // 12)))
 
 
 @dataclass(frozen=True)
