@@ -65,7 +65,7 @@ def every(recipe: StudyRecipe) -> list[Arm]:
     return [
         *supervised,
         *sampled,
-        *(Arm(name, _guided(recipe, *made), about) for name, (*made, about) in OF_TEACHERS.items()),
+        *(Arm(name, _guided(recipe, how, changes), about) for name, (how, changes, about) in OF_TEACHERS.items()),
         Arm("rl", rl, "after reinforcement learning from the verifier's rewards (PPO)"),
         Arm("rl-sft", replace(rl, sft_coef=0.1), "after PPO with a tenth of SFT in its loss"),
         Arm("rl-sft-noise-aware", replace(rl, sft_mix="noise"), "after PPO with SFT, weighed by the noise of both"),
