@@ -90,7 +90,7 @@ SMALL = ("sft", "sft-dft", "expert-reverse", "self-rule", "self-demonstration", 
 
 ARMS = Study(
     name="arms",
-    question="Which part of post-training transfers: the data, the loss, the teacher, or the rewards?",
+    question="Which part of post-training transfers: data, loss, teacher, or rewards?",
     about="Variants of SFT, on-policy distillation and hybrids beside SFT and PPO, on matched conversations.",
     cost="1 to 3 hours a task and seed on two CPU cores",
     tasks=("gp-l", "virl-l"),
