@@ -4,6 +4,7 @@ A teacher is `told` of episodes, and says how likely each next token is for it a
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,9 +152,10 @@ class ExpertTeacher:
     def scores(self, group: Sequence[Told]) -> Scores:
         rows = [row for one in group for row in _next_tokens(one)]
         logprobs = torch.full((len(rows), self.vocabulary), math.log(SLIP / self.vocabulary))
-        for place, row in enumerate(rows):
-            for token, share in row.items():
-                logprobs[place, token] = math.log((1 - SLIP) * share + SLIP / self.vocabulary)
+        places = [place for place, row in enumerate(rows) for _ in row]
+        tokens = [token for row in rows for token in row]
+        shares = torch.tensor([share for row in rows for share in row.values()])
+        logprobs[places, tokens] = ((1 - SLIP) * shares + SLIP / self.vocabulary).log()
         known = torch.tensor([float(bool(row)) for row in rows])
         return Scores(logprobs.to(self.device), known.to(self.device))
 
@@ -170,6 +172,6 @@ def _next_tokens(told: Told) -> Iterator[dict[int, float]]:
         if of_turn != turn:
             turn, offset, begun = of_turn, 0, list(told.answers[of_turn])
         tokens = [answer[offset] for answer in begun if offset < len(answer)]
-        yield {token: tokens.count(token) / len(tokens) for token in dict.fromkeys(tokens)}
+        yield {token: count / len(tokens) for token, count in Counter(tokens).items()}
         begun = [answer for answer in begun if offset < len(answer) and answer[offset] == one.ids[place]]
         offset += 1
