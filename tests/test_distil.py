@@ -282,9 +282,10 @@ def test_the_control_with_one_fixed_advantage_does_not_learn_it():
 
 
 def test_the_student_comes_closer_to_a_teacher_that_stays():
-    rl = rl_of(config_of("gkd", teacher_model_kind="base"))
+    config = config_of("gkd", teacher="another", privileged_context="none")
+    rl = rl_of(config, teacher=tiny_model(layers=1, spread=0.3, seed=5))
     divergences = [rl.update()["divergence"] for _ in range(8)]
-    assert divergences[-1] < 0.7 * divergences[0]
+    assert divergences[-1] < 0.9 * divergences[0]
 
 
 def test_rewards_can_weigh_beside_a_teacher():
