@@ -60,9 +60,16 @@ def same_weights(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bo
     return all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
 
 
-def new_rl(model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: RLConfig) -> RL:
+def new_rl(
+    model: PreTrainedModel,
+    chat: Chat,
+    task: Task,
+    style: Style,
+    config: RLConfig,
+    teacher: PreTrainedModel | None = None,
+) -> RL:
     """Reinforcement learning of a model that answers in this process."""
-    return RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)))
+    return RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)), teacher)
 
 
 @contextmanager
@@ -121,6 +128,9 @@ class EchoTask:
 
     def count(self, split: str) -> int | None:
         return None
+
+    def unseen(self) -> "EchoTask":
+        return self
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> EchoProblem:
         name = f"{self.id}/{split}/{seed}/{index}"

@@ -22,7 +22,7 @@ from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
 from ruleshift.tasks import TASKS, get_task
 
-VERBS = ("play", "data", "sft", "rl", "eval", "study", "report", "backbone")
+VERBS = ("play", "data", "sft", "rl", "distil", "eval", "study", "report", "backbone")
 
 
 COMPARISON = {"title": "t", "split": "rule-ood", "turns": 1, "decoding": "greedy", "arm": "a", "reference": "b"}
@@ -60,7 +60,7 @@ def test_help_teaches_the_order(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    places = [text.index(f"ruleshift {verb}") for verb in ("play", "data", "sft", "rl", "eval", "study")]
+    places = [text.index(f"ruleshift {verb}") for verb in ("play", "data", "sft", "rl", "distil", "eval", "study")]
     assert places == sorted(places)
 
 

@@ -186,7 +186,8 @@ def test_defaults_are_the_recipes_of_the_tasks() -> None:
         for task, plan in plans(name).items():
             assert plan.recipe == recipe_of(task)
             assert plan.options == study.options
-            if name != "sweep":
+            assert plan.measurement == study.measures(recipe_of(task).measurement)
+            if name in ("headline", "vision"):
                 assert plan.measurement == recipe_of(task).measurement
     assert list(plans("headline")) == ["gp-l", "virl-l"]
     assert list(plans("vision")) == ["gp-vl", "virl-vl"]

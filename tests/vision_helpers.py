@@ -304,5 +304,8 @@ class LookTask:
     def splits(self) -> dict[str, str]:
         return {"train": "all"}
 
+    def unseen(self) -> "LookTask":
+        return self
+
     def problem(self, split: str, seed: int, index: int, style: str = "full") -> Look:
         return Look(f"{split}-{seed}-{index}", 1000 * seed + index)

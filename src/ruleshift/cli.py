@@ -23,14 +23,14 @@ from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
 from ruleshift.commands.study import StudyCommand
-from ruleshift.commands.train import Rl, Sft
+from ruleshift.commands.train import Distil, Rl, Sft
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task, names_a_task
 from ruleshift.tasks.protocol import NoOptions, Task
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.threads import wait_passively
-from ruleshift.training.algorithms import ALGORITHMS, configured
+from ruleshift.training.algorithms import ALGORITHMS, DISTILLATIONS, configured, guided_by_default
 from ruleshift.training.sft_data import DATA
 
 DESCRIPTION = """\
@@ -41,6 +41,8 @@ In the order in which one learns it (each verb has --help with an example):
   ruleshift data gp-l --out train.jsonl              expert conversations, for any trainer
   ruleshift sft gp-l --out runs/sft                  train a model on them
   ruleshift rl gp-l --out runs/rl                    or let it learn from a verifier, turn after turn
+  ruleshift distil gp-l --teacher expert --out runs/distil
+                                                     or from a teacher that scores what it says
   ruleshift eval gp-l --model runs/rl/model          what it solves, under the rule it was trained on or another
   ruleshift study headline --out runs/headline       all of that, compared fairly, in a report
 """
@@ -49,6 +51,7 @@ SUMMARIES = {
     "data": "Write problems with an expert's reply to a file.",
     "sft": "Supervised fine-tuning, on an expert's replies or a model's own.",
     "rl": "Multi-turn reinforcement learning with a verifier.",
+    "distil": "On-policy distillation from another model, an expert, or itself shown more.",
     "eval": "What a model solves within 1, 2 ... turns, with intervals.",
     "compare": "Models side by side on the same problems: the report card.",
     "rescore": "Judge the replies of an evaluation anew, without asking the model.",
@@ -68,7 +71,14 @@ class Command(Protocol):
     def run(self) -> None: ...
 
 
-ON_TASKS: dict[str, type[OnTask[Any]]] = {"play": Play, "data": Data, "sft": Sft, "rl": Rl, "eval": Eval}
+ON_TASKS: dict[str, type[OnTask[Any]]] = {
+    "play": Play,
+    "data": Data,
+    "sft": Sft,
+    "rl": Rl,
+    "distil": Distil,
+    "eval": Eval,
+}
 OTHERS: dict[str, type[Command]] = {
     "compare": Compare,
     "rescore": Rescore,
@@ -147,9 +157,10 @@ def _on_task(verb: str, arguments: Sequence[str]) -> Command:
             f"options of {name} are called as those of ruleshift {verb} ({', '.join(clash)}): rename them"
         )
     values: dict[str, Any] = {"options": options()}
-    if verb in ("sft", "rl"):
+    if verb in ("sft", "rl", "distil"):
         recipe = Recipe("") if task is None else task.recipe
         preset = _preset(arguments, recipe.sft if verb == "sft" else recipe.rl)
+        preset = guided_by_default(preset) if verb == "distil" else preset
         values["training"] = preset if verb == "sft" else _as_named(preset, arguments)
     required = {field.name: tyro.MISSING for field in fields(kind) if field.default is MISSING}
     command: OnTask[Any] = tyro.cli(
@@ -199,7 +210,8 @@ def _value_of(name: str, arguments: Sequence[str]) -> str | None:
 def _told(verb: str, kind: type, task: Task | None) -> str:
     """What the help says about a verb on a task: its docstring, and the splits of the task that is asked for."""
     told = inspect.getdoc(kind)
-    for of, title, entries in (("rl", "Algorithms:", ALGORITHMS), ("sft", "Data:", DATA)):
+    tables = (("rl", "Algorithms:", ALGORITHMS), ("distil", "Algorithms:", DISTILLATIONS), ("sft", "Data:", DATA))
+    for of, title, entries in tables:
         if verb == of:
             told = "\n".join([f"{told}\n", title, *(f"  {n}: {e.summary} {e.paper}." for n, e in entries.items())])
     if task is None:

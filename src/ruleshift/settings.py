@@ -20,9 +20,24 @@ class SFTConfig:
 
     data: str = "expert"
     """What it learns from (ruleshift sft --help)."""
-    loss: Literal["nll", "dft"] = "nll"
+    loss: Literal["nll", "dft", "talr", "psft"] = "nll"
     """nll: the mean negative log-likelihood of learned tokens. dft: each weighted by its own probability, which is not
-    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629)."""
+    differentiated, so that unlikely tokens weigh less (Wu et al., arXiv 2508.05629). talr: by a power of it, and never
+    by less than 0.01 (arXiv 2509.20758). psft: PPO's clipped ratio to weights of a while ago (arXiv 2508.17784)."""
+    loss_tau: Positive = 1.0
+    """talr weighs a token by its probability to the power of 1 over this."""
+    loss_clip: ShareAboveZero = 0.2
+    """psft: a token that became more likely by more than this share teaches nothing."""
+    loss_lag: Count = 4
+    """psft: steps after which the old weights follow; a divisor of `save_every`."""
+    noise: Share = 0.0
+    """Share of the expert's replies that are wrong, in the right form."""
+    pass_low: Share = 0.0
+    """Learn from problems of which the start model solves at least this share of first replies ..."""
+    pass_high: Share = 1.0
+    """... and at most this one: difficulty slices. From 0 to 1, nothing is sampled to know."""
+    pass_samples: Count = 8
+    """Replies to a problem from which that share is counted."""
     steps: Count = 400
     """Optimiser steps."""
     examples: Count = 20_000
@@ -59,10 +74,19 @@ class SFTConfig:
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
     """Steps between checkpoints."""
+    checkpoints: Count = 2
+    """How many of them stay, the last ones: models that RL can start from (--model RUN/checkpoints/step-000100)."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
         _check_parts(self)
+        if self.pass_low > self.pass_high:
+            raise RuleshiftError(f"--pass-low {self.pass_low} is above --pass-high {self.pass_high}: swap them")
+        if self.loss == "psft" and self.save_every % self.loss_lag:
+            raise RuleshiftError(
+                f"--save-every {self.save_every} is not a multiple of --loss-lag {self.loss_lag}, so that a run could "
+                "not resume with the same old weights: change either"
+            )
         micro_batch = min(self.micro_batch, self.batch)
         if self.batch % micro_batch:
             raise RuleshiftError(f"--batch {self.batch} is not a multiple of --micro-batch {micro_batch}")
@@ -96,6 +120,13 @@ class RLConfig:
     critic's value stands for the rest. 0 learns from whole episodes."""
     reward: Literal["verifier", "success"] = "verifier"
     """What a reply earns: the verifier's reward, or 1 where it solves the problem and else 0."""
+    reward_coef: NotNegative = 1.0
+    """Weight of the advantages that rewards give, beside a teacher or the expert's replies."""
+    sft_coef: NotNegative = 0.0
+    """Weight of SFT on the expert's replies to the same problems in the loss (mean negative log-likelihood)."""
+    sft_mix: Literal["fixed", "noise"] = "fixed"
+    """noise: weigh SFT, at every step, by how noisy its gradient and that of RL are, and how far apart (GAC, arXiv
+    2605.26184), in the place of `sft_coef`; RL has the rest."""
     overlong: Share = 0.0
     """Share of `max_new_tokens` at the end of which replies cost more with every token, up to 1."""
     turns: Count = 5
@@ -191,6 +222,36 @@ class RLConfig:
 
 
 @dataclass(frozen=True)
+class DistilConfig(RLConfig):
+    """On-policy distillation: reinforcement learning whose advantages, or gradients, come from a teacher that scores
+    what the student samples. Options of the teacher are named as in TRL's trainers of SDFT and SDPO."""
+
+    algorithm: str = "opd"
+    """How it learns; options left out take the values that make it so (ruleshift distil --help)."""
+    teacher: str = "self"
+    """Who scores: self, expert, a model folder or hub id, or the folder of a run of `ruleshift sft`, `rl` or `distil`,
+    whose end it is then."""
+    privileged_context: Literal["none", "rule", "demonstration", "feedback", "success", "success-or-feedback"] = "none"
+    """What the teacher is shown and the student is not: the rule that is scored, the expert's reply, what the verifier
+    says of the very reply that is scored, or a right reply of another episode of the group."""
+    teacher_model_kind: Literal["base", "live", "ema"] = "base"
+    """Weights of the teacher self: those of the start, those that learn, or their moving average."""
+    teacher_update_rate: Share = 0.05
+    """Share by which that average moves with every optimiser step."""
+    distillation_mode: Literal["sampled_token", "full_logits"] = "sampled_token"
+    """sampled_token: -(log student - log teacher) of each sampled token is its advantage. full_logits: the divergence
+    of all next tokens is in the loss."""
+    distillation_alpha: Share = 1.0
+    """That divergence: KL(teacher || student) at 0, KL(student || teacher) at 1, Jensen-Shannon in between."""
+    distillation_coef: NotNegative = 1.0
+    """Weight of what the teacher says."""
+    distillation_is_clip: Positive | None = None
+    """Weigh each token's divergence by its ratio to the sampling policy, at most this; None does not weigh."""
+    fixed_advantage: float | None = None
+    """The control: every sampled token has this advantage (-1, say) in the place of the teacher's."""
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What is measured at every point: the same hands for every arm and seed."""
 
@@ -208,6 +269,11 @@ class Measurement:
     """Most such problems: they double until the standard error of the KL is below 5% of it."""
     feedback: Feedback = "full"
     """What the verifier says of a wrong reply, in training too."""
+    profile_problems: Natural = 0
+    """Problems of the first two splits of which pass@k and distinct replies are measured, with entropy, KL both ways
+    and parameters moved, at the end of each training; 0 measures none of these."""
+    profile_samples: Count = 64
+    """First replies to each of them."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

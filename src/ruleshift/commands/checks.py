@@ -11,7 +11,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.threads import MOST
 from ruleshift.training.algorithms import check_algorithm
-from ruleshift.training.sft_data import data_of
+from ruleshift.training.sft_data import check_data
 
 if TYPE_CHECKING:
     from ruleshift.tasks.protocol import Task
@@ -33,7 +33,7 @@ def check_training(config: SFTConfig | RLConfig, task: "Task", prefix: str = "--
     if isinstance(config, RLConfig):
         check_algorithm(config)
     else:
-        data_of(config)
+        check_data(config, task.splits())
 
 
 def check_threads(threads: int | None) -> None:

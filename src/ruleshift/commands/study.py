@@ -27,9 +27,10 @@ QUICK = 3  # a quick study trains and measures one part in so many
 
 @dataclass(frozen=True)
 class StudyCommand:
-    """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `sweep` chooses their
-    learning rates; `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and
-    the tables are printed. A killed study resumes when the same command is given again.
+    """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `algorithms` those of RL,
+    `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each
+    task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when the
+    same command is given again.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study
@@ -246,4 +247,6 @@ def print_studies() -> None:
 
 
 def _written(value: object) -> str:
-    return ",".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+    return str(value)

@@ -1,4 +1,4 @@
-"""`ruleshift sft` and `ruleshift rl`: one training run in a folder of its own."""
+"""`ruleshift sft`, `ruleshift rl` and `ruleshift distil`: one training run in a folder of its own."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import tyro
 from ruleshift.commands.checks import check_folder, check_threads, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import ModelArguments, ModelOptions
-from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
     from ruleshift.commands.bars import Bar
@@ -72,6 +72,22 @@ class Rl(Training[Options]):
         _train(self, "rl", self.training, self.training.updates)
 
 
+@dataclass(frozen=True)
+class Distil(Training[Options]):
+    """On-policy distillation: the model answers as in `ruleshift rl`, and a teacher scores what it says, token by
+    token: another model, the end of a run, the expert, or the model itself shown more (--privileged-context rule).
+    --out becomes a run folder as that of `ruleshift rl`, and a killed run resumes with the same numbers. Options left
+    out take the values of --preset, and those that make it the --algorithm that is named.
+
+    Example: ruleshift distil gp-l --teacher runs/rl --out runs/distil --updates 20 --learning-rate 1e-4
+    """
+
+    training: Annotated[DistilConfig, tyro.conf.arg(name="")] = DistilConfig()
+
+    def run(self) -> None:
+        _train(self, "distil", self.training, self.training.updates)
+
+
 def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     """Check, load, train in the run folder from where an earlier call stopped, and save the model there."""
     from ruleshift.commands.trackers import check_trackers, tracking
@@ -88,6 +104,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
+    from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
 
     quiet_libraries()
@@ -95,6 +112,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(command.model, dtype=dtype, pictures=task.pictures, options=command.loading)
+    teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= command.options_given()
     settings |= {"chat": start.chat.facts} if start.chat.facts else {}
@@ -102,7 +120,8 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     with RunFolder.open(command.out, settings) as run:
         if not is_saved(final):
             with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
-                train(config, start.model, start.chat, task, start.style, run, progress=_follower(bar, trackers))
+                follow = _follower(bar, trackers)
+                train(config, start.model, start.chat, task, start.style, run, progress=follow, teacher=teacher)
             save_model(start.model, start.chat.source, final)
     print(f"model: {final}   metrics: {run.metrics_path}")
 

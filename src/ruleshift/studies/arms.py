@@ -29,6 +29,7 @@ from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
 from ruleshift.studies.kept import Keep, Keeper
 from ruleshift.studies.points import PointStore
+from ruleshift.studies.profiles import Clock, is_missing, measure
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
@@ -134,7 +135,7 @@ def run_arm(
         if why is not None:
             raise Diverged(why)
         whole = len(further) or run.length
-        if not store.missing(further):
+        if not store.missing(further) and not is_missing(store.folder, run, measurement):
             progress(whole)
             return
         pictures = get_task(measurement.task).pictures
@@ -146,6 +147,8 @@ def run_arm(
             else:
                 _train(run, backbone, meter, folder, progress)
                 _measure_kept(meter, start, pictures, further, progress)
+            if is_missing(store.folder, run, measurement):
+                _profile(meter, start, pictures, folder)
         except Diverged as error:
             store.diverge(str(error))
             raise
@@ -159,6 +162,12 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         # Its parameters are counted as in training.
         choose(start.model, run.training.train_parts, run.training.lora_rank, run.training.seed)
         return
+    clock = Clock(meter.store.folder)
+
+    def at_step(step: int, tokens: TokenCount) -> None:
+        with clock.stopped():
+            meter.at_step(start.model, step, tokens)
+
     train(
         run.training,
         start.model,
@@ -167,7 +176,7 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         start.style,
         folder,
         sorted({*run.points, *run.kept}),
-        lambda step, tokens: meter.at_step(start.model, step, tokens),
+        at_step,
         lambda step, metrics: progress(step),
         watched=meter.keeper.keep != "none",
     )
@@ -190,6 +199,21 @@ def _measure_kept(meter: Meter, start: StartModel, pictures: bool, further: Sequ
                 f"{kept} is damaged, and the point of step {step} is missing: {meter.store.start_again}"
             ) from error
         meter.measure(model, step, tokens)
+
+
+def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder) -> None:
+    """The profile of the model at the end, as it was kept; the start's is its own."""
+    run, store, base = meter.run, meter.store, meter.start.engine.model
+    step = run.points[-1]
+    model, tokens = base, TokenCount()
+    if run.training is not None:
+        model, tokens = load_start(replace(start, name=str(store.model(step))), pictures).model, store.tokens(step)
+
+    def engine_of(one: PreTrainedModel, sampling: Sampling) -> LocalEngine:
+        return LocalEngine(one, meter.chat, sampling)
+
+    where = (meter.task, meter.style)
+    measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement, further: Sequence[int] = ()) -> list[Point]:

@@ -26,6 +26,7 @@ from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.kept import Keep, size_of
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
+from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
@@ -114,6 +115,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     found = Findings(results, comparisons, points, m)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
+    if m.profile_problems:
+        write_atomically(out / "profiles.json", _json(profile_rows(out / ARMS, plan.runs())))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
     write_study_report(out / "report.html", results, comparisons, usual_ood(results))

@@ -211,15 +211,19 @@ class Plan:
         return Run(arm.name, seed, replace(arm.training, seed=seed), points, tuple(sorted({*points, *more})))
 
     def pairs(self) -> list[Pair]:
-        """Every arm with the start, then the pairs of the study. Raises ValueError for arms that there are not."""
+        """Every arm with the start, then the pairs of the study of which its options left both arms in. Raises
+        ValueError for arms that there never are."""
         names = [arm.name for arm in self.arms()]
+        there = (self.study.start, *names)
         paired = [name for pair in self.study.pairs for name in (pair.arm, pair.reference)]
-        unknown = [name for name in paired if name not in (self.study.start, *names)]
+        usual = [arm.name for arm in self.study.arms(self.recipe, self.study.options)]
+        unknown = [name for name in paired if name not in (*there, *usual)]
         if unknown or len(set(names)) < len(names):
             raise ValueError(
                 f"study {self.study.name} has the arms {', '.join(names)}: each once, and none of {unknown}"
             )
-        chosen = [pair for pair in self.study.pairs if pair.matched_on in (None, *self.matched_on)]
+        left = [pair for pair in self.study.pairs if pair.arm in there and pair.reference in there]
+        chosen = [pair for pair in left if pair.matched_on in (None, *self.matched_on)]
         return [*(Pair(name, self.study.start) for name in names), *chosen]
 
 

@@ -21,6 +21,35 @@ def ends(found: Findings, width: int) -> "list[Table]":
     ]
 
 
+GAIN = 0.1  # of the training rule, that arms are timed to
+
+
+def gains(found: Findings, width: int) -> "list[Table]":
+    """How much training it took each arm to gain 10 points of the training rule: the first evaluated step."""
+    from ruleshift.evaluation.evaluate import budgets
+    from ruleshift.report.terminal import blocks
+
+    meta, m = found.results.meta, found.measurement
+    metric, split = str(meta["metric"]), str(meta["trained"])
+    what = (metric, split, budgets(metric, m.turns)[-1], m.decodings[-1])
+    base = next(point.value(*what) for point in found.points if point.arm == meta["start"])
+    lines = []
+    runs = dict.fromkeys((point.arm, point.seed) for point in found.points if point.arm != meta["start"])
+    for arm, seed in runs:
+        points = [point for point in found.points if (point.arm, point.seed) == (arm, seed)]
+        first = next((p for p in points if p.value(*what) >= base + GAIN), None)
+        training = meta["config"]["training"][arm]
+        each = training.get("episodes", training.get("batch", 0))
+        took = (
+            ["never", "", ""]
+            if first is None
+            else [f"{first.step}", f"{first.step * each}", f"{first.train_flops:.2g}"]
+        )
+        lines.append([arm, str(seed), *took, f"{100 * points[-1].value(*what):.1f}"])
+    title = f"training to a gain of {100 * GAIN:.0f} points of {metric} on {split}, from {100 * base:.1f}"
+    return blocks(title, ("arm", "seed"), ("steps", "episodes", "FLOPs", "at the end"), lines, width)
+
+
 def matched(found: Findings, width: int) -> "list[Table]":
     """How arms compare where they match, for each decoding, without the split whose high values are no good."""
     from ruleshift.report.terminal import comparison_tables

@@ -72,6 +72,24 @@ class Blind(Protocol):
 
 
 @runtime_checkable
+class Ruled(Protocol):
+    """A problem whose rule can be told by itself, to a teacher that is to know it."""
+
+    def rule(self) -> str:
+        """The rule that is scored, in words of the prompt's style, without anything about this one problem."""
+        ...
+
+
+@runtime_checkable
+class Plural(Protocol):
+    """A problem whose expert has several answers, each of which it gives as often."""
+
+    def golds(self) -> Sequence[str]:
+        """All replies of which `gold` draws one (at the step where the problem is)."""
+        ...
+
+
+@runtime_checkable
 class Mapped(Protocol):
     """A problem that can also be drawn as a map, which `ruleshift play` shows."""
 

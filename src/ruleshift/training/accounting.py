@@ -3,7 +3,8 @@
     FLOPs = (4 N + 2 L) D_train + 2 N D_forward + 6 M P_train + 2 M P_forward
 
 with N parameters of which L learn, D_train tokens through forward and backward passes (once per epoch), and D_forward
-tokens through forward passes alone: sampling, values, reference log-probs. A backward pass takes 2 N for what flows
+tokens through forward passes alone: sampling, values, reference log-probs, a teacher (one of another size in proportion
+to its parameters), the old weights of a clipped SFT. A backward pass takes 2 N for what flows
 through the layers and 2 L for the gradients of weights: 6 N in all where everything learns, little more than 4 N where
 adapters do. Source: Kaplan et al. (arXiv 2001.08361), section 2.1, as used for figure 5 of arXiv 2501.17161, which
 replaces D_forward by a fixed multiple of D_train. Evaluation is not counted, and padding neither.
@@ -71,12 +72,14 @@ class Account:
         self.problems = 0  # dealt so far
         self.features_stay = not learns(model, "tower", "projector")
 
-    def passed(self, trajectories: Sequence[Trajectory], passes: int) -> None:
+    def passed(self, trajectories: Sequence[Trajectory], passes: int, share: float = 1.0) -> None:
         """The engine and `passes` - 1 forward passes have read these: pictures each time, or once for all passes of an
-        update where their features stay as they are."""
+        update where their features stay as they are. share: the parameters of who reads them, in those of the model
+        that learns; tokens count in proportion."""
         tokens = sum(len(t.ids) for t in trajectories)
         looks = min(passes, 2) if self.features_stay else passes
-        self.tokens += TokenCount(forward=passes * tokens, patches_forward=looks * self._patches(trajectories))
+        patches = looks * self._patches(trajectories)
+        self.tokens += TokenCount(forward=round(share * passes * tokens), patches_forward=round(share * patches))
 
     def trained(self, trajectories: Sequence[Trajectory]) -> None:
         """A forward and backward pass."""

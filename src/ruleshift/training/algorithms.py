@@ -2,16 +2,17 @@
 
 All of them run through the one loop of `rl.py`, over several turns, in text and pictures, whole or with adapters, and
 none of them is known to it by name: what it does is what the settings say, and each can be set to something else. An
-algorithm is one entry of `ALGORITHMS`, and a function in `estimators.py` or `objectives.py` where it needs a new one.
+algorithm is one entry of `ALGORITHMS` or, where a teacher guides, of `DISTILLATIONS`, and a function in `estimators.py`
+or `objectives.py` where it needs a new one.
 No heavy imports, so that `--help` is quick.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import RLConfig
+from ruleshift.settings import DistilConfig, RLConfig
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,63 @@ ALGORITHMS = {
 }
 
 
+_GUIDED = {**_WITHOUT_CRITIC, "reward_coef": 0.0, "clip": None, "target_kl": None, "epochs": 1}
+
+DISTILLATIONS = {
+    "opd": Algorithm(
+        "On-policy distillation: what the student says is scored by a teacher, token by token, as its advantage.",
+        settings={**_GUIDED},
+        paper="Gu et al., arXiv 2306.08543; Thinking Machines Lab, On-Policy Distillation (2025)",
+        deviations="several mini-batches an update, with ratios for what has moved; gradients are clipped.",
+    ),
+    "gkd": Algorithm(
+        "The Jensen-Shannon divergence to a teacher over all next tokens, after prefixes that the student samples.",
+        settings={**_GUIDED, "distillation_mode": "full_logits", "distillation_alpha": 0.5},
+        paper="GKD, Agarwal et al., arXiv 2306.13649",
+        deviations="on-policy data alone; no gradient through sampling, as there.",
+    ),
+    "sdft": Algorithm(
+        "The student shown the expert's reply teaches the one that is not: reverse KL to its moving average.",
+        settings={
+            **_GUIDED,
+            "distillation_mode": "full_logits",
+            "privileged_context": "demonstration",
+            "teacher_model_kind": "ema",
+            "teacher_update_rate": 0.01,
+        },
+        paper="SDFT, Shenfeld et al., arXiv 2601.19897",
+        deviations="over several turns, the reply of each step is shown where it begins. Sources disagree about the "
+        "teacher (base, live) and the divergence (alpha 0, 0.5): both are options.",
+    ),
+    "sdpo": Algorithm(
+        "The student shown another's right reply, or the verifier's feedback on its own, teaches the one that is not.",
+        settings={
+            **_GUIDED,
+            "distillation_mode": "full_logits",
+            "distillation_alpha": 0.5,
+            "distillation_is_clip": 2.0,
+            "privileged_context": "success-or-feedback",
+            "teacher_model_kind": "ema",
+            "teacher_update_rate": 0.05,
+            "group": 8,
+        },
+        paper="SDPO, arXiv 2601.20802",
+        deviations="all next tokens, not the likeliest 100; feedback stands before the reply that it is about.",
+    ),
+    "fixed": Algorithm(
+        "The control of opd: every sampled token has one negative advantage, whatever a teacher would say.",
+        settings={**_GUIDED, "fixed_advantage": -1.0},
+        paper="arXiv 2604.13016; arXiv 2608.31046",
+        deviations="none",
+    ),
+}
+
+
 def check_algorithm(config: RLConfig) -> None:
     """Raise RuleshiftError for settings of an unknown algorithm, and for those that do not fit together."""
-    _named(config.algorithm)
+    _named(config, config.algorithm)
+    if isinstance(config, DistilConfig):
+        _check_teacher(config)
     group = config.estimator != "gae"
     if config.value_only and not (config.critic and config.value_steps):
         needs = "--value-steps above 0" if config.critic else "--critic (ppo has one)"
@@ -133,20 +188,50 @@ def check_algorithm(config: RLConfig) -> None:
     if config.buffer and not config.critic:
         raise RuleshiftError("--buffer cuts an episode whose rest only a critic can estimate: set it to 0, or --critic")
     if config.group == 1 and (group or config.resample):
-        usual = ALGORITHMS[config.algorithm].settings.get("group", 8)
+        usual = _named(config, config.algorithm).settings.get("group", 8)
         raise RuleshiftError(
             f"--group 1 leaves {config.algorithm} nothing to compare an episode with: set it to 2 or more "
             f"(usually {usual})"
         )
 
 
+def _check_teacher(config: DistilConfig) -> None:
+    """Raise RuleshiftError for a teacher that has nothing to say, or cannot be heard."""
+    by_tokens = config.distillation_mode == "sampled_token" or config.fixed_advantage is not None
+    if by_tokens and config.ratio != "token":
+        raise RuleshiftError(
+            f"--ratio {config.ratio} is one for a whole reply, and here each token has an advantage of its own: use "
+            "--ratio token, or --distillation-mode full_logits"
+        )
+    if config.fixed_advantage is not None:
+        return
+    if config.teacher == "expert" and config.privileged_context != "none":
+        raise RuleshiftError("the expert needs nothing shown: leave --privileged-context out, or take --teacher self")
+    still = config.teacher == "self" and config.privileged_context == "none"
+    if still:
+        raise RuleshiftError(
+            "--teacher self that is shown nothing more teaches nothing: give --privileged-context (rule, "
+            "demonstration, feedback, success), or another --teacher"
+        )
+    if config.privileged_context == "success" and config.group == 1:
+        raise RuleshiftError("--privileged-context success shows replies of others in the group: set --group 2 or more")
+
+
+def guided_by_default(config: RLConfig) -> DistilConfig:
+    """A preset of RL as one of distillation, by the default algorithm."""
+    plain = {field.name: getattr(config, field.name) for field in fields(RLConfig) if field.name != "algorithm"}
+    return cast(DistilConfig, configured(DistilConfig(**plain), DistilConfig.algorithm))
+
+
 def configured(config: RLConfig, name: str, **changes: Any) -> RLConfig:
     """A preset with the values that make it this algorithm, and `changes` to both. Raises RuleshiftError for an unknown
     one, and for values that do not fit together."""
-    return replace(config, algorithm=name, **{**_named(name).settings, **changes})
+    return replace(config, algorithm=name, **{**_named(config, name).settings, **changes})
 
 
-def _named(name: str) -> Algorithm:
-    if name not in ALGORITHMS:
-        raise RuleshiftError(f"unknown --algorithm {name!r}; choose from {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
+def _named(config: RLConfig, name: str) -> Algorithm:
+    """The entry of this name, of those that guide a student where the settings are of that kind."""
+    entries = DISTILLATIONS if isinstance(config, DistilConfig) else ALGORITHMS
+    if name not in entries:
+        raise RuleshiftError(f"unknown --algorithm {name!r}; choose from {', '.join(entries)}")
+    return entries[name]

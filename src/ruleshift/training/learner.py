@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -15,14 +15,18 @@ from ruleshift.errors import Diverged
 from ruleshift.settings import RLConfig
 from ruleshift.training.accounting import Account
 from ruleshift.training.critic import ValueHead
+from ruleshift.training.guide import Guide, Pupil, guide_of
+from ruleshift.training.mixing import noise_aware
 from ruleshift.training.objectives import KL_ESTIMATES, divisor, k3, mismatch, policy_loss, value_loss, weights
 from ruleshift.training.parts import choose, frozen_copy, learns
-from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward, groups_of
+from ruleshift.training.teachers import Told
+from ruleshift.training.trajectories import PassResult, Trajectory, evaluate_tokens, forward, groups_of
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What an update learns from: trajectories with, per turn, advantage and return, and reference log-probs."""
+    """What an update learns from: trajectories with, per turn, advantage and return, and reference log-probs; where a
+    teacher guides, what it adds per token, or is told of each."""
 
     trajectories: list[Trajectory]
     advantages: list[torch.Tensor]  # each (N_i,)
@@ -30,6 +34,10 @@ class Batch:
     values: list[torch.Tensor]  # each (N_i,), as the critic gave them before this update; 0 without one
     states: list[torch.Tensor]  # each (N_i, H), as the model saw them before this update; without a critic (N_i, 0)
     reference: list[torch.Tensor]  # each (T_i,)
+    of_tokens: list[torch.Tensor] = field(default_factory=list)  # each (T_i,), added to the advantage of the turn
+    told: list[Told] = field(default_factory=list)
+    demonstrations: list[Trajectory] = field(default_factory=list)  # the expert's conversation about the same problem
+    problems: list[int] = field(default_factory=list)  # a number for each problem, where there are any
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,11 @@ class Readings:
 
 
 class Learner:
-    """Reads trajectories, and takes steps on `model` in place."""
+    """Reads trajectories, and takes steps on `model` in place. `teacher`: another model that guides it."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, config: RLConfig) -> None:
+    def __init__(
+        self, model: PreTrainedModel, chat: Chat, config: RLConfig, teacher: PreTrainedModel | None = None
+    ) -> None:
         self.model, self.chat, self.config = model, chat, config
         choose(model, config.train_parts, config.lora_rank, config.seed)
         self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
@@ -62,6 +72,9 @@ class Learner:
         self.known = None if learns(model, "tower", "projector") else Known()
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
+        self.guide: Guide | None = guide_of(
+            config, Pupil(model, self.reference, chat, self.known, self.account), teacher
+        )
 
     @property
     def policy(self) -> nn.Module:
@@ -70,8 +83,9 @@ class Learner:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """All that learns."""
-        return {"policy": self.policy} | ({} if self.critic is None else {"value": self.critic})
+        """All that changes."""
+        critic = {} if self.critic is None else {"value": self.critic}
+        return {"policy": self.policy} | critic | ({} if self.guide is None else self.guide.modules)
 
     def read(self, trajectories: Sequence[Trajectory]) -> Readings:
         """States and their values, and the log-probs of the start model."""
@@ -136,23 +150,32 @@ class Learner:
 
         untouched: the model is still the one that sampled, so that the mismatch between the two can be told."""
         config = self.config
-        trajectories = [batch.trajectories[i] for i in chosen]
-        self.account.trained(trajectories)
-        counts = Counts.of(trajectories, config)
+        counts = Counts.of([batch.trajectories[i] for i in chosen], config)
         totals: dict[str, float] = {}
         again: list[torch.Tensor] = []
-        groups = groups_of(trajectories, config.max_tokens, config.max_pictures)
-        for group in groups:
-            loss, parts, logprobs = self._loss(batch, [chosen[i] for i in group], counts)
-            loss.backward()
-            again.append(logprobs.detach().cpu())
-            for name, part in parts.items():
-                totals[name] = totals.get(name, 0.0) + float(part.detach())
+        drawn: list[float] = []
+        halves = [chosen[::2], chosen[1::2]] if config.sft_mix == "noise" else [chosen]
+        apart: list[list[torch.Tensor]] = []  # the gradient of each half, where there are two
+        for half in halves:
+            for group in self._groups([batch.trajectories[i] for i in half]):
+                members = [half[i] for i in group]
+                loss, parts, logprobs = self._loss(batch, members, counts)
+                loss.backward()
+                again.append(logprobs.detach().cpu())
+                drawn += [p for i in members for p in batch.trajectories[i].old_logprobs]
+                for name, part in parts.items():
+                    totals[name] = totals.get(name, 0.0) + float(part.detach())
+            apart += [self._take_gradient()] if len(halves) > 1 else []
+        if batch.demonstrations:
+            totals |= self._demonstrate(
+                list({batch.problems[i]: batch.demonstrations[i] for i in chosen}.values()), apart
+            )
         check_finite(totals)
         if untouched:
-            drawn = [p for group in groups for i in group for p in trajectories[i].old_logprobs]
             totals |= mismatch(torch.cat(again), torch.tensor(drawn))
         totals["grad_norm"] = self._apply_gradients()
+        if self.guide is not None and self.guide.teacher is not None:
+            self.guide.teacher.follow()
         return totals
 
     def _loss(
@@ -171,13 +194,17 @@ class Learner:
         advantages = torch.cat([batch.advantages[i] for i in group])
         counted = torch.tensor(often, device=device) if often else None
         how = (config.ratio, config.clip, config.clip_high)
-        policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted)
+        of_tokens = torch.cat([batch.of_tokens[i] for i in group]) if batch.of_tokens else None
+        policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted, of_tokens)
         weight = torch.tensor([w for t in trajectories for w in _weights(t, config)], device=device)
         distance = torch.cat([batch.reference[i] for i in group]) - result.logprobs
         policy_term = (policy.loss * weight).sum() / counts.weight
         loss = policy_term
         if config.kl_in == "loss" and config.kl_coef:
             loss = loss + config.kl_coef * (KL_ESTIMATES[config.kl_estimator](distance).sum() / counts.tokens)
+        taught = self._taught(batch, group, result, old)
+        if taught is not None:
+            loss = loss + taught / counts.tokens
         entropy = result.entropy.sum() / counts.tokens
         if config.entropy_coef:
             loss = loss - config.entropy_coef * entropy
@@ -187,6 +214,7 @@ class Learner:
             "entropy": entropy,
             "clipped": policy.clipped.sum() / counts.ratios,
             "approx_kl": policy.approx_kl * (len(old) / counts.tokens),
+            **({} if taught is None else {"divergence": taught / counts.tokens}),
         }
         if self.critic is not None and not config.value_steps:
             returns, before = (torch.cat([rows[i] for i in group]) for rows in (batch.returns, batch.values))
@@ -195,6 +223,51 @@ class Learner:
             )
             loss = loss + config.value_coef * parts["value_loss"]
         return loss, parts, result.logprobs
+
+    def _groups(self, trajectories: Sequence[Trajectory]) -> list[list[int]]:
+        """Which of them share a pass that learns."""
+        self.account.trained(trajectories)
+        return groups_of(trajectories, self.config.max_tokens, self.config.max_pictures)
+
+    def _demonstrate(self, shown: Sequence[Trajectory], of_rl: Sequence[list[torch.Tensor]]) -> dict[str, float]:
+        """Add the gradient of SFT on the expert's conversations to that of RL, at its fixed weight; or where the halves
+        of the latter are given, mix both by their noise. Returns the loss and the weight."""
+        count = sum(len(t.positions) for t in shown)
+        if not of_rl:
+            return {"sft_loss": self._likelihood(shown, count, self.config.sft_coef)}
+        total, of_sft = 0.0, []
+        for half in (shown[::2], shown[1::2]):
+            total += self._likelihood(half, count, 1.0)
+            of_sft.append(self._take_gradient())
+        mix = noise_aware((of_rl[0], of_rl[1]), (of_sft[0], of_sft[1]))
+        for place, parameter in enumerate(self.trained):
+            rl, sft = (of[0][place] + of[1][place] for of in (of_rl, of_sft))
+            parameter.grad = (1 - mix.weight) * rl + mix.weight * sft
+        noise = {"sft_noise": mix.noise_sft, "rl_noise": mix.noise_rl, "gradients_apart": mix.apart}
+        return {"sft_loss": total, "sft_weight": mix.weight, **noise}
+
+    def _likelihood(self, shown: Sequence[Trajectory], count: int, weight: float) -> float:
+        """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns its part."""
+        total = 0.0
+        for group in self._groups(shown) if shown else []:
+            result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known)
+            loss = -result.logprobs.sum() / count
+            (weight * loss).backward()
+            total += float(loss.detach())
+        return total
+
+    def _take_gradient(self) -> list[torch.Tensor]:
+        """The gradient so far of what learns in the model, which then begins anew."""
+        taken = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained]
+        for parameter in self.trained:
+            parameter.grad = None
+        return taken
+
+    def _taught(self, batch: Batch, group: Sequence[int], result: PassResult, old: torch.Tensor) -> torch.Tensor | None:
+        """The sum of what the student differs by from a teacher whose divergence is in the loss; None without one."""
+        if self.guide is None or not batch.told:
+            return None
+        return self.guide.loss([batch.told[i] for i in group], result.logits, result.logprobs - old).sum()
 
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.

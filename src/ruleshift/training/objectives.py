@@ -6,6 +6,7 @@ geometric mean), where it is clipped, and how its terms are weighed against each
 T tokens of N turns are given flat, without padding: `turn` (T,) holds the turn of each token.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -34,8 +35,10 @@ def policy_loss(
     clip: float | None,
     clip_high: float | None = None,
     counts: torch.Tensor | None = None,
+    of_tokens: torch.Tensor | None = None,
 ) -> PolicyLoss:
-    """The clipped objective with one ratio per token, or one per turn. Every token of a turn has the turn's advantage.
+    """The clipped objective with one ratio per token, or one per turn. Every token of a turn has the turn's advantage,
+    and with one ratio per token `of_tokens` (T,) is added to that.
 
     `sequence`: the product over the tokens of a turn, not normalised by length. `geometric`: their geometric mean,
     exp(1/|y| sum over t of log r_t). counts: how often each token counts in its ratio (1 where nothing is said), as an
@@ -50,7 +53,7 @@ def policy_loss(
     if counts is not None:
         log_ratio = log_ratio * counts
     if level == "token":
-        advantages = advantages[turn]
+        advantages = advantages[turn] if of_tokens is None else advantages[turn] + of_tokens
     else:
         log_ratio = torch.zeros_like(advantages).index_add(0, turn, log_ratio)  # (N,)
     if level == "geometric":
@@ -122,6 +125,30 @@ def k2(log_ratio: torch.Tensor) -> torch.Tensor:
     log_ratio: d = log p - log q at the samples, any shape. Source: Schulman, "Approximating KL divergence" (2020).
     """
     return 0.5 * log_ratio**2
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor, alpha: float) -> torch.Tensor:
+    """How far two distributions of the next token are apart, in nats: (T,).
+
+        alpha = 0: KL(teacher || student)      alpha = 1: KL(student || teacher)
+        else:      (1 - alpha) KL(teacher || m) + alpha KL(student || m),   m = (1 - alpha) teacher + alpha student
+
+    student, teacher: log-probabilities (T, V), where the teacher's may be -inf if alpha < 1. At 0.5 this is the
+    Jensen-Shannon divergence. Sources: GKD, Agarwal et al., arXiv 2306.13649, section 2; alpha as in SDPO, arXiv
+    2601.20802, and in TRL.
+    """
+    if alpha == 0:
+        return _kl(teacher, student)
+    if alpha == 1:
+        return _kl(student, teacher)
+    mixed = torch.logaddexp(teacher + math.log(1 - alpha), student + math.log(alpha))
+    return (1 - alpha) * _kl(teacher, mixed) + alpha * _kl(student, mixed)
+
+
+def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """KL(p || q) of log-probabilities (T, V): (T,). A token that p never draws adds nothing."""
+    never = p.isinf()
+    return (p.masked_fill(never, 0.0).exp() * (p - q).masked_fill(never, 0.0)).sum(-1)
 
 
 KL_ESTIMATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"k3": k3, "k2": k2}

@@ -1,8 +1,11 @@
 """Which weights of a model learn: parts of a vision-language model, or adapters beside its decoder."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.lora import add_lora, has_lora
@@ -55,3 +58,30 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy that stays as it is. Weights that do not learn are shared."""
     shared = {id(p): p for p in model.parameters() if not p.requires_grad}
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
+
+
+class Follower:
+    """A second set of values for what learns in a model, which follows it."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.learning = [p for p in model.parameters() if p.requires_grad]
+        self.values = nn.ParameterList([nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.learning])
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside, the model has these values."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for learning, value in zip(self.learning, self.values, strict=True):
+            learning.data, value.data = value.data, learning.data
+
+    @torch.no_grad()
+    def follow(self, rate: float = 1.0) -> None:
+        """Move by this share of the way to the model."""
+        for learning, value in zip(self.learning, self.values, strict=True):
+            value.lerp_(learning, rate)

@@ -29,9 +29,13 @@ from ruleshift.training.estimators import (
     normalise,
     without_variance,
 )
+from ruleshift.training.guide import Guided
 from ruleshift.training.learner import Batch, Learner, check_finite
+from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
+from ruleshift.training.sft_data import expert
+from ruleshift.training.sft_lessons import tell
 from ruleshift.training.trajectories import Trajectory
 from ruleshift.training.watch import Watch
 
@@ -39,12 +43,21 @@ from ruleshift.training.watch import Watch
 class RL:
     """Trains `model` in place. One call of `update` is the whole algorithm: collect, estimate, learn."""
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, rollout: Rollout, watch: Watch | None = None) -> None:
-        """watch: keeps some of the episodes of every update, and changes nothing about them."""
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        rollout: Rollout,
+        watch: Watch | None = None,
+        teacher: PreTrainedModel | None = None,
+    ) -> None:
+        """watch: keeps some of the episodes of every update, and changes nothing about them. teacher: another model,
+        where the settings say that one guides (`teachers.load_teacher`)."""
         self.rollout, self.config, self.watch = rollout, rollout.config, watch
         check_algorithm(self.config)
-        self.learner = Learner(model, chat, self.config)
+        self.learner = Learner(model, chat, self.config, teacher)
         self.done = 0  # updates made
+        self.dealt: dict[str, int] = {}  # numbers of the problems of this update, by their ids
 
     def update(self) -> dict[str, float]:
         """One update; returns its metrics. Raises Diverged, before a step is taken, for a number that is not finite."""
@@ -72,8 +85,10 @@ class RL:
         config, account = self.config, self.learner.account
         kept: list[Episode] = []
         flat: list[Episode] = []
+        self.dealt.clear()
         for _ in range(1 + config.resample):
             episodes = self.rollout.collect(self.done, account.problems)
+            self.dealt |= {e.problem_id: account.problems + i // config.group for i, e in enumerate(episodes)}
             account.problems += config.episodes // config.group
             for episode, is_flat in zip(episodes, self._flat(episodes), strict=True):
                 (flat if is_flat and config.resample else kept).append(episode)
@@ -82,6 +97,7 @@ class RL:
         drawn = [*kept, *flat]
         account.passed([Trajectory.of(episode) for episode in drawn[config.episodes :]], 1)
         metrics = episode_metrics(drawn)
+        metrics["generated_tokens"] = float(sum(len(t.completion.token_ids) for e in drawn for t in e.turns))
         if config.group > 1:
             metrics["flat_groups"] = sum(self._flat(drawn)) / len(drawn)
         return drawn[: config.episodes], metrics
@@ -113,13 +129,46 @@ class RL:
             advantages = normalise(advantages, mask, config.advantage_epsilon)
         if bool(without_variance(rewards, mask, torch.zeros_like(group)).all()):
             advantages = torch.zeros_like(advantages)  # what is left are the errors of the critic
+        advantages = config.reward_coef * advantages
         check_finite({"a return": float(returns.sum()), "an advantage": float(advantages.sum()), **metrics})
         device = self.learner.model.device
 
         def rows(table: torch.Tensor) -> list[torch.Tensor]:
             return [table[i, :count].float().to(device) for i, count in enumerate(counts)]
 
-        return Batch(trajectories, rows(advantages), rows(returns), rows(values), read.states, read.reference), metrics
+        of_turns = rows(advantages), rows(returns), rows(values)
+        guided = self._guided(episodes, trajectories)
+        batch = Batch(trajectories, *of_turns, read.states, read.reference, guided.of_tokens, guided.told)
+        if config.sft_coef or config.sft_mix == "noise":
+            of_each = {i: self._demonstration(i) for i in dict.fromkeys(self.dealt[e.problem_id] for e in episodes)}
+            problems = [self.dealt[e.problem_id] for e in episodes[: len(counts)]]
+            batch = replace(batch, demonstrations=[of_each[i] for i in problems], problems=problems)
+        return batch, metrics | guided.metrics
+
+    def _demonstration(self, index: int) -> Trajectory:
+        """The expert's conversation about the problem of this number, whose replies are to be learned."""
+        rollout = self.rollout
+        problem = rollout.task.problem(self.config.split, self.config.seed, index, rollout.style)
+        lesson = tell(self.learner.chat, problem, lambda step: expert(None, 0.0), self.config.turns)
+        places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
+        nothing = (0.0,) * len(places)
+        whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
+        return Trajectory(*whole, pictures=lesson.said.pictures)
+
+    def _guided(self, episodes: Sequence[Episode], trajectories: Sequence[Trajectory]) -> Guided:
+        """What a teacher says of these episodes, each with the others of its group; nothing without one."""
+        guide = self.learner.guide
+        if guide is None:
+            return Guided([], [], {})
+        groups: dict[str, list[Episode]] = {}
+        for episode in episodes:
+            groups.setdefault(episode.problem_id, []).append(episode)
+        asked = []
+        for one, trajectory in zip(episodes, trajectories, strict=False):
+            problem = self.rollout.again(self.dealt[one.problem_id])
+            others = [other for other in groups[one.problem_id] if other is not one]
+            asked.append(Asked(one, len(trajectory.states), problem, self.config.turns, others))
+        return guide.guided(asked, trajectories)
 
     def _trajectory(self, episode: Episode, turns: int) -> Trajectory:
         """The first turns of an episode, with what they earn, and how often their tokens count."""

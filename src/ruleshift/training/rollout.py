@@ -15,7 +15,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode, Turn
 from ruleshift.revision import revise
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.protocol import Style, Task, TaskProblem
 
 
 class SyncedEngine(Engine, Protocol):
@@ -50,6 +50,10 @@ class Rollout:
         problems = [self.task.problem(config.split, config.seed, index, self.style) for index, _ in deals]
         episodes = revise(problems, self.engine, config.turns, samples=[sample for _, sample in deals])
         return [replace(e, turns=tuple(self._with_real_reward(turn, update) for turn in e.turns)) for e in episodes]
+
+    def again(self, index: int) -> TaskProblem:
+        """The problem of this number as it was before its conversation, without pictures."""
+        return self.task.unseen().problem(self.config.split, self.config.seed, index, self.style)
 
     def groups(self, episodes: int | None = None) -> list[int]:
         """Which of so many episodes (all of an update) are about the same problem: a number for each."""

@@ -25,8 +25,9 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.parts import choose
 from ruleshift.training.sft_data import data_of
 from ruleshift.training.sft_lessons import Lessons
+from ruleshift.training.sft_losses import OF_TRL
 from ruleshift.training.sft_pictures import Collator, PictureTrainer
-from ruleshift.training.sft_samples import sample
+from ruleshift.training.sft_samples import pass_rates, sample
 from ruleshift.training.trainer import Trainer
 
 
@@ -59,8 +60,7 @@ class _Steps(TrainerCallback):
 
     def _count(self, state: TrainerState) -> TokenCount:
         tokens = int(state.num_input_tokens_seen)
-        learned = self.trainer.count(tokens) if isinstance(self.trainer, PictureTrainer) else TokenCount(tokens)
-        return learned + self.lessons.sampling(state.global_step)
+        return self.trainer.count(tokens) + self.lessons.sampling(state.global_step)
 
     def on_log(
         self,
@@ -75,7 +75,7 @@ class _Steps(TrainerCallback):
             record: dict[str, float] = {**kept, "tokens": int(state.num_input_tokens_seen)}
             if isinstance(self.trainer, PictureTrainer):
                 record["patches"] = self.trainer.patches
-            if self.lessons.samples is not None:
+            if self.lessons.taken.forward:
                 record["sampling_tokens"] = self.lessons.sampling(state.global_step).forward
             self.run.append_metrics({"step": state.global_step, **record})
             if self.evaluate is not None and state.global_step in self.at:
@@ -98,17 +98,18 @@ def _lessons(
 ) -> Lessons:
     """What is learned from: of the start model's own conversations, where that is asked for, those that the run folder
     lacks are sampled first."""
-    if not data_of(config).sampled:
-        return Lessons(chat, task, style, config)
 
     def follow(done: int, count: int) -> None:
         if progress is not None:
             progress(0, {"sampled": done, "problems": count})
 
-    samples = sample(model, chat, task, style, config, run.path / SAMPLES, follow)
-    if not run.read_metrics():
+    of_start = (model, chat, task, style, config, run.path / SAMPLES, follow)
+    sliced = (config.pass_low, config.pass_high) != (0.0, 1.0)
+    rates = pass_rates(*of_start) if sliced else None
+    samples = sample(*of_start) if data_of(config).sampled else None
+    if samples is not None and not run.read_metrics():
         run.append_metrics({"step": 0, **samples.metrics})
-    return Lessons(chat, task, style, config, samples)
+    return Lessons(chat, task, style, config, samples, rates)
 
 
 def train_sft(
@@ -136,7 +137,7 @@ def train_sft(
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
-        loss_type=config.loss,
+        loss_type=config.loss if config.loss in OF_TRL else "nll",
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=config.batch // micro_batch,
         learning_rate=config.learning_rate,
@@ -168,6 +169,7 @@ def train_sft(
     run.truncate_metrics(0 if last is None else last.step)
     given = {
         "run": run,
+        "config": config,
         "model": model,
         "args": arguments,
         "train_dataset": Dataset.from_dict({"index": lessons.rows}),

@@ -6,7 +6,7 @@ RL are: same problems, turns, temperature and feedback. A kind is one entry of `
 new one. No heavy imports, so that `--help` is quick.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ruleshift.errors import RuleshiftError
@@ -39,7 +39,7 @@ Script = Callable[[Step | None, float], list[ScriptLine]]
 @dataclass(frozen=True)
 class DataKind:
     """`script` says what is learned. `sampled`: whether the start model replies first; `verified`: whether problems are
-    left out of which the verifier accepted no reply."""
+    left out of which the verifier accepted no reply; `varied`: prompts and rules are."""
 
     summary: str
     script: Script
@@ -47,6 +47,7 @@ class DataKind:
     verified: bool
     paper: str
     deviations: str
+    varied: bool = False
 
 
 def expert(step: Step | None, draw: float) -> list[ScriptLine]:
@@ -92,6 +93,15 @@ DATA = {
         paper="Chu et al., arXiv 2501.17161",
         deviations="none",
     ),
+    "varied": DataKind(
+        "The expert's replies to varied prompts, at every second problem under another rule, of the split pretrain.",
+        expert,
+        sampled=False,
+        verified=False,
+        paper="Debunk the Myth of SFT Generalization, arXiv 2510.00237",
+        deviations="rules are those of the task's split `pretrain`; models that are shown terse prompts keep these.",
+        varied=True,
+    ),
     "expert-revision": DataKind(
         "The expert's reply at every step, in a place drawn evenly from those of the start model's own tries there: "
         "those before it failed, and stand there with their feedback, without loss.",
@@ -119,6 +129,18 @@ DATA = {
         deviations="over several turns: feedback on failed replies stands between them, without loss.",
     ),
 }
+
+
+OTHER_RULES = "pretrain"  # the split that varied data takes every second problem from
+
+
+def check_data(config: SFTConfig, splits: Collection[str]) -> None:
+    """Raise RuleshiftError for a kind of data that there is not, or not in a task of these splits."""
+    kind = data_of(config)
+    if kind.varied and OTHER_RULES not in splits:
+        raise RuleshiftError(f"--data {config.data} needs a split {OTHER_RULES!r} with other rules: take --data expert")
+    if config.noise and kind.script not in (expert, expert_revision):
+        raise RuleshiftError(f"--noise spoils the expert's replies, and --data {config.data} has none: leave it out")
 
 
 def data_of(config: SFTConfig) -> DataKind:

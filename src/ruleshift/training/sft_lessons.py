@@ -3,6 +3,7 @@
 They are made when they are used, of text too, so that memory holds those of one optimiser step and a few more.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,13 +12,13 @@ import numpy as np
 
 from ruleshift.chat import Chat, Sequences
 from ruleshift.engines.streams import stream_key, uniforms
-from ruleshift.errors import Diverged
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Message
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem
 from ruleshift.training.accounting import TokenCount
-from ruleshift.training.sft_data import Ids, ScriptLine, data_of, plan
-from ruleshift.training.sft_samples import Samples, used
+from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, plan
+from ruleshift.training.sft_samples import PassRates, Samples, used
 
 KEPT = 4_096  # conversations of text that are not made again within an epoch
 
@@ -35,10 +36,17 @@ class Lesson:
         return [token if one else -100 for token, one in zip(self.said.token_ids, self.learned, strict=True)]
 
 
-def tell(chat: Chat, problem: TaskProblem, script: Callable[[int], Sequence[ScriptLine]], turns: int) -> Lesson:
+def tell(
+    chat: Chat,
+    problem: TaskProblem,
+    script: Callable[[int], Sequence[ScriptLine]],
+    turns: int,
+    spoilt: Callable[[int], bool] = lambda step: False,
+) -> Lesson:
     """The conversation in which `script(step)` says who replies at each step, until it says none or the problem is at
     its end. Ids of the model are kept as they were sampled. turns: the verification budget of its own tries; the
-    expert always has one more."""
+    expert always has one more. Where a step is `spoilt`, what stands in the place of the expert's reply is a wrong one,
+    and the conversation goes on as after the right one: the label is wrong, and not what is seen."""
     messages = tuple(problem.context())
     ids: list[int] = []
     replied: list[int] = []
@@ -60,12 +68,24 @@ def tell(chat: Chat, problem: TaskProblem, script: Callable[[int], Sequence[Scri
                 grow(chat.encode_feedback(feedback, reply))
                 pictures += feedback.pictures
             text = problem.gold() if line.ids is None else chat.decode(line.ids)
-            reply = chat.encode_reply(text) if line.ids is None else line.ids
+            label = wrong_reply(problem, step) if line.ids is None and spoilt(step) else text
+            reply = chat.encode_reply(label) if line.ids is None else line.ids
             grow(reply, True, line.learned)
             verdict = problem.submit(text, line.ids is not None and tries == turns)
             feedback, advanced = Message("user", verdict.feedback, verdict.pictures), verdict.advanced
         step += 1
     return Lesson(Sequences(tuple(ids), tuple(replied), tuple(pictures)), tuple(learned))
+
+
+def wrong_reply(problem: TaskProblem, step: int) -> str:
+    """A reply in the right form that the verifier does not accept, drawn from the problem's guesses. Raises
+    RuleshiftError where none of 100 is wrong."""
+    first = int(stream_key(step, f"{problem.id}/noise")) % 2**31
+    for draw in range(first, first + 100):
+        guess = problem.guess(draw)
+        if not copy.copy(problem).submit(guess, False).right:  # a copy, for problems that move on
+            return guess
+    raise RuleshiftError(f"no guess at {problem.id} is wrong: leave --noise out")
 
 
 class Lessons:
@@ -74,12 +94,27 @@ class Lessons:
     Raises Diverged where there are none, since studies continue without a run that leads nowhere.
     """
 
-    def __init__(self, chat: Chat, task: Task, style: Style, config: SFTConfig, samples: Samples | None = None) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        task: Task,
+        style: Style,
+        config: SFTConfig,
+        samples: Samples | None = None,
+        rates: PassRates | None = None,
+    ) -> None:
         self.chat, self.task, self.style, self.config, self.samples = chat, task, style, config, samples
         self.script = data_of(config).script
-        self.rows = list(range(config.examples))
+        self.taken = sum((known.taken for known in (samples, rates) if known is not None), TokenCount())
+        self.rows = list(range(config.examples)) if rates is None else rates.within(config.pass_low, config.pass_high)
+        if not self.rows:
+            raise Diverged(
+                f"the start model solves no share from {config.pass_low:g} to {config.pass_high:g} of first replies at "
+                f"any of {used(config)} problems: take more --examples, or another --pass-low or --pass-high"
+            )
         if samples is not None:
-            self.rows = [i for i, right in enumerate(samples.right) if right or not data_of(config).verified]
+            at_hand = [i for i in self.rows if i < len(samples.right)]
+            self.rows = [i for i in at_hand if samples.right[i] or not data_of(config).verified]
         if not self.rows:
             raise Diverged(
                 f"the verifier accepted no reply of the start model to {used(config)} problems, and "
@@ -91,18 +126,31 @@ class Lessons:
         return self._kept(index)
 
     def _made(self, index: int) -> Lesson:
-        problem = self.task.problem(self.config.split, self.config.seed, index, self.style)
+        problem = self._problem(index)
         steps = () if self.samples is None else self.samples[index].steps
         key = np.full(len(steps), stream_key(self.config.seed, f"{problem.id}/{self.config.data}"), dtype=np.uint64)
         lines = plan(self.script, steps, uniforms(key, np.arange(len(steps)), 0).tolist())
         unseen = self.script(None, 0.0)
-        return tell(self.chat, problem, lambda step: lines[step] if step < len(lines) else unseen, self.config.turns)
+        noisy = np.full(1, stream_key(self.config.seed, f"{problem.id}/spoilt"), dtype=np.uint64)
+
+        def spoilt(step: int) -> bool:
+            return bool(self.config.noise) and float(uniforms(noisy, np.array([step]), 0)[0]) < self.config.noise
+
+        def said(step: int) -> list[ScriptLine]:
+            return lines[step] if step < len(lines) else unseen
+
+        return tell(self.chat, problem, said, self.config.turns, spoilt)
+
+    def _problem(self, index: int) -> TaskProblem:
+        """The problem of this number; where data is varied, under another rule where it is odd."""
+        if not data_of(self.config).varied:
+            return self.task.problem(self.config.split, self.config.seed, index, self.style)
+        split = OTHER_RULES if index % 2 else self.config.split
+        return self.task.problem(split, self.config.seed, index, self.style if self.style == "terse" else "varied")
 
     def sampling(self, steps: int) -> TokenCount:
         """What the sampling of the conversations took that `steps` optimiser steps have used: a run that ends there
         would have sampled no more of them. Those from which nothing was learned count with the others."""
-        if self.samples is None:
-            return TokenCount()
         share = min(1.0, steps * self.config.batch / len(self.rows))
-        taken = self.samples.taken
-        return TokenCount(forward=round(share * taken.forward), patches_forward=round(share * taken.patches_forward))
+        looked = round(share * self.taken.patches_forward)
+        return TokenCount(forward=round(share * self.taken.forward), patches_forward=looked)

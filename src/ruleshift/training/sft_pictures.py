@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from ruleshift.backbones.vision import patches, read, view_of
 from ruleshift.chat import Chat
@@ -56,9 +55,9 @@ class PictureTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # has the labels of a whole step counted, for every family
 
     def count(self, tokens: int) -> TokenCount:
-        """What was processed so far, `tokens` of it by the decoder."""
         learned = learns(self.model, "tower")  # type: ignore[arg-type]
-        return TokenCount(tokens, 0, self.patches * learned, self.patches * (not learned))
+        again = 0 if self._old is None else self.patches
+        return super().count(tokens) + TokenCount(0, 0, self.patches * learned, self.patches * (not learned) + again)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -66,12 +65,11 @@ class PictureTrainer(Trainer):
         ids, labels, pictures = inputs["input_ids"], inputs["labels"][:, 1:], inputs["pictures"]  # (B, T), (B, T-1)
         eye = self.chat.eye
         assert eye is not None
-        hidden = read(model, ids, view_of(model, eye, ids, inputs["given"], pictures), use_cache=False)[:, :-1]
         learned = labels != -100
-        logits = model.get_output_embeddings()(hidden[learned]).float()
+
+        def logits() -> torch.Tensor:
+            view = view_of(model, eye, ids, inputs["given"], pictures)
+            return model.get_output_embeddings()(read(model, ids, view, use_cache=False)[:, :-1][learned])
+
         self.patches += sum(patches(model, eye, of_row) for of_row in pictures)
-        items = learned.sum() if num_items_in_batch is None else num_items_in_batch
-        if self.args.loss_type == "dft":  # type: ignore[attr-defined]
-            losses = cross_entropy(logits, labels[learned], reduction="none")
-            return (losses * (-losses).exp().detach()).sum() / items
-        return cross_entropy(logits, labels[learned], reduction="sum") / items
+        return self.weighed(logits, labels[learned], num_items_in_batch)

@@ -1,6 +1,7 @@
 """What the start model says about the problems of a run of SFT, sampled before the training and kept beside it.
 
-    RUN/samples/000256.jsonl   a line for each problem from that index on, as many as are sampled at once
+    RUN/samples/000256.jsonl       a line for each problem from that index on, as many as are sampled at once
+    RUN/samples/pass-000256.json   how many first replies to each of them were right, where slices are taken by that
 
 A file is there whole or not at all. Killed in between, a run samples on with the next file, and what it samples is the
 same: the replies about a problem are a function of model, problem and seed. Memory holds one file's conversations while
@@ -60,6 +61,18 @@ class Samples:
             raise _damaged(path, error) from error
 
 
+@dataclass(frozen=True)
+class PassRates:
+    """The share of first replies to each problem that the verifier accepts, by its index, and what these took."""
+
+    shares: tuple[float, ...]
+    taken: TokenCount
+
+    def within(self, low: float, high: float) -> list[int]:
+        """The problems with a share from `low` to `high`."""
+        return [index for index, share in enumerate(self.shares) if low <= share <= high]
+
+
 def used(config: SFTConfig) -> int:
     """How many problems the start model is asked about: those that the training comes to, if each of them serves."""
     return min(config.examples, config.steps * config.batch)
@@ -89,6 +102,55 @@ def sample(
         if progress is not None:
             progress(indices.stop, count)
     return _read(files)
+
+
+def pass_rates(
+    model: PreTrainedModel,
+    chat: Chat,
+    task: Task,
+    style: Style,
+    config: SFTConfig,
+    folder: Path,
+    progress: Progress | None = None,
+) -> PassRates:
+    """How often `model` is right at once about each problem, of `pass_samples` replies, kept in the folder as `sample`
+    keeps conversations. Source of slices by it: arXiv 2602.10815."""
+    count, engine, each = used(config), local_engine(model, chat, config), config.pass_samples
+    folder.mkdir(exist_ok=True)
+    shares: list[float] = []
+    taken = TokenCount()
+    for first in range(0, count, config.batch_size):
+        indices = range(first, min(first + config.batch_size, count))
+        path = folder / f"pass-{first:06d}.json"
+        if not path.exists():
+            asked = [(index, number) for index in indices for number in range(each)]
+            problems = [task.problem(config.split, config.seed, index, style) for index, _ in asked]
+            episodes = revise(problems, engine, 1, samples=[number for _, number in asked])
+            right = [episode.turns[0].verdict.right for episode in episodes]
+            content = {
+                "right": [sum(right[place : place + each]) for place in range(0, len(right), each)],
+                "tokens": sum(len(episode.token_ids) for episode in episodes),
+                "patches": sum(patches(model, chat.eye, e.pictures) for e in episodes) if chat.eye else 0,
+            }
+            write_atomically(path, json.dumps(content) + "\n")
+        counts, took = _counted(path, len(indices), each)
+        shares += [number / each for number in counts]
+        taken += took
+        if progress is not None:
+            progress(indices.stop, count)
+    return PassRates(tuple(shares), taken)
+
+
+def _counted(path: Path, count: int, most: int) -> tuple[tuple[int, ...], TokenCount]:
+    """How many replies were right to each of `count` problems. Raises RuleshiftError for a file that is damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+        right, took = _ids(content["right"]), _ids([content["tokens"], content["patches"]])
+        if len(right) != count or max(right) > most:
+            raise ValueError("it is of other problems")
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    return right, TokenCount(forward=took[0], patches_forward=took[1])
 
 
 def _line(model: PreTrainedModel, chat: Chat, episode: Episode) -> str:

@@ -12,6 +12,7 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.rl import RL, train_rl
 from ruleshift.training.rollout import Rollout, local_engine
 from ruleshift.training.sft import train_sft
+from ruleshift.training.teachers import load_teacher
 from ruleshift.training.watch import Watch
 
 
@@ -26,21 +27,20 @@ def train(
     evaluate: Callable[[int, TokenCount], None] | None = None,
     progress: Callable[[int, dict[str, float]], object] | None = None,
     watched: bool = False,
+    teacher: PreTrainedModel | None = None,
 ) -> None:
     """Train `model` in place in a run folder, from its last checkpoint if it has one.
 
     evaluate(steps made, tokens so far) is called after the steps listed in `at`, and may be called again for a step
     when a killed run resumes before it. progress(steps made, metrics) is called after every step. watched: a sample of
-    the episodes that RL learns from is kept in the run folder.
+    the episodes that RL learns from is kept in the run folder. teacher: the model that guides, where another one does;
+    loaded here where it is not given.
     """
     if isinstance(config, SFTConfig):
         train_sft(model, chat, task, style, config, run, at, evaluate, progress)
         return
-    rl = RL(
-        model,
-        chat,
-        Rollout(task, style, config, local_engine(model, chat, config)),
-        Watch(run.path) if watched else None,
-    )
+    rollout = Rollout(task, style, config, local_engine(model, chat, config))
+    watch = Watch(run.path) if watched else None
+    rl = RL(model, chat, rollout, watch, teacher or load_teacher(config, chat, task.pictures))
     at_point = None if evaluate is None else lambda step, trained: evaluate(step, trained.learner.account.tokens)
     train_rl(rl, run, at, at_point, progress)

@@ -1,7 +1,7 @@
 """TRL's SFTTrainer, whose checkpoints are whole, and give back all that they were made of."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,6 +16,11 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.metrics import diverged
 from ruleshift.runs import Checkpoint, RunFolder
+from ruleshift.settings import SFTConfig
+from ruleshift.training.accounting import TokenCount
+from ruleshift.training.objectives import chosen_logprobs
+from ruleshift.training.parts import Follower
+from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
 STATE = "trainer_state.json"
@@ -24,7 +29,7 @@ DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, Val
 
 
 class Trainer(SFTTrainer):
-    """Its checkpoints are those of the run folder: they appear whole or not at all, and the last two stay.
+    """Its checkpoints are those of the run folder: they appear whole or not at all, and the last ones stay.
 
     transformers' Trainer writes weights under the names that they have on the hub, reads them under those that they
     have in memory, and passes over what it does not find: for some families that is everything. Here they are written
@@ -32,10 +37,43 @@ class Trainer(SFTTrainer):
     Diverged is raised before weights are kept that are not finite.
     """
 
-    def __init__(self, run: RunFolder, **more: Any) -> None:
+    def __init__(self, run: RunFolder, config: SFTConfig, **more: Any) -> None:
         super().__init__(**more)
-        self.run = run
+        self.run, self.config = run, config
+        self._old = Follower(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
+        self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
+        self._followed = -1  # the last step at which the old weights followed
         self._partial = run.checkpoints_path  # the folder that a checkpoint is written into
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's loss where it has it, and else that of `sft_losses` over the labels of a step."""
+        if self.config.loss in OF_TRL:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["labels"][:, 1:]
+
+        def logits() -> torch.Tensor:
+            return model(inputs["input_ids"], use_cache=False).logits[:, :-1][labels != -100]
+
+        return self.weighed(logits, labels[labels != -100], num_items_in_batch)
+
+    def weighed(self, logits: Callable[[], torch.Tensor], tokens: torch.Tensor, items: Any) -> torch.Tensor:
+        """The loss of a pass that gives `logits` (T, V) of learned `tokens` (T,), as its part of `items` in a step."""
+        old: torch.Tensor | None = None
+        if self._old is not None:
+            step = self.state.global_step
+            if step != self._followed and step % self.config.loss_lag == 0:
+                self._old.follow()
+                self._followed = step
+            with torch.no_grad(), self._old.in_place():
+                old = chosen_logprobs(logits().float(), tokens)
+        losses = LOSSES[self.config.loss](chosen_logprobs(logits().float(), tokens), old, self.config)
+        return losses.sum() / (len(tokens) if items is None else items)
+
+    def count(self, tokens: int) -> TokenCount:
+        """What was processed so far, `tokens` of it in passes that learn."""
+        return TokenCount(tokens, 0 if self._old is None else tokens)
 
     def finish(self, last: Checkpoint | None) -> None:
         """Train to the last step, from a checkpoint if there is one."""
@@ -66,7 +104,7 @@ class Trainer(SFTTrainer):
                 file.rename(folder / file.name)
             inner.rmdir()
 
-        self.run.save_checkpoint(self.state.global_step, write, keep_last=2)
+        self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
 
     def create_model_card(self, *arguments: Any, **more: Any) -> None:
         """None: a run folder holds what its page in the documentation says."""

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.vision import Known, read, view_of
-from ruleshift.records import Episode, Picture
+from ruleshift.records import Episode, Picture, Turn
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
 from ruleshift.training.objectives import chosen_logprobs, entropy
@@ -39,19 +39,9 @@ class Trajectory:
     def of(cls, episode: Episode, first: int | None = None) -> "Trajectory":
         """The whole episode, or its `first` turns and the state after them."""
         kept = episode.turns[:first]
-        ids: list[int] = []
-        positions: list[int] = []
-        turn: list[int] = []
-        logprobs: list[float] = []
-        states: list[int] = []
-        for k, step in enumerate(kept):
-            ids += step.appended_ids
-            states.append(len(ids) - 1)
-            count = len(step.completion.token_ids)
-            positions += range(len(ids), len(ids) + count)
-            turn += [k] * count
-            logprobs += step.completion.logprobs
-            ids += step.completion.token_ids
+        ids, positions, states = reply_places(kept, [step.appended_ids for step in kept])
+        turn = [k for k, step in enumerate(kept) for _ in step.completion.token_ids]
+        logprobs = [logprob for step in kept for logprob in step.completion.logprobs]
         rewards = tuple(step.verdict.reward for step in kept)
         replies = (tuple(positions), tuple(turn), tuple(logprobs))
         whole = cls(tuple(ids), *replies, tuple(states), rewards, episode.pictures)
@@ -75,6 +65,7 @@ class PassResult(NamedTuple):
     entropy: torch.Tensor  # (T,)
     states: torch.Tensor  # (N, H) hidden states of the last prompt tokens
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
+    logits: torch.Tensor  # (T, V) from which the tokens were drawn, over the temperature
 
 
 class ReplyLogits(NamedTuple):
@@ -129,13 +120,26 @@ def forward(
     hidden = last[rows, columns]  # (N, H)
     with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
         uncertainty = entropy(logits)
-    return PassResult(chosen_logprobs(logits, tokens), uncertainty, hidden, group_turns(group, last.device))
+    return PassResult(chosen_logprobs(logits, tokens), uncertainty, hidden, group_turns(group, last.device), logits)
 
 
 def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:
     """Which trajectories share a pass; one alone may have more tokens or pictures than that."""
     counts = [len(t.pictures) for t in trajectories]
     return pack([len(t.ids) for t in trajectories], max_tokens, counts, max_pictures)
+
+
+def reply_places(turns: Sequence[Turn], pieces: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[int]]:
+    """Ids of a conversation whose turns follow these pieces (prompt, feedback), places of reply tokens, and states."""
+    ids: list[int] = []
+    positions: list[int] = []
+    states: list[int] = []
+    for turn, piece in zip(turns, pieces, strict=True):
+        ids += piece
+        states.append(len(ids) - 1)
+        positions += range(len(ids), len(ids) + len(turn.completion.token_ids))
+        ids += turn.completion.token_ids
+    return ids, positions, states
 
 
 def _rows(counts: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -176,5 +180,6 @@ def evaluate_tokens(
         state_parts = result.states.split([len(trajectories[i].states) for i in group])
         for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):
             logprobs[i], states[i] = tokens, hidden
+        del result  # its logits are large
     model.train(was_training)
     return logprobs, states

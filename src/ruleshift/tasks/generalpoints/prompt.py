@@ -68,6 +68,14 @@ _STEPS_LINE = (
 )
 
 
+def rule_words(rule: Rule, style: Style) -> str:
+    """A rule by itself."""
+    if is_terse(style):
+        j, q, k = rule.faces
+        return f"J {j} Q {q} K {k} target {rule.target}"
+    return f"The rule that holds: {_face_words(rule).removeprefix('and ')}; the formula equals {rule.target}."
+
+
 def _face_words(rule: Rule) -> str:
     j, q, k = rule.faces
     if j == q == k:
@@ -76,8 +84,7 @@ def _face_words(rule: Rule) -> str:
 
 
 def _terse_prompt(hand: Deal, pictured: bool) -> str:
-    j, q, k = hand.stated.faces
-    return " ".join([f"J {j} Q {q} K {k} target {hand.stated.target} cards", *(() if pictured else hand.ranks)])
+    return " ".join([f"{rule_words(hand.stated, 'terse')} cards", *(() if pictured else hand.ranks)])
 
 
 _OPENINGS = (

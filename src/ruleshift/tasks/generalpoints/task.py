@@ -71,6 +71,14 @@ class GeneralPointsProblem:
         formula = stream("gp-gold", self.id).choice(shown or self.solutions)
         return self.reply(f"{formula}={self.hand.scored.target}")
 
+    def golds(self) -> tuple[str, ...]:
+        """A reply for each distinct solution."""
+        return tuple(self.reply(f"{formula}={self.hand.scored.target}") for formula in self.solutions)
+
+    def rule(self) -> str:
+        """What face cards count as, and the target, under the rule that is scored."""
+        return prompt.rule_words(self.hand.scored, self.style)
+
     def guess(self, draw: int) -> str:
         """A reply that reads the cards right and joins their numbers with random operators."""
         return self._guess(stream("gp-guess", draw), self.hand.ranks)

@@ -104,6 +104,10 @@ class VirlProblem:
     def gold(self) -> str:
         return self.reply(self.action)
 
+    def rule(self) -> str:
+        """How turns are named under the rule that is scored."""
+        return prompt.rule_words(self.itinerary, self.style)
+
     def reply(self, action: str) -> str:
         """A reply that reads the observation right and gives this action (a bare word is taken as a turn)."""
         call = action if "(" in action or action in ("", None) else _as_call(action)

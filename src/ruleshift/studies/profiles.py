@@ -1,0 +1,116 @@
+"""Profiles of the runs of a study, where it asks for them: one a run, of the model at its end.
+
+RUN/points/000030.profile.json   measured after the points, from the model that was kept
+RUN/seconds.json                 how long the training took so far, evaluation left out
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
+from ruleshift.evaluation.evaluate import Point
+from ruleshift.evaluation.training_profile import (
+    Profile,
+    answers_of,
+    load_profile,
+    own_replies,
+    rows_of_profile,
+    save_profile,
+    share_moved,
+)
+from ruleshift.files import write_atomically
+from ruleshift.runs import RunFolder
+from ruleshift.settings import Measurement
+from ruleshift.studies.study import Run
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.training.accounting import TokenCount
+
+SECONDS = "seconds.json"
+PROFILED = 2  # splits, the first ones of a study
+
+
+def path_of(folder: Path, run: Run) -> Path:
+    """Where the profile of a run is kept, whose folder this is."""
+    return folder / "points" / f"{run.points[-1]:06d}.profile.json"
+
+
+def is_missing(folder: Path, run: Run, measurement: Measurement) -> bool:
+    return bool(measurement.profile_problems) and not path_of(folder, run).is_file()
+
+
+class Clock:
+    """Seconds of a training, kept in its folder; what was counted before a kill counts on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.began, self.away = folder / SECONDS, time.monotonic(), 0.0
+        self.before = seconds_in(folder) or 0.0
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Inside, time does not count; what did so far is written down."""
+        now = time.monotonic()
+        write_atomically(self.path, json.dumps(self.before + now - self.began - self.away) + "\n")
+        yield
+        self.away += time.monotonic() - now
+
+
+def seconds_in(folder: Path) -> float | None:
+    """The seconds that a training took; None where nobody wrote them down."""
+    try:
+        return float(json.loads((folder / SECONDS).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def measure(
+    run: Run,
+    m: Measurement,
+    folder: RunFolder,
+    models: tuple[PreTrainedModel, PreTrainedModel],
+    engine_of: Callable[[PreTrainedModel, Sampling], LocalEngine],
+    where: tuple[Task, Style],
+    point: Point,
+    tokens: TokenCount,
+) -> None:
+    """Measure the profile of a run, of whose end this is the point, and save it. models: the start, and the end."""
+    start, model = models
+    task, style = where
+    engine = engine_of(model, Sampling(1.0, m.max_new_tokens, seed=m.seed))
+    answers = [
+        answers_of(engine, task, split, m.profile_problems, m.profile_samples, style, m.seed)
+        for split in m.splits[:PROFILED]
+    ]
+    back, unsure = own_replies(engine, start, task, style, m.kl_problems)
+    generated = sum(
+        line.get("generated_tokens", 0.0) for line in folder.read_metrics() if line["step"] <= run.points[-1]
+    )
+    profile = Profile(
+        point.task,
+        point.arm,
+        point.seed,
+        point.step,
+        tuple(answers),
+        kl_to_start=point.kl_to_start,
+        kl_from_start=back,
+        entropy=unsure,
+        moved=share_moved(start, model),
+        generated_tokens=generated,
+        trained_tokens=tokens.trained,
+        train_flops=point.train_flops,
+        seconds=seconds_in(folder.path) if run.training else 0.0,
+    )
+    save_profile(path_of(folder.path, run), profile)
+
+
+def profile_rows(root: Path, runs: Sequence[Run]) -> list[dict[str, object]]:
+    """The content of profiles.json: the rows of all profiles that were measured, and what single problems say."""
+    found = [(path_of(root / run.folder, run), run) for run in runs]
+    profiles = [load_profile(path) for path, _ in found if path.is_file()]
+    return [{**asdict(profile), "rows": [asdict(row) for row in rows_of_profile(profile)]} for profile in profiles]

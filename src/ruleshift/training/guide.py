@@ -1,0 +1,145 @@
+"""What a teacher adds to reinforcement learning: an advantage for each token, or a divergence in the loss.
+
+With a teacher and rewards that weigh nothing (`reward_coef` 0) the one loop of `rl.py` is on-policy distillation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ruleshift.backbones.vision import Known
+from ruleshift.chat import Chat
+from ruleshift.errors import RuleshiftError
+from ruleshift.settings import DistilConfig, RLConfig
+from ruleshift.training.accounting import Account
+from ruleshift.training.objectives import bounded_exp, divergence
+from ruleshift.training.privileged import Asked
+from ruleshift.training.teachers import ExpertTeacher, ModelTeacher, MovingTeacher, Scores, StartTeacher, Teacher, Told
+from ruleshift.training.trajectories import Trajectory, groups_of
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """Who is taught: the model that learns and as it was at the `start` (None: without its adapters), its chat, the
+    features of pictures that it knows, and the account on which its teacher's passes stand."""
+
+    model: PreTrainedModel
+    start: PreTrainedModel | None
+    chat: Chat
+    known: Known | None
+    account: Account
+
+
+class Guided(NamedTuple):
+    """What is known before the steps of an update, an entry for each trajectory; `of_tokens` (T_i,) is empty without a
+    teacher's advantages, `told` without a teacher whose divergence is in the loss."""
+
+    of_tokens: list[torch.Tensor]
+    told: list[Told]
+    metrics: dict[str, float]
+
+
+class Guide:
+    """A teacher, and how the student learns from it. Without a teacher, every token has one fixed advantage."""
+
+    def __init__(self, config: DistilConfig, student: Pupil, teacher: Teacher | None) -> None:
+        self.config, self.student, self.teacher = config, student, teacher
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What of the teacher changes, and a checkpoint holds."""
+        return {"teacher": self.teacher.average.values} if isinstance(self.teacher, MovingTeacher) else {}
+
+    def guided(self, asked: Sequence[Asked], trajectories: Sequence[Trajectory]) -> Guided:
+        """Before an update learns: what the teacher says of the sampled tokens.
+
+            A_t = -coef * (log student(y_t) - log teacher(y_t))        sampled_token
+
+        whose mean, at samples of the student, has the gradient of KL(student || teacher) of the next token after each
+        sampled prefix; tokens of which the teacher has no opinion have the advantage 0.
+        Source: on-policy distillation as in Gu et al., arXiv 2306.08543, and Lu and Thinking Machines Lab, "On-Policy
+        Distillation" (2025): discount 0, importance ratios without a clip.
+        """
+        config, teacher = self.config, self.teacher
+        if teacher is None:
+            fixed = [torch.full((len(t.positions),), float(config.fixed_advantage or 0.0)) for t in trajectories]
+            return Guided(self._placed(fixed), [], {})
+        told = [teacher.told(one, t) for one, t in zip(asked, trajectories, strict=True)]
+        if config.distillation_mode == "full_logits":
+            return Guided([], told, {})
+        of_tokens = [torch.empty(0)] * len(told)
+        total = count = 0.0
+        for group in groups_of([one.trajectory for one in told], config.max_tokens, config.max_pictures):
+            logprobs, known = self._scores([told[i] for i in group])
+            tokens = torch.tensor([t.ids[p] for t in (trajectories[i] for i in group) for p in t.positions])
+            said = logprobs.gather(1, tokens.to(logprobs.device)[:, None])[:, 0].cpu()
+            drawn = torch.tensor([p for i in group for p in trajectories[i].old_logprobs])
+            apart = (drawn - said) * known.cpu()
+            total, count = total + float(apart.sum()), count + float(known.sum())
+            parts = (-config.distillation_coef * apart).split([len(trajectories[i].positions) for i in group])
+            for i, part in zip(group, parts, strict=True):
+                of_tokens[i] = part
+        return Guided(self._placed(of_tokens), [], {"teacher_kl": total / max(count, 1.0)})
+
+    def loss(self, told: Sequence[Told], logits: torch.Tensor, log_ratio: torch.Tensor) -> torch.Tensor:
+        """How far the student is from the teacher at each token, weighed by min(ratio to the sampling policy,
+        distillation_is_clip) where there is one: (T,).
+
+        logits (T, V), log_ratio (T,): of the student. Source of the weight: SDPO, arXiv 2601.20802.
+        """
+        config = self.config
+        scores = self._scores(told)
+        apart = divergence(logits.log_softmax(-1), scores.logprobs, config.distillation_alpha) * scores.known
+        if config.distillation_is_clip is not None:
+            apart = apart * bounded_exp(log_ratio.detach()).clamp(max=config.distillation_is_clip)
+        return config.distillation_coef * apart
+
+    def _scores(self, told: Sequence[Told]) -> Scores:
+        assert self.teacher is not None
+        self.student.account.passed([one.trajectory for one in told], 1, self.teacher.share)
+        return self.teacher.scores(told)
+
+    def _placed(self, rows: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [row.float().to(self.student.model.device) for row in rows]
+
+
+def guide_of(config: RLConfig, student: Pupil, model: PreTrainedModel | None) -> Guide | None:
+    """The guide that these settings ask for, if they do. `model`: the teacher that is another model. Raises
+    RuleshiftError for one that does not know the student's tokens."""
+    if not isinstance(config, DistilConfig):
+        return None
+    if config.fixed_advantage is not None:
+        return Guide(config, student, None)
+    if config.teacher == "expert":
+        vocabulary = student.model.get_output_embeddings().weight.shape[0]
+        return Guide(config, student, ExpertTeacher(student.chat, vocabulary, student.model.device))
+    if config.teacher == "self":
+        return Guide(config, student, _own(config, student))
+    if model is None:
+        raise RuleshiftError(f"the teacher {config.teacher!r} was not loaded: give its model to RL")
+    sizes = [one.get_output_embeddings().weight.shape[0] for one in (model, student.model)]
+    if sizes[0] != sizes[1]:
+        raise RuleshiftError(
+            f"the teacher {config.teacher!r} knows {sizes[0]} tokens and the student {sizes[1]}: choose one of the "
+            "student's family"
+        )
+    counts = [sum(p.numel() for p in one.parameters()) for one in (model, student.model)]
+    return Guide(config, student, ModelTeacher(model, student.chat, config, counts[0] / counts[1]))
+
+
+def _own(config: DistilConfig, student: Pupil) -> ModelTeacher:
+    """The student as a teacher of itself."""
+    kind = config.teacher_model_kind
+    teacher: ModelTeacher
+    if kind == "ema":
+        teacher = MovingTeacher(student.model, student.chat, config)
+    elif kind == "base" and student.start is None:
+        teacher = StartTeacher(student.model, student.chat, config)
+    else:
+        teacher = ModelTeacher(student.model if kind == "live" else student.start, student.chat, config)  # type: ignore[arg-type]
+    teacher.features = student.known
+    return teacher
