@@ -1,4 +1,4 @@
-"""An evaluation of ruleshift as a log of Inspect AI: python inspect_logs.py runs/base logs; inspect view --log-dir logs"""
+"""An evaluation of ruleshift as a log: python inspect_logs.py runs/base logs, then inspect view --log-dir logs"""
 
 import sys
 from pathlib import Path

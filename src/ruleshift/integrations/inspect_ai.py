@@ -36,6 +36,7 @@ from inspect_ai.log import (  # noqa: E402
     EvalSample,
     EvalScore,
     EvalSpec,
+    EvalStats,
     write_eval_log,
 )
 from inspect_ai.model import (  # noqa: E402
@@ -263,30 +264,35 @@ def log_of(episodes: Sequence[Episode], model: str = "ruleshift") -> EvalLog:
     splits = dict.fromkeys(_split(episode) for episode in episodes)
     cells = [cell_of(split, "sampled", [e for e in episodes if _split(e) == split]) for split in splits]
     budgets = range(1, max(abs(t) for cell in cells for steps in cell.tries for t in steps) + 1)
-    return _log(name, model, episodes, rows_of(Point(name, "base", 0, 0, 0.0, 0.0, tuple(cells)), budgets))
+    return _log(name, model, episodes, rows_of(Point(name, "base", 0, 0, 0.0, 0.0, tuple(cells)), budgets), {})
 
 
 def _log_of_folder(folder: Path) -> EvalLog:
     """An evaluation as a log: its replies are judged anew, and have to get the verdicts that are on disk."""
     finished = load_finished(folder)
     finished.episodes()  # raises where some have not ended
-    questions, episodes = finished.questions, {}
+    questions, episodes, targets = finished.questions, {}, {}
     for place in questions.places():
         conversation = questions.conversation(place, keeps_pictures=True)
+        targets[conversation.problem.id] = conversation.problem.gold()
         replay(conversation, finished.kept[place])
         episodes[place] = conversation.episode()
     rows = rows_of_samples(questions, episodes, finished.decoding, range(1, questions.turns + 1))
-    return _log(questions.task.id, finished.model, list(episodes.values()), rows)
+    return _log(questions.task.id, finished.model, list(episodes.values()), rows, targets)
 
 
-def _log(name: str, model: str, episodes: Sequence[Episode], rows: Iterable[Row]) -> EvalLog:
+def _log(
+    name: str, model: str, episodes: Sequence[Episode], rows: Sequence[Row], targets: Mapping[str, str]
+) -> EvalLog:
+    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     epochs: Counter[str] = Counter()
     samples = []
     for episode in episodes:
         epochs[episode.problem_id] += 1
-        samples.append(_logged(episode, model, epochs[episode.problem_id]))
+        target = targets.get(episode.problem_id, "")
+        samples.append(_logged(episode, model, epochs[episode.problem_id], target))
     spec = EvalSpec(
-        created=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        created=now,
         task=f"ruleshift/{name.replace('-', '_')}",
         dataset=EvalDataset(name=name, samples=len(epochs), sample_ids=list(epochs)),
         model=model,
@@ -295,17 +301,18 @@ def _log(name: str, model: str, episodes: Sequence[Episode], rows: Iterable[Row]
     metrics = {metric.name: metric for metric in _metrics(rows)}
     score = EvalScore(name="verdict", scorer="verdict", metrics=metrics, scored_samples=len(samples))
     results = EvalResults(total_samples=len(samples), completed_samples=len(samples), scores=[score])
-    return EvalLog(status="success", eval=spec, results=results, samples=samples)
+    stats = EvalStats(started_at=now, completed_at=now)
+    return EvalLog(status="success", eval=spec, results=results, stats=stats, samples=samples)
 
 
-def _logged(episode: Episode, model: str, epoch: int) -> EvalSample:
+def _logged(episode: Episode, model: str, epoch: int, target: str) -> EvalSample:
     messages = [chat_message(message) for message in episode.messages]
     first = len(messages) - 2 * len(episode.turns)
     return EvalSample(
         id=episode.problem_id,
         epoch=epoch,
         input=messages[:first],
-        target="",
+        target=target,
         messages=messages,
         output=ModelOutput.from_content(model, episode.turns[-1].completion.text),
         scores={"verdict": score_of(episode, _split(episode))},
@@ -317,9 +324,10 @@ def _split(episode: Episode) -> str:
     return episode.problem_id.split("/")[1]
 
 
-def _metrics(rows: Iterable[Row]) -> Iterable[EvalMetric]:
-    """The rows of `ruleshift eval`, each with its interval."""
-    for row in rows:
+def _metrics(rows: Sequence[Row]) -> Iterable[EvalMetric]:
+    """The rows of `ruleshift eval`, each with its interval; first, for the head of the page, success of all turns."""
+    most = max(row.turns for row in rows)
+    for row in sorted(rows, key=lambda row: (row.metric, row.turns) != ("success", most)):
         label = f"{row.split} {row.metric} {row.turns}"
         yield EvalMetric(name=label, value=row.value)
         yield EvalMetric(name=f"{label} low", value=row.ci_low)
