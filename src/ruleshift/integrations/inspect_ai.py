@@ -274,7 +274,8 @@ def _log_of_folder(folder: Path) -> EvalLog:
     questions, episodes, targets = finished.questions, {}, {}
     for place in questions.places():
         conversation = questions.conversation(place, keeps_pictures=True)
-        targets[conversation.problem.id] = conversation.problem.gold()
+        problem = questions.task.problem(place.split, questions.seed, place.index, questions.style)
+        targets[problem.id] = problem.gold()
         replay(conversation, finished.kept[place])
         episodes[place] = conversation.episode()
     rows = rows_of_samples(questions, episodes, finished.decoding, range(1, questions.turns + 1))
