@@ -1,7 +1,8 @@
 # make study   install into .venv and answer the headline question on this machine
 # make test    install into .venv and run the tests
 # make check   formatting, lint, types and tests
-# make integrations   ruleshift inside other tools, each in an environment of its own
+# make integrations         ruleshift inside other tools, each in an environment of its own
+# make integrations-quick   those that install fast, on top of .venv
 #
 # Needs python3 (3.11 or newer) with venv, and make.
 
@@ -12,7 +13,7 @@ STAMP := .venv/installed
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: venv study test check integrations clean
+.PHONY: venv study test check integrations integrations-quick clean
 
 venv: $(STAMP)
 
@@ -44,6 +45,9 @@ check: venv
 
 integrations:
 	PYTHON=$(PYTHON) scripts/check-integrations
+
+integrations-quick: venv
+	scripts/check-integrations --quick
 
 # Leaves .venv and runs/ alone.
 clean:

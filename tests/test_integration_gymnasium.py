@@ -125,12 +125,38 @@ def test_official_cards_judge_five_replies_and_truncate_at_the_sixth() -> None:
     assert (reward, done, truncated, info["Verify Info"]) == (-1.0, False, True, "step_limit_reached")
 
 
-def test_official_cards_in_pictures_ask_for_the_cards() -> None:
+def test_official_cards_in_pictures_look_at_the_cards_before_the_formula() -> None:
     env = gymnasium.make(CARDS, resolution=64, language_only=False, face_cards_color="red")
     _, info = env.reset(seed=2)
     assert {card[0] for card in info["Cards"]} <= {"H", "D"}
     legal = "+".join(map(str, info["Numbers"]))
-    assert env.step(json.dumps({"cards": ["A"], "number": [1], "formula": f"{legal}=24"}))[1] == -1.5
+    rewards = {info["Solution"][0]: 5.0, legal: -1.0, "99+1": -4.0, legal.replace("+", "++", 1): -3.0}
+
+    def earned(formula: str, cards: list[str]) -> float:
+        env.reset(seed=2)
+        return env.step(json.dumps({"cards": cards, "number": [1], "formula": f"{formula}=24"}))[1]
+
+    for formula, reward in rewards.items():
+        assert earned(formula, ["A", "A", "A", "A"]) == -1.5
+        assert earned(formula, info["Plain Cards"][::-1]) == reward
+    told = gymnasium.make(CARDS, resolution=64)
+    told.reset(seed=2)
+    assert told.step(json.dumps({"cards": ["A"], "formula": f"{info['Solution'][0]}=24"}))[1] == 5.0
+
+
+def test_official_walks_take_a_right_observation_of_an_intersection_for_a_wrong_one() -> None:
+    env = gymnasium.make(WALKS)
+    _, info = env.reset(seed=1, options={"route_idx": 3})
+    earned: dict[bool, set[float]] = {True: set(), False: set()}
+    done = False
+    while not done:
+        intersection = "You observe an intersection" in info["current_obs"]
+        wrong = "forward()" if info["gt_action"] == "stop()" else "stop()"
+        reply = {"current observation": info["current_obs"], "action": wrong}
+        earned[intersection].add(env.step(json.dumps(reply))[1])
+        _, reward, done, _, info = env.step(json.dumps({"current observation": "x", "action": info["gt_action"]}))
+        assert reward == 1.0
+    assert earned == {True: {-1.5}, False: {-1.0}}
 
 
 def test_official_walks_begin_anew_after_a_right_action() -> None:

@@ -1,5 +1,6 @@
 """Inspect AI: the entry point, the verdicts of our own loop, intervals, pictures, our evaluations as logs."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,11 @@ from inspect_ai.model import ContentImage, ModelOutput, ModelUsage, get_model
 
 from integration_helpers import PLACES, episode, replies, run_example
 from ruleshift import RuleshiftError
+from ruleshift.cli import main
 from ruleshift.evaluation.episodes import save_episodes
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+from ruleshift.evaluation.finished import load_finished
+from ruleshift.evaluation.suites import SUITES
 from ruleshift.integrations import inspect_ai as ours
 from ruleshift.integrations.places import ProblemRef, facts
 from ruleshift.records import Episode
@@ -89,6 +93,69 @@ def test_our_evaluations_become_logs(tmp_path: Path) -> None:
         check=True,
     )
     assert path.name in told.stdout
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `ruleshift eval --out` writes."""
+    folder = tmp_path_factory.mktemp("runs") / "chance"
+    splits = ["--split", "id", "--split", "rule-ood"]
+    sampled = ["--decoding", "sampled", "--samples", "2", "--n", "2"]
+    main(["eval", "gp-vl", "--model", "random", "--style", "terse", *splits, *sampled, "--out", str(folder)])
+    return folder
+
+
+def test_folders_of_evaluations_become_logs(evaluated: Path, tmp_path: Path) -> None:
+    told = run_example("inspect_logs.py", evaluated, tmp_path)
+    assert told.startswith("ruleshift/gp_vl of random with 8 conversations\nid success 5: ")
+    (path,) = tmp_path.glob("*.eval")
+    log = read_eval_log(str(path))
+    finished = load_finished(evaluated)
+    samples = {(sample.id, sample.epoch): sample for sample in log.samples}
+    assert len(samples) == 8
+    for place, talk in finished.episodes().items():
+        problem = finished.questions.conversation(place).problem
+        sample = samples[problem.id, place.sample + 1]
+        assert sample.target == problem.gold()
+        assert sample.scores["verdict"].metadata["turns"] == [facts(turn.verdict) for turn in talk.turns]
+        assert sum(isinstance(part, ContentImage) for part in sample.input[0].content) == 1
+    metrics = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    rows = json.loads((evaluated / "results.json").read_text())["rows"]
+    ours = {f"{row['split']} {row['metric']} {row['turns']}": row for row in rows if row["arm"] == "base"}
+    assert len(metrics) == 3 * len(ours)
+    for name, row in ours.items():
+        assert [metrics[name], metrics[f"{name} low"], metrics[f"{name} high"]] == [
+            row["value"],
+            row["ci_low"],
+            row["ci_high"],
+        ]
+
+
+def test_an_evaluation_that_has_not_ended_is_no_log(evaluated: Path, tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    for name in ("config.json", "answers.jsonl"):
+        (tmp_path / "half" / name).write_bytes((evaluated / name).read_bytes())
+    lines = (tmp_path / "half" / "answers.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "half" / "answers.jsonl").write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(RuleshiftError, match="not finished"):
+        ours.write_log(tmp_path / "half", tmp_path / "logs")
+    with pytest.raises(RuleshiftError, match="holds no evaluation"):
+        ours.write_log(tmp_path, tmp_path / "logs")
+
+
+@pytest.mark.parametrize(("task", "make"), [("gp-l", ours.gp_l), ("virl-l", ours.virl_l)])
+def test_suites_ask_what_report_cards_ask(task: str, make) -> None:
+    (part,) = [part for part in SUITES["quick"].parts if part.task == task]
+    asked = [sample.id for sample in make(suite="quick", n=1).dataset]
+    assert asked == [f"{task}/{split}/1000/0" for split in part.splits]
+    assert len(make(suite="quick", splits="id").dataset) == part.n
+    with pytest.raises(RuleshiftError, match="choose from quick, full"):
+        make(suite="huge")
+
+
+def test_a_suite_has_all_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "problems", lambda task, suite, n: (task, suite, n))
+    assert ours.suite("full", n=3) == [(part.task, "full", 3) for part in SUITES["full"].parts]
 
 
 def test_episodes_of_several_tasks_are_refused() -> None:

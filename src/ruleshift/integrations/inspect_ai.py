@@ -5,16 +5,24 @@ replies of a sample against its problem, so that `inspect score` works on any lo
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.asking import replay
+from ruleshift.evaluation.episodes import load_episodes
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+from ruleshift.evaluation.finished import load_finished
+from ruleshift.evaluation.profile import rows_of_samples
 from ruleshift.evaluation.statistics import pooled_share, share_interval
+from ruleshift.evaluation.suites import SUITES, SuitePart
 from ruleshift.integrations.places import ProblemRef, data_url, facts, needs, options_text, say
 from ruleshift.records import Episode, Message
+from ruleshift.results import Row
 from ruleshift.tasks.protocol import Style, how_many
+from ruleshift.tasks.protocol import Task as Opened
 
 needs("inspect_ai", "inspect")
 from inspect_ai import Task, task  # noqa: E402
@@ -28,6 +36,7 @@ from inspect_ai.log import (  # noqa: E402
     EvalSample,
     EvalScore,
     EvalSpec,
+    EvalStats,
     write_eval_log,
 )
 from inspect_ai.model import (  # noqa: E402
@@ -73,26 +82,28 @@ def virl_vl(**arguments: Any) -> Task:
 def problems(
     task: str,
     splits: str | Sequence[str] = (),
-    n: int = 100,
+    n: int = 0,
     seed: int = 1000,
     style: Style = "full",
     turns: int = 0,
+    suite: str = "",
     **options: Any,
 ) -> Task:
     """Any task of ruleshift, its own name or `package.module:Class`.
 
-    splits: those to evaluate; by default what studies measure. n: problems of each. turns: the verification budget
-    (0: the task's). Further arguments are the options of the task. The problems are those of `ruleshift eval` with the
-    same split and seed.
+    splits: those to evaluate; by default those of the suite, or what studies measure. n: problems of each (0: as many
+    as the suite has, or 100). suite: `quick` or `full`, as `ruleshift compare` asks them. turns: the verification
+    budget (0: the task's). Further arguments are the options of the task. The problems are those of `ruleshift eval`
+    with the same split and seed. Raises RuleshiftError for an unknown task, split, suite or option.
     """
     place = ProblemRef(task, seed=seed, style=style, turns=turns, options=options_text(options))
     known = place.open_task()
-    measured = known.recipe.measurement.splits if known.recipe.measurement is not None else _SPLITS
-    chosen = tuple(splits.split(",")) if isinstance(splits, str) else tuple(splits) or measured
+    part = _part(known, task, suite)
+    chosen = tuple(splits.split(",")) if isinstance(splits, str) else tuple(splits) or part.splits
     samples = [
         _sample(ProblemRef(**{**place.row(), "split": split, "index": index}))
         for split in chosen
-        for index in range(how_many(known, split, n))
+        for index in range(how_many(known, split, n or part.n))
     ]
     return Task(
         dataset=MemoryDataset(samples, name=f"ruleshift/{known.id}"),
@@ -103,9 +114,19 @@ def problems(
     )
 
 
-def suite(**arguments: Any) -> list[Task]:
-    """The four tasks with what studies measure, for `inspect_ai.eval_set(suite(n=100), log_dir=...)`."""
-    return [make(**arguments) for make in (gp_l, gp_vl, virl_l, virl_vl)]
+def suite(name: str = "quick", **arguments: Any) -> list[Task]:
+    """A suite of `ruleshift compare` on its four tasks, for `inspect_ai.eval_set(suite("full"), log_dir=...)`."""
+    return [make(suite=name, **arguments) for make in (gp_l, virl_l, gp_vl, virl_vl)]
+
+
+def _part(task: Opened, name: str, suite: str) -> SuitePart:
+    """What is asked of a task: by a suite, or by studies."""
+    if suite in SUITES:
+        return SUITES[suite].part(task, name)
+    if suite:
+        raise RuleshiftError(f"unknown suite {suite!r}; choose from {', '.join(SUITES)}")
+    measurement = task.recipe.measurement
+    return SuitePart(name, _SPLITS if measurement is None else measurement.splits, 100)
 
 
 def _sample(place: ProblemRef) -> Sample:
@@ -218,6 +239,19 @@ def score_of(episode: Episode, split: str) -> Score:
 # ---------------------------------------------------------------- our evaluations as logs
 
 
+def write_log(source: Path, folder: Path, model: str = "ruleshift") -> Path:
+    """Write an evaluation as a log into a folder that `inspect view --log-dir` opens; the path of the log.
+
+    source: the folder of `ruleshift eval --out`, which knows its model, or the file of `ruleshift eval --episodes`.
+    Raises RuleshiftError for anything else, and for an evaluation that has not ended.
+    """
+    log = _log_of_folder(source) if source.is_dir() else log_of(load_episodes(source), model)
+    path = folder / f"{log.eval.task.replace('/', '-')}-{source.stem}.eval"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_eval_log(log, str(path))
+    return path
+
+
 def log_of(episodes: Sequence[Episode], model: str = "ruleshift") -> EvalLog:
     """Episodes of `ruleshift eval --episodes` as a log of Inspect, with the numbers of `ruleshift eval` as metrics.
 
@@ -227,29 +261,59 @@ def log_of(episodes: Sequence[Episode], model: str = "ruleshift") -> EvalLog:
     if len(tasks) != 1:
         raise RuleshiftError(f"these are episodes of {len(tasks)} tasks: give those of one")
     name = tasks.pop()
+    splits = dict.fromkeys(_split(episode) for episode in episodes)
+    cells = [cell_of(split, "sampled", [e for e in episodes if _split(e) == split]) for split in splits]
+    budgets = range(1, max(abs(t) for cell in cells for steps in cell.tries for t in steps) + 1)
+    return _log(name, model, episodes, rows_of(Point(name, "base", 0, 0, 0.0, 0.0, tuple(cells)), budgets), {})
+
+
+def _log_of_folder(folder: Path) -> EvalLog:
+    """An evaluation as a log: its replies are judged anew, and have to get the verdicts that are on disk."""
+    finished = load_finished(folder)
+    finished.episodes()  # raises where some have not ended
+    questions, episodes, targets = finished.questions, {}, {}
+    for place in questions.places():
+        conversation = questions.conversation(place, keeps_pictures=True)
+        problem = questions.task.problem(place.split, questions.seed, place.index, questions.style)
+        targets[problem.id] = problem.gold()
+        replay(conversation, finished.kept[place])
+        episodes[place] = conversation.episode()
+    rows = rows_of_samples(questions, episodes, finished.decoding, range(1, questions.turns + 1))
+    return _log(questions.task.id, finished.model, list(episodes.values()), rows, targets)
+
+
+def _log(
+    name: str, model: str, episodes: Sequence[Episode], rows: Sequence[Row], targets: Mapping[str, str]
+) -> EvalLog:
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    samples = [_logged(episode, model) for episode in episodes]
+    epochs: Counter[str] = Counter()
+    samples = []
+    for episode in episodes:
+        epochs[episode.problem_id] += 1
+        target = targets.get(episode.problem_id, "")
+        samples.append(_logged(episode, model, epochs[episode.problem_id], target))
     spec = EvalSpec(
         created=now,
         task=f"ruleshift/{name.replace('-', '_')}",
-        dataset=EvalDataset(name=name, samples=len(samples), sample_ids=[str(sample.id) for sample in samples]),
+        dataset=EvalDataset(name=name, samples=len(epochs), sample_ids=list(epochs)),
         model=model,
-        config=EvalConfig(),
+        config=EvalConfig(epochs=max(epochs.values())),
     )
-    metrics = {metric.name: metric for metric in _metrics(name, episodes)}
+    metrics = {metric.name: metric for metric in _metrics(rows)}
     score = EvalScore(name="verdict", scorer="verdict", metrics=metrics, scored_samples=len(samples))
     results = EvalResults(total_samples=len(samples), completed_samples=len(samples), scores=[score])
-    return EvalLog(status="success", eval=spec, results=results, samples=samples)
+    stats = EvalStats(started_at=now, completed_at=now)
+    return EvalLog(status="success", eval=spec, results=results, stats=stats, samples=samples)
 
 
-def _logged(episode: Episode, model: str) -> EvalSample:
+def _logged(episode: Episode, model: str, epoch: int, target: str) -> EvalSample:
     messages = [chat_message(message) for message in episode.messages]
     first = len(messages) - 2 * len(episode.turns)
     return EvalSample(
         id=episode.problem_id,
-        epoch=1,
+        epoch=epoch,
         input=messages[:first],
-        target="",
+        target=target,
         messages=messages,
         output=ModelOutput.from_content(model, episode.turns[-1].completion.text),
         scores={"verdict": score_of(episode, _split(episode))},
@@ -261,24 +325,11 @@ def _split(episode: Episode) -> str:
     return episode.problem_id.split("/")[1]
 
 
-def _metrics(name: str, episodes: Sequence[Episode]) -> Iterable[EvalMetric]:
-    """The rows of `ruleshift eval`, each with its interval."""
-    splits = dict.fromkeys(_split(episode) for episode in episodes)
-    cells = [cell_of(split, "sampled", [e for e in episodes if _split(e) == split]) for split in splits]
-    budgets = range(1, max(abs(t) for cell in cells for steps in cell.tries for t in steps) + 1)
-    for row in rows_of(Point(name, "base", 0, 0, 0.0, 0.0, tuple(cells)), budgets):
+def _metrics(rows: Sequence[Row]) -> Iterable[EvalMetric]:
+    """The rows of `ruleshift eval`, each with its interval; first, for the head of the page, success of all turns."""
+    most = max(row.turns for row in rows)
+    for row in sorted(rows, key=lambda row: (row.metric, row.turns) != ("success", most)):
         label = f"{row.split} {row.metric} {row.turns}"
         yield EvalMetric(name=label, value=row.value)
         yield EvalMetric(name=f"{label} low", value=row.ci_low)
         yield EvalMetric(name=f"{label} high", value=row.ci_high)
-
-
-def write_log(episodes: Path, folder: Path, model: str = "ruleshift") -> Path:
-    """Write the episodes of a parquet file as a log into a folder that `inspect view --log-dir` opens."""
-    from ruleshift.evaluation.episodes import load_episodes
-
-    log = log_of(load_episodes(episodes), model)
-    path = folder / f"{log.eval.task.replace('/', '-')}-{episodes.stem}.eval"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_eval_log(log, str(path))
-    return path

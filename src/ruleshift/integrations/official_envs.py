@@ -58,7 +58,7 @@ class OfficialCards(gymnasium.Env[np.ndarray, str]):
     Description: four cards, dealt as there: ranks uniform over A..K, with `ood` one of them a J, Q or K. The caller
         writes the prompt, from `info["Plain Cards"]` or from the observation.
     Action: a reply, any text. Observation: (resolution, resolution, 3) uint8, in text as well.
-    Rewards: those of `compat="official"`; where `language_only` is off also -1.5 for misread cards.
+    Rewards: those of `compat="official"`; where `language_only` is off -1.5 for misread cards, before anything else.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
