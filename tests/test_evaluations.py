@@ -303,13 +303,13 @@ def test_the_card_knows_who_follows_and_who_memorised(tmp_path: Path) -> None:
     card = task_card(list(subjects.values()))
     words = {(s.about, s.subject): s.word for s in card.statements}
     assert words["shift", "memorised"] == "lowers"
-    assert words["fake", "memorised"] == "raises"
+    assert words["memory", "memorised"] == "raises"
     assert words["shift", "follows"] == "undecided"
-    assert words["fake", "follows"] != "raises"
+    assert words["memory", "follows"] != "raises"
     assert words["pair", "memorised"] == "lowers"
     follows, memorised = card.subjects
-    assert follows.score("rule-ood", 2).value == 1
-    assert memorised.score("fake", 1).value == 1
+    assert follows.score("success", "rule-ood", 2).value == 1
+    assert memorised.score("success", "fake", 1).value == 1
     assert [bound.name for bound in card.bounds][-1] == "expert"
     assert all(score.value == 1 for score in card.bounds[-1].scores)
     said = "\n".join(section(card).sentences)

@@ -23,7 +23,7 @@ from ruleshift.commands.policies import (
     ThinkingArguments,
     open_policy,
 )
-from ruleshift.commands.recording import all_asked, recorded
+from ruleshift.commands.recording import all_asked, recorded, what_remains
 from ruleshift.commands.serving import API, NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
 
@@ -83,7 +83,7 @@ class Compare:
 
     @property
     def stopped(self) -> str:
-        return f"{self.out} keeps every reply so far; run the same command again, which goes on from there"
+        return what_remains(self.out)
 
     def run(self) -> None:
         from ruleshift.engines.protocol import NoMoreAnswers
