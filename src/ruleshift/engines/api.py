@@ -23,6 +23,7 @@ MOST_BYTES = 32 * 2**20  # of an answer
 AGAIN = (408, 409, 425, 429)  # statuses that may pass; so may all from 500 on
 CHARACTERS = 2  # of a prompt that make a token at least: guesses of its size are high
 PICTURE = 2_000  # tokens that a picture is guessed at
+LEAST_KEY = 8  # bytes: what is shorter is no secret, and may stand in a reply by chance
 EMPTY = 2  # empty replies that are not believed
 
 
@@ -187,7 +188,7 @@ class ApiModel:
                 raise
             except Exception as error:  # of the HTTP library, which differs between versions of openai
                 raise BrokenAnswer(f"cut off ({self._line(error)})") from error
-        return b"".join(chunks)
+        return self._without_key(b"".join(chunks))
 
     def _refusal(self, error: "APIStatusError") -> Exception:
         """What an HTTP status other than success means for us."""
@@ -206,8 +207,13 @@ class ApiModel:
 
     def _line(self, error: BaseException) -> str:
         """An error in one line, without the key, whatever a server makes of it."""
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        return text.replace(self.server.key, "***") if self.server.key else text
+        text = " ".join(str(error).split()) or type(error).__name__
+        return (text.replace(self.server.key, "***") if self.server.key else text)[:300]
+
+    def _without_key(self, data: bytes) -> bytes:
+        """An answer in which the key is not repeated, since answers are recorded."""
+        key = self.server.key.encode()
+        return data.replace(key, b"***") if len(key) >= LEAST_KEY else data
 
     async def _close(self) -> None:
         if self._client is not None:
