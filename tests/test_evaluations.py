@@ -132,7 +132,7 @@ def test_a_local_evaluation_that_is_killed_comes_to_the_same_numbers(tmp_path: P
         arguments = [sys.executable, "-m", "ruleshift", *asked, "--out", str(tmp_path / "run")]
         process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= least):
-            time.sleep(0.002)
+            time.sleep(0.01)
         process.kill()
         kills += process.wait() == -signal.SIGKILL
         before = file.read_bytes().split(b"\n")[:-1]

@@ -241,7 +241,7 @@ def _show(sections: "Sequence[CardSection]") -> None:
             for place, heading in enumerate(sheet.headings):
                 table.add_column(Text(heading), justify="right" if place else "left")
             for line in sheet.lines:
-                table.add_row(*map(Text, line))
+                table.add_row(*(Text(cell.replace(" [", "\n[")) for cell in line))
             console.print(table)
         for sentence in (*part.notes, *part.sentences):
             console.print(f"- {sentence}", markup=False, soft_wrap=True)

@@ -246,26 +246,26 @@ def _statements(
             about.append(("pair", name, reference, metric, SHIFTED, pair))
     intervals = corrected([estimate for *_, estimate in about]) if about else []
     return [
-        Statement(*what, estimate.mean, interval.low, interval.high, verdict(interval))
+        Statement(*what, estimate.mean, *_possible(interval), verdict(interval))
         for (*what, estimate), interval in zip(about, intervals, strict=True)
     ]
+
+
+def _possible(found: Difference) -> tuple[float, float]:
+    """The ends of an interval that a difference of two shares can have."""
+    return max(found.low, -1.0), min(found.high, 1.0)
 
 
 def _pairs(questions: Questions, outcomes: Mapping[str, Outcomes]) -> list[tuple[str, str, str, Difference]]:
     metric = questions.task.metric
     turns = shown_budgets(metric, questions.turns)[-1]
-    return [
-        (
-            split,
-            name,
-            reference,
-            crossed_estimate(
-                [outcomes[name][split, metric, turns]], [outcomes[reference][split, metric, turns]]
-            ).interval(),
-        )
-        for reference, name in combinations(outcomes, 2)
-        for split in questions.splits
-    ]
+    pairs = []
+    for reference, name in combinations(outcomes, 2):
+        for split in questions.splits:
+            mine, theirs = outcomes[name][split, metric, turns], outcomes[reference][split, metric, turns]
+            found = crossed_estimate([mine], [theirs]).interval()
+            pairs.append((split, name, reference, Difference(found.mean, *_possible(found), found.n)))
+    return pairs
 
 
 def unpaired(a: Sequence[float], b: Sequence[float]) -> Estimate:

@@ -175,10 +175,10 @@ def _pairs(card: TaskCard) -> CardTable:
     ]
     headings = ("difference", "points", "95% interval", "interval excludes 0")
     return CardTable(
-        f"Paired differences of the same, {turns_label(shown_budgets(card.metric, card.turns)[-1])}",
+        f"Paired differences in {_named(card.metric)}, {turns_label(shown_budgets(card.metric, card.turns)[-1])}",
         headings,
         tuple(lines),
-        "Over problems, not corrected: exploratory.",
+        "In points, on the same problems, with intervals over problems, not corrected: exploratory.",
     )
 
 
