@@ -44,7 +44,8 @@ def section(card: TaskCard) -> CardSection:
     """The card of one task, ready to show."""
     sheets = (_scores(card), _revision(card), *([_pairs(card)] if card.pairs else []))
     sizes = ", ".join(f"{split} {n}" for split, n in card.n.items())
-    return CardSection(f"{card.task} (version {card.version}; problems: {sizes})", in_words(card), sheets, card.notes)
+    about = f"Version {card.version} of the task; problems: {sizes}."
+    return CardSection(card.task, in_words(card), sheets, (about, *card.notes))
 
 
 def in_words(card: TaskCard) -> tuple[str, ...]:
