@@ -91,8 +91,10 @@ class Spending:
 
     def go_on(self, replies: Iterable[Served], ledger: Ledger) -> None:
         """Add what earlier calls took: the tokens of their replies, and the events of their ledger."""
-        for taken in (*replies, *ledger.events):
-            self._add(taken)
+        for reply in replies:
+            self._add(reply)
+        for event in ledger.events:
+            self._add(event)
         self.requests += sum(not event.failed for event in ledger.events)
         self.ledger = ledger
 

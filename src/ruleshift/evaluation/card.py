@@ -246,8 +246,8 @@ def _statements(
             about.append(("pair", name, reference, metric, SHIFTED, pair))
     intervals = corrected([estimate for *_, estimate in about]) if about else []
     return [
-        Statement(*what, estimate.mean, *_possible(interval), verdict(interval))
-        for (*what, estimate), interval in zip(about, intervals, strict=True)
+        Statement(kind, name, reference, measure, split, estimate.mean, *_possible(interval), verdict(interval))
+        for (kind, name, reference, measure, split, estimate), interval in zip(about, intervals, strict=True)
     ]
 
 
