@@ -239,7 +239,7 @@ def _show(sections: "Sequence[CardSection]") -> None:
         for sheet in part.sheets:
             table = Table(title=Text(sheet.title), box=box.SIMPLE_HEAD, caption=Text(sheet.note))
             for place, heading in enumerate(sheet.headings):
-                table.add_column(Text(heading), justify="right" if place else "left")
+                table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
             for line in sheet.lines:
                 table.add_row(*(Text(cell.replace(" [", "\n[")) for cell in line))
             console.print(table)
