@@ -3,7 +3,8 @@
 A server in this process answers after 0.1 to 10 s, drawn for each answer; `--concurrency` conversations are live at
 once. Ideal: the sum of all waiting over the concurrency, or the longest conversation, whichever is longer. Part of what
 is above it is the end, when fewer conversations are left than could be live: a simulation of the same waits without any
-work says how much. With `--scale 0.2` all waits are a fifth, and what the client adds weighs five times as much.
+work, in the order of the driver, says how much, and only what is above that is the client's. With `--scale 0.2` all
+waits are a fifth, and what the client adds weighs five times as much.
 
     python benchmarks/api.py                      # 1,600 conversations (four splits of 400), 64 at once: 4 minutes
     python benchmarks/api.py --scale 0.2          # 1 minute
@@ -14,7 +15,7 @@ import heapq
 import random
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -25,6 +26,7 @@ from ruleshift.engines.protocol import Sampling
 from ruleshift.engines.spending import Budget, Spending
 from ruleshift.engines.wire import Asking
 from ruleshift.evaluation.asking import Questions, ask
+from ruleshift.revision import AHEAD
 from ruleshift.tasks import get_task
 
 MOST = 1.15
@@ -65,17 +67,30 @@ def main() -> int:
     turns = sum(len(episode.turns) for episode in episodes.values())
     print(f"{len(episodes)} conversations, {turns} answers, {options.concurrency} at once")
     print(f"ideal {ideal:.1f} s: waiting {total:.0f} s, longest conversation {longest:.1f} s")
-    print(f"without any work: {without_work(sums, options.concurrency):.1f} s")
-    print(f"taken: {taken:.1f} s, {taken / ideal:.3f} of the ideal (at most {MOST})")
+    least = without_work([waits[prompt] for prompt in dict.fromkeys(gold)], options.concurrency)
+    print(f"without any work: {least:.1f} s, {least / ideal:.3f} of the ideal")
+    print(f"taken: {taken:.1f} s, {taken / ideal:.3f} of the ideal (at most {MOST}), {taken / least:.3f} of no work")
     return int(taken / ideal > MOST)
 
 
-def without_work(conversations: list[float], concurrency: int) -> float:
-    """When the last conversation ends if each begins as soon as one of the others has ended."""
-    free = [0.0] * concurrency
-    for seconds in conversations:
-        heapq.heappush(free, heapq.heappop(free) + seconds)
-    return max(free)
+def without_work(conversations: list[list[float]], concurrency: int) -> float:
+    """When the last conversation ends in the order of the driver, if no place for an answer is ever left empty."""
+    new, begun = deque(range(len(conversations))), deque[int]()
+    busy: list[tuple[float, int]] = []
+    now, done = 0.0, [0] * len(conversations)
+    while new or begun or busy:
+        while (new or begun) and len(busy) < concurrency:
+            which = (new or begun).popleft()
+            heapq.heappush(busy, (now + conversations[which][done[which]], which))
+        now, which = heapq.heappop(busy)
+        done[which] += 1
+        if done[which] == len(conversations[which]):
+            continue
+        if begun or 0 < len(new) <= AHEAD * concurrency:
+            begun.append(which)
+        else:
+            heapq.heappush(busy, (now + conversations[which][done[which]], which))
+    return now
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ruleshift.cli import main
 from ruleshift.engines.api import ApiModel, Identity, Server
 from ruleshift.engines.patience import asked_wait, backoff
 from ruleshift.engines.protocol import NoMoreAnswers, Request, Sampling
-from ruleshift.engines.spending import Budget, Spending
+from ruleshift.engines.spending import Budget, Event, Ledger, Spending
 from ruleshift.engines.wire import Asking, BrokenAnswer, read_answer
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.record import read_record
@@ -128,6 +128,8 @@ def test_kills_among_faults_lose_nothing_and_ask_nothing_twice(plain: Path, tmp_
             assert not new & {seed_of(place) for place in recorded}
             assert code in (0, -signal.SIGKILL)
     assert kills == 3
+    asked = sum(not event["failed"] for event in events(tmp_path / "run"))
+    assert len(script.asked) <= asked <= len(script.asked) + 6 * kills  # some may be killed before they leave
     assert len(set(script.seen)) > 3
     assert replies(tmp_path / "run") == replies(plain)
     assert rows(tmp_path / "run") == rows(plain)
@@ -179,6 +181,41 @@ def test_a_change_is_refused(plain: Path, tmp_path: Path, capsys: pytest.Capture
         assert main(command(url, tmp_path, "--may-change")) == 0
     assert {row["served"]["fingerprint"] for row in lines(tmp_path)} == {"fp-1", "fp-2"}
     assert json.loads((tmp_path / "results.json").read_text())["meta"]["served"]["fingerprints"] == ["fp-1", "fp-2"]
+
+
+def events(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+
+
+def test_a_budget_counts_what_failed_in_earlier_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruleshift.engines.patience.FIRST", 0.01)
+    script = Script(solver(), fault=lambda number: "500" if number >= 5 else None)
+    with serving(script) as url:
+        assert "no answer in 2 attempts" in refusal(capsys, *command(url, tmp_path, "--retries", "1"))
+        failed = len(script.asked) - 5
+        assert failed >= 2
+        assert [event["failed"][:8] for event in events(tmp_path) if event["failed"]] == ["HTTP 500"] * failed
+        assert sum(not event["failed"] for event in events(tmp_path)) == len(script.asked)
+        with (tmp_path / "requests.jsonl").open("a") as file:
+            file.write('{"failed": ""')  # a kill in the middle of a line: a request all the same
+        script.fault = lambda number: None
+        bound = len(script.asked) + 4
+        assert f"--most-requests {bound}" in refusal(capsys, *command(url, tmp_path, "--most-requests", str(bound)))
+        assert len(script.asked) == bound - 1
+
+
+def test_a_reply_that_is_thrown_away_costs_all_the_same(tmp_path: Path) -> None:
+    """Each takes 12 tokens: the first empty one, and the reply after it."""
+    script = Script(solver(), fault=lambda number: "says nothing" if number == 0 else None)
+    with serving(script) as url:
+        assert main(command(url, tmp_path, "--concurrency", "1", "--most-requests", "3")) == 2
+        spent = events(tmp_path)
+    assert [event["reply_tokens"] for event in spent if event["failed"] == "an empty reply"] == [5]
+    spending = Spending(Budget())
+    spending.go_on([Served("m", prompt_tokens=7, reply_tokens=5)] * 2, Ledger([Event(), Event("no", 7, 5, 2)]))
+    assert (spending.requests, spending.prompt_tokens, spending.reply_tokens) == (1, 21, 15)
 
 
 def test_a_server_that_stays_broken_ends_in_one_line_and_all_is_kept(
@@ -235,9 +272,25 @@ def test_the_key_is_in_no_file_and_no_message(
     assert KEY not in repr(Server("http://x", KEY))
 
 
-def test_an_echoed_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = ApiModel(Server("http://127.0.0.1:9/v1", KEY), Asking(NAME, Sampling()), Spending(Budget()))
-    assert KEY not in model._line(ValueError(f"Incorrect API key provided: {KEY}."))
+def test_an_echoed_key_is_not_repeated(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that repeats the key in refusals, failures, replies, and as its name."""
+    monkeypatch.setattr("ruleshift.engines.patience.FIRST", 0.01)
+    monkeypatch.setenv("RULESHIFT_API_KEY", KEY)
+    caplog.set_level("DEBUG")
+    told = f'{{"error": {{"message": "{"x" * 270} Incorrect API key provided: {KEY} for you"}}}}'
+    faults = {2: f"refused 500 {told}", 4: f"refused 429 Bearer {KEY}", 5: "closed", 30: f"refused 401 {told}"}
+    script = Script(lambda body: f"your key is {KEY}", fault=faults.get, more={"system_fingerprint": KEY})
+    with serving(script) as url:
+        assert main(command(url, tmp_path)) == 2
+    assert len(script.seen) == 4
+    said = "".join(capfd.readouterr()) + caplog.text
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"your key is ***" in written
+    assert KEY.encode() not in written
+    assert "refuses the key" in said
+    assert "sk-very" not in said
 
 
 def ask(url: str, request: Request, **changes: Any) -> Any:

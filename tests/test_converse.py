@@ -57,6 +57,18 @@ def texts(episodes: Sequence[Episode]) -> list[tuple[str, tuple[Message, ...], l
     return [(e.problem_id, e.messages, [turn.verdict for turn in e.turns]) for e in episodes]
 
 
+def test_the_last_conversations_begin_before_others_go_on():
+    """One after the other at first; towards the end all begin, and no place for an answer is empty."""
+    order: list[str] = []
+
+    async def wait(request: Request) -> None:
+        order.append(request.id)
+
+    problems = [Countdown(f"p{i}", 2) for i in range(6)]
+    revise(problems, answers(wait, limit=1), turns=5)
+    assert order == ["p0", "p0", "p1", "p1", "p2", "p3", "p4", "p5", "p2", "p3", "p4", "p5"]
+
+
 @pytest.mark.parametrize("limit", [1, 3, 64])
 def test_episodes_are_those_of_the_batched_driver_in_whatever_order_answers_come(limit):
     expected = texts(revise(countdowns(), TextEngine(text, batch_size=3), turns=5))
@@ -188,7 +200,7 @@ def test_an_answerer_is_shown_all_pictures_whatever_is_kept():
         seen.append(sum(len(message.pictures) for message in request.messages))
 
     episodes = revise([Sights("a"), Sights("b")], answers(wait, limit=1), turns=1, pictured=1)
-    assert seen == [1, 2, 1, 2]
+    assert seen == [1, 1, 2, 2]  # the second begins before the first goes on
     assert len(episodes[0].pictures) == 2
     assert not any(message.pictures for message in episodes[1].messages)
 

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -21,8 +22,10 @@ from helpers import tiny_chat, tiny_model
 from ruleshift.backbones.config import BUNDLED
 from ruleshift.backbones.fingerprint import fingerprint
 from ruleshift.cli import main
+from ruleshift.commands.recording import what_remains
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Insider, Reply, Request, Sampling
+from ruleshift.engines.text import expert
 from ruleshift.evaluation.asking import Questions, ask
 from ruleshift.evaluation.card import Subject, task_card, unpaired
 from ruleshift.evaluation.finished import load_finished
@@ -114,6 +117,40 @@ def test_a_local_evaluation_resumes_and_refuses_other_weights(
     other.config.ruleshift_style = "terse"
     other.save_pretrained(model)
     assert "fingerprint" in refusal(capsys, *command)
+
+
+@pytest.mark.slow
+def test_a_local_evaluation_that_is_killed_comes_to_the_same_numbers(tmp_path: Path) -> None:
+    """SIGKILL, as soon as there are so many verdicts, twice."""
+    model = save_tiny_model(tmp_path / "model")
+    asked = ["eval", "gp-l", "--model", str(model), "--n", "24", "--batch-size", "3", "--max-new-tokens", "24"]
+    asked += ["--decoding", "sampled"]
+    assert main([*asked, "--out", str(tmp_path / "whole")]) == 0
+    whole = [_words(line) for line in (tmp_path / "whole" / "answers.jsonl").read_bytes().splitlines()]
+    file, kills = tmp_path / "run" / "answers.jsonl", 0
+    for least in (1, len(whole) // 2):
+        arguments = [sys.executable, "-m", "ruleshift", *asked, "--out", str(tmp_path / "run")]
+        process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not (file.exists() and file.read_bytes().count(b"\n") >= least):
+            time.sleep(0.01)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        before = file.read_bytes().split(b"\n")[:-1]
+        assert least <= len(before) < len(whole)
+    assert kills == 2
+    assert main([*asked, "--out", str(tmp_path / "run")]) == 0
+    assert file.read_bytes().startswith(b"\n".join(before))
+    assert sorted(map(_words, file.read_bytes().splitlines())) == sorted(whole)
+    rows = [json.loads((tmp_path / name / "results.json").read_text())["rows"] for name in ("run", "whole")]
+    assert rows[0] == rows[1]
+
+
+def test_what_a_stop_leaves_is_said_as_it_is(tmp_path: Path) -> None:
+    assert what_remains(tmp_path / "none").startswith("nothing was answered yet")
+    with open_record(tmp_path) as record:
+        assert what_remains(tmp_path).startswith("nothing was answered yet")
+        ask(replace(QUESTIONS, samples=1), expert(), record)
+        assert "keeps every reply" in what_remains(tmp_path)
 
 
 def _words(line: bytes) -> str:
@@ -303,13 +340,13 @@ def test_the_card_knows_who_follows_and_who_memorised(tmp_path: Path) -> None:
     card = task_card(list(subjects.values()))
     words = {(s.about, s.subject): s.word for s in card.statements}
     assert words["shift", "memorised"] == "lowers"
-    assert words["fake", "memorised"] == "raises"
+    assert words["memory", "memorised"] == "raises"
     assert words["shift", "follows"] == "undecided"
-    assert words["fake", "follows"] != "raises"
+    assert words["memory", "follows"] != "raises"
     assert words["pair", "memorised"] == "lowers"
     follows, memorised = card.subjects
-    assert follows.score("rule-ood", 2).value == 1
-    assert memorised.score("fake", 1).value == 1
+    assert follows.score("success", "rule-ood", 2).value == 1
+    assert memorised.score("success", "fake", 1).value == 1
     assert [bound.name for bound in card.bounds][-1] == "expert"
     assert all(score.value == 1 for score in card.bounds[-1].scores)
     said = "\n".join(section(card).sentences)

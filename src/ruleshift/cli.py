@@ -99,14 +99,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     _accept_all_text()
     wait_passively()
-    stopped = "nothing was done"
+    command: Command | None = None
     try:
         command = parse(arguments)
-        stopped = command.stopped
         command.run()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"\nstopped: {stopped}", file=sys.stderr)
+        print(f"\nstopped: {_remains(command)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has left
         with suppress(OSError, ValueError):
@@ -117,8 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not _disk_is_full(error):
             raise
-        return _fail(f"the disk is full ({_first_line(error)}): free some space; {stopped}")
+        return _fail(f"the disk is full ({_first_line(error)}): free some space; {_remains(command)}")
     return 0
+
+
+def _remains(command: Command | None) -> str:
+    return "nothing was done" if command is None else command.stopped
 
 
 def _accept_all_text() -> None:

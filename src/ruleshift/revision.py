@@ -9,6 +9,7 @@ whose budget is full again.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
@@ -19,6 +20,8 @@ from ruleshift.tasks.protocol import Problem, TaskProblem
 
 # Waiting problems join once this share of the batch is free: reading the prompts of a few rows is slow.
 JOIN_SHARE = 1 / 8
+# Conversations, for each that may be answered at once, that begin before others go on, when no more are left.
+AHEAD = 3
 
 Progress = Callable[[int], object]  # called with the number of episodes that ended since the last call
 
@@ -169,8 +172,8 @@ def _in_batches(conversations: Sequence[Conversation], engine: Engine, progress:
 
 
 async def _concurrently(conversations: Sequence[Conversation], answerer: Answerer, progress: Progress) -> None:
-    """At most `answerer.limit` conversations are live at once, each at a turn of its own."""
-    waiting = iter(conversations)
+    """At most `answerer.limit` answers are waited for at once, each of a conversation at a turn of its own."""
+    waiting = Waiting(conversations, ahead=AHEAD * answerer.limit)
     workers = min(answerer.limit, len(conversations))
     try:
         async with asyncio.TaskGroup() as group:
@@ -186,9 +189,28 @@ async def _concurrently(conversations: Sequence[Conversation], answerer: Answere
         raise RuntimeError("an answer was cancelled")
 
 
-async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: Progress) -> NoMoreAnswers | None:
-    """Take waiting conversations, one after the other, each to its end. Returns why it stopped before there were none
-    left."""
+class Waiting:
+    """Conversations to be taken up. Each is brought to its end, which servers that cache what they read like best, but
+    when few are left that have not begun, `ahead` or fewer, these begin first: so long ones do not begin last, and end
+    alone."""
+
+    def __init__(self, conversations: Sequence[Conversation], ahead: int) -> None:
+        self.new, self.begun, self.ahead = deque(conversations), deque[Conversation](), ahead
+
+    def __iter__(self) -> Iterator[Conversation]:
+        while self.new or self.begun:
+            yield (self.new or self.begun).popleft()
+
+    def takes_back(self, conversation: Conversation) -> bool:
+        """Whether others come before the next turn of this one, which then waits for its own."""
+        if not conversation.ended and (self.begun or 0 < len(self.new) <= self.ahead):
+            self.begun.append(conversation)
+            return True
+        return False
+
+
+async def _work(waiting: Waiting, answerer: Answerer, progress: Progress) -> NoMoreAnswers | None:
+    """Take waiting conversations, one after the other. Returns why it stopped before there were none left."""
     for conversation in waiting:
         while not conversation.ended:
             try:
@@ -197,7 +219,10 @@ async def _work(waiting: Iterator[Conversation], answerer: Answerer, progress: P
                 return stopped
             conversation.seconds = 0.0 if completion.served is None else completion.served.seconds
             conversation.take(_text_only(completion))
-        progress(1)
+            if waiting.takes_back(conversation):
+                break
+        else:
+            progress(1)
     return None
 
 

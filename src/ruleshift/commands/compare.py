@@ -23,7 +23,7 @@ from ruleshift.commands.policies import (
     ThinkingArguments,
     open_policy,
 )
-from ruleshift.commands.recording import all_asked, recorded
+from ruleshift.commands.recording import all_asked, recorded, what_remains
 from ruleshift.commands.serving import API, NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
 
@@ -83,7 +83,7 @@ class Compare:
 
     @property
     def stopped(self) -> str:
-        return f"{self.out} keeps every reply so far; run the same command again, which goes on from there"
+        return what_remains(self.out)
 
     def run(self) -> None:
         from ruleshift.engines.protocol import NoMoreAnswers
@@ -239,9 +239,9 @@ def _show(sections: "Sequence[CardSection]") -> None:
         for sheet in part.sheets:
             table = Table(title=Text(sheet.title), box=box.SIMPLE_HEAD, caption=Text(sheet.note))
             for place, heading in enumerate(sheet.headings):
-                table.add_column(Text(heading), justify="right" if place else "left")
+                table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
             for line in sheet.lines:
-                table.add_row(*map(Text, line))
+                table.add_row(*(Text(cell.replace(" [", "\n[")) for cell in line))
             console.print(table)
         for sentence in (*part.notes, *part.sentences):
             console.print(f"- {sentence}", markup=False, soft_wrap=True)

@@ -23,7 +23,7 @@ from ruleshift.commands.policies import (
     ThinkingArguments,
     open_policy,
 )
-from ruleshift.commands.recording import all_asked, recorded
+from ruleshift.commands.recording import all_asked, recorded, what_remains
 from ruleshift.commands.serving import NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
 
@@ -93,7 +93,7 @@ class Eval(OnTask[Options]):
     def stopped(self) -> str:
         if self.out is None:
             return "nothing was written; give --out FOLDER to keep what is answered, or run the same command again"
-        return f"{self.out} keeps every reply so far; run the same command again, which goes on from there"
+        return what_remains(self.out)
 
     def run(self) -> None:
         from rich.console import Console
@@ -246,7 +246,7 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
             metric, unit = f"{metric} (mean)", ""
         value, low, high = (number(x, row.metric) + unit for x in (row.value, row.ci_low, row.ci_high))
         values = [known.get((name, row.split, row.metric, row.turns)) for name in others]
-        beside = ["" if value is None else number(value, row.metric) + unit for value in values]
+        beside = ["-" if value is None else number(value, row.metric) + unit for value in values]
         table.add_row("" if previous == row.split else row.split, metric, value, f"{low} to {high}", *beside)
         previous = row.split
     return table

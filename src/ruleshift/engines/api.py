@@ -4,14 +4,14 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.engines.patience import asked_wait, backoff
 from ruleshift.engines.protocol import Answerer, NoMoreAnswers, Request
-from ruleshift.engines.spending import Spending
+from ruleshift.engines.spending import Ledger, Spending
 from ruleshift.engines.wire import Asking, BrokenAnswer, read_answer
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Served
@@ -23,6 +23,7 @@ MOST_BYTES = 32 * 2**20  # of an answer
 AGAIN = (408, 409, 425, 429)  # statuses that may pass; so may all from 500 on
 CHARACTERS = 2  # of a prompt that make a token at least: guesses of its size are high
 PICTURE = 2_000  # tokens that a picture is guessed at
+LEAST_KEY = 8  # bytes: what is shorter is no secret, and may stand in a reply by chance
 EMPTY = 2  # empty replies that are not believed
 
 
@@ -41,11 +42,12 @@ class Server:
 
 
 class FailedAttempt(Exception):  # noqa: N818  (made again, so that users hardly ever see it)
-    """An attempt that failed in a way that may pass. `wait`: the seconds for which the server asks to be left alone."""
+    """An attempt that failed in a way that may pass. `wait`: the seconds for which the server asks to be left alone.
+    `served`: what it gave all the same, which costs."""
 
-    def __init__(self, why: str, wait: float | None = None) -> None:
+    def __init__(self, why: str, wait: float | None = None, served: Served | None = None) -> None:
         super().__init__(why)
-        self.wait = wait
+        self.wait, self.served = wait, served
 
 
 @dataclass
@@ -91,11 +93,11 @@ class ApiModel:
     def answerer(self) -> Answerer:
         return Answerer(self.answer, self.server.concurrency, self._close)
 
-    def heard_before(self, served: Served) -> None:
-        """Count a reply of an earlier call."""
-        self.spending.requests += served.attempts
-        self.spending.count(served)
-        self.identity.known.add((served.model, served.fingerprint))
+    def go_on(self, replies: Iterable[Served], ledger: Ledger) -> None:
+        """Count the replies of earlier calls, and what else these asked for."""
+        replies = list(replies)
+        self.spending.go_on(replies, ledger)
+        self.identity.known |= {(served.model, served.fingerprint) for served in replies}
 
     async def answer(self, request: Request) -> Completion:
         """The next reply of a conversation. Raises NoMoreAnswers where there is none, and from then on for all."""
@@ -116,9 +118,10 @@ class ApiModel:
                     if completion.text.strip() or completion.stop_reason == "length" or failures >= EMPTY:
                         self.spending.count(served)
                         return replace(completion, served=replace(served, attempts=failures + 1))
-                    failure = FailedAttempt("an empty reply")
+                    failure = FailedAttempt("an empty reply", served=served)
                 except FailedAttempt as failed:
                     failure = failed
+            self.spending.fail(str(failure), failure.served)
             failures += 1
             await self._wait(failures, failure)
 
@@ -153,7 +156,6 @@ class ApiModel:
             async with asyncio.timeout(self.server.timeout):
                 data = await self._post(body)
             completion, served = read_answer(data)
-            self.identity.check(served)
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
         except TimeoutError as error:
@@ -162,6 +164,10 @@ class ApiModel:
             raise FailedAttempt(self._line(error.__cause__ or error)) from error
         except BrokenAnswer as error:
             raise FailedAttempt(str(error)) from error
+        try:
+            self.identity.check(served)
+        except BrokenAnswer as error:
+            raise FailedAttempt(str(error), served=served) from error
         return completion, replace(served, seconds=round(time.monotonic() - began, 3))
 
     async def _post(self, body: Mapping[str, Any]) -> bytes:
@@ -182,7 +188,7 @@ class ApiModel:
                 raise
             except Exception as error:  # of the HTTP library, which differs between versions of openai
                 raise BrokenAnswer(f"cut off ({self._line(error)})") from error
-        return b"".join(chunks)
+        return self._without_key(b"".join(chunks))
 
     def _refusal(self, error: "APIStatusError") -> Exception:
         """What an HTTP status other than success means for us."""
@@ -201,8 +207,13 @@ class ApiModel:
 
     def _line(self, error: BaseException) -> str:
         """An error in one line, without the key, whatever a server makes of it."""
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        return text.replace(self.server.key, "***") if self.server.key else text
+        text = " ".join(str(error).split()) or type(error).__name__
+        return (text.replace(self.server.key, "***") if self.server.key else text)[:300]
+
+    def _without_key(self, data: bytes) -> bytes:
+        """An answer in which the key is not repeated, since answers are recorded."""
+        key = self.server.key.encode()
+        return data.replace(key, b"***") if len(key) >= LEAST_KEY else data
 
     async def _close(self) -> None:
         if self._client is not None:

@@ -1,7 +1,7 @@
 """What a server's answers cost, and the most that they may."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -40,6 +40,25 @@ class Budget:
         return (prompt_tokens * self.price_in + reply_tokens * self.price_out) / 1e6
 
 
+@dataclass(frozen=True)
+class Event:
+    """A request that is made; or, where `failed` says why, one that failed, with the tokens that it is known to have
+    taken all the same."""
+
+    failed: str = ""
+    prompt_tokens: int = 0
+    reply_tokens: int = 0
+    thought_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The events of earlier calls, and who keeps further ones."""
+
+    events: Sequence[Event] = ()
+    keep: Callable[[Event], None] = lambda event: None
+
+
 @dataclass
 class Spending:
     """What was spent so far, earlier calls included. `pending` are the most tokens (of prompt, of reply) that each
@@ -51,6 +70,7 @@ class Spending:
     reply_tokens: int = 0
     thought_tokens: int = 0
     pending: list[tuple[int, int]] = field(default_factory=list)
+    ledger: Ledger = Ledger()
 
     @property
     def money(self) -> float:
@@ -60,9 +80,28 @@ class Spending:
         """Add the tokens of a reply. Raises NoMoreAnswers where they are limited and the server does not count."""
         if self.budget.counts_tokens and None in (served.prompt_tokens, served.reply_tokens):
             raise NoMoreAnswers("the server counts no tokens, so they have no bound: take --most-requests instead")
-        self.prompt_tokens += served.prompt_tokens or 0
-        self.reply_tokens += served.reply_tokens or 0
-        self.thought_tokens += served.thought_tokens or 0
+        self._add(served)
+
+    def fail(self, why: str, served: Served | None = None) -> None:
+        """Add what a failed request took, as far as the server told."""
+        counts = (0, 0, 0) if served is None else (served.prompt_tokens, served.reply_tokens, served.thought_tokens)
+        event = Event(why, *(count or 0 for count in counts))
+        self._add(event)
+        self.ledger.keep(event)
+
+    def go_on(self, replies: Iterable[Served], ledger: Ledger) -> None:
+        """Add what earlier calls took: the tokens of their replies, and the events of their ledger."""
+        for reply in replies:
+            self._add(reply)
+        for event in ledger.events:
+            self._add(event)
+        self.requests += sum(not event.failed for event in ledger.events)
+        self.ledger = ledger
+
+    def _add(self, taken: Served | Event) -> None:
+        self.prompt_tokens += taken.prompt_tokens or 0
+        self.reply_tokens += taken.reply_tokens or 0
+        self.thought_tokens += taken.thought_tokens or 0
 
     def bound_before(self, most: tuple[int, int]) -> str | None:
         """The bound that could be exceeded by one more request, all on their way taking what they may at most."""
@@ -89,6 +128,7 @@ class Spending:
             await asyncio.sleep(0.02)
         self.pending.append(most)
         self.requests += 1
+        self.ledger.keep(Event())
         try:
             yield
         finally:

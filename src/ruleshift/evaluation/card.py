@@ -1,7 +1,7 @@
 """The report card: several subjects on the same problems, in numbers and in words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
@@ -13,7 +13,7 @@ from ruleshift.engines.text import insider
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.asking import Episodes, Questions, ask
 from ruleshift.evaluation.claims import Word, corrected, verdict
-from ruleshift.evaluation.evaluate import Cell, budgets
+from ruleshift.evaluation.evaluate import WORDS, Cell, budgets
 from ruleshift.evaluation.finished import Finished
 from ruleshift.evaluation.profile import points_of
 from ruleshift.evaluation.record import Slot
@@ -42,8 +42,9 @@ class Subject:
 
 @dataclass(frozen=True)
 class Score:
-    """The task's metric on one split within some turns, with its interval over problems."""
+    """A metric on one split within some turns, with its interval over problems."""
 
+    metric: str
     split: str
     turns: int
     value: float
@@ -54,12 +55,14 @@ class Score:
 @dataclass(frozen=True)
 class Statement:
     """What the card says of a difference, in a word: `corrected` over all statements of a task. `about` is "shift"
-    (shifted rule minus trained rule), "fake" (memorisation: score by the trained rule where another is stated, minus
-    the floor) or "pair" (subject minus reference under the shifted rule)."""
+    (shifted rule minus trained rule), "memory" (memorisation minus the floor, see `memory_of`) or "pair" (subject minus
+    reference under the shifted rule). `metric` is what is compared, on `split`."""
 
     about: str
     subject: str
     reference: str
+    metric: str
+    split: str
     difference: float
     low: float
     high: float
@@ -76,8 +79,8 @@ class SubjectCard:
     pays_until: int = 0
     replies: int = 0
 
-    def score(self, split: str, turns: int) -> Score | None:
-        return next((s for s in self.scores if (s.split, s.turns) == (split, turns)), None)
+    def score(self, metric: str, split: str, turns: int) -> Score | None:
+        return next((s for s in self.scores if (s.metric, s.split, s.turns) == (metric, split, turns)), None)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def task_card(subjects: Sequence[Subject]) -> TaskCard:
     """The card of one task. Raises RuleshiftError for evaluations that have no problems in common."""
     questions, notes = _common(subjects)
     task, upto = questions.task, tuple(range(1, questions.turns + 1))
-    metrics = tuple(dict.fromkeys((task.metric, "success")))
+    metrics = tuple(dict.fromkeys((task.metric, "success", *WORDS)))
     places = questions.places()
     outcomes: dict[str, Outcomes] = {}
     cards = []
@@ -116,8 +119,7 @@ def task_card(subjects: Sequence[Subject]) -> TaskCard:
         cards.append(_subject_card(subject, questions, found, mine))
     unseen = replace(questions, task=task.unseen())
     bounds = {name: outcomes_of(questions, ask(unseen, who), metrics, upto) for name, who in _bounds(questions)}
-    floors = [name for name in bounds if name != CEILING]
-    best = {split: max(floors, key=lambda name: _at(bounds[name], split, task.metric)) for split in questions.splits}
+    floors = {name: found for name, found in bounds.items() if name != CEILING}
     return TaskCard(
         task.id,
         task.version,
@@ -126,7 +128,7 @@ def task_card(subjects: Sequence[Subject]) -> TaskCard:
         questions.turns,
         tuple(cards),
         tuple(SubjectCard(name, _scores(questions, found)) for name, found in bounds.items()),
-        tuple(_statements(questions, outcomes, {split: bounds[best[split]] for split in questions.splits}, best)),
+        tuple(_statements(questions, outcomes, floors)),
         tuple(_pairs(questions, outcomes)),
         tuple(notes),
     )
@@ -176,13 +178,15 @@ def shown_budgets(metric: str, turns: int) -> list[int]:
 
 
 def outcomes_of(questions: Questions, episodes: Episodes, metrics: Sequence[str], turns: Sequence[int]) -> Outcomes:
-    """The outcomes of every problem, averaged over samples."""
+    """The outcomes of every problem, averaged over samples; words where the rule is shifted and told by words."""
     points = points_of(questions, episodes, "any")
     found: Outcomes = {}
     for split in questions.splits:
         cells: list[Cell] = [point.cell(split, "any") for point in points]
         for metric in metrics:
-            for budget in turns:
+            if metric in WORDS and not all(cell.stated_words for cell in cells):
+                continue
+            for budget in budgets(metric, turns):
                 samples = [cell.outcomes(metric, budget) for cell in cells]
                 found[split, metric, budget] = [fmean(problem) for problem in zip(*samples, strict=True)]
     return found
@@ -200,59 +204,68 @@ def _subject_card(subject: Subject, questions: Questions, found: Outcomes, place
 def _scores(questions: Questions, found: Outcomes) -> tuple[Score, ...]:
     scores = []
     for split in questions.splits:
-        for turns in shown_budgets(questions.task.metric, questions.turns):
-            values = found[split, questions.task.metric, turns]
-            scores.append(Score(split, turns, fmean(values), *share_interval(values)))
+        for metric in (questions.task.metric, *WORDS):
+            for turns in shown_budgets(metric, questions.turns):
+                if (values := found.get((split, metric, turns))) is not None:
+                    scores.append(Score(metric, split, turns, fmean(values), *share_interval(values)))
     return tuple(scores)
 
 
-def _at(found: Outcomes, split: str, metric: str) -> float:
-    """The score of first tries."""
-    return fmean(found[split, metric, 1])
+def memory_of(metric: str, outcomes: Iterable[Outcomes]) -> tuple[str, str] | None:
+    """What memorisation is read from, as metric and split, at the first try: where rules are told apart by words, how
+    often those of the training rule are used under the shifted one; otherwise the score on `fake`, where one rule is
+    stated and the trained one scored. None where neither was asked for."""
+    for place in (("trained_words", SHIFTED), (metric, FAKE)):
+        if all((place[1], place[0], 1) in found for found in outcomes):
+            return place
+    return None
 
 
 def _statements(
-    questions: Questions, outcomes: Mapping[str, Outcomes], floors: Mapping[str, Outcomes], named: Mapping[str, str]
+    questions: Questions, outcomes: Mapping[str, Outcomes], floors: Mapping[str, Outcomes]
 ) -> list[Statement]:
     """What the card claims, corrected together (Holm)."""
     metric = questions.task.metric
     turns = shown_budgets(metric, questions.turns)[-1]
-    about: list[tuple[str, str, str, Estimate]] = []
+    memory = memory_of(metric, [*outcomes.values(), *floors.values()])
+    about: list[tuple[str, str, str, str, str, Estimate]] = []
     for name, found in outcomes.items():
         if {TRAINED, SHIFTED} <= set(questions.splits):
             shift = unpaired(found[SHIFTED, metric, turns], found[TRAINED, metric, turns])
-            about.append(("shift", name, TRAINED, shift))
-        if FAKE in questions.splits:
-            floor = floors[FAKE][FAKE, metric, 1]
-            about.append(("fake", name, named[FAKE], crossed_estimate([found[FAKE, metric, 1]], [floor])))
+            about.append(("shift", name, TRAINED, metric, SHIFTED, shift))
+        if memory is not None:
+            measure, split = memory
+            floor = max(floors, key=lambda who: fmean(floors[who][split, measure, 1]))
+            above = crossed_estimate([found[split, measure, 1]], [floors[floor][split, measure, 1]])
+            about.append(("memory", name, floor, measure, split, above))
     if SHIFTED in questions.splits:
         for reference, name in combinations(outcomes, 2):
             pair = crossed_estimate(
                 [outcomes[name][SHIFTED, metric, turns]], [outcomes[reference][SHIFTED, metric, turns]]
             )
-            about.append(("pair", name, reference, pair))
+            about.append(("pair", name, reference, metric, SHIFTED, pair))
     intervals = corrected([estimate for *_, estimate in about]) if about else []
     return [
-        Statement(kind, name, reference, estimate.mean, interval.low, interval.high, verdict(interval))
-        for (kind, name, reference, estimate), interval in zip(about, intervals, strict=True)
+        Statement(kind, name, reference, measure, split, estimate.mean, *_possible(interval), verdict(interval))
+        for (kind, name, reference, measure, split, estimate), interval in zip(about, intervals, strict=True)
     ]
+
+
+def _possible(found: Difference) -> tuple[float, float]:
+    """The ends of an interval that a difference of two shares can have."""
+    return max(found.low, -1.0), min(found.high, 1.0)
 
 
 def _pairs(questions: Questions, outcomes: Mapping[str, Outcomes]) -> list[tuple[str, str, str, Difference]]:
     metric = questions.task.metric
     turns = shown_budgets(metric, questions.turns)[-1]
-    return [
-        (
-            split,
-            name,
-            reference,
-            crossed_estimate(
-                [outcomes[name][split, metric, turns]], [outcomes[reference][split, metric, turns]]
-            ).interval(),
-        )
-        for reference, name in combinations(outcomes, 2)
-        for split in questions.splits
-    ]
+    pairs = []
+    for reference, name in combinations(outcomes, 2):
+        for split in questions.splits:
+            mine, theirs = outcomes[name][split, metric, turns], outcomes[reference][split, metric, turns]
+            found = crossed_estimate([mine], [theirs]).interval()
+            pairs.append((split, name, reference, Difference(found.mean, *_possible(found), found.n)))
+    return pairs
 
 
 def unpaired(a: Sequence[float], b: Sequence[float]) -> Estimate:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ruleshift.evaluation.card import FAKE, SHIFTED, UNSEEN, Score, Statement, SubjectCard, TaskCard, shown_budgets
+from ruleshift.evaluation.evaluate import WORDS
 from ruleshift.evaluation.revising import LEAST_GAIN
 from ruleshift.evaluation.statistics import Difference
 from ruleshift.files import write_atomically
@@ -43,7 +44,8 @@ def section(card: TaskCard) -> CardSection:
     """The card of one task, ready to show."""
     sheets = (_scores(card), _revision(card), *([_pairs(card)] if card.pairs else []))
     sizes = ", ".join(f"{split} {n}" for split, n in card.n.items())
-    return CardSection(f"{card.task} (version {card.version}; problems: {sizes})", in_words(card), sheets, card.notes)
+    about = f"Version {card.version} of the task; problems: {sizes}."
+    return CardSection(card.task, in_words(card), sheets, (about, *card.notes))
 
 
 def in_words(card: TaskCard) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ def in_words(card: TaskCard) -> tuple[str, ...]:
     said = []
     for subject in card.subjects:
         mine = [s for s in card.statements if s.subject == subject.name and s.about != "pair"]
-        parts = [_of_shift(s, card) if s.about == "shift" else _of_fake(s, card, subject) for s in mine]
+        parts = [_of_shift(s) if s.about == "shift" else _of_memory(s, subject) for s in mine]
         parts.append(_of_turns(subject, card))
         said.append(f"{subject.name}: {'; '.join(parts)}.")
     said += [_of_pair(s) for s in card.statements if s.about == "pair"]
@@ -60,15 +62,16 @@ def in_words(card: TaskCard) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _of_shift(s: Statement, card: TaskCard) -> str:
+def _of_shift(s: Statement) -> str:
     if s.word == "undecided":
         return f"whether the shifted rule ({SHIFTED}) lowers its score is undecided ({_points(s)})"
     return f"the shifted rule ({SHIFTED}) {s.word} its score by {_size(s)}"
 
 
-def _of_fake(s: Statement, card: TaskCard, subject: SubjectCard) -> str:
-    score = subject.score(FAKE, 1)
-    at = FAKE if score is None else f"{FAKE}: {_shown(score)}% at first"
+def _of_memory(s: Statement, subject: SubjectCard) -> str:
+    score = subject.score(s.metric, s.split, 1)
+    what = f"{_named(s.metric)} on {s.split}" if s.metric in WORDS else s.split
+    at = what if score is None else f"{what}: {_shown(score)}% at first"
     if s.word == "raises":
         return f"it applies the trained rule where another is stated ({at}, {_size(s)} above {s.reference})"
     if s.word == "lowers":
@@ -105,21 +108,37 @@ def _size(s: Statement) -> str:
 def _scores(card: TaskCard) -> CardTable:
     columns = [(subject.name, subject) for subject in card.subjects]
     columns += [(f"{'ceiling' if b.name == CEILING else 'floor'}: {b.name}", b) for b in card.bounds]
+    rows = dict.fromkeys((s.split, s.metric, s.turns) for _, column in columns for s in column.scores)
     lines = [
-        (f"{split}, within {turns}", *(_score(column, split, turns) for _, column in columns))
-        for split in card.n
-        for turns in shown_budgets(card.metric, card.turns)
+        (_row_name(*row, card), *(_score(column, *row) for _, column in columns))
+        for row in sorted(rows, key=lambda row: list(card.n).index(row[0]))
     ]
     notes = [f"{UNSEEN}: hands whose numbers no training shows."] if UNSEEN in card.n else []
     if FAKE in card.n:
         notes.append(f"{FAKE}: one rule is stated and the trained one scored; read it at the first turn.")
-    title = f"{card.metric.replace('_', ' ').capitalize()} in %, with 95% intervals over problems"
+    if any(s.metric in WORDS for subject in card.subjects for s in subject.scores):
+        notes.append(
+            "stated, trained, other words: of first replies where something is decided, those in words of the "
+            "rule that the prompt states, in those of the training rule, and in others or none."
+        )
+    title = f"{_named(card.metric).capitalize()} in %, with 95% intervals over problems"
     return CardTable(title, ("split", *(name for name, _ in columns)), tuple(lines), " ".join(notes))
 
 
-def _score(subject: SubjectCard, split: str, turns: int) -> str:
-    score = subject.score(split, turns)
-    return "" if score is None else _shown(score)
+def _row_name(split: str, metric: str, turns: int, card: TaskCard) -> str:
+    if metric != card.metric:
+        return f"{split}, {_named(metric)}"
+    return f"{split}, within {turns}" if len(shown_budgets(metric, card.turns)) > 1 else split
+
+
+def _named(metric: str) -> str:
+    """The metric in words."""
+    return metric.replace("_", " ")
+
+
+def _score(subject: SubjectCard, split: str, metric: str, turns: int) -> str:
+    score = subject.score(metric, split, turns)
+    return "-" if score is None else _shown(score)
 
 
 def _shown(score: Score) -> str:
@@ -157,10 +176,10 @@ def _pairs(card: TaskCard) -> CardTable:
     ]
     headings = ("difference", "points", "95% interval", "interval excludes 0")
     return CardTable(
-        f"Paired differences of the same, {turns_label(shown_budgets(card.metric, card.turns)[-1])}",
+        f"Paired differences in {_named(card.metric)}, {turns_label(shown_budgets(card.metric, card.turns)[-1])}",
         headings,
         tuple(lines),
-        "Over problems, not corrected: exploratory.",
+        "In points, on the same problems, with intervals over problems, not corrected: exploratory.",
     )
 
 
