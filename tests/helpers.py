@@ -69,7 +69,7 @@ def new_rl(
     teacher: PreTrainedModel | None = None,
 ) -> RL:
     """Reinforcement learning of a model that answers in this process."""
-    return RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)), teacher)
+    return RL(model, chat, Rollout(task, style, config, local_engine(model, chat, config)), teacher=teacher)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Message
 from ruleshift.settings import SFTConfig
-from ruleshift.tasks.protocol import Style, Task, TaskProblem
+from ruleshift.tasks.protocol import Style, Task, TaskProblem, is_terse
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, plan
 from ruleshift.training.sft_samples import PassRates, Samples, used
@@ -146,7 +146,7 @@ class Lessons:
         if not data_of(self.config).varied:
             return self.task.problem(self.config.split, self.config.seed, index, self.style)
         split = OTHER_RULES if index % 2 else self.config.split
-        return self.task.problem(split, self.config.seed, index, self.style if self.style == "terse" else "varied")
+        return self.task.problem(split, self.config.seed, index, self.style if is_terse(self.style) else "varied")
 
     def sampling(self, steps: int) -> TokenCount:
         """What the sampling of the conversations took that `steps` optimiser steps have used: a run that ends there

@@ -141,7 +141,7 @@ _LOOK = (
 def rule_words(itinerary: Itinerary, style: Style) -> str:
     """The rule that is scored, by itself: the words for turns. In the terse style, as the prompt lists words."""
     space = itinerary.rule.space(itinerary.rule.scored)
-    if style == "terse":
+    if is_terse(style):
         return " ".join(["space", *space.words])
     by = "where it leads" if space.kind == "absolute" else "how far it turns"
     return f"The rule that holds: a turn is named by {by}, with one of: {', '.join(space.words)}."
