@@ -64,6 +64,7 @@ def engine(batch_size: int = 4) -> LocalEngine:
     return LocalEngine(tiny_model(spread=0.3), tiny_chat(), Sampling(1.0, 8, 3), batch_size)
 
 
+@pytest.mark.slow
 def test_a_local_model_goes_on_in_the_middle_of_conversations(tmp_path: Path) -> None:
     """Whatever the verdict after which it stops: the same ids, the same log-probs (but for rounding), all verdicts."""
     whole = ask(QUESTIONS, engine())
