@@ -97,14 +97,17 @@ class KeptTurn:
     @classmethod
     def of(cls, turn: Turn, **known: Any) -> "KeptTurn":
         said, verdict = turn.completion, turn.verdict
-        judged = (verdict.outcome, verdict.reward, verdict.right, verdict.valid, verdict.words, verdict.found)
-        names = ("outcome", "reward", "right", "valid", "words", "found")
         return cls(
             said.text,
             ids=said.token_ids,
             logprobs=said.logprobs,
             stop=said.stop_reason,
-            **dict(zip(names, judged, strict=True)),
+            outcome=verdict.outcome,
+            reward=verdict.reward,
+            right=verdict.right,
+            valid=verdict.valid,
+            words=verdict.words,
+            found=verdict.found,
             **known,
         )
 
@@ -247,11 +250,12 @@ def _real(value: Any) -> Any:
     )
 
 
+def _with_tuples(turn: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in turn.items()}
+
+
 def _episode(row: dict[str, Any]) -> KeptEpisode:
-    turns = tuple(
-        KeptTurn(**{name: tuple(value) if isinstance(value, list) else value for name, value in turn.items()})
-        for turn in row["turns"]
-    )
+    turns = tuple(KeptTurn(**_with_tuples(turn)) for turn in row["turns"])
     messages = tuple((m["role"], m["content"], tuple(m["pictures"])) for m in row["messages"])
     return KeptEpisode(row["problem"], row["split"], row["decoding"], messages, turns, row["sample"], row["why"])
 

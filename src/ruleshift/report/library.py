@@ -88,7 +88,8 @@ class Library:
     def _order(self) -> list[int]:
         """The episodes by problem: the first problem of every split, then the second, under all arms and steps."""
         counts: dict[tuple[str, str], dict[str, int]] = {}
-        ranks, splits = [], {}
+        splits: dict[tuple[str, str], int] = {}
+        ranks = []
         for entry in self.entries:
             split = entry.told["split"]
             splits.setdefault((entry.kind, split), len(splits))

@@ -139,12 +139,12 @@ def report_records(
         "about": _about(results),
         "claims": [asdict(claim) for claim in tables.claims_of(results)],
         "tables": [
-            {"title": title, "decoding": section.decoding, "rows": table.records()}
+            {"title": title, "decoding": section.decoding, "rows": rows}
             for section in tables_of
-            for title, table in [
-                ("at the end", section.headline),
-                *((table.metric, table) for table in section.others),
-                *((table.title, table) for table in section.comparisons),
+            for title, rows in [
+                ("at the end", section.headline.records()),
+                *((table.metric, table.records()) for table in section.others),
+                *((table.title, table.records()) for table in section.comparisons),
             ]
         ],
         "training": [{"arm": arm, "seed": seed, "metrics": list(lines)} for (arm, seed), lines in curves.items()],

@@ -78,7 +78,7 @@ def serve(shown: Shown, port: int = 0) -> ThreadingHTTPServer:
 def _handler(shown: Shown) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            port = self.server.server_address[1]
+            port = self.server.server_port  # type: ignore[attr-defined]
             if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):  # a foreign name for this one
                 self._send(HTTPStatus.FORBIDDEN, "text/plain", b"")
                 return
