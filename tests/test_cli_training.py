@@ -131,7 +131,7 @@ def test_missing_trackers(
 def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ruleshift.commands import backbone
 
-    shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --clean-steps 2 --careless-steps 2 --batch 4 --warmup 1"
+    shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --first-steps 2 --retry-steps 2 --batch 4 --warmup 1"
     command = ["backbone", "build", *shape.split(), "--echo-steps", "1", "--out"]
     monkeypatch.setattr(backbone, "SAVE_EVERY", 1)
     assert main([*command, str(tmp_path / "whole")]) == 0
@@ -149,7 +149,7 @@ def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
     final = "model/model.safetensors"
     assert (tmp_path / "broken" / final).read_bytes() == (tmp_path / "whole" / final).read_bytes()
-    assert ruleshift.load_backbone(str(tmp_path / "whole" / "model")).style == "terse"
+    assert ruleshift.load_backbone(str(tmp_path / "whole" / "model")).style == "stepwise"
 
 
 # ---------------------------------------------------------------- errors

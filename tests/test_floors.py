@@ -97,7 +97,7 @@ def test_tables_show_them_below_the_arms_that_were_trained() -> None:
     assert "ceiling" in page
     assert "2 models were evaluated" in page
     without = replace(results, rows=results.rows[:2])
-    assert "ceiling" not in render_report(without, [], {}, "id")
+    assert page.count("ceiling") > render_report(without, [], {}, "id").count("ceiling")
 
 
 def test_eval_shows_and_keeps_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,13 @@ HASHES = {
     "val-shift-b": "ec4a3401be28b326",
     "val-visual": "42e5acc924f61923",
     "pretrain": "bd5f766de49d0dec",
+    "targets": "54e22bf289e4f87c",
+    "three-cards": "7e15d30ce264c4a1",
+    "six-cards": "a3bec60afc8476e5",
+    "train-30": "1db7320a8ba687e0",
+    "train-300": "9d91bb72058d712a",
+    "val-shift-heldout": "d34f0c4be18edb5c",
+    "pretrain-targets": "1e155aa8e5a1e7fd",
 }
 """Of three pictures at 96 and 224 pixels. A change of a drawing changes them, and must be looked at."""
 

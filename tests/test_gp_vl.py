@@ -51,6 +51,13 @@ HASHES = {
     "val-shift-b": "daf837ff28bd4075",
     "val-visual": "66aafed40ff9a710",
     "pretrain": "065298f65cf96844",
+    "targets": "8255ad2635f17e2c",
+    "three-cards": "2eac9902880f61dd",
+    "six-cards": "f32edd7658823011",
+    "train-30": "a4c385870c4e9f6a",
+    "train-300": "9197569b4b67e3c2",
+    "val-shift-heldout": "394d17d0fae7544c",
+    "pretrain-targets": "23c88ec4a835709c",
 }
 
 

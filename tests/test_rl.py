@@ -54,9 +54,9 @@ def _one_thread():
         yield
 
 
-def new_ppo(config: RLConfig = SMALL, drift: float = 0.0) -> RL:
+def new_ppo(config: RLConfig = SMALL, drift: float = 0.0, seed: int = 0) -> RL:
     """PPO on a tiny model; `drift` moves the model away from its start, which stays the reference."""
-    ppo = new_rl(tiny_model(layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
+    ppo = new_rl(tiny_model(seed, layers=1, spread=0.3), tiny_chat(), EchoTask(), "terse", config)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in ppo.learner.model.parameters():
@@ -124,7 +124,7 @@ def test_kl_in_the_loss_is_the_mean_k3_and_pulls_the_model_back():
 @pytest.mark.parametrize("ratio", ["token", "sequence"])
 def test_the_first_policy_loss_is_minus_the_mean_advantage(ratio):
     long = {"max_new_tokens": 80, "max_tokens": 400}  # long enough that some replies end of themselves
-    ppo = new_ppo(replace(SMALL, ratio=ratio, epochs=1, minibatches=1, **long))
+    ppo = new_ppo(replace(SMALL, ratio=ratio, epochs=1, minibatches=1, **long), seed=1)
     batch = batch_of(ppo)
     per_token = [float(a[k]) for t, a in zip(batch.trajectories, batch.advantages, strict=True) for k in t.turn]
     per_turn = torch.cat(batch.advantages).tolist()

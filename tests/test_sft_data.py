@@ -368,4 +368,4 @@ def test_pictures(family: str, tmp_path: Path) -> None:
 
 def test_an_unknown_kind_is_refused_with_the_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sft", "gp-l", "--data", "nope", "--out", str(tmp_path)]) == 2
-    assert "choose from expert, expert-revision, self-verified" in capsys.readouterr().err
+    assert "choose from expert, varied, expert-revision, self-verified" in capsys.readouterr().err

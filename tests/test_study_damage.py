@@ -211,11 +211,11 @@ def test_a_diverged_arm_is_shown_and_the_others_are_reported(
     plan, trained = plan_of(HEADLINE, model, options=Rates("none", "none"), seeds=2), []
     original = arms.train
 
-    def train(config: SFTConfig | RLConfig, *rest: object) -> None:
+    def train(config: SFTConfig | RLConfig, *rest: object, **named: object) -> None:
         trained.append(config)
         if isinstance(config, SFTConfig) or config.seed == 1:
             raise Diverged("step 2: the loss is not finite")
-        original(config, *rest)  # type: ignore[arg-type]
+        original(config, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(arms, "train", train)
     run_study([plan], tmp_path)
@@ -237,7 +237,7 @@ def test_a_diverged_arm_is_shown_and_the_others_are_reported(
 
 @pytest.mark.usefixtures("in_process")
 def test_weights_that_are_not_finite_are_no_point(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(config, start, chat, task, style, run, at, evaluate, progress) -> None:  # type: ignore[no-untyped-def]
+    def train(config, start, chat, task, style, run, at, evaluate, progress, **named) -> None:  # type: ignore[no-untyped-def]
         next(start.parameters()).data.fill_(float("nan"))
         evaluate(at[-1], None)
 

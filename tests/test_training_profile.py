@@ -12,7 +12,7 @@ from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.training_profile import (
     Answers,
-    Profile,
+    TrainingProfile,
     answers_of,
     load_profile,
     mean_entropy,
@@ -25,7 +25,7 @@ from ruleshift.evaluation.training_profile import (
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory
 
-PROFILE = Profile(
+PROFILE = TrainingProfile(
     "gp-l", "sft", 0, 3, (Answers("id", 4, (0, 2, 4), (0, 1, 3), (4, 2, 0)),), 0.5, 0.25, 1.5, 0.1, 7, 9, 1e9, 2.5
 )
 

@@ -61,7 +61,7 @@ HASHES = {
     "proxy-ood": "a2ebc79c42b8c4a3",
     "city-val": "f41f15f7b500fb72",
     "val-visual": "026a1898ea9be44e",
-    "pretrain": "966644eddb2b67e2",
+    "pretrain": "2442d1f9a7d440c5",
 }
 
 

@@ -53,32 +53,29 @@ class StudyCommand:
     points: int = 4
     """Evaluations along each training."""
     kept: int = 24
-    """Models kept along each training, log-spaced; each takes the room of the start model on disk."""
+    """Models kept along each training, log-spaced."""
     further: int = 4
-    """Most further evaluations of each training, of kept models where arms match."""
+    """Most further evaluations of a training, where arms match."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
-    """What arms are matched on: success on the training rule, KL to the start, FLOPs of training."""
+    """What arms are matched on."""
     splits: tuple[str, ...] = ()
-    """Splits to evaluate on, that of the training rule among them; by default those that the study names."""
+    """Splits to evaluate on; by default those of the study."""
     n: int | None = None
-    """Problems of each split, the same for every arm; by default as many as suit the task."""
+    """Problems of each split; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """A small version: a third of the training, two evaluations of a third of the problems, and one further."""
+    """A small version: a third of the training and of the problems, two evaluations."""
     feedback: Feedback = "full"
-    """What the verifier says of a wrong reply, in training and evaluation: its details (full), the kind of fault
-    (outcome), or only that it is not right (silent)."""
+    """How much the verifier says of a wrong reply."""
     init_steps: int = 0
-    """Steps of SFT that the start model gets before all arms."""
+    """Steps of SFT before all arms."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting, as NAME=VALUE; give it again for several."""
     workers: int | None = None
-    """Arms that run side by side; by default one more than there are cores."""
+    """Arms side by side; by default one more than there are cores."""
     keep_episodes: Literal["all", "some", "none"] = "all"
-    """Episodes kept to be looked at on the page: all of every evaluation and a sample of every update (all), those of
-    20 problems a split with the same sample (some), or none. How much room they take is said first; no number of the
-    study depends on them."""
+    """Episodes kept for the page: all of evaluations and some of each update, of 20 problems a split, or none."""
     list: tyro.conf.FlagCreatePairsOff[bool] = False
-    """List the studies with their questions, options and times, and do nothing else."""
+    """List the studies with their questions, options and times."""
 
     stopped: ClassVar[str] = "finished points and checkpoints are kept; run the same command again, which resumes"
 

@@ -43,7 +43,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Profile:
+class TrainingProfile:
     """`kl_to_start` and `kl_from_start` are KL(start || model) and KL(model || start) per reply, `entropy` is that of
     the next token in the model's own replies, all in nats and on `id-val`. `moved` is the share of parameters that
     differ from the start by more than `TOLERANCE`. Tokens, FLOPs and seconds are those of the training: generated
@@ -106,7 +106,7 @@ def own_replies(engine: LocalEngine, start: PreTrainedModel, task: Task, style: 
     return fmean(replies.kl_of(start)), mean_entropy(engine, replies.lots[0])
 
 
-def rows_of_profile(profile: Profile) -> list[Row]:
+def rows_of_profile(profile: TrainingProfile) -> list[Row]:
     """A row for each number: pass@k, distinct replies and unsolved problems of each split, then what is of no split
     (`id-val`, where it was measured there), whose interval is the number itself."""
     where = (profile.task, profile.arm, profile.seed, profile.step)
@@ -122,7 +122,7 @@ def rows_of_profile(profile: Profile) -> list[Row]:
             low, high = share_interval(of_problems) if metric.startswith("pass") else mean_interval(of_problems)
             value = (fmean(of_problems), len(of_problems), max(low, 0.0), high)
             rows.append(Row(*where, one.split, metric, 1, "sampled", *value, *moved))
-    for field in fields(Profile)[5:]:
+    for field in fields(TrainingProfile)[5:]:
         number = getattr(profile, field.name)
         if number is not None:
             value = (float(number), 1, float(number), float(number))
@@ -130,11 +130,11 @@ def rows_of_profile(profile: Profile) -> list[Row]:
     return rows
 
 
-def save_profile(path: Path, profile: Profile) -> None:
+def save_profile(path: Path, profile: TrainingProfile) -> None:
     write_atomically(path, json.dumps(asdict(profile), allow_nan=False) + "\n")
 
 
-def load_profile(path: Path) -> Profile:
+def load_profile(path: Path) -> TrainingProfile:
     """Read back a profile. Raises RuleshiftError for one that is missing or damaged."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
@@ -142,7 +142,7 @@ def load_profile(path: Path) -> Profile:
         for one in content.pop("answers"):
             lists = {name: tuple(map(int, one[name])) for name in ("right", "distinct_right", "distinct_wrong")}
             answers.append(Answers(str(one["split"]), int(one["samples"]), **lists))
-        profile = Profile(answers=tuple(answers), **content)
+        profile = TrainingProfile(answers=tuple(answers), **content)
         rows_of_profile(profile)
         return profile
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:

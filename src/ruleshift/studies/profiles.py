@@ -17,7 +17,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.evaluation.training_profile import (
-    Profile,
+    TrainingProfile,
     answers_of,
     load_profile,
     own_replies,
@@ -91,7 +91,7 @@ def measure(
     generated = sum(
         line.get("generated_tokens", 0.0) for line in folder.read_metrics() if line["step"] <= run.points[-1]
     )
-    profile = Profile(
+    profile = TrainingProfile(
         point.task,
         point.arm,
         point.seed,

@@ -60,7 +60,7 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, shared).eval().requires_grad_(False)
 
 
-class Follower:
+class LaggingCopy:
     """A second set of values for what learns in a model, which follows it."""
 
     def __init__(self, model: PreTrainedModel) -> None:

@@ -21,7 +21,7 @@ from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import DistilConfig, RLConfig
-from ruleshift.training.parts import Follower
+from ruleshift.training.parts import LaggingCopy
 from ruleshift.training.privileged import Asked, answers_of, replayed, retold, shown
 from ruleshift.training.trajectories import Trajectory, reply_logits
 
@@ -123,7 +123,7 @@ class MovingTeacher(ModelTeacher):
 
     def __init__(self, model: PreTrainedModel, chat: Chat, config: DistilConfig) -> None:
         super().__init__(model, chat, config)
-        self.average = Follower(model)
+        self.average = LaggingCopy(model)
 
     @contextmanager
     def weights(self) -> Iterator[PreTrainedModel]:

@@ -19,7 +19,7 @@ from ruleshift.runs import Checkpoint, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.objectives import chosen_logprobs
-from ruleshift.training.parts import Follower
+from ruleshift.training.parts import LaggingCopy
 from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
@@ -40,7 +40,7 @@ class Trainer(SFTTrainer):
     def __init__(self, run: RunFolder, config: SFTConfig, **more: Any) -> None:
         super().__init__(**more)
         self.run, self.config = run, config
-        self._old = Follower(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
+        self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
         self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
         self._followed = -1  # the last step at which the old weights followed
         self._partial = run.checkpoints_path  # the folder that a checkpoint is written into
