@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,8 +155,9 @@ def test_suites_ask_what_report_cards_ask(task: str, make) -> None:
 
 
 def test_a_suite_has_all_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ours, "problems", lambda task, suite, n: (task, suite, n))
-    assert ours.suite("full", n=3) == [(part.task, "full", 3) for part in SUITES["full"].parts]
+    monkeypatch.setattr(ours, "problems", lambda *asked, **named: SimpleNamespace(asked=(*asked, *named.values())))
+    asked = [task.asked for task in ours.suite("full", n=3)]  # type: ignore[attr-defined]
+    assert asked == [(part.task, "full", 3) for part in SUITES["full"].parts]
 
 
 def test_episodes_of_several_tasks_are_refused() -> None:
