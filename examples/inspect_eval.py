@@ -2,7 +2,7 @@
 
 import sys
 
-from inspect_ai import eval
+import inspect_ai
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from ruleshift.integrations.inspect_ai import gp_l
@@ -15,7 +15,7 @@ def answer(messages, tools, tool_choice, config) -> ModelOutput:
 
 
 folder = sys.argv[1] if len(sys.argv) > 1 else "logs"
-log = eval(
+log = inspect_ai.eval(
     gp_l(splits="id,rule-ood", n=4, turns=2),
     model=get_model("mockllm/model", custom_outputs=answer),
     log_dir=folder,

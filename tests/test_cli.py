@@ -120,8 +120,8 @@ def test_help_of_a_build_describes_every_option(
         said = help_of(capsys, f"backbone {verb}")
         assert said.count("(default: ") >= 16
         assert re.findall(r".*(?:INT|FLOAT|│) +\(default.*", said) == []
+        assert f"{minutes} minutes on two CPU cores" in said
         assert f"{minutes} minutes on two CPU cores" in (folder / "README.md").read_text()
-        assert re.search(r"takes about two hours|33 minutes", said)
 
 
 def malformed(capsys: pytest.CaptureFixture[str], command: str) -> str:

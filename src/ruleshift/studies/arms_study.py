@@ -92,7 +92,7 @@ ARMS = Study(
     name="arms",
     question="Which part of post-training transfers: data, loss, teacher, or rewards?",
     about="Variants of SFT, on-policy distillation and hybrids beside SFT and PPO, on matched conversations.",
-    cost="1 to 3 hours a task and seed on two CPU cores",
+    cost="hours on two CPU cores; not timed at full size yet",
     tasks=("gp-l", "virl-l"),
     arms=arms,
     measures=profiled,
@@ -107,18 +107,13 @@ ARMS = Study(
     tables=(ends, gains, matched),
 )
 
-ARMS_SWEEP = Study(
+ARMS_SWEEP = replace(
+    sweep.SWEEP,
     name="arms-sweep",
     question="Which learning rate for each arm?",
     about="SFT variants, distillation and hybrids on one grid, each rate chosen on validation problems.",
-    cost="5 to 10 hours a task on two CPU cores",
-    tasks=("gp-l",),
+    cost="hours on two CPU cores; not timed at full size yet",
     arms=arms_of_sweep,
     options=Swept(),
     quick=Swept(names=("sft", "expert-reverse"), grid=(1e-4, 3e-4)),
-    measures=sweep.measures,
-    tables=(sweep.rates,),
-    files={"sweep.json": sweep.record},
-    trained="id-val",
-    first_seed=100,
 )
