@@ -256,6 +256,7 @@ def test_options_called_as_those_of_the_command_are_refused(
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert "called as those of ruleshift eval (seed): rename them" in refusal(capsys, "eval", "clashing:Task")
+    assert "called as those of ruleshift rl (seed): rename them" in refusal(capsys, "rl", "clashing:Task")
 
 
 def test_play_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Protocol, Union
 
 import tyro
@@ -149,16 +149,20 @@ def parse(arguments: Sequence[str]) -> Command:
     return command
 
 
+def _called(options: Mapping[str, Any]) -> set[str]:
+    """What options are called, those of records among them, too."""
+    names: set[str] = set()
+    for name, value in options.items():
+        record = is_dataclass(value) and not isinstance(value, type)
+        names |= _called({f.name: getattr(value, f.name) for f in fields(value)}) if record else {name}
+    return names
+
+
 def _on_task(verb: str, arguments: Sequence[str]) -> Command:
     """A verb with its own options and those of the task that it names, on which defaults depend, too."""
     name = _task(arguments)
     task = None if name is None else get_task(name)
     kind, options = ON_TASKS[verb], NoOptions if task is None else task.options
-    clash = {field.name for field in fields(kind)} & {field.name for field in fields(options)}
-    if clash:
-        raise RuleshiftError(
-            f"options of {name} are called as those of ruleshift {verb} ({', '.join(clash)}): rename them"
-        )
     values: dict[str, Any] = {"options": options()}
     if verb in ("sft", "rl", "distil"):
         recipe = Recipe("") if task is None else task.recipe
@@ -166,11 +170,18 @@ def _on_task(verb: str, arguments: Sequence[str]) -> Command:
         preset = guided_by_default(preset) if verb == "distil" else preset
         values["training"] = preset if verb == "sft" else _as_named(preset, arguments)
     required = {field.name: tyro.MISSING for field in fields(kind) if field.default is MISSING}
+    default = kind(**(required | values))
+    clash = _called({field.name: getattr(default, field.name) for field in fields(kind) if field.name != "options"})
+    clash &= {field.name for field in fields(options)}
+    if clash:
+        raise RuleshiftError(
+            f"options of {name} are called as those of ruleshift {verb} ({', '.join(sorted(clash))}): rename them"
+        )
     command: OnTask[Any] = tyro.cli(
         kind[options],  # type: ignore[index]
         prog=f"ruleshift {verb}",
         description=_told(verb, kind, task),
-        default=kind(**(required | values)),
+        default=default,
         args=arguments,
     )
     if command.task != name:

@@ -14,8 +14,8 @@ import tyro
 from ruleshift.commands.checks import check_folder, command_line
 from ruleshift.commands.policies import (
     AnyStyle,
-    Decoding,
     Drawing,
+    DrawingArguments,
     ModelArguments,
     ModelOptions,
     Policy,
@@ -59,20 +59,9 @@ class Compare:
     """Which splits, and how many problems of each, models are asked: quick for minutes, full for publication."""
     task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Task to compare on; give it again for several. Without it: gp-l and virl-l, or those of the evaluations."""
-    decoding: Decoding = "greedy"
-    """How replies are drawn."""
-    temperature: float = 1.0
-    """Sampling temperature."""
-    max_new_tokens: int | None = None
-    """Longest reply, in tokens; by default 48 in the terse style and 512 in the others."""
-    batch_size: int = 256
-    """Conversations held at once."""
+    drawing: DrawingArguments = Drawing(seed=1000)
     style: AnyStyle = "auto"
     """Wording of the prompts; auto is what each model reads best."""
-    seed: int = 1000
-    """Seed of the deals and of the draws."""
-    threads: int | None = None
-    """Cores to compute on; by default those that are free."""
     price: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """What a subject costs per million tokens of prompts and of replies, as SUBJECT=0.15,0.6; give it again for others.
     Without it, --price-in and --price-out."""
@@ -94,14 +83,11 @@ class Compare:
         if len(set(self.subjects)) < max(2, len(self.subjects)):
             raise RuleshiftError("name at least two subjects, each once: ruleshift compare A B --out FOLDER")
         prices = self._prices()
-        drawing = Drawing(
-            self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed, self.threads
-        )
-        drawing.check()
+        self.drawing.check()
         check_folder("--out", self.out)
         suite = SUITES[self.suite]
         try:
-            by_task = self._subjects(suite, drawing, prices)
+            by_task = self._subjects(suite, prices)
         except NoMoreAnswers as error:
             raise RuleshiftError(f"{error}; {self.stopped}") from error
         cards = [task_card(subjects) for subjects in by_task.values()]
@@ -110,7 +96,7 @@ class Compare:
         _show(sections)
         print(f"card: {self.out / 'card.html'}")
 
-    def _subjects(self, suite: "Suite", drawing: Drawing, prices: "Mapping[str, Price]") -> "dict[str, list[Subject]]":
+    def _subjects(self, suite: "Suite", prices: "Mapping[str, Price]") -> "dict[str, list[Subject]]":
         """The subjects of each task, models evaluated."""
         from ruleshift.evaluation.card import Subject
         from ruleshift.evaluation.finished import is_evaluation, load_finished
@@ -131,7 +117,7 @@ class Compare:
                     finished = kept[subject]
                 else:
                     like = next(iter(kept.values()), None)
-                    finished = self._evaluated(subject, name, task, suite, drawing, policies, like)
+                    finished = self._evaluated(subject, name, task, suite, policies, like)
                 found[name].append(Subject(subject, finished, prices[subject]))
         return found
 
@@ -141,7 +127,6 @@ class Compare:
         name: str,
         task: "Task",
         suite: "Suite",
-        drawing: Drawing,
         policies: dict[bool, Policy],
         like: "Finished | None",
     ) -> "Finished":
@@ -156,7 +141,7 @@ class Compare:
             policies[task.pictures] = open_policy(
                 subject,
                 self.style,
-                drawing,
+                self.drawing,
                 task.pictures,
                 self.loading,
                 self.thoughts,
@@ -165,13 +150,13 @@ class Compare:
             )
         policy, part = policies[task.pictures], suite.part(task, name)
         questions = Questions(
-            task, part.splits, part.n, task.default_turns, policy.style, self.seed, 1, name, task.options()
+            task, part.splits, part.n, task.default_turns, policy.style, self.drawing.seed, 1, name, task.options()
         )
         if like is not None:
             questions = dataclasses.replace(like.questions, style=policy.style, samples=1)
         folder = self.out / _folder_name(subject) / name
         bar = Bar(f"{subject} on {name}", len(questions.places()))
-        with recorded(folder, all_asked(self, questions, subject, policy, drawing), policy) as record, bar:
+        with recorded(folder, all_asked(self, questions, subject, policy), policy) as record, bar:
             ask(questions, policy.engine, record, Following(bar, policy))
         return load_finished(folder)
 

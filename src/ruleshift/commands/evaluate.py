@@ -14,8 +14,8 @@ from ruleshift.commands.following import Following, served_facts, spent_in_words
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
     AnyStyle,
-    Decoding,
     Drawing,
+    DrawingArguments,
     ModelArguments,
     ModelOptions,
     Policy,
@@ -70,20 +70,9 @@ class Eval(OnTask[Options]):
     """File for the numbers, in the format of results.json (see `ruleshift report`)."""
     episodes: Path | None = None
     """Parquet file for the conversations."""
-    decoding: Decoding = "greedy"
-    """How replies are drawn."""
-    temperature: float = 1.0
-    """Sampling temperature."""
-    max_new_tokens: int | None = None
-    """Longest reply, in tokens; by default 48 in the terse style and 512 in the others."""
-    batch_size: int = 256
-    """Conversations held at once."""
+    drawing: DrawingArguments = Drawing(seed=1000)
     style: AnyStyle = "auto"
     """Wording of the prompts; auto is what the model reads best."""
-    seed: int = 1000
-    """Seed of the deals and of the draws."""
-    threads: int | None = None
-    """Cores to compute on; by default those that are free."""
     loading: ModelArguments = ModelOptions()
     thoughts: ThinkingArguments = Thinking()
     serving: ServingArguments = Serving()
@@ -102,7 +91,7 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.episodes import save_episodes
         from ruleshift.results import save_results
 
-        drawing = self._checked()
+        self._check()
         task = self.open()
         usual = ("rule-ood", *(split for split in ("rule-ood-heldout",) if split in task.splits()))
         splits = tuple(dict.fromkeys(self.split or usual))
@@ -110,10 +99,10 @@ class Eval(OnTask[Options]):
             check_split(task, split)
         began = time.monotonic()
         policy = open_policy(
-            self.model, self.style, drawing, task.pictures, self.loading, self.thoughts, self.serving, self.budget
+            self.model, self.style, self.drawing, task.pictures, self.loading, self.thoughts, self.serving, self.budget
         )
         questions = self._questions(task, splits, policy)
-        asked = all_asked(self, questions, self.model, policy, drawing)
+        asked = all_asked(self, questions, self.model, policy)
         with recorded(self.out, asked, policy) as record:
             try:
                 episodes = self._answer(questions, policy, record)
@@ -130,33 +119,31 @@ class Eval(OnTask[Options]):
         problems = _counted(len({p.index for p in episodes if p.split == split}) for split in splits)
         told = "".join(f", {name} {value}" for name, value in self.options_given().items())
         several = f", {self.samples} samples" if self.samples > 1 else ""
-        title = f"{self.model} on {task.id}, {self.decoding}, {problems} problems{several}{told}"
+        title = f"{self.model} on {task.id}, {self.drawing.decoding}, {problems} problems{several}{told}"
         Console().print(_table(title, rows, references))
         if policy.remote is not None:
             print(spent_in_words(policy.remote.spending))
 
-    def _checked(self) -> Drawing:
+    def _check(self) -> None:
         at_least("--n", self.n, 1)
         for turns in self.turns:
             at_least("--turns", turns, 1)
         at_least("--samples", self.samples, 1)
-        if self.samples > 1 and self.decoding == "greedy":
+        if self.samples > 1 and self.drawing.decoding == "greedy":
             raise RuleshiftError("--samples are alike in greedy decoding: add --decoding sampled")
-        drawing = Drawing(
-            self.decoding, self.temperature, self.max_new_tokens, self.batch_size, self.seed, self.threads
-        )
-        drawing.check()
+        self.drawing.check()
         check_file("--json", self.json)
         check_file("--episodes", self.episodes)
         if self.json is not None and self.episodes is not None and self.json.resolve() == self.episodes.resolve():
             raise RuleshiftError(f"--json and --episodes are both {self.json}: choose another name for one")
-        return drawing
 
     def _questions(self, task: "Task", splits: tuple[str, ...], policy: Policy) -> "Questions":
         from ruleshift.evaluation.asking import Questions
 
         turns = max(self.turns, default=task.default_turns)
-        return Questions(task, splits, self.n, turns, policy.style, self.seed, self.samples, self.task, self.options)
+        return Questions(
+            task, splits, self.n, turns, policy.style, self.drawing.seed, self.samples, self.task, self.options
+        )
 
     def _budgets(self, task: "Task") -> Sequence[int]:
         """The budgets that results are shown for."""
@@ -175,7 +162,7 @@ class Eval(OnTask[Options]):
         """Rows of arm `base`: a model as it comes. How far it is from any start, and its compute, nobody measured."""
         from ruleshift.evaluation.profile import rows_of_samples
 
-        rows = rows_of_samples(questions, episodes, self.decoding, self._budgets(questions.task))
+        rows = rows_of_samples(questions, episodes, self.drawing.decoding, self._budgets(questions.task))
         return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
 
     def _references(self, questions: "Questions") -> "list[Row]":
@@ -183,7 +170,9 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.floors import reference_rows
 
         turns = self._budgets(questions.task)
-        rows = reference_rows(questions.task, questions.splits, self.n, turns, [self.decoding], self.seed)
+        rows = reference_rows(
+            questions.task, questions.splits, self.n, turns, [self.drawing.decoding], self.drawing.seed
+        )
         return [row for row in rows if row.arm != self.model]
 
     def _meta(self, questions: "Questions", policy: Policy, seconds: float) -> dict[str, object]:
@@ -205,8 +194,8 @@ class Eval(OnTask[Options]):
             "metric": task.metric,
             **self.options_given(),
             "style": policy.style,
-            "temperature": self.temperature if self.decoding == "sampled" else 0.0,
-            "problem_seed": self.seed,
+            "temperature": self.drawing.temperature if self.drawing.decoding == "sampled" else 0.0,
+            "problem_seed": self.drawing.seed,
             **({"chat": policy.facts} if policy.facts else {}),
             **({"served": served_facts(policy.remote)} if policy.remote is not None else {}),
         }

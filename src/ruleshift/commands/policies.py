@@ -60,15 +60,20 @@ ThinkingArguments = Annotated[Thinking, tyro.conf.arg(name="")]
 
 @dataclass(frozen=True)
 class Drawing:
-    """How replies are drawn. `max_new_tokens` None leaves it to the prompt style, `threads` to the cores that are
-    free."""
+    """How replies are drawn."""
 
-    decoding: Decoding
+    decoding: Decoding = "greedy"
+    """How replies are drawn."""
     temperature: float = 1.0
+    """Sampling temperature."""
     max_new_tokens: int | None = None
+    """Longest reply, in tokens; by default 48 in the terse style, 80 where its work is shown, 512 and 768 in others."""
     batch_size: int = 256
+    """Conversations held at once."""
     seed: int = 0
+    """Seed of the deals and of the draws."""
     threads: int | None = None
+    """Cores to compute on; by default those that are free."""
 
     def check(self) -> None:
         """Raise RuleshiftError for settings that nothing can be drawn with."""
@@ -78,6 +83,9 @@ class Drawing:
             at_least("--max-new-tokens", self.max_new_tokens, 1)
         above_zero("--temperature", self.temperature)
         check_threads(self.threads)
+
+
+DrawingArguments = Annotated[Drawing, tyro.conf.arg(name="")]
 
 
 def open_policy(

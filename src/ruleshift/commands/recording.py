@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Speaking(Protocol):
-    """The options of a command on how models are loaded and spoken to."""
+    """The options of a command on how models are loaded and spoken to, and replies drawn."""
+
+    @property
+    def drawing(self) -> "Drawing": ...
 
     @property
     def loading(self) -> "ModelOptions": ...
@@ -30,10 +33,9 @@ class Speaking(Protocol):
     def serving(self) -> "Serving": ...
 
 
-def all_asked(
-    command: Speaking, questions: "Questions", model: str, policy: "Policy", drawing: "Drawing"
-) -> dict[str, Any]:
+def all_asked(command: Speaking, questions: "Questions", model: str, policy: "Policy") -> dict[str, Any]:
     """All that replies depend on: an evaluation goes on only where nothing of it changed."""
+    drawing = command.drawing
     return {
         "verb": "eval",
         **questions.asked(),
