@@ -4,6 +4,7 @@ import pytest
 
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.prompt import read_reply
+from ruleshift.tasks.generalpoints.solver import solve
 from ruleshift.tasks.generalpoints.steps import is_whole, judged_work, written_steps
 from ruleshift.tasks.protocol import Style
 
@@ -12,7 +13,7 @@ HAND = [10, 4, 6, 5]
 
 def test_steps_follow_precedence_and_say_what_is_left() -> None:
     assert written_steps(HAND, "(10-4)*5-6=24") == ["10-4=6;6,6,5", "6*5=30;30,6", "30-6=24"]
-    assert written_steps([3, 3, 8, 8], "8/(3-8/3)=24") == ["8/3=8/3;8/3,3,8", "3-8/3=1/3;1/3,8", "8/1/3=24"]
+    assert written_steps([3, 3, 8, 8], "8/(3-8/3)=24") == ["8/3=8/3;8/3,3,8", "3-(8/3)=1/3;1/3,8", "8/(1/3)=24"]
 
 
 @pytest.mark.parametrize("formula", ["", "10-4)*5", "banana", "1/0-3=24", "24"])
@@ -44,6 +45,15 @@ def test_whole_partial_results() -> None:
 )
 def test_work_is_judged_for_the_formula_it_should_lead_to(steps: list[str], formula: str, work: str) -> None:
     assert judged_work(steps, HAND, formula) == work
+
+
+def test_the_work_of_every_solution_is_sound() -> None:
+    """Fractions and numbers below zero on the way included; those of 3, 3, 8, 8 are all of that kind."""
+    hands = [(3, 3, 8, 8), (1, 5, 5, 5), (1, 3, 4, 6), (2, 7, 7, 10), (5, 5, 7, 11), (1, 2, 12, 13)]
+    solutions = [(hand, formula) for hand in hands for formula in solve(hand)]
+    assert sum(not is_whole(formula, 99) for _, formula in solutions) > 5
+    for hand, formula in solutions:
+        assert judged_work(written_steps(hand, formula), hand, formula) == "sound", formula
 
 
 def test_hostile_steps_are_bounded() -> None:

@@ -21,8 +21,9 @@ from ruleshift.tasks.generalpoints.expression import (
     parse,
 )
 
-_VALUE = r"(-?[0-9]{1,9}(?:/[1-9][0-9]{0,8})?)"
-_STEP = re.compile(rf"{_VALUE}([-+*/]){_VALUE}={_VALUE}(?:;(.{{0,200}}))?")
+_VALUE = r"-?[0-9]{1,9}(?:/[1-9][0-9]{0,8})?"
+_OPERAND = rf"(-?[0-9]{{1,9}}|\({_VALUE}\))"
+_STEP = re.compile(rf"{_OPERAND}([-+*/]){_OPERAND}=({_VALUE})(?:;(.{{0,200}}))?")
 _MOST = 20
 
 
@@ -82,8 +83,13 @@ def written_steps(numbers: Sequence[int], formula: str, separator: str = ",") ->
         _taken(left, a, b)
         left.insert(0, result)
         rest = f";{separator.join(map(str, left))}" if len(left) > 1 else ""
-        texts.append(f"{a}{sign}{b}={result}{rest}")
+        texts.append(f"{_operand(a)}{sign}{_operand(b)}={result}{rest}")
     return texts
+
+
+def _operand(value: Fraction) -> str:
+    """A number between signs: fractions and what is below zero in parentheses."""
+    return str(value) if value.denominator == 1 and value >= 0 else f"({value})"
 
 
 def is_whole(formula: str, largest: int) -> bool:
@@ -101,7 +107,7 @@ def judged_work(steps: Sequence[str], numbers: Sequence[int], formula: str) -> W
         found = _STEP.fullmatch(re.sub(r"\s+", "", text[:300]))
         if found is None:
             return "untrue"
-        a, b, stated = (Fraction(found[place]) for place in (1, 3, 4))
+        a, b, stated = (Fraction(found[place].strip("()")) for place in (1, 3, 4))
         if not _taken(left, a, b) or _result(a, found[2], b) != stated:
             return "untrue"
         left.insert(0, stated)
