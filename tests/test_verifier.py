@@ -2,7 +2,6 @@
 
 import random
 import re
-import time
 import warnings
 from collections import Counter
 from fractions import Fraction
@@ -18,6 +17,7 @@ from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.prompt import feedback
 from ruleshift.tasks.generalpoints.solver import solve
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, judge, verify_formula
+from timing import within
 
 QUICK = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 NESTED = (3, 3, 8, 8)  # 8/(3-8/3) is its only solution, and floating point misses it
@@ -405,9 +405,8 @@ def test_hostile_text_is_judged_quickly(name: str, mode: str) -> None:
     """Measured at most 25 ms a string on a busy core; the bound leaves room for noise."""
     text = HOSTILE[name]
     assert len(text) <= LENGTH
-    start = time.thread_time()
-    verdict = verify_formula(text, NESTED, compat=mode)
-    assert time.thread_time() - start < 0.5
+    with within(0.5):
+        verdict = verify_formula(text, NESTED, compat=mode)
     assert verdict.reward < 0
     assert len(verdict.feedback) < 400
 
