@@ -15,7 +15,7 @@ from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, USUAL_TARG
 from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.protocol import Style
-from timing import within
+from bounds import within
 
 QUICK = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TASK = GeneralPoints()

@@ -27,7 +27,7 @@ from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, Rule
 from ruleshift.tasks.generalpoints.task import GeneralPoints
 from ruleshift.tasks.generalpoints.visual import GeneralPointsVL, GeneralPointsVLProblem
 from ruleshift.tasks.protocol import Style
-from timing import within
+from bounds import within
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = GeneralPointsVL(size=48)

@@ -24,7 +24,7 @@ from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import COMPASS, POOL, SPLITS, TURNS, ActionSpace, drawn_spaces
 from ruleshift.tasks.virl.task import Virl, VirlProblem
 from ruleshift.tasks.virl.verifier import canonical_action, judge, read_reply, states_intersection
-from timing import within
+from bounds import within
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = Virl()
