@@ -55,9 +55,9 @@ class BuildConfig:
     """Width of the feed-forward part of a layer."""
     echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
-    first_steps: Natural = 4000
+    first_steps: Natural = 3400
     """Steps of the second phase, of first tries."""
-    retry_steps: Natural = 800
+    retry_steps: Natural = 600
     """Steps of the third phase, in which failed tries and feedback come before some right ones."""
     batch: Count = 128
     """Conversations a step."""
