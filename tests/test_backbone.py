@@ -48,17 +48,16 @@ def learned_of(chat: Chat, sequence: Sequences) -> list[str]:
     return [*text, chat.decode(parts)]
 
 
-def card_problem(index: int) -> tuple[str, TaskProblem]:
-    """The split and the problem of a pretraining conversation about cards."""
-    split = "pretrain" if stream("pretraining", 0, index).random() < FIRST_TRIES.usual else "pretrain-targets"
-    return split, get_task("gp-l").problem(split, 0, index, "stepwise")
+def card_problem(index: int) -> TaskProblem:
+    """The problem of a pretraining conversation about cards."""
+    return get_task("gp-l").problem("pretrain-targets", 0, index, "stepwise")
 
 
 @pytest.mark.parametrize("exercise", [FIRST_TRIES, WITH_RETRIES])
 def test_only_right_answers_with_sound_work_are_learned(chat: Chat, exercise: Exercise) -> None:
     tries = []
     for index in range(150):
-        _, problem = card_problem(index)
+        problem = card_problem(index)
         sequence = conversation(chat, exercise, 0, index)
         (reply,) = learned_of(chat, sequence)
         verdict = problem.submit(reply, last=False)
@@ -73,16 +72,13 @@ def test_only_right_answers_with_sound_work_are_learned(chat: Chat, exercise: Ex
 def test_targets_vary_and_held_out_hands_never_make_24() -> None:
     targets = []
     for index in range(400):
-        split, problem = card_problem(index)
-        hand = problem.hand
-        if split == "pretrain-targets":
-            targets.append(hand.scored.target)
+        hand = card_problem(index).hand
+        targets.append(hand.scored.target)
         numbers = tuple(sorted(hand.numbers(hand.scored)))
         assert hand.scored.target != 24 or not is_heldout(numbers)
         assert hand.scored.faces not in SPLITS["pretrain"].excluded
     assert len(set(targets)) > 60
-    assert targets.count(24) < 40
-    assert len(targets) == pytest.approx(380, abs=20)  # 95% of 400
+    assert targets.count(24) < 20
 
 
 def test_pretraining_text_round_trips_without_unknown_tokens(chat: Chat) -> None:

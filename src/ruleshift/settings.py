@@ -60,7 +60,7 @@ class SFTConfig:
     """Verification budget of data that the start model samples: most replies to a card problem, or at a position."""
     temperature: Positive = 1.0
     """Its temperature there."""
-    max_new_tokens: Count = 36
+    max_new_tokens: Count = 80
     """Its longest reply there, in tokens."""
     batch_size: Count = 256
     """Conversations that it samples at once; fewer take less memory, and give the same replies."""
@@ -135,7 +135,7 @@ class RLConfig:
     """Episodes sampled at once; fewer take less memory, and give the same replies."""
     temperature: Positive = 1.0
     """Sampling temperature."""
-    max_new_tokens: Count = 36
+    max_new_tokens: Count = 80
     """Longest reply, in tokens."""
     learning_rate: Positive = 3e-4
     """Peak learning rate of the model (Adam)."""
@@ -262,7 +262,7 @@ class Measurement:
     turns: tuple[Count, ...] = (1, 5)
     decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")
     seed: Natural = 1_000
-    max_new_tokens: Count = 36
+    max_new_tokens: Count = 80
     kl_problems: Count = 256
     """Problems of `id-val` on which the start model's replies (with one try each) give the KL, at first."""
     kl_most: Count = 4_096

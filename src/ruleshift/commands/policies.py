@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ModelArguments = tyro.conf.FlagCreatePairsOff[Annotated[ModelOptions, tyro.conf.arg(name="")]]
 AnyStyle = Literal["auto", Style]
 Decoding = Literal["greedy", "sampled"]
-REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512, "stepwise": 80, "full-stepwise": 768}
+REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512, "stepwise": 128, "full-stepwise": 768}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Drawing:
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int | None = None
-    """Longest reply, in tokens; by default 48 in the terse style, 80 where its work is shown, 512 and 768 in others."""
+    """Longest reply, in tokens; by default 48 in the terse style, 128 where its work is shown, 512 and 768 in others."""
     batch_size: int = 256
     """Conversations held at once."""
     seed: int = 0
