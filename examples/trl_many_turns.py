@@ -14,12 +14,12 @@ from ruleshift.integrations.places import ProblemRef
 from ruleshift.integrations.trl import Rollouts, dataset, episode_reward
 
 model = str(Path(ruleshift.__file__).parent / "backbones/bundled/text")
-data = dataset(ProblemRef("gp-l", "train", style="terse", turns=3), 8, completions=False)
+data = dataset(ProblemRef("gp-l", "train", style="stepwise", turns=3), 8, completions=False)
 config = GRPOConfig(
     output_dir=tempfile.mkdtemp(),
     per_device_train_batch_size=64,
     num_generations=8,
-    max_completion_length=48,
+    max_completion_length=80,
     max_steps=int(sys.argv[1]) if len(sys.argv) > 1 else 20,
     learning_rate=3e-4,
     lr_scheduler_type="constant",

@@ -25,7 +25,7 @@ class Server:
 
 rollout = {"prompt_length": 256, "response_length": 512}
 config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}, "data": {}})
-row = next(rows(ProblemRef("gp-l", "rule-ood", style="terse"), 1))
+row = next(rows(ProblemRef("gp-l", "rule-ood", style="stepwise"), 1))
 wraps = {"trainer_config": DictConfigWrap(config), "data_config": DictConfigWrap(config.data)}
 
 

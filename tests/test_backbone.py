@@ -184,10 +184,10 @@ def test_bundled_backbone_is_small_reads_rules_and_is_imperfect() -> None:
     size = sum(path.stat().st_size for path in BUNDLED.parent.rglob("*") if path.is_file())
     assert size < 12e6
     bundled = load_backbone("bundled", device="cpu")
-    assert bundled.style == "terse"
-    engine = LocalEngine(bundled.model, bundled.chat, Sampling(0.0, 36))
-    for split in ("id-val", "val-shift-a"):
-        episodes = evaluate(engine, get_task("gp-l"), split, 60, 1, "terse", seed=3)
+    assert bundled.style == "stepwise"
+    engine = LocalEngine(bundled.model, bundled.chat, Sampling(0.0, 80))
+    for split in ("id-val", "val-shift-a", "val-shift-heldout"):
+        episodes = evaluate(engine, get_task("gp-l"), split, 60, 1, "stepwise", seed=3)
         read = sum(bool(e.turns[0].verdict.read_right) for e in episodes) / len(episodes)
         assert read > 0.95, f"{split}: the base must read a stated rule it has never seen"
         assert 0.1 < sum(e.solved for e in episodes) / len(episodes) < 0.9
@@ -195,10 +195,12 @@ def test_bundled_backbone_is_small_reads_rules_and_is_imperfect() -> None:
 
 def test_bundled_backbone_reads_words_for_turns_that_it_has_never_seen_and_is_imperfect() -> None:
     bundled = load_backbone("bundled", device="cpu")
-    for temperature, least, most in ((0.0, 0.9, 1.0), (1.0, 0.7, 0.95)):
+    for temperature in (0.0, 1.0):
         engine = LocalEngine(bundled.model, bundled.chat, Sampling(temperature, 24, 3))
-        episodes = evaluate(engine, get_task("virl-l"), "val-shift-a", 30, 2, "terse", seed=3)
-        assert least < fmean(cell_of("", "", episodes).outcomes("step_accuracy", 2)) <= most
+        episodes = evaluate(engine, get_task("virl-l"), "val-shift-a", 30, 1, "stepwise", seed=3)
+        cell = cell_of("", "", episodes)
+        assert fmean(cell.outcomes("decision_accuracy", 1)) > 0.7
+        assert fmean(cell.outcomes("success", 1)) < 0.9
 
 
 def save_tiny(folder: Path) -> Path:

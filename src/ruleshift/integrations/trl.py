@@ -166,7 +166,7 @@ class Rollouts:
     does not bound the conversation; `turns` in the data does.
     """
 
-    def __init__(self, data: "Dataset", max_new_tokens: int = 48) -> None:
+    def __init__(self, data: "Dataset", max_new_tokens: int = 80) -> None:
         self.max_new_tokens = max_new_tokens
         places = (ProblemRef.of(row) for row in data)
         self._places = {self._key(place.problem().context()): place for place in places}
