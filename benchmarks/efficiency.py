@@ -126,7 +126,7 @@ def train_trl(backbone: Backbone, rate: float, seed: int, clock: Clock) -> None:
         hands = arguments.updates * arguments.episodes // settings.num_generations
         trainer = GRPOTrainer(
             model=backbone.model,
-            reward_funcs=[reward],
+            reward_funcs=[reward],  # type: ignore[list-item]
             args=settings,
             train_dataset=dataset(place, hands, completions=False),
             processing_class=backbone.chat.tokenizer,
