@@ -131,7 +131,12 @@ class Viewer {
     return this.state.episode === undefined ? [] : [...new Set([Number(this.state.episode), ...beside])];
   }
 
-  async drawPanels() {
+  drawPanels() {
+    reading = this.read();
+    return reading;
+  }
+
+  async read() {
     this.remember();
     const chosen = this.chosen();
     const work = (this.panelWork = (this.panelWork ?? 0) + 1);
@@ -149,8 +154,14 @@ class Viewer {
     this.part(".panels").replaceChildren(...panels);
     this.part(".panels").dataset.number = String(chosen[0] ?? "");
     this.drawAttempts(chosen);
+    panels.forEach((panel, place) => this.addScene(panel, chosen[place]));
     const turn = this.state.turn && one(`[data-turn="${CSS.escape(this.state.turn)}"]`, this.part(".panels"));
     if (turn) { turn.classList.add("pointed"); turn.scrollIntoView({ block: "center" }); }
+  }
+
+  async addScene(panel, i) {
+    const scene = await this.store.scene(i);
+    if (scene && panel.isConnected) addScene(panel, scene);
   }
 
   // Every episode about the problem that is open, each of which can be put beside it.
@@ -256,7 +267,7 @@ class Viewer {
 
 async function openViewer(root) {
   const held = JSON.parse(document.getElementById("index").textContent);
-  const store = new Store(held ?? await (await fetch("index")).json(), all("script.chunk"));
+  const store = new Store(held ?? await (await fetch("index")).json(), all("script.chunk"), all("script.map"), Boolean(root.dataset.shows));
   const viewer = new Viewer(root, store);
   if (!held) setInterval(() => viewer.follow(), 5000);
 }
