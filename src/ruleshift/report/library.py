@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
 from ruleshift.report.arms import Legend
-from ruleshift.report.scenes import Scene, Stage
+from ruleshift.report.scenes import Replay, Stage
 from ruleshift.rollouts import FOLDER, SUMMARY, KeptEpisode, files_in, load, load_all, rows_with, summaries
 
 MOST_EPISODES = 4_000  # in a page
@@ -76,7 +76,7 @@ class Library:
         """Whether its episodes have scenes: pictures or maps."""
         return self.stage is not None and self.stage.shows
 
-    def scene(self, number: int) -> Scene | None:
+    def scene(self, number: int) -> Replay | None:
         """What was to be seen in an episode; None where that cannot be told."""
         return self.stage.scene(self.episode(number)) if self.stage else None
 
@@ -229,7 +229,7 @@ def as_plain(episode: KeptEpisode) -> dict[str, Any]:
     }
 
 
-def scene_as_plain(scene: Scene | None) -> dict[str, Any] | None:
+def scene_as_plain(scene: Replay | None) -> dict[str, Any] | None:
     """A scene as JSON. All of it is shown as pictures are, in which nothing is run and nothing loaded."""
     if scene is None:
         return None

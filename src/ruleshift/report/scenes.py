@@ -17,7 +17,7 @@ from ruleshift.tasks.protocol import Mapped, Style, Task, TaskProblem
 
 
 @dataclass(frozen=True)
-class Scene:
+class Replay:
     """What was to be seen: the pictures of each message as PNG files, and the map with the place of each reply, as SVG
     ("" where the problem has none)."""
 
@@ -37,7 +37,7 @@ class Stage:
         """Whether there is anything to see beside what is said."""
         return self.task.pictures or isinstance(self.task.problem(next(iter(self.task.splits())), 0, 0), Mapped)
 
-    def scene(self, episode: KeptEpisode, pictures: bool = True) -> Scene | None:
+    def scene(self, episode: KeptEpisode, pictures: bool = True) -> Replay | None:
         """The scene of an episode, without its pictures if they are not asked for. None where the same replies do not
         lead to the same words: the task had other options, or is of another version."""
         said = [text for _, text, _ in episode.messages]
@@ -52,7 +52,7 @@ class Stage:
                 conversation.take(Reply((), Completion(turn.text)))
             if _texts(conversation) == said:
                 shown = tuple(tuple(map(png, message.pictures)) for message in conversation.messages)
-                return Scene(shown, problem.map_svg() if isinstance(problem, Mapped) else "")
+                return Replay(shown, problem.map_svg() if isinstance(problem, Mapped) else "")
         return None
 
     def _problem(self, id: str, style: Style, pictures: bool) -> TaskProblem | None:

@@ -119,6 +119,8 @@ class Viewer {
   async open(i) {
     this.state.episode = i;
     for (const name of ["beside", "turn"]) delete this.state[name];
+    const place = this.numbers.indexOf(i);
+    if (place >= this.shown) { this.shown = place + 200; this.drawList(); }
     const before = one("[aria-selected=true]", this.part(".list"));
     if (before) before.setAttribute("aria-selected", "false");
     const now = one(`[data-number="${i}"]`, this.part(".list"));

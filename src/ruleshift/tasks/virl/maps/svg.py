@@ -132,7 +132,8 @@ class _Picture:
             boxes = _boxes_around(x, y, text_width(text, PLACE_TEXT), PLACE_TEXT)
             box = self.room.first_free(boxes) or boxes[0]
             self.room.take(box)
-            _add(self.map, "circle", cx=x, cy=y, r=DOT + 1, fill=colour, stroke="white")
+            if rail[position].kind == "way":  # elsewhere a marker stands
+                _add(self.map, "circle", cx=x, cy=y, r=DOT + 1, fill=colour, stroke="white")
             _label(self.map, box, text, PLACE_TEXT, colour, "700")
 
     def draw_places(self, named: bool) -> None:
