@@ -185,7 +185,10 @@ def test_everything_is_reached_by_keys_alone(opened: Opened) -> None:
 
 
 def test_print_has_figures_and_no_controls(opened: Opened) -> None:
-    opened.page.emulate_media(media="print")
+    page = opened.page
+    folded = "document.querySelectorAll('details.table:not([open])').length"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.folded = {folded}; }})")
+    page.emulate_media(media="print")
     assert opened.page.pdf().startswith(b"%PDF")
     drawn = opened.page.eval_on_selector_all(
         ".plot", "all => all.filter(e => e.offsetParent).map(e => e.dataset.drawn)"

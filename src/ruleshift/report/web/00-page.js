@@ -89,5 +89,9 @@ addEventListener("DOMContentLoaded", () => {
 });
 atNight.addEventListener("change", () => all(".plot[data-drawn]").forEach(draw));
 addEventListener("beforeprint", () => {
+  for (const table of all("details.table:not([open])")) Object.assign(table, { open: true }).dataset.folded = "yes";
   all(".plot").filter((place) => !place.dataset.drawn && place.offsetParent).forEach(draw);
+});
+addEventListener("afterprint", () => {
+  for (const table of all("[data-folded]")) { table.open = false; delete table.dataset.folded; }
 });
