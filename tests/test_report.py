@@ -24,8 +24,9 @@ from ruleshift.records import Verdict
 from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.arrows import arrows
 from ruleshift.report.curves import recognition_over_compute, splits_over_compute
+from ruleshift.report.inert import as_json
 from ruleshift.report.library import library_in_memory
-from ruleshift.report.page import as_json, render_report, report_records, write_report
+from ruleshift.report.page import render_report, report_records, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
 from ruleshift.report.plots import (

@@ -126,8 +126,11 @@ def _comparison(
     if record.matched_on:
         table.add_column(record.matched_on, justify="right")
     for line in record.lines:
-        matched = [Text(line.matched.replace(" vs ", between))] if record.matched_on else []
-        table.add_row(*texts(line), *matched)
+        matched = line.matched.replace(" vs ", between)
+        matched = (
+            matched if between == "/" else matched.replace(" \u00b1 ", "\n\u00b1 ")
+        )  # never broken behind the sign
+        table.add_row(*texts(line), *([Text(matched)] if record.matched_on else []))
     below = " Below each difference: those of single seeds." if any(line.seeds for line in record.lines) else ""
     table.caption = "\n".join([f"95% intervals {record.over}.{below}", *record.notes])
     return table

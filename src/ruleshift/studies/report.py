@@ -7,6 +7,7 @@ from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.library import Library, grow, library_in_memory, library_of
 from ruleshift.report.page import render_report, write_report
+from ruleshift.report.scenes import stage_of
 from ruleshift.report.server import Shown, stamp_of
 from ruleshift.report.training import curves_in
 from ruleshift.results import Results, load_results
@@ -25,7 +26,7 @@ def write_study_report(
 
 def episodes_in(folder: Path, results: Results) -> Library:
     """The episodes that were kept of a study; where none were, the few conversations beside its numbers."""
-    found = library_of(folder, legend_of(results))
+    found = library_of(folder, legend_of(results), stage_of(results))
     return found if len(found) else library_in_memory(shown_conversations(folder, results))
 
 

@@ -91,10 +91,10 @@ class Plural(Protocol):
 
 @runtime_checkable
 class Mapped(Protocol):
-    """A problem that can also be drawn as a map, which `ruleshift play` shows."""
+    """A problem that can also be drawn as a map, which `ruleshift play` and the page show."""
 
     def map_svg(self) -> str:
-        """The whole problem, as SVG."""
+        """The whole problem with the places of the replies so far, as SVG."""
         ...
 
     def map_text(self, width: int, plain: bool) -> str:

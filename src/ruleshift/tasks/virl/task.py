@@ -39,6 +39,8 @@ class VirlProblem:
     position: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     tried: int = field(default=0, init=False)
+    given: list[tuple[int, bool]] = field(default_factory=list, init=False, repr=False)
+    """Of each reply, the position where it was given, and whether it was right."""
 
     @property
     def point(self) -> RailPoint:
@@ -69,6 +71,7 @@ class VirlProblem:
             reward = verifier.BUDGET_SPENT
         if last and not right:
             self.failed += 1
+        self.given.append((self.position, right))
         self.tried = 0 if moves else self.tried + 1
         if moves:
             self.position += 1
@@ -147,7 +150,7 @@ class VirlProblem:
         from ruleshift.tasks.virl.maps.svg import draw_route
         from ruleshift.tasks.virl.sources import credit_of
 
-        return draw_route(self._city, self.route, self.itinerary.points, credit_of(self.source))
+        return draw_route(self._city, self.route, self.itinerary.points, credit_of(self.source), self.given)
 
     def map_text(self, width: int, plain: bool) -> str:
         from ruleshift.tasks.virl.maps.terminal import terminal_map
