@@ -67,7 +67,7 @@ class Drawing:
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int | None = None
-    """Longest reply, in tokens; by default 48 in the terse style, 128 where its work is shown, 512 and 768 in others."""
+    """Longest reply, in tokens; by default 48 in the terse style, 128 with its work shown, 512 and 768 in others."""
     batch_size: int = 256
     """Conversations held at once."""
     seed: int = 0
