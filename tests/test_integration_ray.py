@@ -1,4 +1,4 @@
-"""A study on a real Ray cluster: one of its machines is killed in mid-study, and the numbers are those of this process."""
+"""A study on a real Ray cluster, one machine of which is killed meanwhile: its numbers are those of this process."""
 
 import threading
 import time
@@ -35,7 +35,12 @@ def machines() -> Iterator[Any]:
     """A cluster of two machines with one CPU each, which notices soon that one is gone."""
     from ray.cluster_utils import Cluster as Machines
 
-    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    soon = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 4,
+        "worker_niceness": 0,
+    }
     small = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
     cluster = Machines(initialize_head=True, head_node_args={**small, "_system_config": soon})
     cluster.add_node(**{**small, "include_dashboard": None})

@@ -44,7 +44,7 @@ class StudyStatus:
         for line in _summary(self.folder, record, states, holding(self.folder)):
             console.print(line, markup=False, soft_wrap=True)
         begun = [
-            state for state in states if state.standing not in ("done", "waiting") or 0 < state.done and state.is_left
+            state for state in states if state.standing not in ("done", "waiting") or (state.done > 0 and state.is_left)
         ]
         if begun:
             console.print(_table(begun))

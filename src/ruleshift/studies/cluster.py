@@ -1,7 +1,7 @@
 """A crew on a Ray cluster: each job is a task with the CPUs and the share of a GPU that it needs.
 
-The folder of the study is shared by all machines. What a job has done lies there, so that a task which ends with its
-machine is simply given again, and how far one is, is read there, too. Ray itself retries nothing: locks and files of the
+The folder of the study is shared by all machines. What a job has done lies there, so that a task that ends with its
+machine is simply given again; how far one is, is read there, too. Ray itself retries nothing: locks and files of the
 folder decide what is left to do, and by whom.
 """
 

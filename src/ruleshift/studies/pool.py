@@ -148,8 +148,7 @@ class Agenda:
         return job.name in self.under_way or job in self.waiting
 
     def next(self, now: float) -> Job | None:
-        """The first job that nothing keeps waiting; it counts as given. Those that follow a failed one are dropped."""
-        self.waiting = [job for job in self.waiting if not self.failures.keys() & set(job.after)]
+        """The first job that nothing keeps waiting; it counts as given."""
         ahead = self.under_way | {job.name for job in self.waiting}
         for job in self.waiting:
             if not ahead & set(job.after) and self.later.get(job.name, now) <= now:
@@ -177,8 +176,14 @@ class Agenda:
             return ""
         if news.ended != "well":
             self.failures[job.name] = news
+            self._leave_out_after(job.name)
             return f"arm {job.name} failed ({news.said.splitlines()[0]}); the others continue" if not self.done else ""
         return ""
+
+    def _leave_out_after(self, name: str) -> None:
+        for job in [job for job in self.waiting if name in job.after]:
+            self.waiting.remove(job)
+            self._leave_out_after(job.name)
 
     def conclude(self) -> None:
         """Raise the first failure, if there is one."""
