@@ -17,6 +17,7 @@ from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
+from ruleshift.lock import holding
 from ruleshift.studies.pool import Job, News, carry_out, outcome
 from ruleshift.studies.progress import STUDY, last_step
 
@@ -73,10 +74,11 @@ class Tasks:
             yield self.under_way.pop(task), self._end_of(task)
         if time.monotonic() > self.looked + LOOK:
             for job in list(self.under_way.values()):
-                done = last_step(job.root / job.run.folder) if not job.further else 0
-                if done != self.steps.get(job.name, 0):
+                folder = job.root / job.run.folder
+                done = last_step(folder) if not job.further else 0
+                if holding(folder) is not None and done != self.steps.get(job.name):
                     self.steps[job.name] = done
-                    yield job, News(done)
+                    yield job, News(min(done, job.length))
             self.looked = time.monotonic()
 
     def _end_of(self, task: Any) -> News:

@@ -32,12 +32,8 @@ class StudyLog:
     def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
         """Say what is to come, and write it down."""
         entries = tuple(map(self._entry, jobs))
-        further = sum(
-            plan.further * self.bases[plan.task].seconds(work_of_point(plan.measurement, task_of(plan.measurement)))
-            for plan in plans
-            for run in plan.runs()
-            if run.training
-        )
+        most = {plan.task: plan.further for plan in plans}
+        further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
         disk = episodes.size + sum(self.bases[job.measurement.task].disk(job.run) for job in jobs)
         memory = max(self.bases[job.measurement.task].memory(job.run) for job in jobs)
         estimated = Totals(0.0, sum(entry.seconds for entry in entries) + further, disk, memory)
@@ -66,6 +62,12 @@ class StudyLog:
         self.record = replace(self.record, took=took)
         self.record.save(self.folder)
         print(f"took {duration(took.seconds)}, {told(took)}")
+
+    def _further(self, job: Job, most: int) -> float:
+        """Seconds of the points that a run may yet be measured at where arms match."""
+        there = len([*(job.root / job.run.folder / "points").glob("*.parquet")]) - len(job.run.points)
+        work = work_of_point(job.measurement, task_of(job.measurement))
+        return max(0, most - max(0, there)) * self.bases[job.measurement.task].seconds(work)
 
     def _entry(self, job: Job) -> Entry:
         task, basis = task_of(job.measurement), self.bases[job.measurement.task]

@@ -120,8 +120,8 @@ def carry_out(jobs: Sequence[Job], crew: Crew, workers: int) -> None:
                 said = agenda.hear(job, news, time.monotonic())
                 if said:
                     board.say(said)
-                over = not agenda.expects(job)
-                board.reach(job.name, job.length if over else news.done, ended=over)
+                done = job.length if news.ended in ("well", "diverged") else agenda.reached.get(job.name, 0)
+                board.reach(job.name, done, ended=not agenda.expects(job))
             board.tick()
     agenda.conclude()
 
