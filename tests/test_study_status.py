@@ -13,10 +13,10 @@ import pytest
 from cli_helpers import refusal
 from ruleshift.cli import main
 from ruleshift.lock import SILENT, InUse, Owner, held, holding
-from ruleshift.studies.costs import Meter, costs_in
+from ruleshift.studies.costs import CostMeter, costs_in
 from ruleshift.studies.progress import (
     Entry,
-    Record,
+    StudyRecord,
     Totals,
     corrections,
     load_record,
@@ -39,7 +39,7 @@ def far(since: float = 0.0, host: str = "far", pid: int = 7) -> str:
 def study(tmp_path: Path) -> Path:
     """A study of six runs, each of which stands in another way."""
     names = ("done", "running", "failed", "diverged", "stopped", "waiting")
-    record = Record("ruleshift study x", time.time(), tuple(map(entry, names)), 0.0, Totals(0.0, 600.0, 1, 1))
+    record = StudyRecord("ruleshift study x", time.time(), tuple(map(entry, names)), 0.0, Totals(0.0, 600.0, 1, 1))
     record.save(tmp_path)
     for name in names[:-1]:
         points = tmp_path / "gp-l" / "arms" / name / "points"
@@ -69,7 +69,7 @@ def test_time_left_is_corrected_by_what_was_done(study: Path) -> None:
     record = load_record(study)
     states = states_of(record, study)
     assert seconds_left(record, states, study) == pytest.approx(3 * 60.0 + 100.0)  # 4 of 10 steps of three are done
-    meter = Meter("gp-l SFTConfig")
+    meter = CostMeter("gp-l SFTConfig")
     meter.began -= 50.0  # half as long as was thought
     for done in range(11):
         meter.reach(done)
@@ -80,7 +80,7 @@ def test_time_left_is_corrected_by_what_was_done(study: Path) -> None:
 
 def test_what_earlier_calls_took_adds_up(tmp_path: Path) -> None:
     for first, last in ((1, 4), (5, 10), (10, 10)):
-        meter = Meter("k")
+        meter = CostMeter("k")
         for done in (0, *range(first, last + 1)):
             meter.reach(done)
         meter.save(tmp_path)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ruleshift.lock import Holding
-    from ruleshift.studies.progress import Record, State
+    from ruleshift.studies.progress import State, StudyRecord
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class StudyStatus:
             console.print(_table(begun))
 
 
-def _summary(folder: Path, record: "Record", states: "list[State]", giver: "Holding | None") -> Iterator[str]:
+def _summary(folder: Path, record: "StudyRecord", states: "list[State]", giver: "Holding | None") -> Iterator[str]:
     """The command, whether it is at work, and how many runs stand how."""
     from ruleshift.studies.board import duration
     from ruleshift.studies.progress import STANDINGS, seconds_left, told, totals_in

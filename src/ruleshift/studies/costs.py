@@ -30,7 +30,7 @@ class Cost:
         return Cost(self.units + other.units, self.seconds + other.seconds, memory, other.host)
 
 
-class Meter:
+class CostMeter:
     """Takes the cost of a job, in its process, from when it is made."""
 
     def __init__(self, kind: str) -> None:

@@ -12,7 +12,7 @@ from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis, work_of_point, work_of_training
 from ruleshift.studies.kept import Size
 from ruleshift.studies.pool import Job
-from ruleshift.studies.progress import Entry, Record, Totals, in_bytes, seconds_left, states_of, told, totals_in
+from ruleshift.studies.progress import Entry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Plan
 
@@ -38,7 +38,7 @@ class StudyLog:
         memory = max(self.bases[job.measurement.task].memory(job.run) for job in jobs)
         estimated = Totals(0.0, sum(entry.seconds for entry in entries) + further, disk, memory)
         command = "ruleshift " + shlex.join(sys.argv[1:])
-        self.record = Record(command, self.began, entries, further, estimated)
+        self.record = StudyRecord(command, self.began, entries, further, estimated)
         states = states_of(self.record, self.folder)
         left = seconds_left(self.record, states, self.folder)
         known = totals_in(self.folder, self.record).memory

@@ -24,7 +24,7 @@ from ruleshift.lock import SILENT, InUse
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.board import Board
-from ruleshift.studies.costs import Meter
+from ruleshift.studies.costs import CostMeter
 from ruleshift.studies.kept import Keep
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import Run, StartModel
@@ -291,7 +291,7 @@ def _end_with_parent() -> None:
 
 def outcome(job: Job, progress: Callable[[int], object], threads: int = 1) -> News:
     """Do a job; how it ended. What it took, and why it failed, is written down in its folder."""
-    store, meter = PointStore(job.root, job.run, job.measurement), Meter(job.kind)
+    store, meter = PointStore(job.root, job.run, job.measurement), CostMeter(job.kind)
 
     def told(done: int) -> None:
         meter.reach(done)

@@ -53,7 +53,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Record:
+class StudyRecord:
     """The content of study.json. began: when the last call did (seconds of the epoch). further: seconds that points
     where arms match take at most. estimated and, at the end, took."""
 
@@ -64,7 +64,7 @@ class Record:
     estimated: Totals
     took: Totals | None = None
 
-    def with_more(self, entries: Iterable[Entry]) -> "Record":
+    def with_more(self, entries: Iterable[Entry]) -> "StudyRecord":
         """With the jobs of a round that measures where arms match."""
         return replace(self, entries=(*self.entries, *entries), further=0.0)
 
@@ -72,14 +72,14 @@ class Record:
         write_atomically(folder / STUDY, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def load_record(folder: Path) -> Record:
+def load_record(folder: Path) -> StudyRecord:
     """Raises RuleshiftError where there is none, or one that cannot be read."""
     path = folder / STUDY
     try:
         content: Any = json.loads(path.read_bytes())
         entries = tuple(Entry(**{**entry, "points": tuple(entry["points"])}) for entry in content["entries"])
         totals = {name: content[name] and Totals(**content[name]) for name in ("estimated", "took")}
-        return Record(**{**content, "entries": entries, **totals})
+        return StudyRecord(**{**content, "entries": entries, **totals})
     except FileNotFoundError as error:
         raise RuleshiftError(
             f"{folder} holds no {STUDY}: name the folder that a study was given as --out and has begun to fill"
@@ -142,11 +142,11 @@ def _why(path: Path) -> str:
         return f"{path} cannot be read"
 
 
-def states_of(record: Record, study: Path) -> list[State]:
+def states_of(record: StudyRecord, study: Path) -> list[State]:
     return [state_of(entry, study) for entry in record.entries]
 
 
-def seconds_left(record: Record, states: Sequence[State], study: Path) -> float:
+def seconds_left(record: StudyRecord, states: Sequence[State], study: Path) -> float:
     """Seconds of all work that is left, one job after the other: as estimated, times what jobs of that kind have taken
     against their estimates, or where none is done, all jobs."""
     factors = corrections(record.entries, study)
@@ -168,7 +168,7 @@ def corrections(entries: Sequence[Entry], study: Path) -> dict[str, float]:
     return {kind: fmean(found) for kind, found in ratios.items()}
 
 
-def totals_in(study: Path, record: Record) -> Totals:
+def totals_in(study: Path, record: StudyRecord) -> Totals:
     """What the runs of a study have taken so far, and the call that began it."""
     folders = {entry.folder for entry in record.entries}
     costs = [cost for folder in folders for cost in costs_in(study / folder).values()]
