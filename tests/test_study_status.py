@@ -15,7 +15,7 @@ from ruleshift.cli import main
 from ruleshift.lock import SILENT, InUse, Owner, held, holding
 from ruleshift.studies.costs import CostMeter, costs_in
 from ruleshift.studies.progress import (
-    Entry,
+    JobEntry,
     StudyRecord,
     Totals,
     corrections,
@@ -26,8 +26,8 @@ from ruleshift.studies.progress import (
 )
 
 
-def entry(name: str, length: int = 10, seconds: float = 100.0) -> Entry:
-    return Entry(f"gp-l {name}", "gp-l SFTConfig", f"gp-l/arms/{name}", length, (5, length), False, seconds)
+def entry(name: str, length: int = 10, seconds: float = 100.0) -> JobEntry:
+    return JobEntry(f"gp-l {name}", "gp-l SFTConfig", f"gp-l/arms/{name}", length, (5, length), False, seconds)
 
 
 def far(since: float = 0.0, host: str = "far", pid: int = 7) -> str:
@@ -145,7 +145,7 @@ def test_a_process_killed_here_holds_nothing(tmp_path: Path) -> None:
     left = holding(tmp_path)
     assert left is not None
     assert not left.lives
-    assert state_of(Entry("a", "k", ".", 1, (1,), False, 1.0), tmp_path).standing == "stopped"
+    assert state_of(JobEntry("a", "k", ".", 1, (1,), False, 1.0), tmp_path).standing == "stopped"
     with held(tmp_path):
         pass
 

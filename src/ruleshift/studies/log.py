@@ -12,7 +12,7 @@ from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis, work_of_point, work_of_training
 from ruleshift.studies.kept import Size
 from ruleshift.studies.pool import Job
-from ruleshift.studies.progress import Entry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
+from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Plan
 
@@ -69,12 +69,12 @@ class StudyLog:
         work = work_of_point(job.measurement, task_of(job.measurement))
         return max(0, most - max(0, there)) * self.bases[job.measurement.task].seconds(work)
 
-    def _entry(self, job: Job) -> Entry:
+    def _entry(self, job: Job) -> JobEntry:
         task, basis = task_of(job.measurement), self.bases[job.measurement.task]
         point = basis.seconds(work_of_point(job.measurement, task))
         points = job.further or job.run.points
         training = 0.0 if job.further else basis.seconds(work_of_training(job.run, task))
-        return Entry(
+        return JobEntry(
             job.name,
             job.kind,
             os.path.relpath(job.root / job.run.folder, self.folder),

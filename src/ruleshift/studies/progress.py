@@ -28,7 +28,7 @@ STANDINGS: tuple[Standing, ...] = get_args(Standing)
 
 
 @dataclass(frozen=True)
-class Entry:
+class JobEntry:
     """A job on record: its name, the folder of its run within that of the study, units of work, the points that it
     makes, whether of a run that was trained before, and the seconds that it was estimated to take."""
 
@@ -59,12 +59,12 @@ class StudyRecord:
 
     command: str
     began: float
-    entries: tuple[Entry, ...]
+    entries: tuple[JobEntry, ...]
     further: float
     estimated: Totals
     took: Totals | None = None
 
-    def with_more(self, entries: Iterable[Entry]) -> "StudyRecord":
+    def with_more(self, entries: Iterable[JobEntry]) -> "StudyRecord":
         """With the jobs of a round that measures where arms match."""
         return replace(self, entries=(*self.entries, *entries), further=0.0)
 
@@ -77,7 +77,7 @@ def load_record(folder: Path) -> StudyRecord:
     path = folder / STUDY
     try:
         content: Any = json.loads(path.read_bytes())
-        entries = tuple(Entry(**{**entry, "points": tuple(entry["points"])}) for entry in content["entries"])
+        entries = tuple(JobEntry(**{**entry, "points": tuple(entry["points"])}) for entry in content["entries"])
         totals = {name: content[name] and Totals(**content[name]) for name in ("estimated", "took")}
         return StudyRecord(**{**content, "entries": entries, **totals})
     except FileNotFoundError as error:
@@ -92,7 +92,7 @@ def load_record(folder: Path) -> StudyRecord:
 class State:
     """How a job stands: units of work done, who holds its folder, and why it came to an end if that was a bad one."""
 
-    entry: Entry
+    entry: JobEntry
     standing: Standing
     done: int
     holding: Holding | None = None
@@ -104,7 +104,7 @@ class State:
         return self.standing not in ("done", "diverged")
 
 
-def state_of(entry: Entry, study: Path) -> State:
+def state_of(entry: JobEntry, study: Path) -> State:
     """How a job stands now."""
     folder = study / entry.folder
     there = sum(_is_whole(folder / "points", step) for step in entry.points)
@@ -158,7 +158,7 @@ def seconds_left(record: StudyRecord, states: Sequence[State], study: Path) -> f
     )
 
 
-def corrections(entries: Sequence[Entry], study: Path) -> dict[str, float]:
+def corrections(entries: Sequence[JobEntry], study: Path) -> dict[str, float]:
     """By kind of job, the mean ratio of the seconds that it took to those that it was estimated to take."""
     ratios: dict[str, list[float]] = {}
     for entry in entries:
