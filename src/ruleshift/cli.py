@@ -23,6 +23,7 @@ from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
 from ruleshift.commands.study import StudyCommand
+from ruleshift.commands.study_status import StudyStatus
 from ruleshift.commands.train import Distil, Rl, Sft
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig
@@ -136,6 +137,8 @@ def parse(arguments: Sequence[str]) -> Command:
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
     if verb == "data" and rest[:1] == ["check-virl"]:  # beside the tasks that `data` takes
         command: Command = tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=rest[1:])
+    elif verb == "study" and rest[:1] == ["status"]:  # beside the studies that `study` takes
+        command = tyro.cli(StudyStatus, prog="ruleshift study status", args=rest[1:])
     elif verb in ON_TASKS:
         command = _on_task(verb, rest)
     elif verb in OTHERS:

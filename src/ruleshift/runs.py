@@ -94,11 +94,21 @@ class RunFolder:
         self._refuse_another_version(stored)
         if not resume:
             raise RuleshiftError(f"{self.path} already holds a run: {self._elsewhere}")
+        self._refuse_difference(stored, config)
+        if here != [stored["environment"], *stored["resumed_in"]][-1]:
+            self._dump_config({**stored, "resumed_in": [*stored["resumed_in"], here]})
+
+    def check(self, config: "DataclassInstance | Mapping[str, Any]") -> None:
+        """Raise RuleshiftError where `open` would refuse this configuration, without opening the folder."""
+        stored = self.read_config()
+        if stored is not None:
+            self._refuse_another_version(stored)
+            self._refuse_difference(stored, _plain(config))
+
+    def _refuse_difference(self, stored: Mapping[str, Any], config: dict[str, Any]) -> None:
         difference = _difference(stored["config"], config)
         if difference:
             raise RuleshiftError(f"{self.path} holds {difference}: {self._elsewhere}")
-        if here != [stored["environment"], *stored["resumed_in"]][-1]:
-            self._dump_config({**stored, "resumed_in": [*stored["resumed_in"], here]})
 
     @property
     def _elsewhere(self) -> str:

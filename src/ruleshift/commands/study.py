@@ -10,6 +10,7 @@ import tyro
 from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import changed, read_values
 from ruleshift.commands.checks import check_folder, check_split, check_training
+from ruleshift.commands.machines import MachineArguments, Machines
 from ruleshift.commands.policies import ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback
@@ -30,7 +31,7 @@ class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `algorithms` those of RL,
     `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each
     task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when the
-    same command is given again.
+    same command is given again; `ruleshift study status FOLDER` says meanwhile how far it is.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study
@@ -72,6 +73,7 @@ class StudyCommand:
     """A setting, as NAME=VALUE; give it again for several."""
     workers: int | None = None
     """Arms side by side; by default one more than there are cores."""
+    machines: MachineArguments = Machines()
     keep_episodes: Literal["all", "some", "none"] = "all"
     """Episodes kept for the page: all of evaluations and some of each update, of 20 problems a split, or none."""
     list: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -87,6 +89,7 @@ class StudyCommand:
         if self.out is None:
             raise RuleshiftError(f"--out names the folder of the study: --out runs/{study.name}")
         plans = self.plans(study)
+        cluster = self.machines.cluster(self.workers)
         check_folder("--out", self.out)
 
         from ruleshift.quiet import quiet_libraries
@@ -95,7 +98,7 @@ class StudyCommand:
 
         from ruleshift.studies.run import run_study
 
-        run_study(plans, self.out, self.workers, self.keep_episodes)
+        run_study(plans, self.out, self.workers, self.keep_episodes, cluster)
 
     def plans(self, study: "Study") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""

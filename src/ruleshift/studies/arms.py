@@ -109,6 +109,12 @@ def load_start(start: StartModel, pictures: bool) -> Backbone:
     return load_backbone(start.name, dtype="float32", pictures=pictures, options=start.options)
 
 
+def settings_of(run: Run, start: StartModel, measurement: Measurement) -> dict[str, object]:
+    """The configuration of the folder of a run, to which its results belong."""
+    facts = {"chat": start.facts} if start.facts else {}
+    return {"arm": run, "model": start.name, "measurement": measurement, **facts}
+
+
 def run_arm(
     run: Run,
     start: StartModel,
@@ -129,8 +135,7 @@ def run_arm(
     """
     torch.set_num_threads(threads)
     store = PointStore(root, run, measurement)
-    settings: dict[str, object] = {"arm": run, "model": start.name, "measurement": measurement}
-    with RunFolder.open(store.folder, settings | ({"chat": start.facts} if start.facts else {})) as folder:
+    with RunFolder.open(store.folder, settings_of(run, start, measurement)) as folder:
         why = store.diverged()
         if why is not None:
             raise Diverged(why)

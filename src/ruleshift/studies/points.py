@@ -5,6 +5,7 @@
     RUN/points/000006.parquet      conversations
     RUN/points/000006.json         outcomes, problem by problem
     RUN/diverged.json              why there will be no further points
+    RUN/failed.json                why the last call ended before all were there
 
 They are written in this order, each whole or not at all, and a point is there once its last file is: killed in between,
 it is measured again, with the same numbers.
@@ -145,6 +146,18 @@ class PointStore:
             return _text(json.loads(path.read_bytes())["why"])
         except UNREADABLE as error:
             raise RuleshiftError(f"{path} cannot be read: delete it and run the same command again") from error
+
+    def fail(self, why: str) -> None:
+        """Write down why the last call failed, for those who look at the study."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._failure, json.dumps({"why": why}) + "\n")
+
+    def forget_failure(self) -> None:
+        self._failure.unlink(missing_ok=True)
+
+    @property
+    def _failure(self) -> Path:
+        return self.folder / "failed.json"
 
 
 def points_in(run: Path) -> list[Point]:

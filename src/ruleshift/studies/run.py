@@ -16,14 +16,18 @@ from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.files import write_atomically
+from ruleshift.lock import held
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.studies.arms import load_start
+from ruleshift.studies.arms import load_start, settings_of
+from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
+from ruleshift.studies.estimates import Basis
 from ruleshift.studies.kept import Keep, size_of
+from ruleshift.studies.log import StudyLog
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.profiles import profile_rows
@@ -38,16 +42,25 @@ ARMS = "arms"  # folder of the runs in that of a task
 PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
-def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep: Keep = "none") -> None:
-    """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it.
+def run_study(
+    plans: Sequence[Plan],
+    out: Path,
+    workers: int | None = None,
+    keep: Keep = "none",
+    cluster: Cluster | None = None,
+) -> None:
+    """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it: in processes
+    here, or on a cluster.
 
-    Episodes are kept as `keep` says, and how many is told before. Writes results.json, comparisons.json and report.html
-    there, and prints the tables.
+    What it takes is estimated and told before, and episodes are kept as `keep` says. Writes results.json,
+    comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
-    began = time.monotonic()
-    if keep != "none":
-        print(f"keeps {size_of(plans, keep)} (--keep-episodes)", flush=True)
-    starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
+    with held(out):
+        _run_study(plans, out, workers, keep, cluster)
+
+
+def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep, cluster: Cluster | None) -> None:
+    starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
     folders = [out / get_task(plan.task).id for plan in plans]
     refined = [
         Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS, keep)
@@ -56,20 +69,33 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep
     jobs = [
         Job(run, one.start, one.plan.measurement, one.root, keep=keep) for one in refined for run in one.plan.runs()
     ]
-    run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
+    for job in jobs:
+        RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
+    log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
+    log.begin(plans, jobs, size_of(plans, keep))
+
+    def carry(jobs: Sequence[Job]) -> None:
+        if cluster is None:
+            run_jobs(jobs, workers)
+        else:
+            run_on_ray(jobs, cluster, out)
+
+    carry(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)))  # the longest first
     while jobs := [job for one in refined for job in one.next_jobs()]:
-        run_jobs([job for job in jobs if not job.done], workers)
+        log.add(jobs)
+        carry([job for job in jobs if not job.done])
     claimed = _claims(refined)
     for one, start, folder in zip(refined, starts, folders, strict=True):
-        _conclude(one, start, folder, time.monotonic() - began, claimed)
+        _conclude(one, start, folder, log.seconds, claimed)
     if claimed:
         Console().print(claims_table(claimed))
+    log.end()
 
 
-def _start(plan: Plan) -> StartModel:
-    """The start model of a plan, once it has been loaded. Raises RuleshiftError if it cannot be."""
+def _start(plan: Plan) -> tuple[StartModel, Basis]:
+    """The start model of a plan, once it has been loaded, and what it takes. Raises RuleshiftError if it cannot be."""
     found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading)
-    return StartModel(plan.model, plan.loading, found.chat.facts)
+    return StartModel(plan.model, plan.loading, found.chat.facts), Basis.of(found, plan.measurement)
 
 
 def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
