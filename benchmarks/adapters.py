@@ -3,8 +3,9 @@
     python benchmarks/adapters.py                                       # the bundled backbone, 32 rows, one thread
     python benchmarks/adapters.py --model smollm2-shape --steps 8       # random weights of the shape of SmolLM2-135M
 
-apart: through transformers, adapters beside their layers. merged: the same, merged into a copy. used: what rollouts take,
-fused where the model is a plain Llama. The ways take their steps in turn. One line says what is done once in a rollout.
+apart: through transformers, adapters beside their layers. merged: the same, merged into a copy. used: what rollouts
+take, fused where the model is a plain Llama. The ways take their steps in turn. One line says what is done once in a
+rollout.
 """
 
 import statistics
