@@ -173,6 +173,11 @@ class RLConfig:
     weigh: Literal["ratio", "turn", "episode", "constant"] = "ratio"
     """What counts the same in the policy loss: every ratio, every turn, every episode, or every ratio with a divisor
     that does not depend on the length of replies."""
+    importance_sampling_cap: Positive | None = None
+    """Weigh each ratio by how likely its tokens are to the program that learns, by how likely they were to the one that
+    sampled, at most this much (2, say): corrects for a sampler of another precision or make. None does not weigh."""
+    rollout_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision to sample in; auto is that of the weights that learn."""
     skip_tokens: Natural = 0
     """First tokens of every reply that its ratio leaves out."""
     thought_coef: Share = 1.0

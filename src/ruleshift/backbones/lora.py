@@ -49,7 +49,7 @@ def has_lora(model: nn.Module) -> bool:
 @contextmanager
 def without_lora(model: nn.Module) -> Iterator[None]:
     """Inside, the model answers as it did before `add_lora`."""
-    layers = _adapted(model)
+    layers = adapted_layers(model)
     for _, layer in layers:
         layer.enable_adapters(False)
     try:
@@ -64,13 +64,14 @@ def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     weights = {
         name.replace(".base_layer.", "."): weight for name, weight in model.state_dict().items() if ".lora_" not in name
     }
-    for name, layer in _adapted(model):
+    for name, layer in adapted_layers(model):
         whole = weights[f"{name}.weight"]
         weights[f"{name}.weight"] = (whole + layer.get_delta_weight(*layer.active_adapters)).to(whole.dtype)
     return weights
 
 
-def _adapted(model: nn.Module) -> list[tuple[str, Any]]:
+def adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    """Names of the layers that have adapters, and the layers (peft's)."""
     from peft.tuners.lora import LoraLayer
 
     return [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]

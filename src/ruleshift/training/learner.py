@@ -17,7 +17,16 @@ from ruleshift.training.accounting import Account
 from ruleshift.training.critic import ValueHead
 from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.mixing import noise_aware
-from ruleshift.training.objectives import KL_ESTIMATES, divisor, k3, mismatch, policy_loss, value_loss, weights
+from ruleshift.training.objectives import (
+    KL_ESTIMATES,
+    divisor,
+    importance_weights,
+    k3,
+    mismatch,
+    policy_loss,
+    value_loss,
+    weights,
+)
 from ruleshift.training.parts import choose, frozen_copy, learns
 from ruleshift.training.teachers import Told
 from ruleshift.training.trajectories import PassResult, Trajectory, evaluate_tokens, forward, groups_of
@@ -48,6 +57,7 @@ class Readings:
     values: list[list[float]]  # each N_i; without a critic 0
     after: list[float]  # value of the state after an episode that was cut; 0 after its end
     reference: list[torch.Tensor]  # each (T_i,), log-probs of the reply tokens by the start model
+    logprobs: list[torch.Tensor]  # each (T_i,), by the model as it is; empty where nothing asks for them
 
 
 class Learner:
@@ -88,16 +98,20 @@ class Learner:
         return {"policy": self.policy} | critic | ({} if self.guide is None else self.guide.modules)
 
     def read(self, trajectories: Sequence[Trajectory]) -> Readings:
-        """States and their values, and the log-probs of the start model."""
+        """States and their values, and the log-probs of the start model and, with a critic or an
+        `importance_sampling_cap`, of the model as it is."""
         if self.known is not None:
             self.known.clear()
         states = [torch.empty(len(t.states), 0) for t in trajectories]
         values = [[0.0] * len(t.states) for t in trajectories]
         after = [0.0] * len(trajectories)
-        if self.critic is not None:
+        logprobs: list[torch.Tensor] = []
+        reads = self.critic is not None or self.config.importance_sampling_cap is not None
+        if reads:
             ends = [() if t.after is None else (t.after,) for t in trajectories]
             whole = [replace(t, states=(*t.states, *end)) for t, end in zip(trajectories, ends, strict=True)]
-            _, found = self._evaluate(self.model, whole)
+            logprobs, found = self._evaluate(self.model, whole)
+        if self.critic is not None:
             with torch.no_grad():
                 valued = [self.critic(hidden).tolist() for hidden in found]
             states = [hidden[: len(t.states)] for hidden, t in zip(found, trajectories, strict=True)]
@@ -108,8 +122,8 @@ class Learner:
                 reference, _ = self._evaluate(self.model, trajectories)
         else:
             reference, _ = self._evaluate(self.reference, trajectories)
-        self.account.passed(trajectories, 2 if self.critic is None else 3)
-        return Readings(states, values, after, reference)
+        self.account.passed(trajectories, 3 if reads else 2)
+        return Readings(states, values, after, reference, logprobs)
 
     def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
@@ -162,7 +176,8 @@ class Learner:
                 loss, parts, logprobs = self._loss(batch, members, counts)
                 loss.backward()
                 again.append(logprobs.detach().cpu())
-                drawn += [p for i in members for p in batch.trajectories[i].old_logprobs]
+                for t in (batch.trajectories[i] for i in members):
+                    drawn += t.sampled or t.old_logprobs
                 for name, part in parts.items():
                     totals[name] = totals.get(name, 0.0) + float(part.detach())
             apart += [self._take_gradient()] if len(halves) > 1 else []
@@ -197,6 +212,14 @@ class Learner:
         of_tokens = torch.cat([batch.of_tokens[i] for i in group]) if batch.of_tokens else None
         policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted, of_tokens)
         weight = torch.tensor([w for t in trajectories for w in _weights(t, config)], device=device)
+        corrected = {}
+        if config.importance_sampling_cap is not None:
+            sampled = torch.tensor([p for t in trajectories for p in t.sampled], device=device)
+            which = (result.turn, len(advantages), config.ratio, config.importance_sampling_cap)
+            importance = importance_weights(old, sampled, *which)
+            weight = weight * importance
+            truncated = (importance >= config.importance_sampling_cap).sum()
+            corrected = {"importance": importance.sum() / counts.ratios, "truncated": truncated / counts.ratios}
         distance = torch.cat([batch.reference[i] for i in group]) - result.logprobs
         policy_term = (policy.loss * weight).sum() / counts.weight
         loss = policy_term
@@ -215,6 +238,7 @@ class Learner:
             "clipped": policy.clipped.sum() / counts.ratios,
             "approx_kl": policy.approx_kl * (len(old) / counts.tokens),
             **({} if taught is None else {"divergence": taught / counts.tokens}),
+            **corrected,
         }
         if self.critic is not None and not config.value_steps:
             returns, before = (torch.cat([rows[i] for i in group]) for rows in (batch.returns, batch.values))

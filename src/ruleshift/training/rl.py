@@ -115,6 +115,11 @@ class RL:
         trajectories = [self._trajectory(e, count) for e, count in zip(episodes, counts, strict=False)]
         self.learner.account.passed([Trajectory.of(e) for e in episodes[len(counts) :]], 1)  # drawn, and left out
         read = self.learner.read(trajectories)
+        if config.importance_sampling_cap is not None:
+            trajectories = [
+                replace(t, old_logprobs=tuple(own.tolist()), sampled=t.old_logprobs)
+                for t, own in zip(trajectories, read.logprobs, strict=True)
+            ]
         rewards, mask = _padded([self._shaped(t, ref) for t, ref in zip(trajectories, read.reference, strict=True)])
         values = pad(read.values, 0.0, torch.float64)
         after = torch.tensor(read.after, dtype=torch.float64)

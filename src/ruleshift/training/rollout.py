@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
+import torch
 from transformers import PreTrainedModel
 
 from ruleshift.chat import Chat
@@ -28,7 +29,10 @@ class SyncedEngine(Engine, Protocol):
 
 def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig | SFTConfig) -> LocalEngine:
     """Samples from the model itself that learns, or will, in this process."""
-    return LocalEngine(model, chat, Sampling(config.temperature, config.max_new_tokens, config.seed), config.batch_size)
+    sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
+    name = config.rollout_dtype if isinstance(config, RLConfig) else "auto"
+    dtype = None if name == "auto" else getattr(torch, name)
+    return LocalEngine(model, chat, sampling, config.batch_size, dtype)
 
 
 @dataclass(frozen=True)

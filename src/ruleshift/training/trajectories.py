@@ -20,9 +20,10 @@ class Trajectory:
 
     `ids` is the whole conversation as sampled. For each reply token, `positions` is its place in `ids`, `turn` its
     turn, `old_logprobs` its log-probability when drawn, and `counts` how often it counts in the ratio of its reply
-    (once where that is empty). `states` holds, per turn, the place of the last prompt token, and `after` that of the
-    state after the last turn where the episode was cut there. `rewards` has one entry per turn. `pictures` are those
-    that placeholders outside of replies stand for.
+    (once where that is empty). Where `sampled` is not empty, it is the log-probability by the program that drew the
+    token, and `old_logprobs` that by the one that learns, under the same weights. `states` holds, per turn, the place
+    of the last prompt token, and `after` that of the state after the last turn where the episode was cut there.
+    `rewards` has one entry per turn. `pictures` are those that placeholders outside of replies stand for.
     """
 
     ids: tuple[int, ...]
@@ -34,6 +35,7 @@ class Trajectory:
     pictures: tuple[Picture, ...] = ()
     after: int | None = None
     counts: tuple[float, ...] = ()
+    sampled: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, episode: Episode, first: int | None = None) -> "Trajectory":
