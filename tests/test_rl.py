@@ -72,8 +72,8 @@ def start_logprobs(ppo: RL, batch: Batch) -> list[torch.Tensor]:
     """Of every trajectory, log-probs of its reply tokens under the start model, one conversation at a time."""
     rows = []
     for trajectory in batch.trajectories:
-        with torch.no_grad():
-            table = ppo.learner.reference(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
+        with torch.no_grad(), ppo.learner.as_at_start():
+            table = ppo.learner.model(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
         rows.append(torch.stack([table[p - 1, trajectory.ids[p]] for p in trajectory.positions]))
     return rows
 
