@@ -1,4 +1,4 @@
-"""Memory and precision of training: logits for a few places at once, passes that compute again, what a plan foretells."""
+"""Memory and precision of training: logits of a few places at once, passes that compute again, what plans foretell."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -131,7 +131,7 @@ def test_chunks_change_nothing(name, entropy_learns, monkeypatch):
 
 def peak(model: PreTrainedModel, group: list[Trajectory], thrift: Thrift) -> Footprint:
     """Of a forward and a backward pass on real tensors."""
-    with Footprint(head.vocabulary(model)) as footprint:
+    with Footprint(model.get_output_embeddings().weight.shape) as footprint:
         forward(model, group, thrift=thrift).logprobs.sum().backward()
     model.zero_grad()
     return footprint
@@ -159,7 +159,7 @@ def test_gradient_checkpointing_changes_memory_and_nothing_else(name):
     torch.testing.assert_close(found.logprobs, whole.logprobs, atol=1e-6, rtol=0)
     close(again, expected)
     assert not any(module.training or getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    deep = of_family(name, num_hidden_layers=6)
+    deep = of_family(name, num_hidden_layers=6, **({"layer_types": None} if name == "gemma3" else {}))
     kept = [peak(deep, [talk(200)], Thrift(recompute=again)).most["activations"] for again in (False, True)]
     assert kept[1] < 0.6 * kept[0]
 
@@ -222,16 +222,15 @@ def test_passes_of_sft_hold_few_tokens(loss, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "compute_loss", counted)
     found = []
-    for number, limit in enumerate((10_000, 60)):
+    for number, limit in enumerate((10_000, 30)):
         model = tiny_model(layers=1)
         config = SFTConfig(loss=loss, steps=2, examples=8, batch=8, micro_batch=8, learning_rate=1e-2, max_tokens=limit)
         with RunFolder.open(tmp_path / str(number), config) as run:
             train_sft(model, tiny_chat(), EchoTask(), "terse", config, run)
         found.append(weights_of(model))
-    assert len(seen[:2]) == 2
-    assert min(seen[:2]) > 60
-    assert len(seen) > 6
-    assert max(seen[2:]) <= 60
+    assert min(seen[:2]) > 60  # a pass a step
+    assert len(seen) == 2 + 2 * 3  # of three conversations, three and two
+    assert max(seen[2:]) <= 30
     close(found[1], found[0])
 
 
@@ -249,9 +248,9 @@ def test_passes_of_sft_hold_few_tokens(loss, tmp_path, monkeypatch):
 def test_no_memory_names_the_option(error):
     with pytest.raises(RuleshiftError, match=r"lower --batch-size \(now 256\)"), room_to_sample(RL):
         raise error
-    with pytest.raises(RuleshiftError, match=r"--max-tokens \(now 3000\), or give --gradient-checkpointing, or train"):
-        with room_to_learn(RL):
-            raise error
+    ways = r"lower --max-tokens \(now 3000\), or give --gradient-checkpointing, or train adapters"
+    with pytest.raises(RuleshiftError, match=ways), room_to_learn(RL):
+        raise error
     spare = replace(RL, gradient_checkpointing=True, lora_rank=2)
     with pytest.raises(RuleshiftError, match=r"lower --max-tokens \(now 3000\); add --plan"), room_to_learn(spare):
         raise error
@@ -291,26 +290,24 @@ def test_a_plan_tells_what_each_option_saves():
     plans = {}
     for name, changes in {
         "full": {},
-        "checkpointing": {"gradient_checkpointing": True},
-        "disk": {"reference": "disk"},
-        "8bit": {"adam_8bit": True},
+        "spare": {"gradient_checkpointing": True, "reference": "disk", "adam_8bit": True},
         "lora": {"lora_rank": 2},
     }.items():
-        model = on_meta(lambda: tiny_model(width=64, layers=4))
-        config = replace(RL, episodes=16, turns=4, max_new_tokens=12, **changes)
+        model = on_meta(lambda: tiny_model(width=64))
+        config = replace(RL, episodes=8, max_new_tokens=12, **changes)
         plans[name] = plan_of(model, tiny_chat(), EchoTask(), "terse", config)
     (sampling, full, step) = plans["full"].phases
-    size = sum(p.nbytes for p in tiny_model(width=64, layers=4).parameters())
+    size = sum(p.nbytes for p in tiny_model(width=64).parameters())
     assert full.parts["reference"] == full.parts["gradients"] == step.parts["gradients"] == size
     assert size <= full.parts["weights"] < 1.2 * size  # with the value head
     assert sampling.parts["cache"] > 0 == full.parts["cache"]
     learning = {name: plan.phases[1].parts for name, plan in plans.items()}
-    assert learning["checkpointing"]["activations"] < 0.6 * learning["full"]["activations"]
-    assert learning["disk"]["reference"] == learning["lora"]["reference"] == 0
-    assert 3 < learning["full"]["optimiser"] / learning["8bit"]["optimiser"] <= 4
+    assert learning["spare"]["activations"] < 0.8 * learning["full"]["activations"]
+    assert learning["spare"]["reference"] == learning["lora"]["reference"] == 0
+    assert 3 < learning["full"]["optimiser"] / learning["spare"]["optimiser"] <= 4
     assert learning["lora"]["gradients"] < 0.3 * size
     assert plans["lora"].learning < plans["full"].learning == plans["full"].parameters
-    # Three passes over 16 conversations that read, one that learns, as `accounting` has it.
+    # Three passes over 8 conversations that read, one that learns, as `accounting` has it.
     tokens, n = plans["full"].tokens, plans["full"].parameters
     assert tokens.forward == pytest.approx(3 * tokens.trained, abs=3)
     assert plans["full"].flops == 6 * n * tokens.trained + 2 * n * tokens.forward

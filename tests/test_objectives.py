@@ -143,7 +143,6 @@ def test_entropy():
     assert entropy(double(0.0, -1e9)[None].log_softmax(-1)).item() == pytest.approx(0.0, abs=1e-12)
 
 
-
 # Without a clip, and weights
 
 

@@ -233,9 +233,10 @@ def test_the_value_loss_reaches_the_model_only_when_they_learn_together():
 
 def test_the_start_model_stays_as_it_was():
     ppo = new_ppo()
-    before = weights_of(ppo.learner.reference)
+    before = weights_of(ppo.learner.model)
     ppo.update()
-    assert same_weights(ppo.learner.reference, before)
+    with ppo.learner.as_at_start():
+        assert same_weights(ppo.learner.model, before)
     assert not same_weights(ppo.learner.model, before)
 
 

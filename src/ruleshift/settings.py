@@ -73,8 +73,8 @@ class SFTConfig:
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
     gradient_checkpointing: bool = False
-    """Keep of each layer only what it was given, and compute it again in the backward pass: a third more arithmetic, and
-    a small part of the memory."""
+    """Keep of each layer only what it was given, and compute the rest again in the backward pass: a third more
+    arithmetic, and a small part of the memory."""
     bf16: bool = False
     """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
     float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
@@ -222,8 +222,8 @@ class RLConfig:
     reference: Literal["device", "cpu", "disk"] = "device"
     """Where the weights of the start model are while the model learns; with adapters there are none of its own."""
     gradient_checkpointing: bool = False
-    """Keep of each layer only what it was given, and compute it again in the backward pass: a third more arithmetic, and
-    a small part of the memory."""
+    """Keep of each layer only what it was given, and compute the rest again in the backward pass: a third more
+    arithmetic, and a small part of the memory."""
     bf16: bool = False
     """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
     float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""

@@ -1,4 +1,4 @@
-"""The output matrix of a model apart from its decoder, so that logits are there for some places only, and a few at once.
+"""The output matrix of a model apart from its decoder: logits are there for some places only, and for a few at once.
 
 Logits of all places are what fills the memory of small models: 3,000 tokens of a vocabulary of 262,144 are 3 GB, and
 their log-softmax and gradient as much again.
@@ -38,8 +38,10 @@ def last_states(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 def _read(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Last states (B, T, H), and the logits of the last column as the model itself gives them (B, 1, V)."""
     found: list[torch.Tensor] = []
-    hook = unwrapped(model).get_decoder().register_forward_hook(
-        lambda module, given, output: found.append(output.last_hidden_state)
+    hook = (
+        unwrapped(model)
+        .get_decoder()
+        .register_forward_hook(lambda module, given, output: found.append(output.last_hidden_state))
     )
     try:
         output = model(input_ids=ids, use_cache=False, logits_to_keep=1)
@@ -89,5 +91,6 @@ def check_head(model: PreTrainedModel) -> None:
         apart = (logits_of(model, states[:, -1:]) - expected.float()).abs().max()
     if apart > APART * expected.abs().max():
         raise RuleshiftError(
-            f"{type(model).__name__} changes its logits in a way that is not known here: choose a model of another family"
+            f"{type(model).__name__} changes its logits in a way that is not known here: choose a model of another "
+            "family"
         )

@@ -51,9 +51,7 @@ def show_plan(command: "Training[object]", config: SFTConfig | RLConfig, machine
     quiet_libraries()
     card = CARDS.get(machine)
     halves = config.lora_rank and card is not None
-    found = load_backbone(
-        command.model, "meta", "bfloat16" if halves else "float32", options=command.loading
-    )
+    found = load_backbone(command.model, "meta", "bfloat16" if halves else "float32", options=command.loading)
     program = 0 if card else psutil.Process().memory_info().rss
     plan = plan_of(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu")
     memory = card.memory if card else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -66,8 +64,8 @@ def show_plan(command: "Training[object]", config: SFTConfig | RLConfig, machine
 def _print(plan: "Plan", program: int, machine: Machine, memory: float) -> None:
     trained, read = plan.tokens.trained, plan.tokens.forward
     print(f"parameters  {plan.parameters:,}, of which {plan.learning:,} learn")
-    print(f"tokens      {trained:,} to learn from, {read:,} to sample and read, where every conversation is at its longest")
-    print(f"            ({plan.conversation:,} at most, {plan.pass_tokens:,} in the largest pass)")
+    print(f"tokens      {trained:,} to learn from and {read:,} to sample and read, at the most")
+    print(f"            ({plan.conversation:,} in the longest conversation, {plan.pass_tokens:,} in the largest pass)")
     print(f"FLOPs       {plan.flops:.2e}")
     print("peak memory by part, in GB")
     names = [phase.name for phase in plan.phases]

@@ -31,13 +31,14 @@ def weightless(model: nn.Module, device: torch.device) -> None:
 class Footprint(TorchDispatchMode):
     """Inside, the bytes of all storages that are alive, by part, and what they were at their peak.
 
-    A tensor whose rows are as long as the vocabulary is logits; where replies are sampled, one of five dimensions is a
-    cache (see `engines.cache.Columns`); others belong to `part`. What kernels allocate within themselves is not seen.
+    head: the shape of the output matrix, (V, H). A tensor whose rows have V entries is logits, if it is not that matrix
+    or its gradient, turned. Where replies are sampled, one of five dimensions is a cache (`engines.cache.Columns`).
+    Others belong to `part`. What kernels allocate within themselves is not seen.
     """
 
-    def __init__(self, vocabulary: int, part: str = "activations") -> None:
+    def __init__(self, head: torch.Size, part: str = "activations") -> None:
         super().__init__()
-        self.vocabulary, self.part = vocabulary, part
+        self.vocabulary, self.width, self.part = *head, part
         self.held: dict[int, tuple[Any, str, int]] = {}  # by the address of a storage: itself, its part and its bytes
         self.alive: Counter[str] = Counter()
         self.peak: Mapping[str, int] = {}  # of all parts together
@@ -53,7 +54,9 @@ class Footprint(TorchDispatchMode):
     def _part_of(self, tensor: torch.Tensor) -> str:
         if tensor.dim() == 5 and self.part == "sampler":
             return "cache"
-        return "logits" if tensor.dim() > 1 and tensor.shape[-1] == self.vocabulary else self.part
+        if tensor.dim() < 2 or tensor.shape[-1] != self.vocabulary or tensor.shape[0] == self.width:
+            return self.part
+        return "logits"
 
     def hold(self, tensor: torch.Tensor, part: str, move: bool = False) -> None:
         """Count the storage of a tensor for this part, unless it is counted; `move`: whether it was for another."""

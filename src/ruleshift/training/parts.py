@@ -75,9 +75,7 @@ class StartCopy:
         self.file = NamedTemporaryFile(suffix=".safetensors") if place == "disk" else None  # noqa: SIM115
         self.values: list[torch.Tensor] = []
         if self.file is None:
-            self.values = [
-                p.detach().to(p.device if place == "device" else "cpu", copy=True) for p in self.learning
-            ]
+            self.values = [p.detach().to(p.device if place == "device" else "cpu", copy=True) for p in self.learning]
         else:
             save_file({str(i): p.detach().contiguous() for i, p in enumerate(self.learning)}, self.file.name)
 

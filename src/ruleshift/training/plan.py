@@ -7,7 +7,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.head import vocabulary
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
 from ruleshift.engines.local import READ_AT_ONCE
@@ -165,7 +164,7 @@ def _tokens(mean: float, config: SFTConfig | RLConfig) -> TokenCount:
 def _fixed(model: PreTrainedModel, config: SFTConfig | RLConfig, device: str) -> dict[str, int]:
     """Bytes that are there as long as the run is."""
     learning = [p for p in model.parameters() if p.requires_grad]
-    heads = [p for p in ValueHead(model).parameters()] if isinstance(config, RLConfig) and config.critic else []
+    heads = list(ValueHead(model).parameters()) if isinstance(config, RLConfig) and config.critic else []
     steps = [*learning, *heads]
     weights = sum(p.nbytes for p in [*model.parameters(), *model.buffers(), *heads])
     copies = isinstance(config, RLConfig) and not config.lora_rank
@@ -179,7 +178,7 @@ def _fixed(model: PreTrainedModel, config: SFTConfig | RLConfig, device: str) ->
 
 def _footprint(model: PreTrainedModel, part: str) -> Footprint:
     """One in which the model is counted already."""
-    footprint = Footprint(vocabulary(model), part)
+    footprint = Footprint(model.get_output_embeddings().weight.shape, part)
     for tensor in (*model.parameters(), *model.buffers()):
         footprint.hold(tensor, "weights")
     return footprint
@@ -216,9 +215,7 @@ def _step(model: PreTrainedModel, fixed: dict[str, int], device: str) -> Phase:
 
 
 @torch.inference_mode()
-def _sampling(
-    model: PreTrainedModel, told: Sequence[Trajectory], config: RLConfig, fixed: dict[str, int]
-) -> Phase:
+def _sampling(model: PreTrainedModel, told: Sequence[Trajectory], config: RLConfig, fixed: dict[str, int]) -> Phase:
     """Prompts are read and a reply begins; later the last of the longest conversations does."""
     rows = min(config.batch_size, config.episodes)
     longest = max(len(t.ids) for t in told)
