@@ -29,7 +29,7 @@ from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training.footprint import Footprint, weightless
 from ruleshift.training.optimizers import fits
 from ruleshift.training.parts import StartCopy
-from ruleshift.training.plan import plan_of
+from ruleshift.training.plan import forecast
 from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft import train_sft
 from ruleshift.training.trainer import Trainer
@@ -295,7 +295,7 @@ def test_a_plan_tells_what_each_option_saves():
     }.items():
         model = on_meta(lambda: tiny_model(width=64))
         config = replace(RL, episodes=8, max_new_tokens=12, **changes)
-        plans[name] = plan_of(model, tiny_chat(), EchoTask(), "terse", config)
+        plans[name] = forecast(model, tiny_chat(), EchoTask(), "terse", config)
     (sampling, full, step) = plans["full"].phases
     size = sum(p.nbytes for p in tiny_model(width=64).parameters())
     assert full.parts["reference"] == full.parts["gradients"] == step.parts["gradients"] == size

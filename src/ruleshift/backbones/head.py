@@ -79,8 +79,14 @@ def by_chunks(model: nn.Module, states: torch.Tensor, of: Callable[[torch.Tensor
     parts = chunks(model, len(states))
     if len(parts) == 1:
         return of(states, parts[0])
-    again = {"use_reentrant": False, "preserve_rng_state": False, "determinism_check": "none"}
-    return tuple(map(torch.cat, zip(*(checkpoint(of, states[part], part, **again) for part in parts), strict=True)))
+
+    def found(part: slice) -> Numbers:
+        numbers: Numbers = checkpoint(
+            of, states[part], part, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
+        )
+        return numbers
+
+    return tuple(map(torch.cat, zip(*map(found, parts), strict=True)))
 
 
 def check_head(model: PreTrainedModel) -> None:

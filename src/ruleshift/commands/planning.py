@@ -4,19 +4,20 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ruleshift.backbones.config import ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 
 if TYPE_CHECKING:
-    from ruleshift.commands.train import Training
-    from ruleshift.training.plan import Plan
+    from ruleshift.tasks.protocol import Task
+    from ruleshift.training.plan import Forecast
 
 Machine = Literal["cpu", "l4", "rtx-4090", "a100-40gb", "a100", "h100", "h200"]
 GB = 1e9
 
 
 @dataclass(frozen=True)
-class Card:
+class Gpu:
     """A GPU: bytes of memory, and FLOP/s of dense products in TF32 and in bfloat16 at its best."""
 
     memory: float
@@ -25,19 +26,18 @@ class Card:
 
 
 # Source: NVIDIA's data sheets, without sparsity; of the A100 and later those with SXM.
-CARDS = {
-    "l4": Card(24 * GB, 60e12, 121e12),
-    "rtx-4090": Card(24 * GB, 82.6e12, 165.2e12),
-    "a100-40gb": Card(40 * GB, 156e12, 312e12),
-    "a100": Card(80 * GB, 156e12, 312e12),
-    "h100": Card(80 * GB, 494.7e12, 989.4e12),
-    "h200": Card(141 * GB, 494.7e12, 989.4e12),
+GPUS = {
+    "l4": Gpu(24 * GB, 60e12, 121e12),
+    "rtx-4090": Gpu(24 * GB, 82.6e12, 165.2e12),
+    "a100-40gb": Gpu(40 * GB, 156e12, 312e12),
+    "a100": Gpu(80 * GB, 156e12, 312e12),
+    "h100": Gpu(80 * GB, 494.7e12, 989.4e12),
+    "h200": Gpu(141 * GB, 494.7e12, 989.4e12),
 }
 
 
-def show_plan(command: "Training[object]", config: SFTConfig | RLConfig, machine: Machine) -> None:
+def show_plan(task: "Task", model: str, loading: ModelOptions, config: SFTConfig | RLConfig, machine: Machine) -> None:
     """Raises RuleshiftError for a task in pictures, and for what cannot be trained."""
-    task = command.open()
     if task.pictures:
         raise RuleshiftError(f"--plan knows tasks in text only, and {task.id} shows pictures: leave it out")
 
@@ -46,14 +46,14 @@ def show_plan(command: "Training[object]", config: SFTConfig | RLConfig, machine
     import ruleshift.training.train  # noqa: F401  (what a run loads is part of its memory)
     from ruleshift.backbones.load import load_backbone
     from ruleshift.quiet import quiet_libraries
-    from ruleshift.training.plan import plan_of
+    from ruleshift.training.plan import forecast
 
     quiet_libraries()
-    card = CARDS.get(machine)
+    card = GPUS.get(machine)
     halves = config.lora_rank and card is not None
-    found = load_backbone(command.model, "meta", "bfloat16" if halves else "float32", options=command.loading)
+    found = load_backbone(model, "meta", "bfloat16" if halves else "float32", options=loading)
     program = 0 if card else psutil.Process().memory_info().rss
-    plan = plan_of(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu")
+    plan = forecast(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu")
     memory = card.memory if card else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     _print(plan, program, machine, memory)
     if card:
@@ -61,7 +61,7 @@ def show_plan(command: "Training[object]", config: SFTConfig | RLConfig, machine
         print(f"time        {plan.flops / rate / 3600:.2g} h at the card's best rate; runs reach a part of it")
 
 
-def _print(plan: "Plan", program: int, machine: Machine, memory: float) -> None:
+def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> None:
     trained, read = plan.tokens.trained, plan.tokens.forward
     print(f"parameters  {plan.parameters:,}, of which {plan.learning:,} learn")
     print(f"tokens      {trained:,} to learn from and {read:,} to sample and read, at the most")

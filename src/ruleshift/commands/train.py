@@ -102,8 +102,9 @@ def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLC
     if command.plan is None:
         _train(command, verb, config, steps)
     else:
-        check_training(config, command.open())
-        show_plan(command, config, command.plan)
+        task = command.open()
+        check_training(config, task)
+        show_plan(task, command.model, command.loading, config, command.plan)
 
 
 def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:

@@ -42,7 +42,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Forecast:
     """Tokens and FLOPs are of the whole run, every conversation as long as it may become (`accounting`)."""
 
     parameters: int
@@ -109,9 +109,9 @@ def _told(lesson: Lesson) -> Trajectory:
     return Trajectory(lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
 
 
-def plan_of(
+def forecast(
     model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: SFTConfig | RLConfig, device: str = "cpu"
-) -> Plan:
+) -> Forecast:
     """model: the one that is to learn, on the meta device, in the number format that it is loaded in; it is changed.
     device: "cpu" or "cuda", which need not be there: passes are planned as on a CPU.
 
@@ -128,7 +128,7 @@ def plan_of(
         if isinstance(config, RLConfig):
             phases.insert(0, _sampling(model, told, config, fixed))
     tokens = _tokens(sum(len(t.ids) for t in told) / len(told), config)
-    return Plan(
+    return Forecast(
         sizes.decoder,
         sizes.learning,
         max(len(t.ids) for t in told),

@@ -160,7 +160,7 @@ def train_sft(
         use_cpu=model.device.type == "cpu",
         bf16=False,  # `Trainer` sees to this and the next
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
-        **({"optim": "adamw_bnb_8bit"} if config.adam_8bit else {}),
+        optim="adamw_bnb_8bit" if config.adam_8bit else TrlConfig.optim,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},

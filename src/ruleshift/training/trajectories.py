@@ -84,7 +84,7 @@ class Thrift:
         modes = [layer.training for layer in layers]
         for layer in layers:
             layer.training = layer.gradient_checkpointing = True
-            layer._gradient_checkpointing_func = again
+            layer._gradient_checkpointing_func = again  # type: ignore[assignment]
         try:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
                 yield
