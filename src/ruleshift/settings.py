@@ -45,7 +45,9 @@ class SFTConfig:
     batch: Count = 64
     """Conversations an optimiser step."""
     micro_batch: Count = 64
-    """Conversations in one pass; gradients accumulate up to `batch`."""
+    """Conversations that are prepared at once; gradients accumulate up to `batch`."""
+    max_tokens: Count = 3_000
+    """Most padded tokens in one forward and backward pass; gradients accumulate over as many as it takes."""
     learning_rate: Positive = 3e-4
     """Peak learning rate (AdamW)."""
     schedule: Schedule = "cosine"
@@ -70,6 +72,14 @@ class SFTConfig:
     """Parts of a vision-language model that learn; the others stay as they are."""
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
+    gradient_checkpointing: bool = False
+    """Keep of each layer only what it was given, and compute the rest again in the backward pass: a third more
+    arithmetic, and a small part of the memory."""
+    bf16: bool = False
+    """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
+    float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
+    adam_8bit: bool = False
+    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory."""
     seed: Seed = 0
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
@@ -214,6 +224,16 @@ class RLConfig:
     """Parts of a vision-language model that learn; the others stay as they are."""
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
+    reference: Literal["device", "cpu", "disk"] = "device"
+    """Where the weights of the start model are while the model learns; with adapters there are none of its own."""
+    gradient_checkpointing: bool = False
+    """Keep of each layer only what it was given, and compute the rest again in the backward pass: a third more
+    arithmetic, and a small part of the memory."""
+    bf16: bool = False
+    """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
+    float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
+    adam_8bit: bool = False
+    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory."""
     seed: Seed = 0
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 10

@@ -51,15 +51,15 @@ def load_backbone(
     """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
 
     pictures: whether it must see; "bundled" is then the bundled vision-language model.
-    device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU; weights that
-    are to learn must be in "float32", whose products a GPU then computes in TF32. thinking: whether a model that can
-    think before it answers does.
+    device: "auto" takes the GPU if there is one; on "meta" the model has shapes and no weights, and none are read.
+    dtype: "auto" is bfloat16 on a GPU and float32 elsewhere; weights that are to learn must be in "float32", whose
+    products a GPU then computes in TF32. thinking: whether a model that can think before it answers does.
     Only safetensors are read, and no code that comes with a model is run unless `options` say so. Raises RuleshiftError
     with the remedy when the model is missing, damaged, of another kind, does not have the weights that its
     configuration describes, sees nothing though it must, or has no chat template.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+    kind = (torch.bfloat16 if place.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
     if place.type == "cuda" and kind == torch.float32:
         torch.backends.cuda.matmul.allow_tf32 = True
     bundled = BUNDLED_VISION if pictures else BUNDLED
@@ -67,7 +67,7 @@ def load_backbone(
     check_model(source)
     template = _template(options.chat_template)
     try:
-        chat_source, model = _read(name, source, kind, pictures, options)
+        chat_source, model = _read(name, source, kind, pictures, options, weights=place.type != "meta")
         _complete(chat_source, model)
         style = _style(name, model)
         ends = _ends(name, model)
@@ -95,7 +95,7 @@ def load_backbone(
 
 
 def _read(
-    name: str, source: str, dtype: torch.dtype, pictures: bool, options: ModelOptions
+    name: str, source: str, dtype: torch.dtype, pictures: bool, options: ModelOptions, weights: bool
 ) -> tuple[PreTrainedTokenizerBase | ProcessorMixin, PreTrainedModel]:
     """Tokenizer or processor, and model, checked all along."""
     folder = Path(source) if Path(source).is_dir() else None
@@ -114,13 +114,16 @@ def _read(
     check_sizes(name, config.to_dict(), folder)
     reader = cast(Any, AutoProcessor if seeing else AutoTokenizer)
     kind_of = cast(Any, AutoModelForImageTextToText if seeing else AutoModelForCausalLM)
-    if folder is not None:
+    if folder is not None or not weights:
         with torch.device("meta"):
-            empty = kind_of.from_config(config, trust_remote_code=options.trust_remote_code)
+            empty = kind_of.from_config(config, dtype=dtype, trust_remote_code=options.trust_remote_code)
+    if folder is not None and weights:
         check_room(name, empty, folder)
     chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source, **where))
     if isinstance(chat_source, ProcessorMixin):  # torchvision's has other pixels, where it is installed
         chat_source.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
+    if not weights:
+        return chat_source, empty
     model, loaded = kind_of.from_pretrained(
         source,
         config=config,

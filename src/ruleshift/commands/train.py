@@ -9,7 +9,9 @@ import tyro
 
 from ruleshift.commands.checks import check_folder, check_threads, check_training
 from ruleshift.commands.opening import OnTask, Options
+from ruleshift.commands.planning import Machine, show_plan
 from ruleshift.commands.policies import ModelArguments, ModelOptions
+from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ RESUMES = "the work up to the last checkpoint is kept; run the same command agai
 class Training(OnTask[Options]):
     """The options that both kinds of training share."""
 
-    out: Path
-    """Run folder; made if need be."""
+    out: Path | None = None
+    """Run folder; made if need be. All but --plan need it."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     preset: str = "tiny"
@@ -41,7 +43,15 @@ class Training(OnTask[Options]):
 
 
 @dataclass(frozen=True)
-class Sft(Training[Options]):
+class Planned(Training[Options]):
+    """A kind of training that tells beforehand what it will take."""
+
+    plan: Machine | None = None
+    """Print parameters, tokens, FLOPs and peak memory by part on this machine (cpu: this one), and train nothing."""
+
+
+@dataclass(frozen=True)
+class Sft(Planned[Options]):
     """Supervised fine-tuning of a model with TRL: on an expert's replies or, as --data says, on these after the model's
     own failed ones, or on its own right ones; the loss is on what is learned only. --out becomes a run folder:
     config.json, metrics.jsonl, checkpoints, `samples` of what the start model said, and in the end `model` in Hugging
@@ -53,11 +63,11 @@ class Sft(Training[Options]):
     training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFTConfig()
 
     def run(self) -> None:
-        _train(self, "sft", self.training, self.training.steps)
+        _plan_or_train(self, "sft", self.training, self.training.steps)
 
 
 @dataclass(frozen=True)
-class Rl(Training[Options]):
+class Rl(Planned[Options]):
     """Multi-turn reinforcement learning: the model answers, the verifier's feedback joins the conversation, and the
     rewards of all turns train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end
     `model` in Hugging Face format. A killed run resumes when the command is given again, with the same numbers. Options
@@ -69,7 +79,7 @@ class Rl(Training[Options]):
     training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
 
     def run(self) -> None:
-        _train(self, "rl", self.training, self.training.updates)
+        _plan_or_train(self, "rl", self.training, self.training.updates)
 
 
 @dataclass(frozen=True)
@@ -88,12 +98,23 @@ class Distil(Training[Options]):
         _train(self, "distil", self.training, self.training.updates)
 
 
+def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
+    if command.plan is None:
+        _train(command, verb, config, steps)
+    else:
+        task = command.open()
+        check_training(config, task)
+        show_plan(task, command.model, command.loading, config, command.plan)
+
+
 def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     """Check, load, train in the run folder from where an earlier call stopped, and save the model there."""
     from ruleshift.commands.trackers import check_trackers, tracking
 
     task = command.open()
     check_training(config, task)
+    if command.out is None:
+        raise RuleshiftError("a run needs a folder: give --out FOLDER")
     check_folder("--out", command.out)
     check_trackers(command.tracker)
     check_threads(command.threads)

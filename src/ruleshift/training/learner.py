@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.lora import without_lora
+from ruleshift.backbones.head import check_head
 from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import Diverged
@@ -27,9 +27,10 @@ from ruleshift.training.objectives import (
     value_loss,
     weights,
 )
-from ruleshift.training.parts import choose, frozen_copy, learns
+from ruleshift.training.optimizers import adam
+from ruleshift.training.parts import choose, learns, start_of
 from ruleshift.training.teachers import Told
-from ruleshift.training.trajectories import PassResult, Trajectory, evaluate_tokens, forward, groups_of
+from ruleshift.training.trajectories import PassResult, Thrift, Trajectory, evaluate_tokens, forward, groups_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Learner:
     ) -> None:
         self.model, self.chat, self.config = model, chat, config
         choose(model, config.train_parts, config.lora_rank, config.seed)
-        self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
+        if chat.eye is None:
+            check_head(model)
+        self.as_at_start = start_of(model, config)
+        self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
         torch.manual_seed(config.seed)
         self.critic = ValueHead(model).to(model.device) if config.critic else None
@@ -76,14 +80,14 @@ class Learner:
         rates = [{"params": self.trained, "peak": config.learning_rate}]
         if self.critic is not None:
             rates.append({"params": list(self.critic.parameters()), "peak": config.value_learning_rate})
-        self.optimizer = torch.optim.Adam(rates, lr=config.learning_rate, eps=config.adam_epsilon)
+        self.optimizer = adam(rates, config.learning_rate, config.adam_epsilon, config.adam_8bit)
         # Features of the pictures of an update, where neither tower nor projector learns. Pictures for which it has no
         # room are looked at more often than `account` counts.
         self.known = None if learns(model, "tower", "projector") else Known()
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
         self.guide: Guide | None = guide_of(
-            config, Pupil(model, self.reference, chat, self.known, self.account), teacher
+            config, Pupil(model, self.as_at_start, chat, self.known, self.account), teacher
         )
 
     @property
@@ -110,24 +114,22 @@ class Learner:
         if reads:
             ends = [() if t.after is None else (t.after,) for t in trajectories]
             whole = [replace(t, states=(*t.states, *end)) for t, end in zip(trajectories, ends, strict=True)]
-            logprobs, found = self._evaluate(self.model, whole)
+            logprobs, found = self._evaluate(whole)
         if self.critic is not None:
             with torch.no_grad():
                 valued = [self.critic(hidden).tolist() for hidden in found]
             states = [hidden[: len(t.states)] for hidden, t in zip(found, trajectories, strict=True)]
             values = [row[: len(t.states)] for row, t in zip(valued, trajectories, strict=True)]
             after = [sum(row[len(t.states) :]) for row, t in zip(valued, trajectories, strict=True)]
-        if self.reference is None:
-            with without_lora(self.model):
-                reference, _ = self._evaluate(self.model, trajectories)
-        else:
-            reference, _ = self._evaluate(self.reference, trajectories)
+        with self.as_at_start():
+            reference, _ = self._evaluate(trajectories)
         self.account.passed(trajectories, 3 if reads else 2)
         return Readings(states, values, after, reference, logprobs)
 
-    def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
+    def _evaluate(self, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
-        return evaluate_tokens(model, trajectories, *limits, self.known, self.config.temperature)
+        how = (self.known, self.config.temperature, self.thrift)
+        return evaluate_tokens(self.model, trajectories, *limits, *how)
 
     def baseline_before(self, returns: float) -> float:
         """The mean return of the updates before this one, of `returns` on average, which then joins it."""
@@ -200,9 +202,8 @@ class Learner:
         log-probs of its tokens."""
         config = self.config
         trajectories = [batch.trajectories[i] for i in group]
-        result = forward(
-            self.model, trajectories, self.chat.eye, self.known, config.temperature, config.entropy_coef > 0
-        )
+        how_read = (config.temperature, config.entropy_coef > 0, self.thrift)
+        result = forward(self.model, trajectories, self.chat.eye, self.known, *how_read)
         device = result.logprobs.device
         old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
         often = [c for t in trajectories for c in t.counts]
@@ -274,7 +275,7 @@ class Learner:
         """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns its part."""
         total = 0.0
         for group in self._groups(shown) if shown else []:
-            result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known)
+            result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known, thrift=self.thrift)
             loss = -result.logprobs.sum() / count
             (weight * loss).backward()
             total += float(loss.detach())
@@ -291,7 +292,7 @@ class Learner:
         """The sum of what the student differs by from a teacher whose divergence is in the loss; None without one."""
         if self.guide is None or not batch.told:
             return None
-        return self.guide.loss([batch.told[i] for i in group], result.logits, result.logprobs - old).sum()
+        return self.guide.loss([batch.told[i] for i in group], result.before, result.logprobs - old).sum()
 
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.

@@ -205,12 +205,6 @@ def value_loss(
     return 0.5 * plain
 
 
-def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Entropy in nats of each row of logits (T, V): (T,)."""
-    logprobs = torch.log_softmax(logits, dim=-1)
+def entropy(logprobs: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats of each row of log-probabilities (T, V): (T,)."""
     return -(logprobs.exp() * logprobs).sum(-1)
-
-
-def chosen_logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities in nats of `tokens` (T,) under `logits` (T, V): (T,)."""
-    return torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]

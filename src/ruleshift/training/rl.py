@@ -34,6 +34,7 @@ from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
+from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import expert
 from ruleshift.training.sft_lessons import tell
 from ruleshift.training.trajectories import Trajectory
@@ -62,10 +63,12 @@ class RL:
     def update(self) -> dict[str, float]:
         """One update; returns its metrics. Raises Diverged, before a step is taken, for a number that is not finite."""
         try:
-            episodes, collected = self.collect()
-            batch, estimates = self.estimate(episodes)
-            seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
-            losses = self.learn(batch)
+            with room_to_sample(self.config):
+                episodes, collected = self.collect()
+            with room_to_learn(self.config):
+                batch, estimates = self.estimate(episodes)
+                seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
+                losses = self.learn(batch)
             self.learner.check_weights()
         except Diverged as error:
             raise Diverged(

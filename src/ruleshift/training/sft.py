@@ -16,13 +16,16 @@ from transformers import (
 )
 from trl import SFTConfig as TrlConfig
 
+from ruleshift.backbones.head import check_head
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import SAMPLES, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
+from ruleshift.training.optimizers import check_8bit
 from ruleshift.training.parts import choose
+from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
 from ruleshift.training.sft_lessons import Lessons
 from ruleshift.training.sft_losses import OF_TRL
@@ -155,16 +158,21 @@ def train_sft(
         report_to="none",
         disable_tqdm=True,
         use_cpu=model.device.type == "cpu",
-        bf16=False,
+        bf16=False,  # `Trainer` sees to this and the next
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
+        optim="adamw_bnb_8bit" if config.adam_8bit else TrlConfig.optim,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     if arguments.n_gpu > 1:  # the model is on one of them
         arguments._n_gpu = 1
-    lessons = _lessons(model, chat, task, style, config, run, progress)
+    check_8bit(config.adam_8bit)
+    with room_to_sample(config):
+        lessons = _lessons(model, chat, task, style, config, run, progress)
     choose(model, config.train_parts, config.lora_rank, config.seed)
+    if chat.eye is None:
+        check_head(model)
     last = run.latest_checkpoint()
     run.truncate_metrics(0 if last is None else last.step)
     given = {
@@ -180,6 +188,7 @@ def train_sft(
     trainer = Trainer(**given) if chat.eye is None else PictureTrainer(chat, sum(looked[-1:]), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer, lessons))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
-    trainer.finish(last)
+    with room_to_learn(config):
+        trainer.finish(last)
     vars(model).pop("forward", None)  # see `own_forward`
     model.eval()

@@ -1,7 +1,7 @@
 """What SFT makes batches of, and a trainer whose pass sees pictures.
 
 A row of the dataset is the index of its problem: ids and pictures are made when the row is used, so that memory holds
-the pictures of one optimiser step, and features and gradients those of one pass (`micro_batch` conversations).
+the pictures of one optimiser step, and features and gradients those of one pass.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,9 +67,9 @@ class PictureTrainer(Trainer):
         assert eye is not None
         learned = labels != -100
 
-        def logits() -> torch.Tensor:
+        def states() -> torch.Tensor:
             view = view_of(model, eye, ids, inputs["given"], pictures)
-            return model.get_output_embeddings()(read(model, ids, view, use_cache=False)[:, :-1][learned])
+            return read(model, ids, view, use_cache=False)[:, :-1][learned]
 
         self.patches += sum(patches(model, eye, of_row) for of_row in pictures)
-        return self.weighed(logits, labels[learned], num_items_in_batch)
+        return self.weighed(states, labels[learned], num_items_in_batch)
