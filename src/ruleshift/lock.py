@@ -11,9 +11,9 @@ from ruleshift.files import reason_of
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Create the folder if need be and hold its lock (flock). Raises RuleshiftError, with the id of the other process,
-    while it is held elsewhere."""
+def held(path: Path, wait: bool = False) -> Iterator[None]:
+    """Create the folder if need be and hold its lock (flock). While it is held elsewhere, waits if asked to, and else
+    raises RuleshiftError, with the id of the other process."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -21,15 +21,15 @@ def held(path: Path) -> Iterator[None]:
         reason = "it is a file" if isinstance(error, FileExistsError) else reason_of(error)
         raise RuleshiftError(f"cannot use {path} as a run folder ({reason}): choose another --out.") from error
     try:
-        _take(lock, path)
+        _take(lock, path, wait)
         yield
     finally:
         os.close(lock)
 
 
-def _take(lock: int, path: Path) -> None:
+def _take(lock: int, path: Path, wait: bool) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
     except BlockingIOError as error:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +18,30 @@ if TYPE_CHECKING:
 def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
     """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
     into a folder that is not there yet. Adapters (LoRA) become part of the weights."""
+    from ruleshift.backbones.gguf import make_dense
     from ruleshift.backbones.lora import has_lora, merged_weights
 
+    make_dense(model)
+    with _whole(folder) as partial:
+        model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
+        source.save_pretrained(partial)
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy a folder that `save_model` wrote to one that is not there yet. Raises RuleshiftError unless it is whole."""
+    if not is_saved(source):
+        raise RuleshiftError(f"{source} holds no model: name a folder that does")
+    with _whole(folder) as partial:
+        shutil.copytree(source, partial)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the name of `folder` once it is on the disk, and is gone if that fails."""
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
-        source.save_pretrained(partial)
+        yield partial
         for file in partial.iterdir():
             with file.open("rb") as content:
                 os.fsync(content.fileno())
