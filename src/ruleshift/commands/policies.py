@@ -97,11 +97,12 @@ def open_policy(
     serving: Serving = Serving(),  # noqa: B008
     budget: Budget = NO_BUDGET,
 ) -> Policy:
-    """The policy called `model`: expert, random, blind, bundled, smollm2, a folder, a hub id, or api:NAME. pictures: whether it
-    must see."""
+    """The policy called `model`: expert, random, blind, bundled, smollm2, a folder, a hub id, or api:NAME. pictures:
+    whether it must see."""
     if model == "none":
         raise RuleshiftError(
-            "--model none answers nothing here; choose bundled, smollm2, expert, random, blind, a folder, a hub id or api:NAME"
+            "--model none answers nothing here; choose bundled, smollm2, expert, random, blind, a folder, a hub id or "
+            "api:NAME"
         )
     at_least("--thinking-tokens", thinking.thinking_tokens, 1)
     if model.startswith(API):

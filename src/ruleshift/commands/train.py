@@ -29,9 +29,9 @@ class Training(OnTask[Options]):
     model: str = "bundled"
     """Start model: bundled, smollm2, a model folder, or a hub id."""
     preset: str = "tiny"
-    """Values that the options below have for this task: tiny for the bundled model; small-llm for one of 0.1 to 1 billion
-    weights in the terse style, in hours of a CPU, and gpu for it in minutes of a GPU; paper as in arXiv 2501.17161; or
-    another name that the task gives."""
+    """Values that the options below have for this task: tiny for the bundled model; small-llm for one of 0.1 to 1
+    billion weights in the terse style, in hours of a CPU, and gpu for it in minutes of a GPU; paper as in arXiv
+    2501.17161; or another name that the task gives."""
     threads: int | None = None
     """Cores to compute on; by default those that are free, or as many as the run began with."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

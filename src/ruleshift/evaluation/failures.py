@@ -26,7 +26,7 @@ def explains(rows: Sequence[Row], metric: str) -> bool:
 def failure_rows(like: Row, episodes: Sequence[Episode]) -> list[Row]:
     """Of all replies of a split (at most `like.turns` to a problem or step), the share of each verdict, the most
     frequent first, and of those that were cut at the token limit; intervals are over problems."""
-    verdicts = [Counter(turn.verdict.outcome for turn in episode.turns) for episode in episodes]
+    verdicts = [Counter(turn.verdict.outcome or "unnamed" for turn in episode.turns) for episode in episodes]
     cut = [sum(turn.completion.stop_reason == "length" for turn in episode.turns) for episode in episodes]
     counted = {f"{OF_REPLIES}{name}": [c[name] for c in verdicts] for name, _ in sum(verdicts, Counter()).most_common()}
     return [_row(like, name, counts, episodes) for name, counts in {**counted, CUT: cut}.items()]

@@ -22,8 +22,8 @@ class StudyRecipe:
 
 
 def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:
-    """The recipe of the task with this name, by its preset. Raises RuleshiftError for an unknown one, and for one whose
-    recipe has no preset of that name."""
+    """The recipe of the task with this name, by its preset. Raises RuleshiftError for an unknown one, and for one
+    whose recipe has no preset of that name."""
     found = get_task(task)
     recipe = found.recipe
     splits = tuple(split for split in found.splits() if split not in UNMEASURED)
@@ -31,7 +31,7 @@ def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:
     for way, presets in (("SFT", recipe.sft), ("RL", recipe.rl)):
         if preset not in presets:
             raise RuleshiftError(
-                f"the recipe of {task} has no preset {preset!r} of {way}, which this study takes: add it, or choose from "
+                f"the recipe of {task} has no preset {preset!r} of {way}, which this study takes: add it, or choose "
                 f"{', '.join(presets)} (--preset)"
             )
     return StudyRecipe(recipe.title, recipe.sft[preset], recipe.rl[preset], replace(measurement, task=task))

@@ -170,6 +170,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
             **{name: getattr(plan, name) for name in PLANNED},
             **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
+            **({"warm_up": asdict(warm_up)} if (warm_up := plan.warm_up()) else {}),
             "training": {arm.name: asdict(arm.training) for arm in plan.arms()},
             "measurement": asdict(plan.measurement),
         },
