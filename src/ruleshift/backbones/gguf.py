@@ -33,6 +33,10 @@ def import_gguf(file: Path, folder: Path) -> None:
         model, tokenizer = _read(file)
     except RuleshiftError:
         raise
+    except ImportError as error:
+        raise RuleshiftError(
+            f"reading GGUF files needs a newer transformers ({reason_of(error)[:100]}): pip install 'transformers>=5.23'"
+        ) from error
     except Exception as error:  # transformers and gguf raise whatever a damaged file leads them to
         raise RuleshiftError(
             f"cannot read {file} ({reason_of(error)[:200]}): check that it is whole and of a family that transformers "
@@ -44,10 +48,8 @@ def import_gguf(file: Path, folder: Path) -> None:
 def make_dense(model: "PreTrainedModel") -> None:
     """Take off a model that was read from GGUF, and unpacked, the mark that it is packed: with it transformers refuses
     to save it. Others stay as they are."""
-    from transformers.quantizers.quantizer_gguf import GgufHfQuantizer
-
-    quantizer: Any = model.hf_quantizer if hasattr(model, "hf_quantizer") else None
-    if not isinstance(quantizer, GgufHfQuantizer):
+    quantizer: Any = vars(model).get("hf_quantizer")
+    if quantizer is None or quantizer.quantization_config.quant_method != "gguf":
         return
     if any(parameter.itemsize < 2 for parameter in model.parameters()):
         raise RuleshiftError(

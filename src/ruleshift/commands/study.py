@@ -45,19 +45,18 @@ class StudyCommand:
     tasks: tuple[str, ...] = ()
     """Tasks to study; by default those of the study."""
     model: str = ""
-    """Start model: bundled, smollm2, a model folder, or a hub id; by default that of the study."""
+    """Start model: bundled, smollm2, a model folder or hub id; by default that of the study."""
     loading: ModelArguments = ModelOptions()
     style: AnyStyle | None = None
-    """Wording of the prompts; auto is what the model reads best. By default that of the study."""
+    """Wording of prompts, else the study's."""
     preset: str = ""
-    """Settings of the task to begin with: tiny, small-llm, gpu, paper, or others that it has; by default those of the
-    study."""
+    """Preset of the task, else the study's."""
     seeds: int = 1
     """Training seeds of each arm."""
     points: int = 4
     """Evaluations along each training."""
     kept: int | None = None
-    """Models kept along each training, log-spaced; by default 24, fewer where they are large."""
+    """Models kept along each training."""
     further: int = 4
     """Most further evaluations of a training, where arms match."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
@@ -67,7 +66,7 @@ class StudyCommand:
     n: int | None = None
     """Problems of each split; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """A small version: a third of the training and of the problems, or what the study says, and two evaluations."""
+    """A small version, a third or less."""
     feedback: Feedback = "full"
     """How much the verifier says of a wrong reply."""
     init_steps: int = 0

@@ -10,5 +10,5 @@ from ruleshift.studies.vision import VISION
 
 STUDIES: dict[str, Study] = {
     study.name: study
-    for study in (HEADLINE, VISION, SMOLLM2, SWEEP, ALGORITHMS_STUDY, ALGORITHMS_SWEEP, ARMS, ARMS_SWEEP)
+    for study in (HEADLINE, VISION, SWEEP, SMOLLM2, ALGORITHMS_STUDY, ALGORITHMS_SWEEP, ARMS, ARMS_SWEEP)
 }

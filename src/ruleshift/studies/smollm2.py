@@ -49,9 +49,9 @@ def measures(usual: Measurement) -> Measurement:
 
 SMOLLM2 = Study(
     name="smollm2",
-    question="Does post-training teach a real language model the rule, or the answers?",
+    question="Does a real language model learn the rule, or the answers?",
     about="SmolLM2-135M: a warm start under many rules, then SFT and PPO on one, with adapters (LoRA).",
-    cost="below 3 hours a seed on two CPU cores, by estimate; --preset gpu on a GPU; neither was run at full size",
+    cost="below 3 hours a seed on two CPU cores, by estimate; not run at full size, nor with --preset gpu",
     tasks=("virl-l",),
     arms=arms,
     measures=measures,

@@ -33,8 +33,6 @@ _SMALL_RL = RLConfig(
 # above, `paper` as in arXiv 2501.17161, for problems of one step.
 SFT: Mapping[str, SFTConfig] = {
     "tiny": SFTConfig(),
-    "small-llm": _SMALL_SFT,
-    "gpu": replace(_SMALL_SFT, steps=200, examples=12_800, batch=64, micro_batch=64),
     "paper": SFTConfig(
         steps=400,
         examples=50_000,
@@ -45,11 +43,11 @@ SFT: Mapping[str, SFTConfig] = {
         max_new_tokens=512,
         save_every=50,
     ),
+    "small-llm": _SMALL_SFT,
+    "gpu": replace(_SMALL_SFT, steps=200, examples=12_800, batch=64, micro_batch=64),
 }
 RL: Mapping[str, RLConfig] = {
     "tiny": RLConfig(),
-    "small-llm": _SMALL_RL,
-    "gpu": replace(_SMALL_RL, updates=30, episodes=256, batch_size=256, max_tokens=32_000),
     "paper": RLConfig(
         updates=20,
         episodes=640,
@@ -80,6 +78,8 @@ RL: Mapping[str, RLConfig] = {
         target_kl=None,
         save_every=1,
     ),
+    "small-llm": _SMALL_RL,
+    "gpu": replace(_SMALL_RL, updates=30, episodes=256, batch_size=256, max_tokens=32_000),
 }
 
 
