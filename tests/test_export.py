@@ -99,7 +99,7 @@ def test_what_a_run_does_not_have_is_told(tmp_path, capsys) -> None:
 def test_models_keep_the_style_they_were_trained_in(tmp_path, capsys) -> None:
     start, run = save_tiny_model(tmp_path / "start"), tmp_path / "run"
     assert load_backbone(str(start)).style == "terse"
-    training = "--steps 1 --examples 4 --batch 4".split()
+    training = ["--steps", "1", "--examples", "4", "--batch", "4"]
     assert main(["sft", "gp-l", "--model", str(start), "--out", str(run), "--style", "stepwise", *training]) == 0
     assert json.loads((run / "config.json").read_text())["config"]["style"] == "stepwise"
     assert load_backbone(str(run / "model")).style == "stepwise"

@@ -10,7 +10,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
 from ruleshift.studies.run import run_study
-from ruleshift.studies.smollm2 import SMOLLM2, Sizes
+from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
 from ruleshift.tasks import get_task
 from study_helpers import in_process, plan_of, tiny_start
 
@@ -47,7 +47,7 @@ def test_the_small_study_is_a_part_of_it() -> None:
 @pytest.mark.usefixtures("in_process")
 def test_all_arms_begin_with_the_warm_start(tmp_path: Path) -> None:
     model = tiny_start(tmp_path)
-    plan = plan_of(SMOLLM2, model, options=Sizes(warm_steps=1), style="terse")
+    plan = plan_of(SMOLLM2, model, options=WarmStart(warm_steps=1), style="terse")
     run_study([plan], tmp_path)
     folder = tmp_path / "gp-l"
     config = RunFolder(folder / "init").read_config()

@@ -35,7 +35,7 @@ def import_gguf(file: Path, folder: Path) -> None:
         raise
     except ImportError as error:
         raise RuleshiftError(
-            f"reading GGUF files needs a newer transformers ({reason_of(error)[:100]}): pip install 'transformers>=5.23'"
+            f"reading GGUF files needs a newer transformers ({reason_of(error)[:80]}): pip install 'transformers>=5.23'"
         ) from error
     except Exception as error:  # transformers and gguf raise whatever a damaged file leads them to
         raise RuleshiftError(
@@ -43,21 +43,6 @@ def import_gguf(file: Path, folder: Path) -> None:
             "reads from GGUF, or take the model's own folder"
         ) from error
     save_model(model, tokenizer, folder)
-
-
-def make_dense(model: "PreTrainedModel") -> None:
-    """Take off a model that was read from GGUF, and unpacked, the mark that it is packed: with it transformers refuses
-    to save it. Others stay as they are."""
-    quantizer: Any = vars(model).get("hf_quantizer")
-    if quantizer is None or quantizer.quantization_config.quant_method != "gguf":
-        return
-    if any(parameter.itemsize < 2 for parameter in model.parameters()):
-        raise RuleshiftError(
-            "the model's weights are packed as in its GGUF file: load it with GgufConfig(dequantize=True)"
-        )
-    for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
-        vars(model).pop(mark, None)
-    del model.config.quantization_config
 
 
 def _check(file: Path) -> None:
@@ -90,7 +75,6 @@ def _read(file: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
             **where,
         )
     check_weights(str(file), loaded, model.all_tied_weights_keys)
-    make_dense(model)
     model.config.name_or_path = ""
     return model, tokenizer
 

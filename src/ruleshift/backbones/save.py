@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
@@ -18,13 +18,27 @@ if TYPE_CHECKING:
 def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
     """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
     into a folder that is not there yet. Adapters (LoRA) become part of the weights."""
-    from ruleshift.backbones.gguf import make_dense
     from ruleshift.backbones.lora import has_lora, merged_weights
 
-    make_dense(model)
+    _make_dense(model)
     with _whole(folder) as partial:
         model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
         source.save_pretrained(partial)
+
+
+def _make_dense(model: "PreTrainedModel") -> None:
+    """Take off a model that was read from GGUF, and unpacked, the mark that it is packed: with it transformers refuses
+    to save it. Others stay as they are."""
+    quantizer: Any = vars(model).get("hf_quantizer")
+    if quantizer is None or quantizer.quantization_config.quant_method != "gguf":
+        return
+    if any(parameter.itemsize < 2 for parameter in model.parameters()):
+        raise RuleshiftError(
+            "the model's weights are packed as in its GGUF file: load it with GgufConfig(dequantize=True)"
+        )
+    for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
+        vars(model).pop(mark, None)
+    del model.config.quantization_config
 
 
 def copy_model(source: Path, folder: Path) -> None:

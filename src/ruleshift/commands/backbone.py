@@ -73,7 +73,7 @@ class BuildVision:
 
 
 @dataclass(frozen=True)
-class Import:
+class ImportModel:
     """Make a model folder of a GGUF file: float32, with its tokenizer and, if it has one, its chat template. Base
     models have none: --chat-template plain speaks with them.
 
@@ -99,7 +99,7 @@ class Import:
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportModel:
     """Make a model folder of what a run of `ruleshift sft`, `rl` or `distil`, or an arm of a study, has kept: its end,
     or any checkpoint, also of a run that was stopped. Adapters (LoRA) become part of the weights.
 
@@ -135,8 +135,8 @@ class BackboneCommand:
     """
 
     which: Annotated[
-        Annotated[Import, tyro.conf.subcommand("import")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
+        Annotated[ImportModel, tyro.conf.subcommand("import")]
+        | Annotated[ExportModel, tyro.conf.subcommand("export")]
         | Annotated[Build, tyro.conf.subcommand("build")]
         | Annotated[BuildVision, tyro.conf.subcommand("build-vision")],
         tyro.conf.arg(name=""),

@@ -16,7 +16,7 @@ from ruleshift.studies.tables import ends, matched
 
 
 @dataclass(frozen=True)
-class Sizes:
+class WarmStart:
     """Options of the study."""
 
     warm_steps: Count = 100
@@ -28,13 +28,13 @@ class Sizes:
         check_bounds(self)
 
 
-def warm_up(recipe: StudyRecipe, options: Sizes) -> SFTConfig:
+def warm_up(recipe: StudyRecipe, options: WarmStart) -> SFTConfig:
     """SFT with the settings of the recipe, under many rules."""
     steps = options.warm_steps
     return replace(recipe.sft, split="pretrain", steps=steps, examples=steps * recipe.sft.batch, seed=10_000)
 
 
-def arms(recipe: StudyRecipe, options: Sizes) -> list[Arm]:
+def arms(recipe: StudyRecipe, options: WarmStart) -> list[Arm]:
     rl = replace(recipe.rl, episodes=options.episodes or recipe.rl.episodes)
     return [
         Arm("sft", recipe.sft, "after supervised fine-tuning on expert answers under the training rule"),
@@ -55,8 +55,8 @@ SMOLLM2 = Study(
     tasks=("virl-l",),
     arms=arms,
     measures=measures,
-    options=Sizes(),
-    quick=Sizes(warm_steps=8, episodes=4),
+    options=WarmStart(),
+    quick=WarmStart(warm_steps=8, episodes=4),
     quick_part=8,
     pairs=head_to_head("rl", "sft"),
     primary=("sft", "rl"),
