@@ -59,7 +59,7 @@ SUMMARIES = {
     "profile": "The problems of an evaluation from easy to hard.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
-    "backbone": "Train the bundled model anew.",
+    "backbone": "Model folders of GGUF files and of checkpoints; the bundled models anew.",
 }
 
 

@@ -70,9 +70,9 @@ def holding(path: Path) -> Holding | None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Create the folder if need be and hold its lock. Raises InUse, with the id of the other process, while it is held
-    elsewhere, and RuleshiftError where it cannot be."""
+def held(path: Path, wait: bool = False) -> Iterator[None]:
+    """Create the folder if need be and hold its lock. While it is held elsewhere, waits if asked to, and else raises
+    InUse, with the id of the other process. Raises RuleshiftError where it cannot be held."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -80,17 +80,17 @@ def held(path: Path) -> Iterator[None]:
         reason = "it is a file" if isinstance(error, FileExistsError) else reason_of(error)
         raise RuleshiftError(f"cannot use {path} as a run folder ({reason}): choose another --out.") from error
     try:
-        mark = _take(lock, path)
+        mark = _take(lock, path, wait)
         with _beating(lock, path, mark):
             yield
     finally:
         os.close(lock)
 
 
-def _take(lock: int, path: Path) -> bytes:
+def _take(lock: int, path: Path, wait: bool) -> bytes:
     """Take the lock and write down who has it; what was written."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         before = holding(path)
         if before is not None and before.owner.kernel != _kernel() and before.lives:
             raise _in_use(path, before)

@@ -61,13 +61,19 @@ def without_lora(model: nn.Module) -> Iterator[None]:
 
 def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Weights of a model of the same class without adapters that answers as this one does with them."""
-    weights = {
-        name.replace(".base_layer.", "."): weight for name, weight in model.state_dict().items() if ".lora_" not in name
-    }
-    for name, layer in adapted_layers(model):
-        whole = weights[f"{name}.weight"]
-        weights[f"{name}.weight"] = (whole + layer.get_delta_weight(*layer.active_adapters)).to(whole.dtype)
-    return weights
+    return merged_tensors(model.state_dict())
+
+
+def merged_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same of the state of a model with adapters (its `state_dict`): weight + SCALE * B A. A state without adapters
+    stays as it is."""
+    merged = {n.replace(".base_layer.", "."): weight for n, weight in tensors.items() if ".lora_" not in n}
+    for name, down in tensors.items():
+        layer, found, adapter = name.partition(".lora_A.")
+        if found:
+            up, whole = tensors[f"{layer}.lora_B.{adapter}"], merged[f"{layer}.weight"]
+            merged[f"{layer}.weight"] = (whole + SCALE * (up @ down)).to(whole.dtype)
+    return merged
 
 
 def adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""`ruleshift backbone build`: train the bundled backbones anew."""
+"""`ruleshift backbone`: train the bundled models anew; make model folders of GGUF files and of checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
-from ruleshift.commands.checks import check_folder
+from ruleshift.commands.checks import check_folder, check_new
 from ruleshift.commands.train import RESUMES
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ruleshift.runs import RunFolder
 
 SAVE_EVERY = 100
+NOTHING = "no model was written; run the same command again"
 New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 
 
@@ -72,18 +73,78 @@ class BuildVision:
 
 
 @dataclass(frozen=True)
-class BackboneCommand:
-    """Train the bundled models anew: `build` the text model, `build-vision` the one that also sees and starts from it.
+class ImportModel:
+    """Make a model folder of a GGUF file: float32, with its tokenizer and, if it has one, its chat template. Base
+    models have none: --chat-template plain speaks with them.
 
-    Example: ruleshift backbone build --out runs/backbone
+    Example: ruleshift backbone import gemma-3-270m.gguf --out models/gemma
+    """
+
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """GGUF file of a model of text."""
+    out: Path
+    """Folder for the model, which is not there yet."""
+
+    stopped: ClassVar[str] = NOTHING
+
+    def run(self) -> None:
+        check_new("--out", self.out)
+
+        from ruleshift.backbones.gguf import import_gguf
+        from ruleshift.quiet import quiet_libraries
+
+        quiet_libraries()
+        import_gguf(self.file, self.out)
+        print(f"model: {self.out}")
+
+
+@dataclass(frozen=True)
+class ExportModel:
+    """Make a model folder of what a run of `ruleshift sft`, `rl` or `distil`, or an arm of a study, has kept: its end,
+    or any checkpoint, also of a run that was stopped. Adapters (LoRA) become part of the weights.
+
+    Example: ruleshift backbone export runs/sft --step 100 --out models/sft-100
+    """
+
+    from_run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+    out: Path
+    """Folder for the model, which is not there yet."""
+    step: int | None = None
+    """Step (or update) that was kept; by default the end of the run, or its last checkpoint."""
+
+    stopped: ClassVar[str] = NOTHING
+
+    def run(self) -> None:
+        check_new("--out", self.out)
+
+        from ruleshift.quiet import quiet_libraries
+        from ruleshift.training.export import export
+
+        quiet_libraries()
+        step = export(self.from_run, self.step, self.out)
+        print(f"model: {self.out}   of {self.from_run}, {'its end' if step is None else f'step {step}'}")
+
+
+@dataclass(frozen=True)
+class BackboneCommand:
+    """Models: `import` makes a model folder of a GGUF file, `export` of a run's checkpoint; `build` trains the bundled
+    text model anew, `build-vision` the one that also sees and starts from it.
+
+    Example: ruleshift backbone export runs/sft --step 100 --out models/sft-100
     """
 
     which: Annotated[
-        Annotated[Build, tyro.conf.subcommand("build")] | Annotated[BuildVision, tyro.conf.subcommand("build-vision")],
+        Annotated[ImportModel, tyro.conf.subcommand("import")]
+        | Annotated[ExportModel, tyro.conf.subcommand("export")]
+        | Annotated[Build, tyro.conf.subcommand("build")]
+        | Annotated[BuildVision, tyro.conf.subcommand("build-vision")],
         tyro.conf.arg(name=""),
     ]
 
-    stopped: ClassVar[str] = RESUMES
+    @property
+    def stopped(self) -> str:
+        return self.which.stopped
 
     def run(self) -> None:
         self.which.run()

@@ -11,7 +11,7 @@ from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import changed, read_values
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.commands.machines import MachineArguments, Machines
-from ruleshift.commands.policies import ModelArguments, ModelOptions
+from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback
 from ruleshift.training.algorithms import configured
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
 GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
 GIVEN |= {("measurement", "feedback"): "--feedback"}
-QUICK = 3  # a quick study trains and measures one part in so many
 
 
 @dataclass(frozen=True)
 class StudyCommand:
-    """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `algorithms` those of RL,
-    `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each
-    task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when the
-    same command is given again; `ruleshift study status FOLDER` says meanwhile how far it is.
+    """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `smollm2` on a real
+    language model; `algorithms` those of RL, `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates;
+    `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and the tables are
+    printed. A killed study resumes when the same command is given again; `ruleshift study status FOLDER` says meanwhile
+    how far it is.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study
@@ -46,15 +46,19 @@ class StudyCommand:
     """Folder of the study; made if need be."""
     tasks: tuple[str, ...] = ()
     """Tasks to study; by default those of the study."""
-    model: str = "bundled"
-    """Start model: bundled, a model folder, or a hub id."""
+    model: str = ""
+    """Start model: bundled, smollm2, a model folder or hub id; by default that of the study."""
     loading: ModelArguments = ModelOptions()
+    style: AnyStyle | None = None
+    """Wording of prompts, else the study's."""
+    preset: str = ""
+    """Preset of the task, else the study's."""
     seeds: int = 1
     """Training seeds of each arm."""
     points: int = 4
     """Evaluations along each training."""
-    kept: int = 24
-    """Models kept along each training, log-spaced."""
+    kept: int | None = None
+    """Models kept along each training."""
     further: int = 4
     """Most further evaluations of a training, where arms match."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
@@ -64,7 +68,7 @@ class StudyCommand:
     n: int | None = None
     """Problems of each split; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """A small version: a third of the training and of the problems, two evaluations."""
+    """A small version, a third or less."""
     feedback: Feedback = "full"
     """How much the verifier says of a wrong reply."""
     init_steps: int = 0
@@ -104,11 +108,11 @@ class StudyCommand:
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
-        for option, value in (("--seeds", self.seeds), ("--points", self.points), ("--kept", self.kept)):
+        for option, value in (("--seeds", self.seeds), ("--points", self.points)):
             at_least(option, value, 1)
         for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
             at_least(option, value, 0)
-        for option, number in (("--n", self.n), ("--workers", self.workers)):
+        for option, number in (("--n", self.n), ("--workers", self.workers), ("--kept", self.kept)):
             if number is not None:
                 at_least(option, number, 1)
         tasks = {get_task(name).id: name for name in self.tasks or study.tasks}
@@ -125,7 +129,9 @@ class StudyCommand:
         from ruleshift.tasks import get_task
 
         found = get_task(task)
-        recipe = assignments.apply(found.id, self._sized(recipe_of(task)))
+        recipe = assignments.apply(
+            found.id, self._sized(recipe_of(task, self.preset or study.preset), study.quick_part)
+        )
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
         measurement = replace(
             measurement,
@@ -148,11 +154,12 @@ class StudyCommand:
             recipe,
             measurement,
             options,
-            model=self.model,
+            model=self.model or study.model,
             loading=self.loading,
+            style=self.style or study.style,
             seeds=self.seeds,
             points=points,
-            kept=self.kept,
+            kept=self.kept or study.kept,
             further=min(self.further, 1) if self.quick else self.further,
             matched_on=self.matched_on,
             init_steps=self.init_steps,
@@ -160,17 +167,19 @@ class StudyCommand:
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
         for arm in plan.arms():
             check_training(arm.training, found, f"{task} {arm.name}: ")
+        if (warm_up := plan.warm_up()) is not None:
+            check_training(warm_up, found, f"{task} warm start: ")
         return plan
 
-    def _sized(self, recipe: "StudyRecipe") -> "StudyRecipe":
+    def _sized(self, recipe: "StudyRecipe", parts: int) -> "StudyRecipe":
         """The recipe, or a part of it if that is asked for."""
         if not self.quick:
             return recipe
         return replace(
             recipe,
-            sft=replace(recipe.sft, steps=-(-recipe.sft.steps // QUICK)),
-            rl=replace(recipe.rl, updates=-(-recipe.rl.updates // QUICK)),
-            measurement=replace(recipe.measurement, n=-(-recipe.measurement.n // QUICK)),
+            sft=replace(recipe.sft, steps=-(-recipe.sft.steps // parts)),
+            rl=replace(recipe.rl, updates=-(-recipe.rl.updates // parts)),
+            measurement=replace(recipe.measurement, n=-(-recipe.measurement.n // parts)),
         )
 
 

@@ -10,7 +10,7 @@ import tyro
 from ruleshift.commands.checks import check_folder, check_threads, check_training
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.planning import Machine, show_plan
-from ruleshift.commands.policies import ModelArguments, ModelOptions
+from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
@@ -29,15 +29,18 @@ class Training(OnTask[Options]):
     out: Path | None = None
     """Run folder; made if need be. All but --plan need it."""
     model: str = "bundled"
-    """Start model: bundled, a model folder, or a hub id."""
+    """Start model: bundled, smollm2, a model folder, or a hub id."""
     preset: str = "tiny"
-    """Values that the options below have for this task: tiny for the bundled model, paper as in arXiv 2501.17161, or
-    another name that the task gives."""
+    """Values that the options below have for this task: tiny for the bundled model; small-llm for one of 0.1 to 1
+    billion weights in the terse style, in hours of a CPU, and gpu for it in minutes of a GPU; paper as in arXiv
+    2501.17161; or another name that the task gives."""
     threads: int | None = None
     """Cores to compute on; by default those that are free, or as many as the run began with."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
     loading: ModelArguments = ModelOptions()
+    style: AnyStyle = "auto"
+    """Wording of the prompts, which the trained model then keeps; auto is what the model reads best."""
 
     stopped: ClassVar[str] = RESUMES
 
@@ -132,11 +135,14 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
-    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures, options=command.loading)
+    start = load_backbone(
+        command.model, dtype=dtype, pictures=task.pictures, options=command.loading, style=command.style
+    )
     teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= command.options_given()
     settings |= {"chat": start.chat.facts} if start.chat.facts else {}
+    settings |= {"style": command.style} if command.style != "auto" else {}
     final = command.out / "model"
     with RunFolder.open(command.out, settings) as run:
         if not is_saved(final):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.evaluation.evaluate import METRICS, OF_FIRST_REPLIES
+from ruleshift.evaluation.failures import OF_REPLIES
 from ruleshift.report.arms import Legend, legend_of, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
@@ -250,7 +251,7 @@ def signed(value: float, metric: str = "success") -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric in SHARES
+    return metric in SHARES or metric.startswith(OF_REPLIES)
 
 
 def endpoint_in_words(claim: Claim) -> str:

@@ -106,7 +106,7 @@ def _check_finite(model: PreTrainedModel, step: int) -> None:
 
 def load_start(start: StartModel, pictures: bool) -> Backbone:
     """The start model, in numbers that can learn."""
-    return load_backbone(start.name, dtype="float32", pictures=pictures, options=start.options)
+    return load_backbone(start.name, dtype="float32", pictures=pictures, options=start.options, style=start.style)
 
 
 def settings_of(run: Run, start: StartModel, measurement: Measurement) -> dict[str, object]:

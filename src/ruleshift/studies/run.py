@@ -21,8 +21,9 @@ from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
-from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.settings import RLConfig
 from ruleshift.studies.arms import load_start, settings_of
+from ruleshift.studies.board import Board
 from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.estimates import Basis
@@ -63,7 +64,7 @@ def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep
     starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
     folders = [out / get_task(plan.task).id for plan in plans]
     refined = [
-        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS, keep)
+        Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
     jobs = [
@@ -94,19 +95,24 @@ def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep
 
 def _start(plan: Plan) -> tuple[StartModel, Basis]:
     """The start model of a plan, once it has been loaded, and what it takes. Raises RuleshiftError if it cannot be."""
-    found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading)
-    return StartModel(plan.model, plan.loading, found.chat.facts), Basis.of(found, plan.measurement)
+    found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading, style=plan.style)
+    facts = {**found.chat.facts, **({} if plan.style == "auto" else {"style": plan.style})}
+    return StartModel(plan.model, plan.loading, plan.style, facts), Basis.of(found, plan.measurement)
 
 
-def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
-    """The start model after a short SFT, trained once into `out/init`."""
-    folder, task = out / "init", task_of(plan.measurement)
-    training = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
+def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
+    """The start model after the SFT that comes before all arms, trained once into `out/init`; as it is without one."""
+    training = plan.warm_up()
+    if training is None:
+        return start
+    folder, task, name = out / "init", task_of(plan.measurement), f"{plan.task} warm start"
     settings: dict[str, object] = {"task": plan.task, "model": start.name, "training": training}
     with RunFolder.open(folder, settings | ({"chat": start.facts} if start.facts else {})) as run:
         if not is_saved(folder / "model"):
             backbone = load_start(start, task.pictures)
-            train(training, backbone.model, backbone.chat, task, backbone.style, run)
+            with Board([(name, name, training.steps)], workers=1) as board:
+                follow = lambda step, metrics: board.reach(name, step)  # noqa: E731
+                train(training, backbone.model, backbone.chat, task, backbone.style, run, progress=follow)
             save_model(backbone.model, backbone.chat.source, folder / "model")
     return replace(start, name=str(folder / "model"))
 
@@ -190,6 +196,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
             **{name: getattr(plan, name) for name in PLANNED},
             **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
+            **({"warm_up": asdict(warm_up)} if (warm_up := plan.warm_up()) else {}),
             "training": {arm.name: asdict(arm.training) for arm in plan.arms()},
             "measurement": asdict(plan.measurement),
         },

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
-from ruleshift.backbones.config import ModelOptions
+from ruleshift.backbones.config import AnyStyle, ModelOptions
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.recipes import PRESET, StudyRecipe
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ class Study:
     primary: the arms of which something is claimed, on the primary endpoint of each task (`tasks.recipe.Endpoint`),
     with Holm's correction over all of them. Everything else is exploratory.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
-    options, quick: values of the study's own options, and those under --quick where they are others.
+    options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
+    quick study trains and measures one part in so many.
+    warm_up: the SFT, if any, that makes the start model of `model`, once for all arms and seeds. `style`, `preset` (of
+    the task's recipe) and `kept` are what a plan has unless it is given others.
     """
 
     name: str
@@ -136,6 +139,12 @@ class Study:
     start: str = "base"
     trained: str = "id"
     first_seed: int = 0
+    warm_up: Callable[[StudyRecipe, Any], SFTConfig] | None = None
+    model: str = "bundled"
+    style: AnyStyle = "auto"
+    preset: str = PRESET
+    kept: int = 24
+    quick_part: int = 3
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,7 @@ class StartModel:
 
     name: str
     options: ModelOptions = ModelOptions()
+    style: AnyStyle = "auto"
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -183,6 +193,7 @@ class Plan:
     options: Any = None
     model: str = "bundled"
     loading: ModelOptions = ModelOptions()
+    style: AnyStyle = "auto"
     seeds: int = 1
     points: int = 4
     kept: int = 24
@@ -197,6 +208,12 @@ class Plan:
     def arms(self) -> list[Arm]:
         """The trained arms, in the order in which they are shown."""
         return list(self.study.arms(self.recipe, self.options))
+
+    def warm_up(self) -> SFTConfig | None:
+        """The SFT that comes before all arms, if any: `init_steps` under the training rule, or that of the study."""
+        if self.init_steps:
+            return SFTConfig(steps=self.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
+        return self.study.warm_up and self.study.warm_up(self.recipe, self.options)
 
     def runs(self) -> list[Run]:
         """All runs: the start model, then every arm, seed by seed."""

@@ -178,6 +178,7 @@ def train_sft(
     given = {
         "run": run,
         "config": config,
+        "chat": chat,
         "model": model,
         "args": arguments,
         "train_dataset": Dataset.from_dict({"index": lessons.rows}),
@@ -185,7 +186,7 @@ def train_sft(
         "processing_class": chat.tokenizer,
     }
     looked = [int(line.get("patches", 0)) for line in run.read_metrics()]
-    trainer = Trainer(**given) if chat.eye is None else PictureTrainer(chat, sum(looked[-1:]), **given)
+    trainer = Trainer(**given) if chat.eye is None else PictureTrainer(sum(looked[-1:]), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer, lessons))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
     with room_to_learn(config):

@@ -47,11 +47,11 @@ class PictureTrainer(Trainer):
     SFTTrainer over the labels of a step. Only in one process: others would not share gradients.
     `patches` counts what the tower has looked at, from what it had at the last checkpoint."""
 
-    def __init__(self, chat: Chat, patches: int, **more: Any) -> None:
+    def __init__(self, patches: int, **more: Any) -> None:
         super().__init__(**more)
         if self.accelerator.num_processes > 1:
             raise RuleshiftError("SFT on pictures runs in one process: start it without accelerate launch or torchrun")
-        self.chat, self.patches = chat, patches
+        self.patches = patches
         self.model_accepts_loss_kwargs = True  # has the labels of a whole step counted, for every family
 
     def count(self, tokens: int) -> TokenCount:

@@ -13,6 +13,7 @@ from transformers import TrainerState
 from trl import SFTTrainer
 
 from ruleshift.backbones.head import last_states
+from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.metrics import diverged
@@ -40,9 +41,9 @@ class Trainer(SFTTrainer):
     Diverged is raised before weights are kept that are not finite.
     """
 
-    def __init__(self, run: RunFolder, config: SFTConfig, **more: Any) -> None:
+    def __init__(self, run: RunFolder, config: SFTConfig, chat: Chat, **more: Any) -> None:
         super().__init__(**more)
-        self.run, self.config = run, config
+        self.run, self.config, self.chat = run, config, chat
         self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
         self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
@@ -130,9 +131,8 @@ class Trainer(SFTTrainer):
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
             model: Any = self.model
-            tokenizer: Any = self.processing_class
             model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
-            tokenizer.save_pretrained(folder)
+            self.chat.source.save_pretrained(str(folder))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         with _full_disk():
