@@ -20,11 +20,13 @@ from ruleshift.settings import SFTConfig
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.objectives import chosen_logprobs
 from ruleshift.training.parts import LaggingCopy
+from ruleshift.training.processes import Processes
 from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
 STATE = "trainer_state.json"
-NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
+RNG = "rng_state.pth"
+NEEDED = ("optimizer.pt", "scheduler.pt", RNG, STATE)
 DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, LookupError)
 
 
@@ -37,9 +39,9 @@ class Trainer(SFTTrainer):
     Diverged is raised before weights are kept that are not finite.
     """
 
-    def __init__(self, run: RunFolder, config: SFTConfig, **more: Any) -> None:
+    def __init__(self, run: RunFolder, config: SFTConfig, processes: Processes, **more: Any) -> None:
         super().__init__(**more)
-        self.run, self.config = run, config
+        self.run, self.config, self.processes = run, config, processes
         self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
         self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
         self._followed = -1  # the last step at which the old weights followed
@@ -69,7 +71,8 @@ class Trainer(SFTTrainer):
             with torch.no_grad(), self._old.in_place():
                 old = chosen_logprobs(logits().float(), tokens)
         losses = LOSSES[self.config.loss](chosen_logprobs(logits().float(), tokens), old, self.config)
-        return losses.sum() / (len(tokens) if items is None else items)
+        # The gradients of several processes are averaged, while `items` are those of all.
+        return losses.sum() * self.processes.world / (len(tokens) if items is None else items)
 
     def count(self, tokens: int) -> TokenCount:
         """What was processed so far, `tokens` of it in passes that learn."""
@@ -103,6 +106,8 @@ class Trainer(SFTTrainer):
             for file in list(inner.iterdir()):
                 file.rename(folder / file.name)
             inner.rmdir()
+            if self.processes.world > 1:  # a name for each process, of which one writes
+                (folder / "rng_state_0.pth").rename(folder / RNG)
 
         self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
 
@@ -138,6 +143,10 @@ class Trainer(SFTTrainer):
                     raise ValueError("optimizer.pt is of another model")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
+        """The state of the generators that dropout draws from, which several processes do not share: they go on with
+        those of the seed."""
+        if self.processes.world > 1:
+            return
         with _damage_of(checkpoint):
             super()._load_rng_state(checkpoint)
 
