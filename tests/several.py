@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,9 +14,11 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 
-from helpers import EchoTask, tiny_chat, tiny_model
+from helpers import EchoProblem, EchoTask, arm_of, tiny_chat, tiny_model
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Verdict
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
+from ruleshift.tasks.protocol import Style
 from ruleshift.training.algorithms import configured
 from ruleshift.training.processes import ALONE, Processes, start
 from ruleshift.training.train import train
@@ -65,16 +67,32 @@ CONFIGS: dict[str, RLConfig | SFTConfig] = {
 }
 
 
+@dataclass(frozen=True)
+class PaidEcho(EchoProblem):
+    """Half of all replies are paid, so that there is always something to learn from."""
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        return Verdict("", float(arm_of(reply)), reply.startswith(self.rank), "wrong")
+
+
+@dataclass(frozen=True)
+class PaidEchoTask(EchoTask):
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> PaidEcho:
+        shown = super().problem(split, seed, index, style)
+        return PaidEcho(shown.id, shown.rank, shown.count)
+
+
 def run(name: str, folder: Path, processes: Processes = ALONE, steps: int | None = None) -> dict[str, Any]:
     """Train as the case says, from where the folder is (to `steps` only), and return metrics and weights."""
     config = CONFIGS[name]
     sees = "pictures" in name
     model, chat = BUILDERS["idefics3"]() if sees else (tiny_model(layers=1, spread=0.3), tiny_chat())
-    task, style = (LookTask(), "full") if sees else (EchoTask(), "terse")
+    task, style = (LookTask(), "full") if sees else (PaidEchoTask(), "terse")
     kept: list[dict[str, Any]] = []
 
     def stop(step: int, metrics: dict[str, float]) -> None:
-        kept.append({"step": step, **metrics})
+        if step:  # not while the start model replies
+            kept.append({"step": step, **metrics})
         if step == steps:
             raise RuleshiftError("stopped")
 

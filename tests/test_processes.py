@@ -61,6 +61,11 @@ def test_two_processes_come_to_the_numbers_of_one(name, found, tmp_path):
     assert [line["step"] for line in together] == [line["step"] for line in alone]
 
 
+def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
+    one, other = (run(name, tmp_path / name)["weights"] for name in ("ppo", "ppo, one by one"))
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) > 100 * WEIGHT
+
+
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_run_goes_on_in_another_number_of_processes(name, found, tmp_path):
     unbroken = run(name, tmp_path / "unbroken")

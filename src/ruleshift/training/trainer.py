@@ -111,6 +111,11 @@ class Trainer(SFTTrainer):
 
         self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
 
+    def store_flos(self) -> None:
+        """Several processes would have to add theirs up, while only one of them saves. Ours are in `accounting`."""
+        if self.processes.world == 1:
+            super().store_flos()
+
     def create_model_card(self, *arguments: Any, **more: Any) -> None:
         """None: a run folder holds what its page in the documentation says."""
 
