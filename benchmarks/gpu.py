@@ -3,13 +3,13 @@
     python benchmarks/gpu.py --model HuggingFaceTB/SmolLM2-135M-Instruct
     python benchmarks/gpu.py --device cpu --threads 1 --batch 4 --turns 2 --episodes 8 --group 2 --updates 1 --repeats 1
 
-The second line tries the script. Agreement: episodes sampled on the CPU in float32 are read on the device, and PPO makes
-an update of both from the same start. Log-probs of reply tokens, losses and the norm of the gradient are compared; in
-float32 without TF32 they must be the same but for rounding (`TOLERANCE`), or the script ends with status 1 before
-anything is timed. With TF32, and in bfloat16, the difference is only told.
+The second line tries the script. Agreement: episodes sampled on the CPU in float32 are read on the device, and PPO
+makes an update of both from the same start. Log-probs of reply tokens, losses and the norm of the gradient are
+compared; in float32 without TF32 they must be the same but for rounding (`TOLERANCE`), or the script ends with status 1
+before anything is timed. With TF32, and in bfloat16, the difference is only told.
 
-Speed: reply tokens a second of the local engine beside `model.generate`, as in `engine.py`, in the dtype in which models
-sample on the device; episodes a second of whole updates beside TRL's GRPOTrainer, as in `grpo.py`, in float32 (TF32 on
+Speed: reply tokens a second of the local engine beside `model.generate`, as in `engine.py`, in the dtype in which
+models sample on the device; episodes a second of whole updates beside TRL's GRPOTrainer, as in `grpo.py`, in float32 (TF32 on
 a GPU). Shares of peak are FLOPs as `training/accounting.py` counts them over those that this device does in one large
 matrix product of the same dtype.
 

@@ -82,7 +82,7 @@ class PaidEchoTask(EchoTask):
         return PaidEcho(shown.id, shown.rank, shown.count)
 
 
-def run(name: str, folder: Path, processes: Processes = ALONE, steps: int | None = None) -> dict[str, Any]:
+def run(name: str, folder: Path, steps: int | None = None, processes: Processes = ALONE) -> dict[str, Any]:
     """Train as the case says, from where the folder is (to `steps` only), and return metrics and weights."""
     config = CONFIGS[name]
     sees = "pictures" in name

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bounds import within
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Verdict
 from ruleshift.tasks import get_task
@@ -16,6 +15,7 @@ from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, USUAL_TARG
 from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.protocol import Style
+from bounds import within
 
 QUICK = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TASK = GeneralPoints()

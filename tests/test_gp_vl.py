@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bounds import within
 from cli_helpers import refusal
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.cli import main
@@ -28,6 +27,7 @@ from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, Rule
 from ruleshift.tasks.generalpoints.task import GeneralPoints
 from ruleshift.tasks.generalpoints.visual import GeneralPointsVL, GeneralPointsVLProblem
 from ruleshift.tasks.protocol import Style
+from bounds import within
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = GeneralPointsVL(size=48)

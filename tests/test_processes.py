@@ -19,7 +19,7 @@ from several import CONFIGS, in_processes, refuse, run
 
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
-RESUMED = ("ppo, lora", "ppo", "sft", "sft on pictures")
+RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3, "sft on pictures": 3}  # stopped once so many steps are told of
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +35,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     jobs: dict = {name: (run, (name, out / name)) for name in CONFIGS}
     jobs["an error"] = (refuse, (out,))
     with one_thread():
-        for name in RESUMED:
-            run(name, out / f"{name}, begun by one", steps=2)
+        for name, steps in RESUMED.items():
+            run(name, out / f"{name}, begun by one", steps=steps)
             jobs[f"{name}, begun by one"] = (run, (name, out / f"{name}, begun by one"))
-            jobs[f"{name}, begun by two"] = (run, (name, out / f"{name}, begun by two", 2))
+            jobs[f"{name}, begun by two"] = (run, (name, out / f"{name}, begun by two", steps))
     return out, in_processes(jobs, out)
 
 
@@ -46,11 +46,15 @@ def check_same(there: dict, here: dict) -> None:
     assert "error" not in there, there["error"]
     lines = here["metrics"][-len(there["metrics"]) :]
     for one, two in zip(lines, there["metrics"], strict=True):
+        rounding = {key for key in one if key.startswith("mismatch")}  # nothing but that: largest differences of sums
+        assert {key: two[key] for key in rounding} == pytest.approx({key: one[key] for key in rounding}, abs=1e-4)
+        one, two = ({key: line[key] for key in line if key not in rounding} for line in (one, two))
         assert two == pytest.approx(one, rel=NUMBER, abs=1e-6)
     for name, value in here["weights"].items():
         assert torch.allclose(there["weights"][name], value, rtol=0, atol=WEIGHT), name
 
 
+@pytest.mark.slow  # with the others, of what two processes do
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_processes_come_to_the_numbers_of_one(name, found, tmp_path):
     here, (first, second) = run(name, tmp_path / "one"), found[1][name]
@@ -66,13 +70,16 @@ def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
     assert max(float((one[name] - other[name]).abs().max()) for name in one) > 100 * WEIGHT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_run_goes_on_in_another_number_of_processes(name, found, tmp_path):
     unbroken = run(name, tmp_path / "unbroken")
-    check_same(found[1][f"{name}, begun by one"][0], unbroken)
-    check_same(run(name, found[0] / f"{name}, begun by two"), unbroken)
+    for resumed in (found[1][f"{name}, begun by one"][0], run(name, found[0] / f"{name}, begun by two")):
+        check_same(resumed, unbroken)
+        assert len(resumed["metrics"]) == 1  # the last step
 
 
+@pytest.mark.slow
 def test_all_raise_the_error_of_one(found):
     assert found[1]["an error"] == ["the second one cannot go on: give it another place"] * 2
 
@@ -118,7 +125,7 @@ def launch(out: Path, world: int, *more: object) -> subprocess.Popen[bytes]:
     command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", "-m", "ruleshift", "rl"]
     words = [sys.executable, *command, "gp-l", "--out", out, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, env=environment)
+    return subprocess.Popen(list(map(str, words)), env=environment)
 
 
 def children(parent: int) -> list[int]:
@@ -131,7 +138,7 @@ def test_a_kill_of_one_process_ends_all_within_seconds_and_the_run_resumes(tmp_p
     killed = launch(tmp_path / "run", 2)
     checkpoint = tmp_path / "run" / "checkpoints" / "step-000001"
     while not checkpoint.exists():
-        assert killed.poll() is None, killed.stderr and killed.stderr.read().decode()
+        assert killed.poll() is None
         time.sleep(0.05)
     workers = children(killed.pid)
     assert len(workers) == 2

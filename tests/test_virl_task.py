@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bounds import within
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.engines.protocol import Insider, Request
 from ruleshift.engines.text import expert, expert_messages
@@ -25,6 +24,7 @@ from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import COMPASS, POOL, SPLITS, TURNS, ActionSpace, drawn_spaces
 from ruleshift.tasks.virl.task import Virl, VirlProblem
 from ruleshift.tasks.virl.verifier import canonical_action, judge, read_reply, states_intersection
+from bounds import within
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = Virl()

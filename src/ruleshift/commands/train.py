@@ -64,6 +64,7 @@ class Rl(Training[Options]):
     left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
+    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl
     """
 
     training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
