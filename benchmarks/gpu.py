@@ -9,9 +9,9 @@ compared; in float32 without TF32 they must be the same but for rounding (`TOLER
 before anything is timed. With TF32, and in bfloat16, the difference is only told.
 
 Speed: reply tokens a second of the local engine beside `model.generate`, as in `engine.py`, in the dtype in which
-models sample on the device; episodes a second of whole updates beside TRL's GRPOTrainer, as in `grpo.py`, in float32 (TF32 on
-a GPU). Shares of peak are FLOPs as `training/accounting.py` counts them over those that this device does in one large
-matrix product of the same dtype.
+models sample on the device; episodes a second of whole updates beside TRL's GRPOTrainer, as in `grpo.py`, in float32
+(TF32 on a GPU). Shares of peak are FLOPs as `training/accounting.py` counts them over those that this device does in
+one large matrix product of the same dtype.
 
 No repetition begins after `--minutes`, less a sixth for the last one to end.
 """
