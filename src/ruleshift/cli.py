@@ -24,8 +24,9 @@ from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
 from ruleshift.commands.study import StudyCommand
 from ruleshift.commands.study_status import StudyStatus
-from ruleshift.commands.train import Distil, Rl, Sft
+from ruleshift.commands.train import Distil, Rl, Sft, Training
 from ruleshift.errors import RuleshiftError
+from ruleshift.launched import launched
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task, names_a_task
 from ruleshift.tasks.protocol import NoOptions, Task
@@ -103,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command | None = None
     try:
         command = parse(arguments)
+        if launched() > 1 and not isinstance(command, Training):
+            raise RuleshiftError("only sft, rl and distil run in several processes: start this one without a launcher")
         command.run()
         sys.stdout.flush()
     except KeyboardInterrupt:

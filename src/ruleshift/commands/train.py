@@ -77,6 +77,7 @@ class Rl(Planned[Options]):
     left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
+    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl
     """
 
     training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
@@ -128,10 +129,12 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
+    from ruleshift.training.processes import start as find_each_other
     from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
 
     quiet_libraries()
+    processes = find_each_other()
     set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
@@ -144,13 +147,25 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     settings |= {"chat": start.chat.facts} if start.chat.facts else {}
     settings |= {"style": command.style} if command.style != "auto" else {}
     final = command.out / "model"
-    with RunFolder.open(command.out, settings) as run:
+    with processes.folder(command.out, settings) as run:
         if not is_saved(final):
-            with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
-                follow = _follower(bar, trackers)
-                train(config, start.model, start.chat, task, start.style, run, progress=follow, teacher=teacher)
-            save_model(start.model, start.chat.source, final)
-    print(f"model: {final}   metrics: {run.metrics_path}")
+            bar = Bar(verb, steps, quiet=not processes.main)
+            with tracking(command.tracker, run.path, settings) as trackers:
+                with bar:
+                    train(
+                        config,
+                        start.model,
+                        start.chat,
+                        task,
+                        start.style,
+                        run,
+                        progress=_follower(bar, trackers),
+                        teacher=teacher,
+                        processes=processes,
+                    )
+                processes.once(lambda: save_model(start.model, start.chat.source, final))
+    if processes.main:
+        print(f"model: {final}   metrics: {run.metrics_path}")
 
 
 def _follower(bar: "Bar", trackers: "Trackers") -> Follow:

@@ -29,6 +29,7 @@ from ruleshift.training.objectives import (
 )
 from ruleshift.training.optimizers import adam
 from ruleshift.training.parts import choose, learns, start_of
+from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.teachers import Told
 from ruleshift.training.trajectories import PassResult, Thrift, Trajectory, evaluate_tokens, forward, groups_of
 
@@ -62,12 +63,18 @@ class Readings:
 
 
 class Learner:
-    """Reads trajectories, and takes steps on `model` in place. `teacher`: another model that guides it."""
+    """Reads trajectories, and takes steps on `model` in place. `teacher`: another model that guides it. Several
+    processes are given the same trajectories, share the passes out, and take the same steps."""
 
     def __init__(
-        self, model: PreTrainedModel, chat: Chat, config: RLConfig, teacher: PreTrainedModel | None = None
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        config: RLConfig,
+        teacher: PreTrainedModel | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        self.model, self.chat, self.config = model, chat, config
+        self.model, self.chat, self.config, self.processes = model, chat, config, processes
         choose(model, config.train_parts, config.lora_rank, config.seed)
         if chat.eye is None:
             check_head(model)
@@ -87,7 +94,7 @@ class Learner:
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
         self.guide: Guide | None = guide_of(
-            config, Pupil(model, self.as_at_start, chat, self.known, self.account), teacher
+            config, Pupil(model, self.as_at_start, chat, self.known, self.account, processes), teacher
         )
 
     @property
@@ -129,7 +136,13 @@ class Learner:
     def _evaluate(self, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
         how = (self.known, self.config.temperature, self.thrift)
-        return evaluate_tokens(self.model, trajectories, *limits, *how)
+
+        def read(some: Sequence[Trajectory]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+            found = evaluate_tokens(self.model, some, *limits, *how)
+            return [(logprobs.cpu(), states.cpu()) for logprobs, states in zip(*found, strict=True)]
+
+        found = self.processes.spread(read, trajectories)
+        return tuple([part[which].to(self.model.device) for part in found] for which in (0, 1))
 
     def baseline_before(self, returns: float) -> float:
         """The mean return of the updates before this one, of `returns` on average, which then joins it."""
@@ -167,6 +180,8 @@ class Learner:
         untouched: the model is still the one that sampled, so that the mismatch between the two can be told."""
         config = self.config
         counts = Counts.of([batch.trajectories[i] for i in chosen], config)
+        if self.guide is not None and batch.told:
+            self.guide.count([batch.told[i] for i in chosen])
         totals: dict[str, float] = {}
         again: list[torch.Tensor] = []
         drawn: list[float] = []
@@ -183,13 +198,17 @@ class Learner:
                 for name, part in parts.items():
                     totals[name] = totals.get(name, 0.0) + float(part.detach())
             apart += [self._take_gradient()] if len(halves) > 1 else []
+        totals = self.processes.total(totals)
         if batch.demonstrations:
             totals |= self._demonstrate(
                 list({batch.problems[i]: batch.demonstrations[i] for i in chosen}.values()), apart
             )
+        self.processes.share_gradients(self._beside if apart else [*self.trained, *self._beside])
         check_finite(totals)
         if untouched:
-            totals |= mismatch(torch.cat(again), torch.tensor(drawn))
+            scored = self.processes.gather((again, drawn))
+            now = torch.cat([logprobs for of_process, _ in scored for logprobs in of_process])
+            totals |= mismatch(now, torch.tensor([p for _, of_process in scored for p in of_process]))
         totals["grad_norm"] = self._apply_gradients()
         if self.guide is not None and self.guide.teacher is not None:
             self.guide.teacher.follow()
@@ -250,9 +269,11 @@ class Learner:
         return loss, parts, result.logprobs
 
     def _groups(self, trajectories: Sequence[Trajectory]) -> list[list[int]]:
-        """Which of them share a pass that learns."""
+        """Which of them share a pass that learns, of this process's own."""
         self.account.trained(trajectories)
-        return groups_of(trajectories, self.config.max_tokens, self.config.max_pictures)
+        own = self.processes.share(range(len(trajectories)))
+        groups = groups_of([trajectories[i] for i in own], self.config.max_tokens, self.config.max_pictures)
+        return [[own[i] for i in group] for group in groups]
 
     def _demonstrate(self, shown: Sequence[Trajectory], of_rl: Sequence[list[torch.Tensor]]) -> dict[str, float]:
         """Add the gradient of SFT on the expert's conversations to that of RL, at its fixed weight; or where the halves
@@ -272,17 +293,18 @@ class Learner:
         return {"sft_loss": total, "sft_weight": mix.weight, **noise}
 
     def _likelihood(self, shown: Sequence[Trajectory], count: int, weight: float) -> float:
-        """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns its part."""
+        """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns the mean."""
         total = 0.0
         for group in self._groups(shown) if shown else []:
             result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known, thrift=self.thrift)
             loss = -result.logprobs.sum() / count
             (weight * loss).backward()
             total += float(loss.detach())
-        return total
+        return sum(self.processes.gather(total))
 
     def _take_gradient(self) -> list[torch.Tensor]:
-        """The gradient so far of what learns in the model, which then begins anew."""
+        """The gradient so far of what learns in the model, of all processes, which then begins anew."""
+        self.processes.share_gradients(self.trained)
         taken = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained]
         for parameter in self.trained:
             parameter.grad = None
@@ -294,13 +316,15 @@ class Learner:
             return None
         return self.guide.loss([batch.told[i] for i in group], result.before, result.logprobs - old).sum()
 
+    @property
+    def _beside(self) -> list[nn.Parameter]:
+        """What of the critic takes its steps with the model."""
+        return [] if self.critic is None or self.config.value_steps else list(self.critic.parameters())
+
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.
         Raises Diverged instead where it is not finite."""
-        together = list(self.trained)
-        if self.critic is not None and not self.config.value_steps:
-            together += self.critic.parameters()
-        norm = torch.nn.utils.clip_grad_norm_(together, self.config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_([*self.trained, *self._beside], self.config.max_grad_norm)
         check_finite({"grad_norm": float(norm)})
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

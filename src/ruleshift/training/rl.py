@@ -56,7 +56,7 @@ class RL:
         where the settings say that one guides (`teachers.load_teacher`)."""
         self.rollout, self.config, self.watch = rollout, rollout.config, watch
         check_algorithm(self.config)
-        self.learner = Learner(model, chat, self.config, teacher)
+        self.learner = Learner(model, chat, self.config, teacher, rollout.processes)
         self.done = 0  # updates made
         self.dealt: dict[str, int] = {}  # numbers of the problems of this update, by their ids
 

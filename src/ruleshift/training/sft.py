@@ -25,6 +25,7 @@ from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.optimizers import check_8bit
 from ruleshift.training.parts import choose
+from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
 from ruleshift.training.sft_lessons import Lessons
@@ -98,6 +99,7 @@ def _lessons(
     config: SFTConfig,
     run: RunFolder,
     progress: Callable[[int, dict[str, float]], object] | None,
+    processes: Processes,
 ) -> Lessons:
     """What is learned from: of the start model's own conversations, where that is asked for, those that the run folder
     lacks are sampled first."""
@@ -106,7 +108,7 @@ def _lessons(
         if progress is not None:
             progress(0, {"sampled": done, "problems": count})
 
-    of_start = (model, chat, task, style, config, run.path / SAMPLES, follow)
+    of_start = (model, chat, task, style, config, run.path / SAMPLES, follow, processes)
     sliced = (config.pass_low, config.pass_high) != (0.0, 1.0)
     rates = pass_rates(*of_start) if sliced else None
     samples = sample(*of_start) if data_of(config).sampled else None
@@ -125,24 +127,29 @@ def train_sft(
     at: Sequence[int] = (),
     evaluate: Callable[[int, TokenCount], None] | None = None,
     progress: Callable[[int, dict[str, float]], object] | None = None,
+    processes: Processes = ALONE,
 ) -> None:
     """Train `model` in place in a run folder, from its last checkpoint if it has one.
 
     Where `config.data` asks for it, `model` first replies to the problems itself, as it is: a start model. progress is
     then called with step 0, and how many were `sampled` of how many `problems`.
+    Each of several processes takes a share of every batch, and one of them writes.
     evaluate(steps made, tokens so far) is called after the steps listed in `at` (and may be called again for a step
     when a killed run resumes before it). A checkpoint holds what transformers' Trainer keeps in one. Raises Diverged
     once loss, gradient or weights are not finite, before a metric or a weight of that kind is written.
     """
-    micro_batch = min(config.micro_batch, config.batch)
-    if config.batch % micro_batch:
-        raise RuleshiftError(f"--batch {config.batch} is not a multiple of --micro-batch {micro_batch}: change either")
+    micro_batch = min(config.micro_batch, config.batch // processes.world)
+    if not micro_batch or config.batch % (micro_batch * processes.world):
+        among = f" times the {processes.world} processes" if processes.world > 1 else ""
+        raise RuleshiftError(
+            f"--batch {config.batch} is not a multiple of --micro-batch {micro_batch or 1}{among}: change either"
+        )
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
         loss_type=config.loss if config.loss in OF_TRL else "nll",
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=config.batch // micro_batch,
+        gradient_accumulation_steps=config.batch // (micro_batch * processes.world),
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.schedule,
         warmup_steps=int(config.warmup_share * config.steps),
@@ -169,7 +176,7 @@ def train_sft(
         arguments._n_gpu = 1
     check_8bit(config.adam_8bit)
     with room_to_sample(config):
-        lessons = _lessons(model, chat, task, style, config, run, progress)
+        lessons = _lessons(model, chat, task, style, config, run, progress, processes)
     choose(model, config.train_parts, config.lora_rank, config.seed)
     if chat.eye is None:
         check_head(model)
@@ -179,6 +186,7 @@ def train_sft(
         "run": run,
         "config": config,
         "chat": chat,
+        "processes": processes,
         "model": model,
         "args": arguments,
         "train_dataset": Dataset.from_dict({"index": lessons.rows}),

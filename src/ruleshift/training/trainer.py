@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,12 +23,14 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pack
 from ruleshift.training.optimizers import fits
 from ruleshift.training.parts import LaggingCopy
+from ruleshift.training.processes import Processes
 from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
 from ruleshift.training.trajectories import Thrift, token_logprobs
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
 STATE = "trainer_state.json"
-NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
+RNG = "rng_state.pth"
+NEEDED = ("optimizer.pt", "scheduler.pt", RNG, STATE)
 DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, LookupError)
 
 
@@ -41,9 +43,9 @@ class Trainer(SFTTrainer):
     Diverged is raised before weights are kept that are not finite.
     """
 
-    def __init__(self, run: RunFolder, config: SFTConfig, chat: Chat, **more: Any) -> None:
+    def __init__(self, run: RunFolder, config: SFTConfig, chat: Chat, processes: Processes, **more: Any) -> None:
         super().__init__(**more)
-        self.run, self.config, self.chat = run, config, chat
+        self.run, self.config, self.chat, self.processes = run, config, chat, processes
         self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
         self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
@@ -79,15 +81,20 @@ class Trainer(SFTTrainer):
         with self.thrift.around(model):
             logprobs, _ = token_logprobs(model, states(), tokens)
         losses = LOSSES[self.config.loss](logprobs, old, self.config)
-        return losses.sum() / (len(tokens) if items is None else items)
+        # The gradients of several processes are averaged, while `items` are those of all.
+        return losses.sum() * self.processes.world / (len(tokens) if items is None else items)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up."""
+        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes, which may
+        take more or fewer passes, bring theirs together in the last one."""
         lengths = inputs["attention_mask"].sum(1).tolist()
         groups = pack(lengths, self.config.max_tokens)
         parts = [_some(inputs, group, max(lengths[i] for i in group)) for group in groups]
-        steps = [super(Trainer, self).training_step(model, part, num_items_in_batch) for part in parts]
-        return torch.stack(steps).sum()
+        losses = []
+        for number, part in enumerate(parts, 1):
+            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     def count(self, tokens: int) -> TokenCount:
         """What was processed so far, `tokens` of it in passes that learn."""
@@ -121,8 +128,15 @@ class Trainer(SFTTrainer):
             for file in list(inner.iterdir()):
                 file.rename(folder / file.name)
             inner.rmdir()
+            if self.processes.world > 1:  # a name for each process, of which one writes
+                (folder / "rng_state_0.pth").rename(folder / RNG)
 
         self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
+
+    def store_flos(self) -> None:
+        """Several processes would have to add theirs up, while only one of them saves. Ours are in `accounting`."""
+        if self.processes.world == 1:
+            super().store_flos()
 
     def create_model_card(self, *arguments: Any, **more: Any) -> None:
         """None: a run folder holds what its page in the documentation says."""
@@ -154,6 +168,10 @@ class Trainer(SFTTrainer):
                 raise ValueError("optimizer.pt is of another model")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
+        """The state of the generators that dropout draws from, which several processes do not share: they go on with
+        those of the seed."""
+        if self.processes.world > 1:
+            return
         with _damage_of(checkpoint):
             super()._load_rng_state(checkpoint)
 
