@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ruleshift.backbones.config import ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
-from ruleshift.records import Feedback
+from ruleshift.records import Told
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import StudyRecipe
@@ -52,7 +52,7 @@ class Arm:
     variant_of: str | None = None
     dense: bool = True
     start: Start | None = None
-    feedback: Feedback | None = None
+    feedback: Told | None = None
 
 
 def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
@@ -176,7 +176,7 @@ class Run:
     points: tuple[int, ...]
     kept: tuple[int, ...] = ()
     start: "Origin | None" = None
-    feedback: Feedback | None = None
+    feedback: Told | None = None
 
     @property
     def folder(self) -> str:
@@ -247,6 +247,8 @@ class Plan:
         """started: steps from which other arms start, which are evaluated too."""
         if arm.training is None:
             return Run(arm.name, seed, None, (0,), (), origin, arm.feedback)
+        if arm.feedback == "none":
+            raise ValueError(f"arm {arm.name} is trained, and one that forgets its failed tries can only be measured")
         steps = length(arm.training)
         points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
         points = tuple(sorted({*points, *started}))

@@ -17,8 +17,9 @@ from ruleshift.records import Message
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem, is_terse
 from ruleshift.training.accounting import TokenCount
-from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, plan
+from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, expert, plan
 from ruleshift.training.sft_samples import PassRates, Samples, used
+from ruleshift.training.trajectories import Trajectory
 
 KEPT = 4_096  # conversations of text that are not made again within an epoch
 
@@ -75,6 +76,15 @@ def tell(
             feedback, advanced = Message("user", verdict.feedback, verdict.pictures), verdict.advanced
         step += 1
     return Lesson(Sequences(tuple(ids), tuple(replied), tuple(pictures)), tuple(learned))
+
+
+def demonstration(chat: Chat, problem: TaskProblem, turns: int) -> Trajectory:
+    """The expert's conversation about a problem, whose replies are to be learned."""
+    lesson = tell(chat, problem, lambda step: expert(None, 0.0), turns)
+    places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
+    nothing = (0.0,) * len(places)
+    whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
+    return Trajectory(*whole, pictures=lesson.said.pictures)
 
 
 def wrong_reply(problem: TaskProblem, step: int) -> str:
