@@ -30,7 +30,7 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Findings, Plan, StartModel
+from ruleshift.studies.study import Claimed, Findings, Plan, StartModel
 from ruleshift.tasks import get_task
 from ruleshift.training.train import train
 
@@ -98,14 +98,17 @@ def _claims(refined: Sequence[Refinement]) -> list[Claim]:
     about = []
     for one in refined:
         plan = one.plan
-        task, m, start = get_task(plan.task), plan.measurement, plan.study.start
-        end = task.recipe.primary
-        if end and end.split in m.splits and end.turns in m.turns and end.decoding in m.decodings:
-            points = one.points()
-            for arm in plan.study.primary:
-                change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
-                if change:
-                    about.append((task.id, arm, start, end, change))
+        task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
+        for claimed in plan.study.primary:
+            claim = Claimed("", claimed, "raises") if isinstance(claimed, str) else claimed
+            end, reference = claim.endpoint or task.recipe.primary, claim.reference or start
+            if end is None or (claim.tasks and plan.task not in claim.tasks):
+                continue
+            measured = end.split in m.splits and end.turns <= max(m.turns) and end.decoding in m.decodings
+            what = (end.metric, end.split, end.turns, end.decoding)
+            change = end_difference(points, claim.arm, reference, start, what) if measured else None
+            if change:
+                about.append((task.id, claim.arm, reference, end, change))
     return claims(about)
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ruleshift.backbones.config import ModelOptions
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.claims import Word
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.records import Told
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
@@ -107,6 +109,25 @@ def head_to_head(arm: str, reference: str) -> tuple[Pair, ...]:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """A difference of two arms at their ends that a study is decided by, named before it is run, and what is expected
+    of it: that the arm `raises`, `lowers` or `keeps` what it is compared in.
+
+    reference: the start model where none is named. endpoint: the primary one of a task where none is named. tasks: all
+    of the study where none are named. says: the paper's claim, with its figures and their source. against: what
+    speaks against reading our figure as an answer to it, whatever it is.
+    """
+
+    says: str
+    arm: str
+    word: Word
+    reference: str | None = None
+    endpoint: Endpoint | None = None
+    tasks: tuple[str, ...] = ()
+    against: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a study found on one task."""
 
@@ -129,8 +150,9 @@ class Study:
     every arm is compared with it at its end.
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
-    primary: the arms of which something is claimed, on the primary endpoint of each task (`tasks.recipe.Endpoint`),
-    with Holm's correction over all of them. Everything else is exploratory.
+    primary: what is claimed, with Holm's correction over all of it: of an arm, its difference to the start at the
+    primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. Everything else is exploratory.
+    paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
     options, quick: values of the study's own options, and those under --quick where they are others.
     """
@@ -143,7 +165,9 @@ class Study:
     arms: Arms
     tables: tuple[Tables, ...]
     pairs: tuple[Pair, ...] = ()
-    primary: tuple[str, ...] = ()
+    primary: tuple[str | Claimed, ...] = ()
+    paper: str = ""
+    points: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
     options: Any = None
     quick: Any = None
