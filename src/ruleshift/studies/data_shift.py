@@ -1,27 +1,40 @@
 """Does training under more rules transfer? 1, 2, 4 and 8 training rules, and harsher tests.
 
 Cards: what J, Q and K count as, of numbers up to 10 alone. Walks: the words for where a turn leads; how far it turns is
-never trained. All arms see as many problems; only how many rules these are under differs. `sft-varied` learns from
-prompts in varied words too, under rules of pretraining, where the start model reads such prompts.
+never trained. The further rules are among those of pretraining, the first one is not. All arms see as many problems;
+only how many rules these are under differs. `sft-varied` learns from prompts in varied words too, under rules of
+pretraining, where the start model reads such prompts.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
 from ruleshift.studies.tables import ends, matched
 
-MORE_RULES = (2, 4, 8)
 HARSHER = ("large", "all-12", "target-36", "one-worded", "both-ood", "style-ood")  # those of them that a task has
 
 
-def arms(recipe: StudyRecipe, options: None) -> list[Arm]:
+@dataclass(frozen=True)
+class Rules:
+    """Options of the study."""
+
+    rules: tuple[int, ...] = (2, 4, 8)
+    """Numbers of training rules beside one."""
+
+    def __post_init__(self) -> None:
+        if not self.rules or not {*self.rules} <= {2, 4, 8}:
+            raise RuleshiftError(f"--set rules: choose from 2, 4, 8, not {','.join(map(str, self.rules))}")
+
+
+def arms(recipe: StudyRecipe, options: Rules) -> list[Arm]:
     """SFT and RL under one rule, and under more."""
     found = []
     for arm in (Arm("sft", recipe.sft, "after SFT under one rule"), Arm("rl", recipe.rl, "after RL under one rule")):
         way = arm.name.upper()
-        for rules in MORE_RULES:
+        for rules in options.rules:
             training = replace(arm.training, split=f"train-{rules}-rules")  # type: ignore[type-var]
             more = Arm(f"{arm.name}-rules{rules}", training, f"after {way} under {rules} rules", arm.name, dense=False)
             found.append(more)
@@ -39,6 +52,7 @@ def measures(usual: Measurement) -> Measurement:
     return replace(usual, splits=tuple(dict.fromkeys((*usual.splits, *harsher))))
 
 
+MORE_RULES = Rules().rules
 MOST = MORE_RULES[-1]
 
 DATA_SHIFT = Study(
@@ -49,6 +63,8 @@ DATA_SHIFT = Study(
     cost="not timed yet",
     tasks=("gp-l", "virl-l"),
     arms=arms,
+    options=Rules(),
+    quick=Rules((8,)),
     measures=measures,
     pairs=(
         *(
@@ -63,17 +79,21 @@ DATA_SHIFT = Study(
     ),
     primary=(
         Claimed(
-            "SFT under varied prompts transfers (Debunk the Myth of SFT Generalization, arXiv 2510.00237)",
-            f"sft-rules{MOST}",
+            "SFT on varied prompts transfers (Debunk the Myth of SFT Generalization, arXiv 2510.00237)",
+            "sft-varied",
             "raises",
             "sft",
-            against="rules are varied here and wording there, and these rules count 7 to 10, never more",
+            against="half of its problems are of pretraining's rules; wording varies only where the start reads it",
         ),
-        Claimed(
-            "more training rules help RL, too: asked by arXiv 2501.17161 as an open question",
-            f"rl-rules{MOST}",
-            "raises",
-            "rl",
+        *(
+            Claimed(
+                f"more training rules help {way.upper()}: asked as an open question by arXiv 2501.17161",
+                f"{way}-rules{MOST}",
+                "raises",
+                way,
+                against="the further rules count 7 to 10 on cards and change words on walks; pretraining showed them",
+            )
+            for way in ("sft", "rl")
         ),
     ),
     tables=(ends, matched),

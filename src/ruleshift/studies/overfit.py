@@ -60,6 +60,7 @@ def measures(usual: Measurement) -> Measurement:
 
 def forgotten(found: Findings, width: int) -> "list[Table]":
     """Along SFT: ID, shifted, what was forgotten, over-confidence and sharpness; of each RL, what it recovered."""
+    from ruleshift.report.points import turns_label
     from ruleshift.report.terminal import blocks
     from ruleshift.tasks import get_task
 
@@ -87,7 +88,9 @@ def forgotten(found: Findings, width: int) -> "list[Table]":
                 [arm, str(seed), *_of(after, what, m), "", "nothing lost" if share is None else f"{share:.0%}"]
             )
     columns = ["ID", end.split, "too sure", "sharpness", "forgotten", "recovered"]
-    title = f"{end.metric}, {end.turns} turns, {end.decoding}: points, and shares of what SFT forgot since its peak"
+    title = (
+        f"{end.metric}, {turns_label(end.turns)}, {end.decoding}: points, and shares of what SFT forgot since its peak"
+    )
     return blocks(title, ("arm and step", "seed"), columns, lines, width)
 
 

@@ -15,6 +15,7 @@ from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
+from ruleshift.evaluation.statistics import Estimate
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
@@ -32,6 +33,7 @@ from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
 from ruleshift.studies.study import Claimed, Findings, Plan, StartModel
 from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
@@ -95,7 +97,7 @@ def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
 
 def _claims(refined: Sequence[Refinement]) -> list[Claim]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
-    about = []
+    about: dict[tuple[str, str, str, Endpoint], Estimate] = {}  # each once, however many expectations there are of it
     for one in refined:
         plan = one.plan
         task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
@@ -108,8 +110,8 @@ def _claims(refined: Sequence[Refinement]) -> list[Claim]:
             what = (end.metric, end.split, end.turns, end.decoding)
             change = end_difference(points, claim.arm, reference, start, what) if measured else None
             if change:
-                about.append((task.id, claim.arm, reference, end, change))
-    return claims(about)
+                about[task.id, claim.arm, reference, end] = change
+    return claims([(*what, change) for what, change in about.items()])
 
 
 def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
