@@ -125,7 +125,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
     results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
-    found = Findings(results, comparisons, points, m)
+    ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
+    found = Findings(results, comparisons, points, m, ends)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
