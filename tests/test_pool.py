@@ -8,18 +8,20 @@ import pytest
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.studies.pool import PATIENCE, PAUSE, Agenda, Job, News, carry_out
-from ruleshift.studies.study import Run, StartModel
+from ruleshift.studies.study import Origin, Run, StartModel
 from study_helpers import MEASUREMENT, SFT
 
 WELL, LOST = News(ended="well"), News(ended="lost", said="NodeDiedError")
 
 
-def job(name: str, *after: str) -> Job:
-    run = Run(name, 0, SFT, (SFT.steps,))
-    return Job(run, StartModel("x"), MEASUREMENT, Path("arms"), after=tuple(f"gp-l {one}-seed0" for one in after))
+def job(name: str, after: Job | None = None) -> Job:
+    run = Run(name, 0, SFT, (SFT.steps,), start=after and Origin(after.run, SFT.steps))
+    return Job(run, StartModel("x"), MEASUREMENT, Path("arms"))
 
 
-A, B, C = job("a"), job("b", "a"), job("c", "b")
+A = job("a")
+B = job("b", A)
+C = job("c", B)
 
 
 def named(*jobs: Job) -> list[str]:

@@ -55,8 +55,8 @@ class StudyCommand:
     """Preset of the task, else the study's."""
     seeds: int = 1
     """Training seeds of each arm."""
-    points: int = 4
-    """Evaluations along each training."""
+    points: int | None = None
+    """Evaluations along each training; by default as many as suit the study."""
     kept: int | None = None
     """Models kept along each training."""
     further: int = 4
@@ -108,11 +108,11 @@ class StudyCommand:
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
-        for option, value in (("--seeds", self.seeds), ("--points", self.points)):
-            at_least(option, value, 1)
+        at_least("--seeds", self.seeds, 1)
         for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
             at_least(option, value, 0)
-        for option, number in (("--n", self.n), ("--workers", self.workers), ("--kept", self.kept)):
+        counts = ("--n", self.n), ("--workers", self.workers), ("--points", self.points), ("--kept", self.kept)
+        for option, number in counts:
             if number is not None:
                 at_least(option, number, 1)
         tasks = {get_task(name).id: name for name in self.tasks or study.tasks}
@@ -148,7 +148,7 @@ class StudyCommand:
             check_split(found, split)
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
-        points = min(self.points, 2) if self.quick else self.points
+        points = self.points or (min(study.points, 2) if self.quick else study.points)
         plan = Plan(
             study,
             recipe,
@@ -165,8 +165,10 @@ class StudyCommand:
             init_steps=self.init_steps,
         )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
+        plan.runs()  # and so is one with an arm that starts from what there is not
         for arm in plan.arms():
-            check_training(arm.training, found, f"{task} {arm.name}: ")
+            if arm.training is not None:
+                check_training(arm.training, found, f"{task} {arm.name}: ")
         if (warm_up := plan.warm_up()) is not None:
             check_training(warm_up, found, f"{task} warm start: ")
         return plan
@@ -235,7 +237,7 @@ def _study(name: str) -> "Study":
 
 
 def print_studies() -> None:
-    """Every study: its question, what it compares, its tasks, options and time."""
+    """Every study: its question, what it compares, what the paper found, its tasks, options and time."""
     from dataclasses import fields
 
     from rich.console import Console
@@ -247,6 +249,7 @@ def print_studies() -> None:
         options = [] if study.options is None else fields(study.options)
         told = [
             study.about,
+            *([f"the paper: {study.paper}"] if study.paper else []),
             f"tasks: {', '.join(study.tasks)}; {study.cost}",
             *(f"--set {option.name}=..., now {_written(getattr(study.options, option.name))}" for option in options),
         ]

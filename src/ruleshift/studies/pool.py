@@ -37,8 +37,7 @@ OUT_OF_MEMORY = "perhaps for want of memory: run the same command again, with --
 @dataclass(frozen=True)
 class Job:
     """A run to make from a start model in `root`, measured as the measurement says; or, of one that has been made, the
-    `further` steps to measure. `keep` says which episodes are kept to be looked at. It follows the jobs `after`, of
-    whose names those count that are made with it."""
+    `further` steps to measure. `keep` says which episodes are kept to be looked at."""
 
     run: Run
     start: StartModel
@@ -46,12 +45,17 @@ class Job:
     root: Path
     further: tuple[int, ...] = ()
     keep: Keep = "none"
-    after: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         more = f" step {', '.join(map(str, self.further))}" if self.further else ""
         return f"{self.measurement.task} {self.run.folder}{more}"
+
+    @property
+    def after(self) -> str | None:
+        """The job that it follows, where that is made with it: of the run that its own one starts from."""
+        origin = self.run.start
+        return None if origin is None else f"{self.measurement.task} {origin.run.folder}"
 
     @property
     def kind(self) -> str:
@@ -151,7 +155,7 @@ class Agenda:
         """The first job that nothing keeps waiting; it counts as given."""
         ahead = self.under_way | {job.name for job in self.waiting}
         for job in self.waiting:
-            if not ahead & set(job.after) and self.later.get(job.name, now) <= now:
+            if job.after not in ahead and self.later.get(job.name, now) <= now:
                 self.waiting.remove(job)
                 self.under_way.add(job.name)
                 return job
@@ -181,7 +185,7 @@ class Agenda:
         return ""
 
     def _leave_out_after(self, name: str) -> None:
-        for job in [job for job in self.waiting if name in job.after]:
+        for job in [job for job in self.waiting if job.after == name]:
             self.waiting.remove(job)
             self._leave_out_after(job.name)
 

@@ -15,6 +15,7 @@ from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
+from ruleshift.evaluation.statistics import Estimate
 from ruleshift.files import write_atomically
 from ruleshift.lock import held
 from ruleshift.report.arms import usual_ood
@@ -35,8 +36,9 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Findings, Plan, StartModel
+from ruleshift.studies.study import Claimed, Findings, Plan, StartModel
 from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
@@ -119,18 +121,21 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
 
 def _claims(refined: Sequence[Refinement]) -> list[Claim]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
-    about = []
+    about: dict[tuple[str, str, str, Endpoint], Estimate] = {}  # each once, however many expectations there are of it
     for one in refined:
         plan = one.plan
-        task, m, start = get_task(plan.task), plan.measurement, plan.study.start
-        end = task.recipe.primary
-        if end and end.split in m.splits and end.turns in m.turns and end.decoding in m.decodings:
-            points = one.points()
-            for arm in plan.study.primary:
-                change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
-                if change:
-                    about.append((task.id, arm, start, end, change))
-    return claims(about)
+        task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
+        for claimed in plan.study.primary:
+            claim = Claimed("", claimed, "raises") if isinstance(claimed, str) else claimed
+            end, reference = claim.endpoint or task.recipe.primary, claim.reference or start
+            if end is None or (claim.tasks and plan.task not in claim.tasks):
+                continue
+            measured = end.split in m.splits and end.turns <= max(m.turns) and end.decoding in m.decodings
+            what = (end.metric, end.split, end.turns, end.decoding)
+            change = end_difference(points, claim.arm, reference, start, what) if measured else None
+            if change:
+                about[task.id, claim.arm, reference, end] = change
+    return claims([(*what, change) for what, change in about.items()])
 
 
 def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
@@ -144,7 +149,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
     results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
-    found = Findings(results, comparisons, points, m)
+    ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
+    found = Findings(results, comparisons, points, m, ends)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
@@ -166,7 +172,7 @@ def _json(content: object) -> str:
 def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str, object]:
     here, study = environment(), plan.study
     task = get_task(plan.task)
-    runs = plan.runs()
+    runs, arms_of = plan.runs(), plan.arms()
     diverged = {run.folder: PointStore(arms, run, plan.measurement).diverged() for run in runs}
     return {
         "title": f"{study.question} {plan.recipe.title}",
@@ -177,7 +183,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "start": study.start,
         "arms": [
             {"name": study.start, "about": "the start model", "variant_of": None},
-            *({"name": arm.name, "about": arm.about, "variant_of": arm.variant_of} for arm in plan.arms()),
+            *({"name": arm.name, "about": arm.about, "variant_of": arm.variant_of} for arm in arms_of),
         ],
         "diverged": [
             {"arm": run.name, "seed": run.seed, "why": why} for run in runs if (why := diverged[run.folder]) is not None
@@ -197,7 +203,8 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
             **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
             **({"warm_up": asdict(warm_up)} if (warm_up := plan.warm_up()) else {}),
-            "training": {arm.name: asdict(arm.training) for arm in plan.arms()},
+            "training": {arm.name: asdict(arm.training) for arm in arms_of if arm.training},
+            **({"starts": starts} if (starts := {arm.name: asdict(arm.start) for arm in arms_of if arm.start}) else {}),
             "measurement": asdict(plan.measurement),
         },
     }

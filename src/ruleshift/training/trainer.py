@@ -85,8 +85,8 @@ class Trainer(SFTTrainer):
         return losses.sum() * self.processes.world / (len(tokens) if items is None else items)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes, which may
-        take more or fewer passes, bring theirs together in the last one."""
+        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes, some of
+        which may take more passes than others, bring theirs together in the last one."""
         lengths = inputs["attention_mask"].sum(1).tolist()
         groups = pack(lengths, self.config.max_tokens)
         parts = [_some(inputs, group, max(lengths[i] for i in group)) for group in groups]
