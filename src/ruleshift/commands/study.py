@@ -155,8 +155,10 @@ class StudyCommand:
             init_steps=self.init_steps,
         )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
+        plan.runs()  # and so is one with an arm that starts from what there is not
         for arm in plan.arms():
-            check_training(arm.training, found, f"{task} {arm.name}: ")
+            if arm.training is not None:
+                check_training(arm.training, found, f"{task} {arm.name}: ")
         return plan
 
     def _sized(self, recipe: "StudyRecipe") -> "StudyRecipe":

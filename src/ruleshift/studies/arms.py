@@ -51,6 +51,7 @@ class Meter:
         self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = task_of(measurement)
         self.style, self.chat, self.trained = start.style, start.chat, start.model
+        self.flops = 0.0
         engine = LocalEngine(
             copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
         )
@@ -59,6 +60,11 @@ class Meter:
             self.start = StartReplies(engine, self.task, self.style, measurement.kl_problems, measurement.kl_most)
         except Diverged as error:  # before any training
             raise RuleshiftError(f"the start model cannot be used: {error}") from error
+
+    def begin_from(self, model: PreTrainedModel, flops: float) -> None:
+        """What is trained is not the start model, to which the KL is measured, but this one, with so many FLOPs behind
+        it."""
+        self.trained, self.flops = model, flops
 
     def at_step(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Keep the model of a step of training, and measure it if that is asked for. Nothing is done twice. Raises
@@ -88,7 +94,7 @@ class Meter:
                 kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
-        flops = tokens.flops(Sizes.of(self.trained))
+        flops = self.flops + tokens.flops(Sizes.of(self.trained))
         kls = tuple(self.start.kl_of(model))
         kl = fmean(kls)
         if not math.isfinite(kl):
@@ -128,6 +134,7 @@ def run_arm(
     Raises Diverged, then and whenever it is called again, once a training is not finite.
     """
     torch.set_num_threads(threads)
+    measurement = replace(measurement, feedback=run.feedback or measurement.feedback)
     store = PointStore(root, run, measurement)
     settings: dict[str, object] = {"arm": run, "model": start.name, "measurement": measurement}
     with RunFolder.open(store.folder, settings | ({"chat": start.facts} if start.facts else {})) as folder:
@@ -139,9 +146,13 @@ def run_arm(
             progress(whole)
             return
         pictures = get_task(measurement.task).pictures
-        backbone = load_start(start, pictures)
-        meter = Meter(measurement, run, backbone, store, keep)
         try:
+            origin, flops = _origin(run, start, measurement, root)
+            backbone = load_start(start, pictures)
+            meter = Meter(measurement, run, backbone, store, keep)
+            if origin is not start:
+                backbone = replace(backbone, model=load_start(origin, pictures).model)
+                meter.begin_from(backbone.model, flops)
             if run.training is None:
                 meter.measure(backbone.model, 0, TokenCount())
             else:
@@ -153,6 +164,22 @@ def run_arm(
             store.diverge(str(error))
             raise
         progress(whole)
+
+
+def _origin(run: Run, start: StartModel, measurement: Measurement, root: Path) -> tuple[StartModel, float]:
+    """The model that a run begins with, and the FLOPs that it has behind it. Raises Diverged where another run, from
+    which it starts, diverged before it came to that step."""
+    if run.start is None:
+        return start, 0.0
+    before, step = PointStore(root, run.start.run, measurement), run.start.step
+    if before.model(step).is_dir() and before.has(step):
+        return replace(start, name=str(before.model(step))), before.load(step).train_flops
+    why = before.diverged()
+    if why is None:
+        raise RuleshiftError(
+            f"{run.folder} starts from step {step} of {before.folder}, which lacks it: {before.start_again}"
+        )
+    raise Diverged(f"it starts from step {step} of {run.start.run.folder}, which diverged before it came there ({why})")
 
 
 def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress: Progress) -> None:
@@ -205,7 +232,7 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder)
     """The profile of the model at the end, as it was kept; the start's is its own."""
     run, store, base = meter.run, meter.store, meter.start.engine.model
     step = run.points[-1]
-    model, tokens = base, TokenCount()
+    model, tokens = meter.trained, TokenCount()
     if run.training is not None:
         model, tokens = load_start(replace(start, name=str(store.model(step))), pictures).model, store.tokens(step)
 

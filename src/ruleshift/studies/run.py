@@ -56,7 +56,8 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep
     jobs = [
         Job(run, one.start, one.plan.measurement, one.root, keep=keep) for one in refined for run in one.plan.runs()
     ]
-    run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
+    for wave in waves(jobs):
+        run_jobs(wave, workers)
     while jobs := [job for one in refined for job in one.next_jobs()]:
         run_jobs([job for job in jobs if not job.done], workers)
     claimed = _claims(refined)
@@ -64,6 +65,13 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep
         _conclude(one, start, folder, time.monotonic() - began, claimed)
     if claimed:
         Console().print(claims_table(claimed))
+
+
+def waves(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs in groups, each of which starts from the ends of those before it; in a group the longest first."""
+    depths = sorted({job.run.depth for job in jobs})
+    longest = sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig))
+    return [[job for job in longest if job.run.depth == depth] for depth in depths]
 
 
 def _start(plan: Plan) -> StartModel:
@@ -134,7 +142,7 @@ def _json(content: object) -> str:
 def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str, object]:
     here, study = environment(), plan.study
     task = get_task(plan.task)
-    runs = plan.runs()
+    runs, arms_of = plan.runs(), plan.arms()
     diverged = {run.folder: PointStore(arms, run, plan.measurement).diverged() for run in runs}
     return {
         "title": f"{study.question} {plan.recipe.title}",
@@ -145,7 +153,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "start": study.start,
         "arms": [
             {"name": study.start, "about": "the start model", "variant_of": None},
-            *({"name": arm.name, "about": arm.about, "variant_of": arm.variant_of} for arm in plan.arms()),
+            *({"name": arm.name, "about": arm.about, "variant_of": arm.variant_of} for arm in arms_of),
         ],
         "diverged": [
             {"arm": run.name, "seed": run.seed, "why": why} for run in runs if (why := diverged[run.folder]) is not None
@@ -164,7 +172,8 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
             **{name: getattr(plan, name) for name in PLANNED},
             **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
-            "training": {arm.name: asdict(arm.training) for arm in plan.arms()},
+            "training": {arm.name: asdict(arm.training) for arm in arms_of if arm.training},
+            **({"starts": starts} if (starts := {arm.name: asdict(arm.start) for arm in arms_of if arm.start}) else {}),
             "measurement": asdict(plan.measurement),
         },
     }

@@ -4,13 +4,15 @@ A study is a record in a file of its own, with an entry in `ruleshift.studies.ST
 import nothing heavy, so that the command line can list them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
 from ruleshift.backbones.config import ModelOptions
+from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
+from ruleshift.records import Feedback
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import StudyRecipe
@@ -27,17 +29,30 @@ ALL_FIGURES = ("plane", "kl", "compute", "seen", "recognition")
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way to train the start model. `about` tells readers of the report what it is.
+class Start:
+    """What another arm of the same seed was after a step of its training (None: at its end)."""
 
-    `variant_of` names the arm whose variant it is, if any. An arm that is not `dense` is evaluated at its end only.
+    arm: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the start model, or what another arm made of it (`start`, an arm that stands before this one).
+    `about` tells readers of the report what it is.
+
+    `variant_of` names the arm whose variant it is, if any. An arm that is not `dense` is evaluated at its end only. One
+    without training is the model that it starts from, measured again. `feedback` is how much the verifier tells this
+    arm, in training and evaluation, where that is another level than the study's.
     """
 
     name: str
-    training: Training
+    training: Training | None
     about: str = ""
     variant_of: str | None = None
     dense: bool = True
+    start: Start | None = None
+    feedback: Feedback | None = None
 
 
 def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
@@ -47,12 +62,13 @@ def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
     `rl-kl-in-reward-epochs2`. With another algorithm come the values that make it what it is, as in `ruleshift rl
     --algorithm`: variant(rl, algorithm="grpo") is `rl-grpo`. Raises RuleshiftError for an unknown one.
     """
+    assert arm.training is not None, f"{arm.name} is not trained"
     name = "-".join([arm.name, *(_in_name(field, value) for field, value in changes.items())])
     if isinstance(arm.training, RLConfig) and "algorithm" in changes:
         training: Training = configured(arm.training, changes.pop("algorithm"), **changes)
     else:
         training = replace(arm.training, **changes)
-    return Arm(name, training, "", arm.variant_of or arm.name, dense)
+    return replace(arm, name=name, training=training, about="", variant_of=arm.variant_of or arm.name, dense=dense)
 
 
 def _in_name(field: str, value: object) -> str:
@@ -151,22 +167,38 @@ class StartModel:
 @dataclass(frozen=True)
 class Run:
     """One training of an arm: a seed, the steps to evaluate, and those of which the model is kept (these among them),
-    to be evaluated where a matched comparison needs it. Without training it is the start model, at step 0."""
+    to be evaluated where a matched comparison needs it. Without training it is what it starts from, at step 0: the
+    start model, or where `start` is given, what that run was after one of its steps. `feedback` as of an arm."""
 
     name: str
     seed: int
     training: Training | None
     points: tuple[int, ...]
     kept: tuple[int, ...] = ()
+    start: "Origin | None" = None
+    feedback: Feedback | None = None
 
     @property
     def folder(self) -> str:
         return f"{self.name}-seed{self.seed}"
 
     @property
+    def depth(self) -> int:
+        """How many runs have to be made before this one, each from the end of another."""
+        return 0 if self.start is None else self.start.run.depth + 1
+
+    @property
     def length(self) -> int:
         """Units of work."""
         return length(self.training) if self.training else 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run starts from: the model of another one, which evaluates and keeps it, after a step."""
+
+    run: Run
+    step: int
 
 
 @dataclass(frozen=True)
@@ -199,16 +231,28 @@ class Plan:
         return list(self.study.arms(self.recipe, self.options))
 
     def runs(self) -> list[Run]:
-        """All runs: the start model, then every arm, seed by seed."""
+        """All runs: the start model, then every arm, seed by seed, each after the one that it starts from. Raises
+        RuleshiftError for an arm that starts from what there is not."""
         seeds = range(self.study.first_seed, self.study.first_seed + self.seeds)
-        trained = [self._run(arm, seed) for seed in seeds for arm in self.arms()]
+        trained = [run for seed in seeds for run in self._runs(self.arms(), seed)]
         return [Run(self.study.start, 0, None, (0,)), *trained]
 
-    def _run(self, arm: Arm, seed: int) -> Run:
+    def _runs(self, arms: Sequence[Arm], seed: int) -> list[Run]:
+        made: dict[str, Run] = {}
+        for arm in arms:
+            made[arm.name] = self._run(arm, seed, _origin(arm, made), _started_from(arm, arms))
+        return list(made.values())
+
+    def _run(self, arm: Arm, seed: int, origin: Origin | None, started: Collection[int]) -> Run:
+        """started: steps from which other arms start, which are evaluated too."""
+        if arm.training is None:
+            return Run(arm.name, seed, None, (0,), (), origin, arm.feedback)
         steps = length(arm.training)
         points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
+        points = tuple(sorted({*points, *started}))
         more = log_spaced(steps, self.kept, first_change(arm.training)) if arm.dense else ()
-        return Run(arm.name, seed, replace(arm.training, seed=seed), points, tuple(sorted({*points, *more})))
+        training = replace(arm.training, seed=seed)
+        return Run(arm.name, seed, training, points, tuple(sorted({*points, *more})), origin, arm.feedback)
 
     def pairs(self) -> list[Pair]:
         """Every arm with the start, then the pairs of the study of which its options left both arms in. Raises
@@ -225,6 +269,30 @@ class Plan:
         left = [pair for pair in self.study.pairs if pair.arm in there and pair.reference in there]
         chosen = [pair for pair in left if pair.matched_on in (None, *self.matched_on)]
         return [*(Pair(name, self.study.start) for name in names), *chosen]
+
+
+def _origin(arm: Arm, made: Mapping[str, Run]) -> Origin | None:
+    """What an arm starts from, among runs that are made before it."""
+    if arm.start is None:
+        return None
+    run = made.get(arm.start.arm)
+    if run is None or run.training is None:
+        raise RuleshiftError(
+            f"arm {arm.name} starts from {arm.start.arm}, which no arm before it is trained as: add that one"
+        )
+    step, last = arm.start.step, length(run.training)
+    if step is not None and not 0 < step <= last:
+        raise RuleshiftError(
+            f"arm {arm.name} starts from step {step} of {arm.start.arm}, which is trained for {last}: train it longer"
+        )
+    return Origin(run, last if step is None else step)
+
+
+def _started_from(arm: Arm, arms: Sequence[Arm]) -> set[int]:
+    """The steps of an arm from which others start."""
+    starts = [other.start for other in arms if other.start is not None and other.start.arm == arm.name]
+    last = length(arm.training) if arm.training else 0
+    return {last if start.step is None else start.step for start in starts}
 
 
 def length(training: Training) -> int:
