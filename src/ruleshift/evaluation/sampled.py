@@ -19,9 +19,9 @@ Table = tuple[tuple[int, ...], ...]  # (P, K)
 @dataclass(frozen=True)
 class Sampled:
     """What is kept of the replies to a split. `answers` are numbers, the same for replies to a problem that answer the
-    same (`Answering`). `strict`: right, in the requested form to the letter, and without false or idle steps where
-    steps are shown. `copied` and `copied_answer`: see `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the same
-    of the expert's reply, which a model that knows the rule would copy as often. Log-probs (P, K) are those of whole
+    same (`Answering`). `strict`: right, in the requested form to the letter, and without false or idle steps where any
+    are shown. `copied` and `copied_answer`: see `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the
+    same of the expert's reply: a model that knows the rule copies as often. Log-probs (P, K) are those of whole
     replies, in nats."""
 
     split: str
@@ -70,9 +70,7 @@ def sampled_replies(
         tokens=rows([len(turn.completion.logprobs) for turn in turns]),
         answers=tuple(tuple(map(row.index, row)) for row in by_problem),
         right=rows([int(turn.verdict.right) for turn in turns]),
-        strict=rows(
-            [int(t.verdict.right and t.verdict.valid and t.verdict.work in (None, "sound")) for t in turns]
-        ),
+        strict=rows([int(t.verdict.right and t.verdict.valid and t.verdict.work in (None, "sound")) for t in turns]),
         copied=rows([int(known.has_reply(text)) for text in texts]),
         copied_answer=rows([int(known.has_answer(answer)) for answer in answers]),
         expert_copied=tuple(int(known.has_reply(text)) for text in gold),

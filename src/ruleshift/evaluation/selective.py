@@ -41,8 +41,8 @@ def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> list[S
 
 
 def aurc(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """The area under the risk-coverage curve: the mean of risk(k). Below the share that is wrong, confidence tells right
-    answers from wrong ones. Source: Y. Geifman et al., arXiv 1805.08206, equation 2."""
+    """The area under the risk-coverage curve: the mean of risk(k). Where it is below the share that is wrong,
+    confidence tells right answers from wrong ones. Source: Y. Geifman et al., arXiv 1805.08206, equation 2."""
     return fmean(point.risk for point in risk_coverage(confidences, right))
 
 
@@ -52,13 +52,6 @@ def threshold(confidences: Sequence[float], coverage: float) -> float:
         raise ValueError("no answers")
     falling = sorted(confidences, reverse=True)
     return falling[max(0, -int(-coverage * len(falling) // 1) - 1)]
-
-
-def selected(confidences: Sequence[float], right: Sequence[bool], least: float) -> Selected:
-    """What is given and wrong where only answers of at least this confidence are given. Where none is, nothing is
-    wrong."""
-    given = [is_right for confidence, is_right in zip(confidences, right, strict=True) if confidence >= least]
-    return Selected(len(given) / len(confidences), 1 - fmean(given) if given else 0.0)
 
 
 def agreement(answers: Sequence[Hashable]) -> list[float]:

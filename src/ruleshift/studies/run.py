@@ -23,6 +23,7 @@ from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_start
 from ruleshift.studies.compare import compare, end_difference, metrics_of
+from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
@@ -120,11 +121,14 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
     results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
-    found = Findings(results, comparisons, points, m)
+    insights = load_insights(out / ARMS, plan.runs())
+    found = Findings(results, comparisons, points, m, insights)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
         write_atomically(out / "profiles.json", _json(profile_rows(out / ARMS, plan.runs())))
+    if insights:
+        write_atomically(out / "insights.json", _json(insight_records(insights, points)))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
     write_study_report(out / "report.html", results, comparisons, usual_ood(results))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ruleshift.evaluation.evaluate import Point
+    from ruleshift.evaluation.insight import Insight
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
@@ -114,6 +115,7 @@ class Findings:
     comparisons: Sequence[Comparison]
     points: "Sequence[Point]"
     measurement: Measurement
+    insights: "Sequence[Insight]" = ()
 
 
 Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
