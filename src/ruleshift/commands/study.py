@@ -47,6 +47,8 @@ class StudyCommand:
     """Tasks to study; by default those of the study."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
+    starts: tuple[str, ...] = ()
+    """Several start models in the place of --model, each studied in a folder of its own, TASK@MODEL."""
     loading: ModelArguments = ModelOptions()
     seeds: int = 1
     """Training seeds of each arm."""
@@ -114,7 +116,11 @@ class StudyCommand:
         if options is None and assignments.options:
             raise RuleshiftError(f"--set {next(iter(assignments.options))}: {study.name} has no options of its own")
         options = options and changed(options, assignments.options, "--set ")
-        return [self._plan(study, task, assignments, options) for task in tasks.values()]
+        named = label_starts(self.starts)
+        plans = [self._plan(study, task, assignments, options) for task in tasks.values()]
+        if not named:
+            return plans
+        return [replace(plan, model=model, label=label) for plan in plans for label, model in named.items()]
 
     def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of, task_of
@@ -213,6 +219,19 @@ class Assignments:
         named = of_rl.pop("algorithm", None)  # with all other values at once, which may have to fit to its own
         rl = replace(recipe.rl, **of_rl) if named is None else configured(recipe.rl, named, **of_rl)
         return replace(recipe, sft=sft, rl=rl)
+
+
+def label_starts(starts: Sequence[str]) -> dict[str, str]:
+    """What folders call start models: the last parts of their names, as many as it takes to tell them apart. Raises
+    RuleshiftError for one that is named twice."""
+    parts = [name.rstrip("/").split("/") for name in starts]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        labels = ["-".join(one[-count:]).lstrip("-") for one in parts]
+        if len(set(labels)) == len(starts):
+            return dict(zip(labels, starts, strict=True))
+    if starts:
+        raise RuleshiftError(f"--starts names a model twice: {' '.join(starts)}")
+    return {}
 
 
 def _study(name: str) -> "Study":

@@ -24,12 +24,20 @@ from ruleshift.evaluation.comparison import Comparison
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report import tables
-from ruleshift.report.arms import legend_of, trained_split
+from ruleshift.report.arms import Legend, legend_of, trained_split
 from ruleshift.report.arrows import arrows
 from ruleshift.report.curves import recognition_over_compute, splits_over_compute
+from ruleshift.report.insights import (
+    along_the_training,
+    insights_in,
+    risk_against_coverage,
+    through_the_layers,
+    words_of,
+)
 from ruleshift.report.library import Library, library_in_memory
 from ruleshift.report.measures import meaning
 from ruleshift.report.palette import FONT, arm_styles
+from ruleshift.report.phase import cells_in, phase_map
 from ruleshift.report.plots import (
     OOD,
     metric_of,
@@ -50,6 +58,14 @@ _CAPTIONS = {
     "rule that transfers, down and right is learning at the expense of transfer.",
     "gain": "At the end of each arm, sampled: a dot for each number of replies that a problem may take, from one on. "
     "Of the episodes that were kept; steep is verification that pays.",
+    "map": "Each field is a dose at a learning rate: by how many points it changed what is right under the shifted "
+    "rule, mean over seeds. Blue gains, red loses; hover for the gain under the training rule and the KL.",
+    "insights": "A line for each arm, from the start model on, over the KL to it; mean over seeds, shares in percent.",
+    "layers": "The prompt states the training rule; after a layer, what the model carries at the words of the rule is "
+    "replaced by what it carries there where another rule is stated. Up: the share of the whole exchange that this "
+    "brings about in the answer's log-odds. Where it falls, other places have read the rule.",
+    "risk": "At the end of each arm, replies in the order of their mean probability per token: how many of those given "
+    "are wrong when only the surest are given. A falling line to the left is confidence that can be trusted.",
     "training": "What the runs logged, a line for each seed, over steps or updates.",
     "plane": "Each path is an arm over training: it begins at the start model (diamond) and ends at the large mark, "
     "whose bars are 95% intervals over problems; thin lines are single seeds. Above the dotted line a model does "
@@ -115,14 +131,16 @@ def write_report(
     episodes: Mapping[str, Sequence[Episode]] | Library,
     ood: str = OOD,
     curves: Curves = NO_CURVES,
+    folder: Path | None = None,
 ) -> None:
     """Write the page, and beside it the same for programs, as JSON. `episodes` are the library of a study, or a few
-    conversations by arm (any label), shown in the order given.
+    conversations by arm (any label), shown in the order given; `folder` is where
+    further files of the study lie, if any, which have figures of their own.
 
     Raises RuleshiftError for results without rows or of several tasks, and if the file cannot be written.
     """
     library = episodes if isinstance(episodes, Library) else library_in_memory(episodes)
-    page = render_report(results, comparisons, library, ood, curves)
+    page = render_report(results, comparisons, library, ood, curves, folder=folder)
     write_atomically(path, page.encode("utf-8", "replace"))  # lone surrogates, which APIs can return, become "?"
     twin = json.dumps(report_records(results, comparisons, library, curves), indent=1)
     write_atomically(Path(path).with_suffix(".json"), twin)
@@ -159,6 +177,7 @@ def render_report(
     ood: str = OOD,
     curves: Curves = NO_CURVES,
     served: bool = False,
+    folder: Path | None = None,
 ) -> str:
     """The page as text. One that is served may ask where it comes from for episodes, and holds none itself."""
     task, legend = _only_task(results), legend_of(results)
@@ -186,6 +205,7 @@ def render_report(
         ood=ood,
         colours={arm: style.colour for arm, style in arm_styles(legend).items()},
         splits=_split_descriptions(results),
+        beside=_beside(folder, legend) if folder else (),
         training=training and Figure("curves", "Along the training", _CAPTIONS["training"], *_drawn(training)),
         published=_published(results),
         library=_shelf(library, served),
@@ -266,6 +286,19 @@ def _first(results: Results, ood: str) -> Figure | None:
     decodings = [*claimed, *decodings_in(results.rows)]
     drawn = arrows(results, decodings[0], ood)
     return drawn and Figure("first", "Where training led", _CAPTIONS["first"], *_drawn(drawn))
+
+
+def _beside(folder: Path, legend: Legend) -> tuple[Figure, ...]:
+    """The figures of files that a study wrote beside its results."""
+    found, drawn = insights_in(folder), {"map": ("Where either way memorises", phase_map(cells_in(folder)))}
+    if found is not None:
+        drawn["insights"] = ("Beside the scores, over training", along_the_training(found, legend))
+        drawn["layers"] = ("Where the rule is read", through_the_layers(found, legend))
+        drawn["risk"] = ("Wrong among the surest replies", risk_against_coverage(found, legend))
+    captions = _CAPTIONS | ({"insights": f"{_CAPTIONS['insights']} {words_of(found)}"} if found else {})
+    return tuple(
+        Figure(name, title, captions[name], *_drawn(figure)) for name, (title, figure) in drawn.items() if figure
+    )
 
 
 def _drawn(figure: go.Figure) -> tuple[Markup, int]:

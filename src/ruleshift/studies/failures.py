@@ -107,6 +107,6 @@ FAILURES = Study(
     options=Along(),
     measures=measures,
     tables=(ends, failures, sureness),
-    figures=("insights",),
+    figures=(),
     files={"changes.json": record},
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ruleshift.settings import Measurement
 from ruleshift.studies import headline
 from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes
-from ruleshift.studies.study import ALL_FIGURES, Findings, Study
+from ruleshift.studies.study import Findings, Study
 from ruleshift.studies.tables import ends
 
 if TYPE_CHECKING:
@@ -83,6 +83,5 @@ MEMORISATION = Study(
     measures=measures,
     pairs=headline.HEADLINE.pairs,
     tables=(ends, memory, layers),
-    figures=(*ALL_FIGURES, "insights"),
     files={"changes.json": record},
 )

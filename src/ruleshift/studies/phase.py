@@ -21,7 +21,7 @@ from ruleshift.bounds import Positive, check_bounds
 from ruleshift.evaluation.evaluate import Point, budgets
 from ruleshift.evaluation.statistics import crossed_estimate
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import ALL_FIGURES, Arm, Findings, Study, variant
+from ruleshift.studies.study import Arm, Findings, Study, variant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -206,6 +206,5 @@ PHASE = Study(
     options=Ground(),
     quick=Ground((1e-4, 1e-3), free=False),
     tables=(phases,),
-    figures=(*ALL_FIGURES, "map"),
     files={"phase.json": record},
 )

@@ -31,7 +31,7 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Findings, Plan, StartModel
+from ruleshift.studies.study import Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
 from ruleshift.training.train import train
 
@@ -49,7 +49,7 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep
     if keep != "none":
         print(f"keeps {size_of(plans, keep)} (--keep-episodes)", flush=True)
     starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
-    folders = [out / get_task(plan.task).id for plan in plans]
+    folders = [out / plan.folder for plan in plans]
     refined = [
         Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
@@ -62,10 +62,14 @@ def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep
     while jobs := [job for one in refined for job in one.next_jobs()]:
         run_jobs([job for job in jobs if not job.done], workers)
     claimed = _claims(refined)
-    for one, start, folder in zip(refined, starts, folders, strict=True):
-        _conclude(one, start, folder, time.monotonic() - began, claimed)
+    found = [
+        _conclude(one, start, folder, time.monotonic() - began, [claim for owner, claim in claimed if owner is one])
+        for one, start, folder in zip(refined, starts, folders, strict=True)
+    ]
+    for one, task, folder in zip(refined, found, folders, strict=True):  # pages may show what others found
+        _show(one.plan.study, task, folder)
     if claimed:
-        Console().print(claims_table(claimed))
+        Console().print(claims_table([claim for _, claim in claimed]))
 
 
 def waves(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -94,9 +98,9 @@ def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
     return replace(start, name=str(folder / "model"))
 
 
-def _claims(refined: Sequence[Refinement]) -> list[Claim]:
+def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
-    about = []
+    about, owners = [], []
     for one in refined:
         plan = one.plan
         task, m, start = get_task(plan.task), plan.measurement, plan.study.start
@@ -107,20 +111,21 @@ def _claims(refined: Sequence[Refinement]) -> list[Claim]:
                 change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
                 if change:
                     about.append((task.id, arm, start, end, change))
-    return claims(about)
+                    owners.append(one)
+    return list(zip(owners, claims(about), strict=True))
 
 
-def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
-    """From the points of a task's runs to its numbers, tables and report."""
+def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> Findings:
+    """From the points of a task's runs to its numbers."""
     plan = one.plan
-    console, study, m = Console(), plan.study, plan.measurement
+    study, m = plan.study, plan.measurement
     points = one.points()
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
-    mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
-    results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
+    meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
+    results = Results(tuple(rows), meta)
     insights = load_insights(out / ARMS, plan.runs())
     found = Findings(results, comparisons, points, m, insights)
     save_results(out / "results.json", results.rows, results.meta)
@@ -131,7 +136,13 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
         write_atomically(out / "insights.json", _json(insight_records(insights, points)))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
-    write_study_report(out / "report.html", results, comparisons, usual_ood(results))
+    return found
+
+
+def _show(study: Study, found: Findings, out: Path) -> None:
+    """The page and the tables of a task."""
+    console = Console()
+    write_study_report(out / "report.html", found.results, found.comparisons, usual_ood(found.results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)
