@@ -1,4 +1,4 @@
-"""Measures beside scores, each against an answer worked out by hand: copies, calibration and abstaining, turned weights,
+"""Measures beside scores, each against an answer worked out by hand: copies, calibration and abstaining, weights,
 what foretells what; and how they are kept."""
 
 import json

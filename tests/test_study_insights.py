@@ -33,10 +33,11 @@ def test_memorisation_is_measured_at_every_point_and_once(
     model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(MEMORISATION, model, SMALL, options=MEMORISATION.quick, further=0)
+    plan = replace(plan, recipe=replace(plan.recipe, sft=replace(plan.recipe.sft, steps=4)))
     run_study([plan], tmp_path)
     folder, told = tmp_path / "gp-l", capsys.readouterr().out
     points = sorted(path.relative_to(folder).as_posix() for path in folder.glob("arms/*/points/*.insight.json"))
-    assert len(points) == sum(len(run.points) for run in plan.runs()) > 3
+    assert len(points) == sum(len(run.points) for run in plan.runs()) == 4  # of SFT two
     content = json.loads((folder / "insights.json").read_text())
     measured = {(row["arm"], row["metric"]) for row in content["rows"]}
     assert {"base", "sft", "rl"} == {arm for arm, _ in measured}
@@ -87,13 +88,13 @@ def test_phases_are_mapped_over_start_models(
     model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = replace(MEASUREMENT, kl_problems=2, kl_most=2)
-    plan = plan_of(PHASE, model, small, options=Ground((1e-4, 1e-3), free=False), further=0)
+    plan = plan_of(PHASE, model, small, options=Ground((1e-3,), free=False), further=0)
     run_study([replace(plan, label="weak"), replace(plan, label="strong")], tmp_path)
     told = capsys.readouterr().out
     assert "what explains the change" in told
     content = json.loads((tmp_path / "gp-l@weak" / "phase.json").read_text())
     ways = {(cell["way"], cell["learning_rate"]) for cell in content["cells"]}
-    assert ways == {(way, rate) for way in ("sft", "rl") for rate in (1e-4, 1e-3)}
+    assert ways == {("sft", 1e-3), ("rl", 1e-3)}
     assert all(cell["ci_low"] <= cell["ood_change"] <= cell["ci_high"] for cell in content["cells"])
     assert len(cells_in(tmp_path / "gp-l@weak")) == 2 * len(content["cells"])
     assert 'id="page-map"' in (tmp_path / "gp-l@weak" / "report.html").read_text()
@@ -171,5 +172,5 @@ def test_too_few_trainings_foretell_nothing(tmp_path: Path) -> None:
     write(tmp_path / "one" / "gp-l", results_of(3))
     with pytest.raises(RuleshiftError, match="3 trainings"):
         Foretell((tmp_path / "one",)).run()
-    with pytest.raises(RuleshiftError, match="no results.json"):
-        Foretell((tmp_path,) if not any(tmp_path.rglob("results.json")) else (tmp_path / "none",)).run()
+    with pytest.raises(RuleshiftError, match="holds no results"):
+        Foretell((tmp_path / "none",)).run()

@@ -28,9 +28,10 @@ QUICK = 3  # a quick study trains and measures one part in so many
 @dataclass(frozen=True)
 class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `algorithms` those of RL,
-    `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each
-    task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when the
-    same command is given again.
+    `arms` SFT, distillation and hybrids, `memorisation` and `failures` look beside the scores, `phase` maps learning
+    rate and dose, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each task gets a folder with
+    results.json and report.html, and the tables are printed. A killed study resumes when the same command is given
+    again.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study

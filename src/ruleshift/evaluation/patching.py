@@ -23,8 +23,8 @@ def levels_of(model: PreTrainedModel) -> list[nn.Module]:
     layers = getattr(model.get_decoder(), "layers", None)
     if layers is None:
         raise RuleshiftError(
-            f"what {type(model).__name__} carries cannot be read, since its decoder has no `layers`: set "
-            "measurement.flow_problems=0, or choose a model like Llama"
+            f"what {type(model).__name__} carries cannot be read, since its decoder has no `layers`: give "
+            "--set measurement.flow_problems=0, or choose a model like Llama"
         )
     return [model.get_input_embeddings(), *layers]
 

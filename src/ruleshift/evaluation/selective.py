@@ -3,11 +3,14 @@
 N answers, each with a confidence and whether it is right; P problems with K replies each.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import groupby
 from statistics import fmean
 from typing import NamedTuple
+
+from ruleshift.evaluation.statistics import ROUNDING
 
 
 class Selected(NamedTuple):
@@ -51,7 +54,7 @@ def threshold(confidences: Sequence[float], coverage: float) -> float:
     if not confidences:
         raise ValueError("no answers")
     falling = sorted(confidences, reverse=True)
-    return falling[max(0, -int(-coverage * len(falling) // 1) - 1)]
+    return falling[max(1, math.ceil(coverage * len(falling) - ROUNDING)) - 1]
 
 
 def agreement(answers: Sequence[Hashable]) -> list[float]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ruleshift.bounds import Positive, check_bounds
 from ruleshift.evaluation.evaluate import Point, budgets
 from ruleshift.evaluation.statistics import crossed_estimate
+from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Findings, Study, variant
 
@@ -48,6 +49,14 @@ def arms(recipe: StudyRecipe, options: Ground) -> list[Arm]:
     ways = [Arm("sft", replace(recipe.sft, schedule="constant_with_warmup")), Arm("rl", rl)]
     ways += [Arm("rl-free", replace(rl, kl_coef=0.0))] if options.free else []
     return [variant(way, learning_rate=rate, dense=True) for way in ways for rate in sorted(set(options.grid))]
+
+
+def measures(usual: Measurement) -> Measurement:
+    """The training rule and the shifted one alone, sampled, and the KL of as many replies as there are at first: there
+    are many cells."""
+    return replace(
+        usual, splits=("id", SHIFTED), n=min(usual.n, 200), decodings=("sampled",), kl_most=usual.kl_problems
+    )
 
 
 @dataclass(frozen=True)
@@ -204,6 +213,7 @@ PHASE = Study(
     tasks=("gp-l", "virl-l"),
     arms=arms,
     options=Ground(),
+    measures=measures,
     quick=Ground((1e-4, 1e-3), free=False),
     tables=(phases,),
     files={"phase.json": record},

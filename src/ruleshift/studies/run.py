@@ -15,6 +15,7 @@ from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
+from ruleshift.evaluation.patching import levels_of
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
@@ -80,8 +81,11 @@ def waves(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def _start(plan: Plan) -> StartModel:
-    """The start model of a plan, once it has been loaded. Raises RuleshiftError if it cannot be."""
+    """The start model of a plan, once it has been loaded. Raises RuleshiftError if it cannot be, or if what it carries
+    cannot be read and is asked for."""
     found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading)
+    if plan.measurement.flow_problems:
+        levels_of(found.model)
     return StartModel(plan.model, plan.loading, found.chat.facts)
 
 
