@@ -2,7 +2,7 @@
 from their folders afterwards."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.study import label_starts
 from ruleshift.errors import RuleshiftError
 from ruleshift.report.insights import insights_in
-from ruleshift.report.phase import cells_in
+from ruleshift.report.phase import cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import signs_of, trained_in
@@ -96,12 +96,36 @@ def test_phases_are_mapped_over_start_models(
     ways = {(cell["way"], cell["learning_rate"]) for cell in content["cells"]}
     assert ways == {("sft", 1e-3), ("rl", 1e-3)}
     assert all(cell["ci_low"] <= cell["ood_change"] <= cell["ci_high"] for cell in content["cells"])
-    assert len(cells_in(tmp_path / "gp-l@weak")) == 2 * len(content["cells"])
+    both = cells_in(tmp_path / "gp-l@weak")
+    assert len(both) == 2 * len(content["cells"])
+    assert {cell["start"] for cell in both} == {"weak", "strong"}
     assert 'id="page-map"' in (tmp_path / "gp-l@weak" / "report.html").read_text()
 
 
 def cell(way: str, kl: float, change: float) -> PhaseCell:
     return PhaseCell("base", 0.5, way, 1e-3, 3, 0.1, change, change, change, "problems", kl, 1.0, 1)
+
+
+def test_the_map_shows_every_dose_at_every_rate() -> None:
+    made = [
+        replace(cell(way, 0.1, 0.01 * step - rate), start=start, strength=strength, learning_rate=rate, step=step)
+        for way in ("sft", "rl")
+        for start, strength in (("strong", 0.9), ("weak", 0.2))
+        for rate in (0.1, 0.2)
+        for step in (1, 10)
+    ]
+    drawn = phase_map([asdict(one) for one in made])
+    assert drawn is not None
+    assert [one.text for one in drawn.layout.annotations] == [
+        "weak (20% at the start)",
+        "strong (90% at the start)",
+        "sft",
+        "rl",
+    ]
+    assert len(drawn.data) == 4
+    assert [list(line) for line in drawn.data[0].z] == [pytest.approx([-9, 0]), pytest.approx([-19, -10])]
+    assert (drawn.data[0].zmin, drawn.data[0].zmax) == (-19, 19)
+    assert phase_map([]) is None
 
 
 def test_drift_and_the_way_to_train_are_told_apart() -> None:

@@ -81,7 +81,7 @@ def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:
     if not panels:
         return None
     rows, styles = -(-len(panels) // COLUMNS), arm_styles(legend)
-    titles = [f"{metric.replace('_', ' ')}, {split}" for metric, split in panels]
+    titles = [f"{metric.replace('_', ' ')}, {split}{' (%)' if is_share(metric) else ''}" for metric, split in panels]
     figure = make_subplots(rows, COLUMNS, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.24 / rows)
     for place, (metric, split) in enumerate(panels):
         scale = 100 if is_share(metric) else 1
@@ -106,7 +106,7 @@ def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:
             figure.add_trace(trace, row=place // COLUMNS + 1, col=place % COLUMNS + 1)
     figure.update_xaxes(axis(nticks=4, rangemode="tozero"))
     figure.update_xaxes(title_text="KL to the start", row=rows)
-    figure.update_yaxes(axis(nticks=4))
+    figure.update_yaxes(axis(nticks=4, rangemode="tozero"))
     return finish(figure, legend, height=110 + 220 * rows)
 
 

@@ -102,7 +102,7 @@ def cells(found: Findings) -> list[PhaseCell]:
         )
         made.append(
             PhaseCell(
-                start=str(meta["config"]["model"]).rstrip("/").rpartition("/")[2],
+                start=str(meta["config"]["label"] or meta["config"]["model"]),
                 strength=fmean(outcomes(first, trained)),
                 way=str(family[arm]),
                 learning_rate=float(meta["config"]["training"][arm]["learning_rate"]),

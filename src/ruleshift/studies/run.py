@@ -37,7 +37,7 @@ from ruleshift.tasks import get_task
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
-PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
+PLANNED = ("model", "label", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
 def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep: Keep = "none") -> None:
