@@ -24,6 +24,7 @@ from ruleshift.files import reason_of, write_atomically
 from ruleshift.results import Row
 
 COVERAGE = 0.8  # of the first split's replies: where the threshold of abstaining is set
+GREEDY = ("rule_follows", "rule_clings")
 RESAMPLED = 200  # times, for intervals of what is no mean over problems
 Found = tuple[float, int, float, float]  # a value, the number of problems, and the ends of its interval
 Values = dict[tuple[str, str], list[float]]  # split, metric -> a number per problem
@@ -71,7 +72,10 @@ def rows_of_insight(insight: Insight, kl: float | None = None, flops: float | No
     for metric, value in (("moved", insight.moved), ("rotation", insight.rotation)):
         numbers[ASKED, metric] = (value, 1, value, value)
     where = (insight.task, insight.arm, insight.seed, insight.step)
-    return [Row(*where, split, metric, 1, "sampled", *found, kl, flops) for (split, metric), found in numbers.items()]
+    return [
+        Row(*where, split, metric, 1, "greedy" if metric in GREEDY else "sampled", *found, kl, flops)
+        for (split, metric), found in numbers.items()
+    ]
 
 
 def coverage_curve(replies: Sampled, points: int = 20) -> list[tuple[float, float]]:

@@ -76,7 +76,7 @@ def forward_kl(
     for chosen in groups_of(trajectories, MAX_TOKENS, MAX_PICTURES):
         group = [trajectories[i] for i in chosen]
         pair = [reply_logits(one, group, eye).logits.split(ROWS) for one in (start, model)]
-        kl = torch.cat([_kl(a, b) for a, b in zip(*pair, strict=True)])  # (T,)
+        kl = torch.cat([token_kl(a, b) for a, b in zip(*pair, strict=True)])  # (T,)
         for i, part in zip(chosen, kl.split([len(trajectory.positions) for trajectory in group]), strict=True):
             sums[i] = float(part.sum())
     for one, training in modes:
@@ -84,7 +84,7 @@ def forward_kl(
     return sums
 
 
-def _kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def token_kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """KL(softmax(a) || softmax(b)) of logits (T, V): (T,). A token that a never draws adds nothing."""
     p, q = a.log_softmax(-1), b.log_softmax(-1)
     return torch.where(p.isinf(), 0.0, p.exp() * (p - q)).sum(-1)

@@ -5,6 +5,7 @@ Each problem is asked twice, under its own rule (prompt A) and under another (pr
 touched. P problems, L levels (see `patching`).
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
+from ruleshift.evaluation.kl import token_kl
 from ruleshift.evaluation.patching import attention_to, exchanged_places, patched, states_at
 from ruleshift.evaluation.statistics import pooled_share
 from ruleshift.revision import revise
@@ -102,11 +104,10 @@ def _followed(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Whether the greedy replies to B answer by the rule of B, and by that of A."""
     engine = LocalEngine(model, chat, Sampling(0.0, max_new_tokens))
-    episodes = revise([other for _, other in pairs], engine, 1)
-    said = [(pair, episode.turns[0].completion.text) for pair, episode in zip(pairs, episodes, strict=True)]
-    return tuple(_follows(other, text) for (_, other), text in said), tuple(
-        _follows(own, text) for (own, _), text in said
-    )
+    episodes = revise([copy.copy(other) for _, other in pairs], engine, 1)  # some move on as they are asked
+    said = [episode.turns[0].completion.text for episode in episodes]
+    follows = tuple(_follows(other, text) for (_, other), text in zip(pairs, said, strict=True))
+    return follows, tuple(_follows(own, text) for (own, _), text in zip(pairs, said, strict=True))
 
 
 def _follows(problem: TaskProblem, text: str) -> int:
@@ -139,14 +140,13 @@ def _traced(model: PreTrainedModel, chat: Chat, own: TaskProblem, other: TaskPro
         writes = {level: (_in_rows(2 * i, places[0], model.device), states[level]) for i, level in enumerate(levels)}
         with patched(model, writes):
             risen += [one.odds - at_a.odds for one in _read(model, after_a * len(levels))]
-    p, q = at_a.reply_a.log_softmax(-1), at_b.reply_a.log_softmax(-1)
     paid = attention_to(
         model,
         torch.tensor(after_a[0].ids, device=model.device),
         range(len(a) - 1, len(a) - 1 + len(replies[0])),  # from where the tokens of a are drawn
         places[0],
     )
-    kl = float((p.exp() * (p - q)).sum())
+    kl = float(token_kl(at_a.reply_a, at_b.reply_a).sum())
     return _Trace(kl, at_b.odds - at_a.odds, risen, paid.tolist(), int(len(a) == len(b)))
 
 

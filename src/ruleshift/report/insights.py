@@ -23,7 +23,7 @@ SHOWN = (  # metric, and which of the splits it is measured on: 0 that of traini
     ("rule_moved", 0),
     ("rule_read", 0),
     ("copied", 0),
-    ("copied_answer", 1),
+    ("copied_answer", 0),
     ("distinct_right", 1),
     ("sure_wrong", 1),
     ("ece_per_token", 1),

@@ -33,7 +33,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Sign:
+class EarlySign:
     """How well a sign foretells the loss over `runs` trainings: R2 of a straight line, the same of trainings left out
     of the fit (`q2`), and Spearman's correlation of ranks."""
 
@@ -88,7 +88,7 @@ def _name(row: Row) -> str:
     return f"{row.metric}, {row.split}{f', {row.turns} turns' if row.turns > 1 else ''}"
 
 
-def signs_of(trainings: Sequence[Trained]) -> list[Sign]:
+def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
     """Every sign that at least four trainings of a task have, by task, those first that order them best."""
     found = []
     for task in dict.fromkeys(one.task for one in trainings):
@@ -99,5 +99,5 @@ def signs_of(trainings: Sequence[Trained]) -> list[Sign]:
             r2, q2 = explained(x[:, None], y) if len(having) >= FEWEST else (math.nan, math.nan)
             ranks = spearman(x, y)
             if math.isfinite(r2) and math.isfinite(ranks):
-                found.append(Sign(task, name, len(having), r2, q2, ranks))
+                found.append(EarlySign(task, name, len(having), r2, q2, ranks))
     return sorted(found, key=lambda sign: (sign.task, -abs(sign.spearman), -sign.r2))
