@@ -58,6 +58,9 @@ HASHES = {
     "train-300": "9197569b4b67e3c2",
     "val-shift-heldout": "394d17d0fae7544c",
     "pretrain-targets": "23c88ec4a835709c",
+    "train-2-rules": "f0318a43d5d342ff",
+    "train-4-rules": "3e04aa56cef54b7d",
+    "train-8-rules": "cebc018ee6442e41",
 }
 
 

@@ -5,9 +5,10 @@ from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Feedback
+from ruleshift.records import Told
 
 Part = Literal["tower", "projector", "decoder"]
+Reward = Literal["verifier", "success", "partial", "potential"]
 # Those of transformers.SchedulerType that need nothing but a number of steps.
 Schedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
@@ -118,8 +119,10 @@ class RLConfig:
     buffer: Natural = 0
     """Turns that an update learns from; the episodes collected are cut there, the last one in its middle, where the
     critic's value stands for the rest. 0 learns from whole episodes."""
-    reward: Literal["verifier", "success"] = "verifier"
-    """What a reply earns: the verifier's reward, or 1 where it solves the problem and else 0."""
+    reward: Reward = "verifier"
+    """What a reply earns. verifier: the verifier's reward. success: 1 where it solves the problem, else 0. partial: 1
+    where it is right, else a quarter each for its form and for reading right what is shown. potential: as success, and
+    how much nearer it came by that measure than the reply before (Ng, Harada and Russell, 1999)."""
     reward_coef: NotNegative = 1.0
     """Weight of the advantages that rewards give, beside a teacher or the expert's replies."""
     sft_coef: NotNegative = 0.0
@@ -267,8 +270,8 @@ class Measurement:
     """Problems of `id-val` on which the start model's replies (with one try each) give the KL, at first."""
     kl_most: Count = 4_096
     """Most such problems: they double until the standard error of the KL is below 5% of it."""
-    feedback: Feedback = "full"
-    """What the verifier says of a wrong reply, in training too."""
+    feedback: Told = "full"
+    """What the verifier says of a wrong reply, in training too; none, in evaluation alone, forgets the reply."""
     profile_problems: Natural = 0
     """Problems of the first two splits of which pass@k and distinct replies are measured, with entropy, KL both ways
     and parameters moved, at the end of each training; 0 measures none of these."""
@@ -283,6 +286,8 @@ class Measurement:
     """Training problems (of the run's seed) whose expert's replies count as those that are copied."""
     flow_problems: Natural = 0
     """Problems on which the flow from the stated rule to the answer is measured then, too."""
+    sharpness_problems: Natural = 0
+    """Problems of `id-val` on whose expert's replies the sharpness of the loss is measured at every point; 0: none."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

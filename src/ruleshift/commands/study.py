@@ -53,8 +53,8 @@ class StudyCommand:
     loading: ModelArguments = ModelOptions()
     seeds: int = 1
     """Training seeds of each arm."""
-    points: int = 4
-    """Evaluations along each training."""
+    points: int | None = None
+    """Evaluations along each training; by default as many as suit the study."""
     kept: int = 24
     """Models kept along each training, log-spaced."""
     further: int = 4
@@ -104,11 +104,11 @@ class StudyCommand:
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
-        for option, value in (("--seeds", self.seeds), ("--points", self.points), ("--kept", self.kept)):
+        for option, value in (("--seeds", self.seeds), ("--kept", self.kept)):
             at_least(option, value, 1)
         for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
             at_least(option, value, 0)
-        for option, number in (("--n", self.n), ("--workers", self.workers)):
+        for option, number in (("--n", self.n), ("--workers", self.workers), ("--points", self.points)):
             if number is not None:
                 at_least(option, number, 1)
         tasks = {get_task(name).id: name for name in self.tasks or study.tasks}
@@ -146,7 +146,7 @@ class StudyCommand:
             check_split(found, split)
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
-        points = min(self.points, 2) if self.quick else self.points
+        points = self.points or (min(study.points, 2) if self.quick else study.points)
         plan = Plan(
             study,
             recipe,
@@ -245,7 +245,7 @@ def _study(name: str) -> "Study":
 
 
 def print_studies() -> None:
-    """Every study: its question, what it compares, its tasks, options and time."""
+    """Every study: its question, what it compares, what the paper found, its tasks, options and time."""
     from dataclasses import fields
 
     from rich.console import Console
@@ -257,6 +257,7 @@ def print_studies() -> None:
         options = [] if study.options is None else fields(study.options)
         told = [
             study.about,
+            *([f"the paper: {study.paper}"] if study.paper else []),
             f"tasks: {', '.join(study.tasks)}; {study.cost}",
             *(f"--set {option.name}=..., now {_written(getattr(study.options, option.name))}" for option in options),
         ]

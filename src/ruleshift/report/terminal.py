@@ -69,7 +69,8 @@ def claims_table(claims: Sequence[Claim]) -> Table:
         table.add_column(heading, justify="right" if heading == "difference" else "left")
     for claim in claims:
         change = _change_text(signed(claim.difference), interval_of(claim), claim.word != "undecided", "\n")
-        table.add_row(claim.task, endpoint_in_words(claim), claim.arm, change, claim.word)
+        arm = claim.arm if len({c.reference for c in claims}) == 1 else f"{claim.arm}\nagainst {claim.reference}"
+        table.add_row(claim.task, endpoint_in_words(claim), arm, change, claim.word)
     over = {
         f"{claim.over} only: other seeds may differ by more" if claim.over == "problems" else f"{claim.over}"
         for claim in claims

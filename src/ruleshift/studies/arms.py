@@ -23,6 +23,8 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
 from ruleshift.evaluation.kl import SEED as START_SEED
 from ruleshift.evaluation.kl import StartReplies
+from ruleshift.evaluation.sharpness import sharpness
+from ruleshift.evaluation.tries import Tally
 from ruleshift.records import Episode
 from ruleshift.rollouts import KeptEpisode, point_file, save
 from ruleshift.runs import RunFolder
@@ -56,7 +58,7 @@ class Meter:
         engine = LocalEngine(
             copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
         )
-        self.keeper = Keeper(engine, start.chat, keep)
+        self.keeper = Keeper(engine, start.chat, "none" if measurement.feedback == "none" else keep)
         try:
             self.start = StartReplies(engine, self.task, self.style, measurement.kl_problems, measurement.kl_most)
         except Diverged as error:  # before any training
@@ -82,7 +84,7 @@ class Meter:
 
     def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Evaluate and save the point of this step, with a few conversations of each split for readers."""
-        m = self.measurement
+        m, sizes = self.measurement, Sizes.of(self.trained)
         cells: list[Cell] = []
         shown: list[Episode] = []
         kept: list[KeptEpisode] = []
@@ -90,19 +92,39 @@ class Meter:
             sampling = Sampling(0.0 if decoding == "greedy" else 1.0, m.max_new_tokens, m.seed)
             engine = LocalEngine(model, self.chat, sampling)
             for split in m.splits:
-                episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed, pictured=SHOWN)
-                cells.append(cell_of(split, decoding, episodes))
+                tally = Tally(lambda tokens: TokenCount(forward=tokens).flops(sizes))
+                episodes = evaluate(
+                    engine,
+                    self.task,
+                    split,
+                    m.n,
+                    max(m.turns),
+                    self.style,
+                    m.seed,
+                    pictured=SHOWN,
+                    forgets=m.feedback == "none",
+                    heard=tally.hear,
+                )
+                cells.append(replace(cell_of(split, decoding, episodes), spent=tally.spent()))
                 kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
-        flops = self.flops + tokens.flops(Sizes.of(self.trained))
+        flops = self.flops + tokens.flops(sizes)
         kls = tuple(self.start.kl_of(model))
         kl = fmean(kls)
         if not math.isfinite(kl):
             raise Diverged(f"the KL to the start is not finite at step {step}")
         if kept:
             save(point_file(self.store.folder, step), kept)
-        self.store.save(Point(self.task.id, self.run.name, self.run.seed, step, flops, kl, tuple(cells), kls), shown)
+        sharp = self._sharpness(model) if m.sharpness_problems else None
+        where = (self.task.id, self.run.name, self.run.seed, step)
+        self.store.save(Point(*where, flops, kl, tuple(cells), kls, sharp), shown)
+
+    def _sharpness(self, model: PreTrainedModel) -> float:
+        """Of the loss on the expert's replies to problems of `id-val`."""
+        m = self.measurement
+        problems = [self.task.problem("id-val", m.seed, index, self.style) for index in range(m.sharpness_problems)]
+        return sharpness(model, self.chat, problems)
 
 
 def _check_finite(model: PreTrainedModel, step: int) -> None:

@@ -99,9 +99,9 @@ def record(found: Findings) -> list[dict[str, object]]:
 FAILURES = Study(
     name="failures",
     question="Confident and wrong under shift: how often, and what mitigates?",
-    about="Calibration, agreement over samples, risk against coverage, verification and abstaining, at each arm's end. "
-    "The paper's figure: none, left open by the paper.",
-    cost="not timed at full size yet",
+    about="Calibration, agreement over samples, risk against coverage, verification and abstaining, at each arm's end.",
+    paper="none: left open by the paper",
+    cost="not timed yet",
     tasks=("gp-l", "virl-l"),
     arms=arms,
     options=Along(),

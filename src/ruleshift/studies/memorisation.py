@@ -73,10 +73,11 @@ def record(found: Findings) -> list[dict[str, object]]:
 MEMORISATION = Study(
     name="memorisation",
     question="What does post-training memorise, and what foretells it?",
-    about="Copies, the flow from the stated rule to the answer, distinct answers, weights: at every point of each arm. "
-    "The paper's figure: none, left open by the paper.",
-    cost="not timed at full size yet",
+    about="Copies, the flow from the stated rule to the answer, distinct answers, weights: at every point of each arm.",
+    paper="none: left open by the paper",
+    cost="not timed yet",
     tasks=("gp-l", "virl-l"),
+    points=6,
     arms=headline.arms,
     options=headline.Rates("sft", "none"),
     quick=headline.Rates("none", "none"),

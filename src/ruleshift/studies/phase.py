@@ -207,10 +207,11 @@ def phases(found: Findings, width: int) -> "list[Table]":
 PHASE = Study(
     name="phase",
     question="When does SFT memorise, and when does RL?",
-    about="A map of the change under the shifted rule over base strength (--starts), learning rate and dose. "
-    "The paper's figure: none, left open by the paper.",
-    cost="not timed at full size yet",
+    about="A map of the change under the shifted rule over base strength (--starts), learning rate and dose.",
+    paper="none: left open by the paper",
+    cost="not timed yet",
     tasks=("gp-l", "virl-l"),
+    points=6,
     arms=arms,
     options=Ground(),
     measures=measures,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.episodes import load_episodes, save_episodes
 from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.evaluation.tries import Spent
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report.arms import legend_of
@@ -191,6 +192,7 @@ def _point(content: Mapping[str, Any]) -> Point:
         kl_to_start=_finite(content["kl_to_start"]),
         cells=tuple(map(_cell, _list(content["cells"]))),
         kls=tuple(map(_finite, _list(content["kls"]))),
+        sharpness=None if content.get("sharpness") is None else _finite(content["sharpness"]),
     )
 
 
@@ -201,7 +203,13 @@ def _cell(content: Mapping[str, Any]) -> Cell:
     lengths = [len(tries), *(len(count) for name, count in counts.items() if count or name in names[:2])]
     if not tries or len(set(lengths)) > 1 or not all(steps and all(steps) for steps in tries):
         raise ValueError("outcomes are missing")
-    return Cell(_text(content["split"]), _text(content["decoding"]), tries, **counts)
+    confidence = tuple(map(_finite, _list(content.get("confidence", []))))
+    spent = tuple(Spent(*map(_finite, _list(one))) for one in _list(content.get("spent", [])))  # type: ignore[arg-type]
+    if confidence and len(confidence) != len(tries):
+        raise ValueError("outcomes are missing")
+    return Cell(
+        _text(content["split"]), _text(content["decoding"]), tries, **counts, confidence=confidence, spent=spent
+    )
 
 
 def _list(value: Any) -> list[Any]:

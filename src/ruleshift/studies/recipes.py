@@ -39,7 +39,8 @@ def task_of(measurement: Measurement) -> Task:
     task = get_task(measurement.task)
     options = task.options()
     if "feedback" in [field.name for field in fields(options)]:
-        return task.with_options(replace(options, feedback=measurement.feedback))
+        level = "silent" if measurement.feedback == "none" else measurement.feedback  # it is not shown
+        return task.with_options(replace(options, feedback=level))
     if measurement.feedback != "full":
         raise RuleshiftError(f"{measurement.task} has no levels of feedback: leave --feedback out")
     return task

@@ -16,6 +16,7 @@ from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.evaluation.patching import levels_of
+from ruleshift.evaluation.statistics import Estimate
 from ruleshift.files import write_atomically
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
@@ -32,8 +33,9 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Findings, Plan, StartModel, Study
+from ruleshift.studies.study import Claimed, Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
@@ -104,19 +106,23 @@ def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
 
 def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
-    about, owners = [], []
-    for one in refined:
+    # Each once, however many expectations there are of it.
+    about: dict[tuple[int, str, str, str, Endpoint], Estimate] = {}
+    for owner, one in enumerate(refined):
         plan = one.plan
-        task, m, start = get_task(plan.task), plan.measurement, plan.study.start
-        end = task.recipe.primary
-        if end and end.split in m.splits and end.turns in m.turns and end.decoding in m.decodings:
-            points = one.points()
-            for arm in plan.study.primary:
-                change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
-                if change:
-                    about.append((task.id, arm, start, end, change))
-                    owners.append(one)
-    return list(zip(owners, claims(about), strict=True))
+        task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
+        for claimed in plan.study.primary:
+            claim = Claimed("", claimed, "raises") if isinstance(claimed, str) else claimed
+            end, reference = claim.endpoint or task.recipe.primary, claim.reference or start
+            if end is None or (claim.tasks and plan.task not in claim.tasks):
+                continue
+            measured = end.split in m.splits and end.turns <= max(m.turns) and end.decoding in m.decodings
+            what = (end.metric, end.split, end.turns, end.decoding)
+            change = end_difference(points, claim.arm, reference, start, what) if measured else None
+            if change:
+                about[owner, task.id, claim.arm, reference, end] = change
+    made = claims([(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()])
+    return [(refined[owner], claim) for (owner, *_), claim in zip(about, made, strict=True)]
 
 
 def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> Findings:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ruleshift.backbones.config import ModelOptions
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.claims import Word
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
-from ruleshift.records import Feedback
+from ruleshift.records import Told
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Arm:
     variant_of: str | None = None
     dense: bool = True
     start: Start | None = None
-    feedback: Feedback | None = None
+    feedback: Told | None = None
 
 
 def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
@@ -108,6 +110,25 @@ def head_to_head(arm: str, reference: str) -> tuple[Pair, ...]:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """A difference of two arms at their ends that a study is decided by, named before it is run, and what is expected
+    of it: that the arm `raises`, `lowers` or `keeps` what it is compared in.
+
+    reference: the start model where none is named. endpoint: the primary one of a task where none is named. tasks: all
+    of the study where none are named. says: the paper's claim, with its figures and their source. against: what
+    speaks against reading our figure as an answer to it, whatever it is.
+    """
+
+    says: str
+    arm: str
+    word: Word
+    reference: str | None = None
+    endpoint: Endpoint | None = None
+    tasks: tuple[str, ...] = ()
+    against: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a study found on one task."""
 
@@ -131,8 +152,9 @@ class Study:
     every arm is compared with it at its end.
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
-    primary: the arms of which something is claimed, on the primary endpoint of each task (`tasks.recipe.Endpoint`),
-    with Holm's correction over all of them. Everything else is exploratory.
+    primary: what is claimed, with Holm's correction over all of it: of an arm, its difference to the start at the
+    primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. Everything else is exploratory.
+    paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
     options, quick: values of the study's own options, and those under --quick where they are others.
     """
@@ -145,7 +167,9 @@ class Study:
     arms: Arms
     tables: tuple[Tables, ...]
     pairs: tuple[Pair, ...] = ()
-    primary: tuple[str, ...] = ()
+    primary: tuple[str | Claimed, ...] = ()
+    paper: str = ""
+    points: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
     options: Any = None
     quick: Any = None
@@ -178,7 +202,7 @@ class Run:
     points: tuple[int, ...]
     kept: tuple[int, ...] = ()
     start: "Origin | None" = None
-    feedback: Feedback | None = None
+    feedback: Told | None = None
 
     @property
     def folder(self) -> str:
@@ -259,6 +283,8 @@ class Plan:
         """started: steps from which other arms start, which are evaluated too."""
         if arm.training is None:
             return Run(arm.name, seed, None, (0,), (), origin, arm.feedback)
+        if arm.feedback == "none":
+            raise ValueError(f"arm {arm.name} is trained, and one that forgets its failed tries can only be measured")
         steps = length(arm.training)
         points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
         points = tuple(sorted({*points, *started}))

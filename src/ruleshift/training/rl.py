@@ -34,8 +34,7 @@ from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
-from ruleshift.training.sft_data import expert
-from ruleshift.training.sft_lessons import tell
+from ruleshift.training.sft_lessons import demonstration
 from ruleshift.training.trajectories import Trajectory
 from ruleshift.training.watch import Watch
 
@@ -104,7 +103,7 @@ class RL:
 
     def _flat(self, episodes: Sequence[Episode]) -> list[bool]:
         """Of each episode, whether its whole group earned the same."""
-        rows = [earned(episode.turns, self.config.reward) for episode in episodes]
+        rows = [earned(episode.turns, self.config.reward, self.config.gamma) for episode in episodes]
         group = torch.tensor(self.rollout.groups(len(episodes)))
         return without_variance(*_padded(rows), group).tolist()
 
@@ -149,11 +148,7 @@ class RL:
         """The expert's conversation about the problem of this number, whose replies are to be learned."""
         rollout = self.rollout
         problem = rollout.task.problem(self.config.split, self.config.seed, index, rollout.style)
-        lesson = tell(self.learner.chat, problem, lambda step: expert(None, 0.0), self.config.turns)
-        places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
-        nothing = (0.0,) * len(places)
-        whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
-        return Trajectory(*whole, pictures=lesson.said.pictures)
+        return demonstration(self.learner.chat, problem, self.config.turns)
 
     def _guided(self, episodes: Sequence[Episode], trajectories: Sequence[Trajectory]) -> Guided:
         """What a teacher says of these episodes, each with the others of its group; nothing without one."""
@@ -175,7 +170,8 @@ class RL:
         config, kept = self.config, episode.turns[:turns]
         lengths = [len(turn.completion.token_ids) for turn in kept]
         costs = overlong(lengths, config.max_new_tokens, config.overlong)
-        rewards = [r - cost for r, cost in zip(earned(kept, config.reward), costs, strict=True)]
+        given = earned(kept, config.reward, config.gamma, ended=turns == len(episode.turns))
+        rewards = [reward - cost for reward, cost in zip(given, costs, strict=True)]
         trajectory = replace(Trajectory.of(episode, turns), rewards=tuple(rewards))
         if config.thought_coef == 1 and not config.skip_tokens:
             return trajectory
