@@ -2,7 +2,7 @@
 from their folders afterwards."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,14 @@ import pytest
 from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.study import label_starts
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.phases import PhaseCell, explanations
 from ruleshift.report.insights import insights_in
 from ruleshift.report.phase import cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import signs_of, trained_in
 from ruleshift.studies.memorisation import MEMORISATION
-from ruleshift.studies.phase import PHASE, Ground, PhaseCell, explanations
+from ruleshift.studies.phase import PHASE, Ground
 from ruleshift.studies.run import run_study
 from study_helpers import MEASUREMENT, in_process, plan_of, tiny_start
 
@@ -98,7 +99,7 @@ def test_phases_are_mapped_over_start_models(
     assert all(cell["ci_low"] <= cell["ood_change"] <= cell["ci_high"] for cell in content["cells"])
     both = cells_in(tmp_path / "gp-l@weak")
     assert len(both) == 2 * len(content["cells"])
-    assert {cell["start"] for cell in both} == {"weak", "strong"}
+    assert {cell.start for cell in both} == {"weak", "strong"}
     assert 'id="page-map"' in (tmp_path / "gp-l@weak" / "report.html").read_text()
 
 
@@ -114,7 +115,7 @@ def test_the_map_shows_every_dose_at_every_rate() -> None:
         for rate in (0.1, 0.2)
         for step in (1, 10)
     ]
-    drawn = phase_map([asdict(one) for one in made])
+    drawn = phase_map(made)
     assert drawn is not None
     assert [one.text for one in drawn.layout.annotations] == [
         "weak (20% at the start)",

@@ -37,7 +37,7 @@ from ruleshift.report.insights import (
 from ruleshift.report.library import Library, library_in_memory
 from ruleshift.report.measures import meaning
 from ruleshift.report.palette import FONT, arm_styles
-from ruleshift.report.phase import cells_in, phase_map
+from ruleshift.report.phase import cells_in, phase_map, what_explains
 from ruleshift.report.plots import (
     OOD,
     metric_of,
@@ -290,14 +290,17 @@ def _first(results: Results, ood: str) -> Figure | None:
 
 def _beside(folder: Path, legend: Legend) -> tuple[Figure, ...]:
     """The figures of files that a study wrote beside its results."""
-    found, drawn = insights_in(folder), {"map": ("Where either way memorises", phase_map(cells_in(folder)))}
+    found, cells = insights_in(folder), cells_in(folder)
+    drawn = {"map": ("Where either way memorises", phase_map(cells))}
     if found is not None:
         drawn["insights"] = ("Beside the scores, over training", along_the_training(found, legend))
         drawn["layers"] = ("Where the rule is read", through_the_layers(found, legend))
         drawn["risk"] = ("Wrong among the surest replies", risk_against_coverage(found, legend))
-    captions = _CAPTIONS | ({"insights": f"{_CAPTIONS['insights']} {words_of(found)}"} if found else {})
+    more = {"map": what_explains(cells), "insights": words_of(found) if found else ""}
     return tuple(
-        Figure(name, title, captions[name], *_drawn(figure)) for name, (title, figure) in drawn.items() if figure
+        Figure(name, title, f"{_CAPTIONS[name]} {more.get(name, '')}".rstrip(), *_drawn(figure))
+        for name, (title, figure) in drawn.items()
+        if figure
     )
 
 

@@ -3,54 +3,56 @@ and each start model. From phase.json, which the study writes beside its results
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.evaluation.phases import PhaseCell, explanations
 from ruleshift.report.palette import axis, layout
 from ruleshift.results import fits
 
 NAME = "phase.json"
-NUMBERS = ("strength", "learning_rate", "id_gain", "ood_change", "kl")
 LOSS_TO_GAIN = [[0.0, "#b2481a"], [0.5, "#f7f7f7"], [1.0, "#0b5f9e"]]
-Cell = Mapping[str, Any]
 
 
-def cells_in(folder: Path) -> list[Cell]:
-    """The cells of the study in a folder, and of those beside it about the same task from other start models; without
-    what cannot be read."""
-    task = folder.name.partition("@")[0]
-    found: list[Cell] = []
+def cells_in(folder: Path) -> list[PhaseCell]:
+    """The cells of the study in a folder, and of those beside it about the same task from other start models; none
+    where there is no such study, and without what cannot be read."""
+    if not (folder / NAME).is_file():
+        return []
+    task, found = folder.name.partition("@")[0], []
     for path in sorted({folder, *folder.parent.glob(f"{task}@*")}):
         try:
-            entries = json.loads((path / NAME).read_bytes())["cells"]
-            found += [entry for entry in entries if _is_cell(entry)]
+            cells = [PhaseCell(**entry) for entry in json.loads((path / NAME).read_bytes())["cells"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-    return found if (folder / NAME).is_file() else []
+        found += [cell for cell in cells if all(fits(getattr(cell, one.name), one.type) for one in fields(PhaseCell))]
+    return found
 
 
-def _is_cell(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and all(isinstance(entry.get(name), str) for name in ("start", "way"))
-        and isinstance(entry.get("step"), int)
-        and all(fits(entry.get(name), float) for name in NUMBERS)
-    )
+def what_explains(cells: Sequence[PhaseCell]) -> str:
+    """In words, how much of the change of all cells drift explains, and how much the way to train."""
+    told = [
+        f"{one.by} {one.r2:.2f}{'' if one.q2 is None else f' ({one.q2:.2f})'}"
+        for one in explanations(cells)
+        if one.r2 is not None
+    ]
+    said = f"Share of the variance of the change over all {len(cells)} cells (and over cells left out of the fit) that "
+    return f"{said}is explained by {'; '.join(told)}." if told else ""
 
 
-def phase_map(cells: Sequence[Cell]) -> go.Figure | None:
+def phase_map(cells: Sequence[PhaseCell]) -> go.Figure | None:
     """A row of panels for each way to train, a column for each start model, from the weakest to the strongest. Along:
     dose; up: learning rate; colour: the change in points. None without cells."""
     if not cells:
         return None
-    strengths = {cell["start"]: cell["strength"] for cell in cells}
-    starts, ways = sorted(strengths, key=lambda start: strengths[start]), list(dict.fromkeys(c["way"] for c in cells))
-    rates = sorted({cell["learning_rate"] for cell in cells})
-    most = math.ceil(100 * max(abs(cell["ood_change"]) for cell in cells)) or 1
+    strengths = {cell.start: cell.strength for cell in cells}
+    starts, ways = sorted(strengths, key=lambda start: strengths[start]), list(dict.fromkeys(c.way for c in cells))
+    rates = sorted({cell.learning_rate for cell in cells})
+    most = math.ceil(100 * max(abs(cell.ood_change) for cell in cells)) or 1
     figure = make_subplots(
         len(ways),
         len(starts),
@@ -61,18 +63,16 @@ def phase_map(cells: Sequence[Cell]) -> go.Figure | None:
     )
     for row, way in enumerate(ways, 1):
         for column, start in enumerate(starts, 1):
-            mine = [cell for cell in cells if (cell["way"], cell["start"]) == (way, start)]
-            steps = sorted({cell["step"] for cell in mine})
-            known = {(cell["learning_rate"], cell["step"]): cell for cell in mine}
+            mine = [cell for cell in cells if (cell.way, cell.start) == (way, start)]
+            steps = sorted({cell.step for cell in mine})
+            known = {(cell.learning_rate, cell.step): cell for cell in mine}
             grid = [[known.get((rate, step)) for step in steps] for rate in rates]
             figure.add_trace(
                 go.Heatmap(
                     x=list(map(str, steps)),
                     y=[f"{rate:g}" for rate in rates],
-                    z=[[None if cell is None else 100 * cell["ood_change"] for cell in line] for line in grid],
-                    text=[
-                        ["" if cell is None else f"{100 * cell['ood_change']:+.0f}" for cell in line] for line in grid
-                    ],
+                    z=[[None if cell is None else 100 * cell.ood_change for cell in line] for line in grid],
+                    text=[["" if cell is None else f"{100 * cell.ood_change:+.0f}" for cell in line] for line in grid],
                     hovertext=[["" if cell is None else _hover(cell) for cell in line] for line in grid],
                     hovertemplate="%{hovertext}<extra></extra>",
                     texttemplate="%{text}",
@@ -95,9 +95,9 @@ def phase_map(cells: Sequence[Cell]) -> go.Figure | None:
     return figure.update_layout(layout(height=110 + 190 * len(ways), margin={"l": 80, "r": 60, "t": 50, "b": 60}))
 
 
-def _hover(cell: Cell) -> str:
+def _hover(cell: PhaseCell) -> str:
     return (
-        f"<b>{cell['way']}</b> at {cell['learning_rate']:g}, step {cell['step']}<br>"
-        f"shifted {100 * cell['ood_change']:+.1f}, training rule {100 * cell['id_gain']:+.1f} points<br>"
-        f"KL {cell['kl']:.3g}"
+        f"<b>{cell.way}</b> at {cell.learning_rate:g}, step {cell.step}<br>"
+        f"shifted {100 * cell.ood_change:+.1f}, training rule {100 * cell.id_gain:+.1f} points<br>"
+        f"KL {cell.kl:.3g}"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ Measured = tuple[str, str]  # split, metric
 
 @dataclass(frozen=True)
 class MeasureChange:
-    """One measure of an arm at its end: its value, that of the start, and the difference with its 95% interval, over
-    what `over` says, corrected for `of` such claims (1: exploratory)."""
+    """One measure of an arm at its end: its value, that of the start, and the difference with its 95% interval (None
+    where it is endless), over what `over` says, corrected for `of` such claims (1: exploratory)."""
 
     arm: str
     split: str
@@ -28,8 +29,8 @@ class MeasureChange:
     value: float
     start_value: float
     difference: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
     over: str
     word: Word
     of: int
@@ -63,14 +64,19 @@ def changes(found: Findings, wanted: Sequence[Measured], primary: Sequence[Measu
             value,
             start_value,
             estimate.mean,
-            (interval := next(intervals) if key in primary else estimate.interval()).low,
-            interval.high,
+            _finite((interval := next(intervals) if key in primary else estimate.interval()).low),
+            _finite(interval.high),
             estimate.over,
             verdict(interval),
             len(claimed) if key in primary else 1,
         )
         for arm, key, value, start_value, estimate in rows
     ]
+
+
+def _finite(bound: float) -> float | None:
+    """An end of an interval as JSON can hold it: that of a single problem is endless."""
+    return bound if isfinite(bound) else None
 
 
 def change_records(found: Sequence[MeasureChange]) -> list[dict[str, object]]:
@@ -94,7 +100,8 @@ def change_tables(title: str, found: Sequence[MeasureChange], width: int) -> "li
                 cells.append("")
                 continue
             at_start = number(change.start_value, metric)
-            ends = f"[{signed(change.ci_low, metric)},{signed(change.ci_high, metric)}]"
+            low, high = change.ci_low, change.ci_high
+            ends = "" if low is None or high is None else f"[{signed(low, metric)},{signed(high, metric)}]"
             mark = f"*{change.word}" if change.of > 1 else ""
             cells.append(f"{number(change.value, metric)}\n{signed(change.difference, metric)} {ends}\n{mark}".rstrip())
         lines.append([metric, split, at_start, *cells])

@@ -27,6 +27,8 @@ from ruleshift.studies.study import Arm, Findings, Study, variant
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ruleshift.evaluation.phases import PhaseCell
+
 SHIFTED = "rule-ood"
 
 
@@ -59,28 +61,11 @@ def measures(usual: Measurement) -> Measurement:
     )
 
 
-@dataclass(frozen=True)
-class PhaseCell:
-    """One dose of one way to train at one rate, mean over seeds: the gain of the training rule's score and the change
-    of the shifted one's, against the start model, with the latter's 95% interval over what `over` says, and the KL."""
-
-    start: str
-    strength: float
-    way: str
-    learning_rate: float
-    step: int
-    id_gain: float
-    ood_change: float
-    ci_low: float
-    ci_high: float
-    over: str
-    kl: float
-    train_flops: float
-    seeds: int
-
-
-def cells(found: Findings) -> list[PhaseCell]:
+def cells(found: Findings) -> "list[PhaseCell]":
     """The cells of the map, way by way, rate by rate, from the smallest dose on."""
+    from ruleshift.evaluation.phases import PhaseCell
+    from ruleshift.report.arms import usual_ood
+
     meta, m = found.results.meta, found.measurement
     metric, trained = str(meta["metric"]), str(meta["trained"])
     turns, decoding = budgets(metric, m.turns)[-1], m.decodings[-1]
@@ -98,8 +83,9 @@ def cells(found: Findings) -> list[PhaseCell]:
     for (arm, step), points in groups.items():
         gain, change = (
             crossed_estimate([outcomes(point, split) for point in points], [outcomes(first, split)])
-            for split in (trained, SHIFTED)
+            for split in (trained, usual_ood(found.results))
         )
+        interval = change.interval()
         made.append(
             PhaseCell(
                 start=str(meta["config"]["label"] or meta["config"]["model"]),
@@ -109,8 +95,8 @@ def cells(found: Findings) -> list[PhaseCell]:
                 step=step,
                 id_gain=gain.mean,
                 ood_change=change.mean,
-                ci_low=change.interval().low,
-                ci_high=change.interval().high,
+                ci_low=interval.low if isfinite(interval.low) else None,
+                ci_high=interval.high if isfinite(interval.high) else None,
                 over=change.over,
                 kl=fmean(point.kl_to_start for point in points),
                 train_flops=fmean(point.train_flops for point in points),
@@ -120,45 +106,10 @@ def cells(found: Findings) -> list[PhaseCell]:
     return made
 
 
-@dataclass(frozen=True)
-class Explained:
-    """What a linear model of some properties of cells explains of the change of the shifted rule's score: the share of
-    the variance of the cells (`r2`), and of cells left out of the fit (`q2`); None where there are too few."""
-
-    by: str
-    r2: float | None
-    q2: float | None
-    cells: int
-
-
-def explanations(found: "list[PhaseCell]") -> list[Explained]:
-    """How much of the change is drift, and how much more the way to train explains. Cells of one training are not
-    independent of each other."""
-    import numpy as np
-
-    from ruleshift.evaluation.foretelling import explained
-
-    change, root = np.array([cell.ood_change for cell in found]), [max(cell.kl, 0.0) ** 0.5 for cell in found]
-    drift = [root, [cell.id_gain for cell in found]]
-    is_way = [[float(cell.way == way) for cell in found] for way in sorted({cell.way for cell in found})[1:]]
-    leaning = [[own * size for own, size in zip(column, root, strict=True)] for column in is_way]  # slopes of their own
-    is_start = [[float(cell.start == start) for cell in found] for start in sorted({cell.start for cell in found})[1:]]
-    models = {
-        "drift: root of KL": drift[:1],
-        "drift: root of KL, ID gain": drift,
-        "the way to train alone": is_way,
-        "drift and the way to train": [*drift, *is_way, *leaning],
-        **({"all of these and the start model": [*drift, *is_way, *leaning, *is_start]} if is_start else {}),
-    }
-    rows = []
-    for by, columns in models.items():
-        r2, q2 = explained(np.array(columns).T, change) if columns and found else (float("nan"), float("nan"))
-        rows.append(Explained(by, r2 if isfinite(r2) else None, q2 if isfinite(q2) else None, len(found)))
-    return rows
-
-
 def record(found: Findings) -> dict[str, object]:
     """The content of phase.json."""
+    from ruleshift.evaluation.phases import explanations
+
     made = cells(found)
     return {
         "version": 1,
@@ -170,6 +121,7 @@ def record(found: Findings) -> dict[str, object]:
 
 def phases(found: Findings, width: int) -> "list[Table]":
     """The map in numbers, and what explains it."""
+    from ruleshift.evaluation.phases import explanations
     from ruleshift.report.tables import signed
     from ruleshift.report.terminal import blocks
 
@@ -191,12 +143,12 @@ def phases(found: Findings, width: int) -> "list[Table]":
             )
     most = max(len(line) for line in lines) - 2 if lines else 0
     lines = [[*line, *[""] * (most + 2 - len(line))] for line in lines]
-    title = f"change on {SHIFTED} in points (gain on the training rule, KL to the start), from the smallest dose on"
+    title = "change under the shifted rule in points (gain under that of training, KL), from the smallest dose on"
     tables = blocks(title, ("way", "rate"), [f"dose {i}" for i in range(1, most + 1)], lines, width)
     told = [["" if value is None else f"{value:.2f}" for value in (one.r2, one.q2)] for one in explanations(made)]
     rows = [[one.by, *values] for one, values in zip(explanations(made), told, strict=True)]
     return tables + blocks(
-        f"what explains the change on {SHIFTED}: share of its variance over {len(made)} cells",
+        f"what explains the change under the shifted rule: share of its variance over {len(made)} cells",
         ("by",),
         ("R2", "left out"),
         rows,
