@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ruleshift.commands.foretell import Foretell
-from ruleshift.commands.study import label_starts
+from ruleshift.commands.study import StudyCommand, label_starts
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.phases import PhaseCell, explanations
 from ruleshift.report.insights import insights_in
@@ -149,6 +149,14 @@ def test_start_models_are_told_apart_by_name() -> None:
     }
     assert list(label_starts(("a/model", "b/model"))) == ["a-model", "b-model"]
     assert label_starts(()) == {}
+    plans = StudyCommand("phase", tasks=("gp-l", "virl-l"), starts=("a/x", "b/y")).plans(PHASE)
+    assert [(plan.folder, plan.model) for plan in plans] == [
+        ("gp-l@x", "a/x"),
+        ("gp-l@y", "b/y"),
+        ("virl-l@x", "a/x"),
+        ("virl-l@y", "b/y"),
+    ]
+    assert [plan.folder for plan in StudyCommand("phase").plans(PHASE)] == ["gp-l", "virl-l"]
     with pytest.raises(RuleshiftError, match="twice"):
         label_starts(("a", "a"))
 

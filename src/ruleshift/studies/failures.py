@@ -8,8 +8,8 @@ and abstaining below the confidence at which the model gives 80% of its replies 
 `answered_wrong`). Constrained decoding is left out: engines draw from all tokens.
 
 Primary, named before the run: the change of `sure_wrong` (replies that are wrong, and given by a model that abstains
-so) on `rule-ood`, of each arm at its end against the start model, with Holm's correction. Expected: SFT raises it.
-The paper has no figure of it.
+so) on `rule-ood`, of each arm at its end against the start model, with Holm's correction within each task. Expected:
+SFT raises it. The paper has no figure of it.
 """
 
 from dataclasses import dataclass, replace
@@ -100,7 +100,7 @@ FAILURES = Study(
     name="failures",
     question="Confident and wrong under shift: how often, and what mitigates?",
     about="Calibration, agreement over samples, risk against coverage, verification and abstaining, at each arm's end.",
-    paper="none: left open by the paper",
+    paper="left open there (arXiv 2501.17161)",
     cost="not timed yet",
     tasks=("gp-l", "virl-l"),
     arms=arms,

@@ -8,8 +8,9 @@ weights moved and turned. The rules are exchanged on validation problems alone.
 
 Primary, named before the run: the change of `rule_follows` (greedy answers that follow the exchanged rule) and of
 `rule_moved` (how far the answer's log-odds move with it, in nats) of each arm at its end against the start model,
-with Holm's correction. Expected: SFT on one rule lowers both, PPO less so. All else is exploratory. The paper shows
-success alone; which early sign foretells the loss under shift is a question of `ruleshift foretell` over many runs.
+with Holm's correction within each task. Expected: SFT on one rule lowers both, PPO less so. All else is exploratory.
+The paper shows success alone; which early sign foretells the loss under shift is a question of `ruleshift foretell`
+over many runs.
 """
 
 from dataclasses import replace
@@ -74,7 +75,7 @@ MEMORISATION = Study(
     name="memorisation",
     question="What does post-training memorise, and what foretells it?",
     about="Copies, the flow from the stated rule to the answer, distinct answers, weights: at every point of each arm.",
-    paper="none: left open by the paper",
+    paper="left open there (arXiv 2501.17161)",
     cost="not timed yet",
     tasks=("gp-l", "virl-l"),
     points=6,
