@@ -28,10 +28,9 @@ QUICK = 3  # a quick study trains and measures one part in so many
 @dataclass(frozen=True)
 class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `algorithms` those of RL,
-    `arms` SFT, distillation and hybrids, `memorisation` and `failures` look beside the scores, `phase` maps learning
-    rate and dose, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each task gets a folder with
-    results.json and report.html, and the tables are printed. A killed study resumes when the same command is given
-    again.
+    `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each
+    task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when the
+    same command is given again.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study
@@ -45,30 +44,30 @@ class StudyCommand:
     out: Path | None = None
     """Folder of the study; made if need be."""
     tasks: tuple[str, ...] = ()
-    """Tasks to study; by default those of the study."""
+    """Tasks to study; by default the study's."""
     model: str = "bundled"
     """Start model: bundled, a model folder, or a hub id."""
     starts: tuple[str, ...] = ()
-    """Several start models in the place of --model, each studied in a folder of its own, TASK@MODEL."""
+    """Several of them, with a folder each."""
     loading: ModelArguments = ModelOptions()
     seeds: int = 1
     """Training seeds of each arm."""
     points: int | None = None
     """Evaluations along each training; by default as many as suit the study."""
     kept: int = 24
-    """Models kept along each training, log-spaced."""
+    """Models kept along a training, log-spaced."""
     further: int = 4
-    """Most further evaluations of a training, where arms match."""
+    """Most further evaluations, where arms match."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
     """What arms are matched on."""
     splits: tuple[str, ...] = ()
-    """Splits to evaluate on; by default those of the study."""
+    """Splits to evaluate on; by default the study's."""
     n: int | None = None
     """Problems of each split; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """A small version: a third of the training and of the problems, two evaluations."""
     feedback: Feedback = "full"
-    """How much the verifier says of a wrong reply."""
+    """What the verifier says of a wrong reply."""
     init_steps: int = 0
     """Steps of SFT before all arms."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
