@@ -86,6 +86,7 @@ class Meter:
         """Evaluate and save the point of this step, with a few conversations of each split for readers."""
         m, sizes = self.measurement, Sizes.of(self.trained)
         cells: list[Cell] = []
+        seconds: dict[str, Sequence[float]] = {}
         shown: list[Episode] = []
         kept: list[KeptEpisode] = []
         for decoding in m.decodings:
@@ -106,6 +107,7 @@ class Meter:
                     heard=tally.hear,
                 )
                 cells.append(replace(cell_of(split, decoding, episodes), spent=tally.spent()))
+                seconds[f"{split}/{decoding}"] = tally.seconds()
                 kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
@@ -118,6 +120,7 @@ class Meter:
             save(point_file(self.store.folder, step), kept)
         sharp = self._sharpness(model) if m.sharpness_problems else None
         where = (self.task.id, self.run.name, self.run.seed, step)
+        self.store.keep_seconds(step, seconds)
         self.store.save(Point(*where, flops, kl, tuple(cells), kls, sharp), shown)
 
     def _sharpness(self, model: PreTrainedModel) -> float:

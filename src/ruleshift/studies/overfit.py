@@ -13,7 +13,7 @@ from ruleshift.bounds import Count, ShareAboveZero, check_bounds
 from ruleshift.evaluation.forgetting import forgetting, overconfidence, recovery
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Claimed, Findings, Start, Study
+from ruleshift.studies.study import Arm, Claimed, Findings, Start, Study, log_spaced
 from ruleshift.studies.tables import ends
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ class Past:
 
 def arms(recipe: StudyRecipe, options: Past) -> list[Arm]:
     """A long SFT, and RL from steps of it."""
-    from ruleshift.studies.study import log_spaced
-
     steps = options.past * recipe.sft.steps
     sft = Arm("sft", replace(recipe.sft, steps=steps), f"after SFT, {options.past} times as long as usual")
     starts = log_spaced(steps, options.between + 2, max(1, round(options.early * steps)))

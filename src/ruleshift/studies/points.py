@@ -5,6 +5,7 @@
     RUN/points/000006.parquet      conversations
     RUN/points/000006.json         outcomes, problem by problem
     RUN/diverged.json              why there will be no further points
+    RUN/seconds/000006.json        how long tries took, apart from all that is the same whenever it is measured
 
 They are written in this order, each whole or not at all, and a point is there once its last file is: killed in between,
 it is measured again, with the same numbers.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ruleshift.training.accounting import TokenCount
 
 SHOWN = 8  # conversations of an evaluation
+SECONDS = "seconds"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
 
@@ -127,6 +129,20 @@ class PointStore:
                 f"{path} cannot be read, and the point of step {step} is missing: {self.start_again}"
             ) from error
         return TokenCount(**counts)
+
+    def keep_seconds(self, step: int, seconds: Mapping[str, Sequence[float]]) -> None:
+        """Write down how long the first, second ... tries took, by `split/decoding`."""
+        path = self.folder / SECONDS / f"{step:06d}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(seconds, allow_nan=False))
+
+    def seconds(self, step: int) -> dict[str, tuple[float, ...]]:
+        """How long tries took; nothing where that was not kept, or cannot be read."""
+        try:
+            content = json.loads((self.folder / SECONDS / f"{step:06d}.json").read_bytes())
+            return {_text(name): tuple(map(_finite, _list(values))) for name, values in content.items()}
+        except (*UNREADABLE, AttributeError):
+            return {}
 
     @property
     def start_again(self) -> str:

@@ -136,8 +136,9 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
     meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
     results = Results(tuple(rows), meta)
+    ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
     insights = load_insights(out / ARMS, plan.runs())
-    found = Findings(results, comparisons, points, m, insights)
+    found = Findings(results, comparisons, points, m, ends, insights)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:

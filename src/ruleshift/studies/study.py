@@ -130,12 +130,14 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study found on one task."""
+    """What a study found on one task. `seconds` are those of first, second ... tries at the end of each arm and seed,
+    by `split/decoding`, where they are known."""
 
     results: Results
     comparisons: Sequence[Comparison]
     points: "Sequence[Point]"
     measurement: Measurement
+    seconds: Mapping[tuple[str, int], Mapping[str, Sequence[float]]] = field(default_factory=dict)
     insights: "Sequence[Insight]" = ()
 
 

@@ -6,6 +6,7 @@ as many turns; comparisons at matched FLOPs take care of the rest. Every arm is 
 nothing at all: there the next try is only drawn anew, which is the control of all verification.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -74,14 +75,16 @@ def measures(usual: Measurement) -> Measurement:
     return replace(usual, splits=splits, turns=tuple(sorted({*turns, *usual.turns})), decodings=("sampled",))
 
 
-def turn_gains(cell: Cell) -> list[TurnGain]:
-    """What each further turn solves, and takes, by the cell alone: tokens and seconds are means over problems."""
+def turn_gains(cell: Cell, seconds: Sequence[float] = ()) -> list[TurnGain]:
+    """What each further turn solves, and takes: tokens and seconds (NaN where these are not known) are means over
+    problems."""
     count, before, found = len(cell.tries), 0.0, []
     for turn, spent in enumerate(cell.spent, 1):
         solved = fmean(cell.outcomes("success", turn))
         low, high = wilson_interval((solved - before) * count, count)
         gain = Difference(solved - before, low, high, count)
-        found.append(TurnGain(turn, gain, spent.replies, spent.tokens / count, spent.seconds / count, 0.0))
+        took = seconds[turn - 1] / count if len(seconds) >= turn else math.nan
+        found.append(TurnGain(turn, gain, spent.replies, spent.tokens / count, took, 0.0))
         before = solved
     return found
 
@@ -96,21 +99,22 @@ def costs(found: Findings, width: int) -> "list[Table]":
     lines = []
     for split in m.splits:
         for arm in arms:
-            cells = [point.cell(split, m.decodings[-1]) for (name, _), point in last.items() if name == arm]
-            paid = [pays_until(turn_gains(cell)) for cell in cells]
+            mine = [(key, point.cell(split, m.decodings[-1])) for key, point in last.items() if key[0] == arm]
+            cells = [cell for _, cell in mine]
+            gained = [
+                turn_gains(cell, found.seconds.get(key, {}).get(f"{split}/{cell.decoding}", ())) for key, cell in mine
+            ]
+            paid = [pays_until(gains) for gains in gained]
             for budget in m.turns:
                 solved = fmean(fmean(cell.outcomes("success", budget)) for cell in cells)
-                tokens, seconds, flops = (fmean(_taken(cell, budget, place) for cell in cells) for place in (1, 2, 3))
+                tokens = fmean(sum(gain.tokens for gain in gains[:budget]) for gains in gained)
+                seconds = fmean(sum(gain.seconds for gain in gains[:budget]) for gains in gained)
+                flops = fmean(sum(spent.flops for spent in cell.spent[:budget]) / len(cell.tries) for cell in cells)
                 what = [f"{100 * solved:.1f}", f"{tokens:.0f}", f"{1000 * seconds:.1f}", f"{flops:.2g}"]
                 lines.append([split, arm, str(budget), *what, f"{fmean(paid):.1f}" if budget == m.turns[-1] else ""])
     title = f"turns at inference, success; a turn pays while it solves {LEAST_GAIN:.0%} of all problems, surely"
     headings = ["%", "tokens", "ms", "FLOPs", "pays until"]
     return blocks(title, ("split", "arm", "turns"), headings, lines, width)
-
-
-def _taken(cell: Cell, budget: int, place: int) -> float:
-    """Tokens, seconds or FLOPs a problem, of all tries within a budget."""
-    return sum(spent[place] for spent in cell.spent[:budget]) / len(cell.tries)
 
 
 def _claimed(turns: Sequence[int]) -> tuple[Claimed, ...]:
