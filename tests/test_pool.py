@@ -16,7 +16,7 @@ WELL, LOST = News(ended="well"), News(ended="lost", said="NodeDiedError")
 
 def job(name: str, after: Job | None = None) -> Job:
     run = Run(name, 0, SFT, (SFT.steps,), start=after and Origin(after.run, SFT.steps))
-    return Job(run, StartModel("x"), MEASUREMENT, Path("arms"))
+    return Job(run, StartModel("x"), MEASUREMENT, Path("gp-l/arms"))
 
 
 A = job("a")

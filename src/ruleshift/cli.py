@@ -19,6 +19,7 @@ from ruleshift.commands.check_virl import CheckVirl
 from ruleshift.commands.compare import Compare
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
+from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
@@ -60,6 +61,7 @@ SUMMARIES = {
     "profile": "The problems of an evaluation from easy to hard.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
+    "foretell": "Which early sign foretells the loss under shift, over the runs of studies.",
     "backbone": "Model folders of GGUF files and of checkpoints; the bundled models anew.",
 }
 
@@ -87,6 +89,7 @@ OTHERS: dict[str, type[Command]] = {
     "profile": Profile,
     "study": StudyCommand,
     "report": ReportCommand,
+    "foretell": Foretell,
     "backbone": BackboneCommand,
 }
 

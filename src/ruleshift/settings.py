@@ -302,6 +302,15 @@ class Measurement:
     and parameters moved, at the end of each training; 0 measures none of these."""
     profile_samples: Count = 64
     """First replies to each of them."""
+    insight_problems: Natural = 0
+    """Problems of the first two splits of which, at every point, several replies are read: copies of training replies,
+    calibration, agreement, distinct answers; with how far the weights moved and turned. 0 reads none."""
+    insight_samples: Count = 8
+    """First replies to each of them."""
+    insight_training: Count = 2_000
+    """Training problems (of the run's seed) whose expert's replies count as those that are copied."""
+    flow_problems: Natural = 0
+    """Problems on which the flow from the stated rule to the answer is measured then, too."""
     sharpness_problems: Natural = 0
     """Problems of `id-val` on whose expert's replies the sharpness of the loss is measured at every point; 0: none."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
+from ruleshift.bounds import Natural, at_least
 from ruleshift.commands.checks import check_folder, check_new
 from ruleshift.commands.train import RESUMES
 
@@ -35,16 +36,20 @@ class Build:
     out: Path
     """Run folder; made if need be."""
     config: Annotated[BuildConfig, tyro.conf.arg(name="")] = field(default_factory=BuildConfig)
+    models_every: Natural = 0
+    """Steps between models that stay in OUT/models, from which studies can start (--starts): 0 keeps the last alone."""
 
     stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
+        at_least("--models-every", self.models_every, 0)
+
         def new() -> "tuple[PreTrainedModel, Chat]":
             from ruleshift.pretraining.build import new_model
 
             return new_model(self.config)
 
-        _run(self.out, self.config, new)
+        _run(self.out, self.config, new, self.models_every)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class BackboneCommand:
         self.which.run()
 
 
-def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
+def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New, models_every: int = 0) -> None:
     check_folder("--out", out)
 
     from ruleshift.backbones.save import is_saved
@@ -161,11 +166,11 @@ def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
     final = out / "model"
     with RunFolder.open(out, config) as run:
         if not is_saved(final):
-            _build(config, new, run, final)
+            _build(config, new, run, final, models_every)
     print(f"model: {final}   metrics: {run.metrics_path}")
 
 
-def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", final: Path) -> None:
+def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", final: Path, models_every: int) -> None:
     import torch
 
     from ruleshift.backbones.save import save_model
@@ -188,6 +193,10 @@ def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", 
             run.append_metrics({"step": done, "loss": loss})
             if done % SAVE_EVERY == 0 or done == config.steps:
                 run.save_checkpoint(done, lambda folder: save_state(folder, {"model": model}, optimizers), keep_last=2)
+            kept = final.parent / "models" / f"step-{done:06d}"
+            if models_every and done % models_every == 0 and not kept.is_dir():
+                kept.parent.mkdir(exist_ok=True)
+                save_model(model, chat.source, kept)
             bar.reach(done, f"loss {loss:.3f}")
 
         pretrain(config, model, chat, optimizers, first, after_step)

@@ -45,9 +45,11 @@ class StudyCommand:
     out: Path | None = None
     """Folder of the study; made if need be."""
     tasks: tuple[str, ...] = ()
-    """Tasks to study; by default those of the study."""
+    """Tasks to study; by default the study's."""
     model: str = ""
     """Start model: bundled, smollm2, a model folder or hub id; by default that of the study."""
+    starts: tuple[str, ...] = ()
+    """Several of them, with a folder each."""
     loading: ModelArguments = ModelOptions()
     style: AnyStyle | None = None
     """Wording of prompts, else the study's."""
@@ -60,17 +62,17 @@ class StudyCommand:
     kept: int | None = None
     """Models kept along each training."""
     further: int = 4
-    """Most further evaluations of a training, where arms match."""
+    """Most further evaluations, where arms match."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
     """What arms are matched on."""
     splits: tuple[str, ...] = ()
-    """Splits to evaluate on; by default those of the study."""
+    """Splits to evaluate on; by default the study's."""
     n: int | None = None
     """Problems of each split; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """A small version, a third or less."""
     feedback: Feedback = "full"
-    """How much the verifier says of a wrong reply."""
+    """What the verifier says of a wrong reply."""
     init_steps: int = 0
     """Steps of SFT before all arms."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -121,7 +123,11 @@ class StudyCommand:
         if options is None and assignments.options:
             raise RuleshiftError(f"--set {next(iter(assignments.options))}: {study.name} has no options of its own")
         options = options and changed(options, assignments.options, "--set ")
-        return [self._plan(study, task, assignments, options) for task in tasks.values()]
+        named = label_starts(self.starts)
+        plans = [self._plan(study, task, assignments, options) for task in tasks.values()]
+        if not named:
+            return plans
+        return [replace(plan, model=model, label=label) for plan in plans for label, model in named.items()]
 
     def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of, task_of
@@ -225,6 +231,19 @@ class Assignments:
         named = of_rl.pop("algorithm", None)  # with all other values at once, which may have to fit to its own
         rl = replace(recipe.rl, **of_rl) if named is None else configured(recipe.rl, named, **of_rl)
         return replace(recipe, sft=sft, rl=rl)
+
+
+def label_starts(starts: Sequence[str]) -> dict[str, str]:
+    """What folders call start models: the last parts of their names, as many as it takes to tell them apart. Raises
+    RuleshiftError for one that is named twice."""
+    parts = [name.rstrip("/").split("/") for name in starts]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        labels = ["-".join(one[-count:]).lstrip("-") for one in parts]
+        if len(set(labels)) == len(starts):
+            return dict(zip(labels, starts, strict=True))
+    if starts:
+        raise RuleshiftError(f"--starts names a model twice: {' '.join(starts)}")
+    return {}
 
 
 def _study(name: str) -> "Study":

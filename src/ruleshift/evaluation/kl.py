@@ -76,8 +76,8 @@ def forward_kl(
     for chosen in groups_of(trajectories, MAX_TOKENS, MAX_PICTURES):
         group = [trajectories[i] for i in chosen]
         before, after = (reply_states(one, group, eye).before for one in (start, model))  # (T, H) each
-        parts = chunks(model, len(before))
-        kl = torch.cat([_kl(logits_of(start, before[part]), logits_of(model, after[part])) for part in parts])  # (T,)
+        pairs = ((logits_of(start, before[part]), logits_of(model, after[part])) for part in chunks(model, len(before)))
+        kl = torch.cat([token_kl(*pair) for pair in pairs])  # (T,)
         for i, part in zip(chosen, kl.split([len(trajectory.positions) for trajectory in group]), strict=True):
             sums[i] = float(part.sum())
     for one, training in modes:
@@ -85,7 +85,7 @@ def forward_kl(
     return sums
 
 
-def _kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def token_kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """KL(softmax(a) || softmax(b)) of logits (T, V): (T,). A token that a never draws adds nothing."""
     p, q = a.log_softmax(-1), b.log_softmax(-1)
     return torch.where(p.isinf(), 0.0, p.exp() * (p - q)).sum(-1)

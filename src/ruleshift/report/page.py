@@ -29,14 +29,19 @@ from ruleshift.report.measures import meaning
 from ruleshift.report.palette import FONT, arm_styles
 from ruleshift.report.plots import OOD
 from ruleshift.report.points import decodings_in, turns_label
-from ruleshift.report.sections import first_figure, numbers_of, section_of, training_figure, verification_figure
+from ruleshift.report.sections import (
+    first_figure,
+    further_figures,
+    numbers_of,
+    section_of,
+    training_figure,
+    verification_figure,
+)
 from ruleshift.report.training import Curves
 from ruleshift.results import Results
 
 NO_CURVES: Curves = {}
-PLOTLY = (
-    "plotly-basic.min.js"  # of npm's plotly.js-basic-dist-min: a quarter of the whole, with all that figures here use
-)
+PLOTLY = "plotly-cartesian.min.js"  # a third of the whole: npm's plotly.js-cartesian-dist-min
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,16 @@ def write_report(
     episodes: Mapping[str, Sequence[Episode]] | Library,
     ood: str = OOD,
     curves: Curves = NO_CURVES,
+    folder: Path | None = None,
 ) -> None:
     """Write the page, and beside it the same for programs, as JSON. `episodes` are the library of a study, or a few
-    conversations by arm (any label), shown in the order given.
+    conversations by arm (any label), shown in the order given; `folder` is where further files of
+    the study lie, if any, which have figures of their own.
 
     Raises RuleshiftError for results without rows or of several tasks, and if the file cannot be written.
     """
     library = episodes if isinstance(episodes, Library) else library_in_memory(episodes)
-    page = render_report(results, comparisons, library, ood, curves)
+    page = render_report(results, comparisons, library, ood, curves, folder=folder)
     write_atomically(path, page.encode("utf-8", "replace"))  # lone surrogates, which APIs can return, become "?"
     twin = json.dumps(report_records(results, comparisons, library, curves), indent=1)
     write_atomically(Path(path).with_suffix(".json"), twin)
@@ -99,6 +106,7 @@ def render_report(
     ood: str = OOD,
     curves: Curves = NO_CURVES,
     served: bool = False,
+    folder: Path | None = None,
 ) -> str:
     """The page as text. One that is served may ask where it comes from for episodes, and holds none itself."""
     task, legend = _only_task(results), legend_of(results)
@@ -125,6 +133,7 @@ def render_report(
         ood=ood,
         colours={arm: style.colour for arm, style in arm_styles(legend).items()},
         splits=described_splits(results),
+        beside=further_figures(folder, legend) if folder else (),
         training=training_figure(curves, results),
         published=published(results),
         library=_shelf(library, served),

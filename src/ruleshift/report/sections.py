@@ -2,17 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import plotly.graph_objects as go
 from markupsafe import Markup
 
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report import tables
-from ruleshift.report.arms import legend_of, trained_split
+from ruleshift.report.arms import Legend, legend_of, trained_split
 from ruleshift.report.arrows import arrows
 from ruleshift.report.curves import recognition_over_compute, splits_over_compute
 from ruleshift.report.inert import as_json
+from ruleshift.report.insights import (
+    along_the_training,
+    insights_in,
+    risk_against_coverage,
+    through_the_layers,
+    words_of,
+)
 from ruleshift.report.library import Library
+from ruleshift.report.phase import cells_in, phase_map, what_explains
 from ruleshift.report.plots import metric_of, ood_against_id, ood_against_kl, ood_against_recognition
 from ruleshift.report.points import decodings_in
 from ruleshift.report.training import Curves, training_curves
@@ -25,6 +34,14 @@ _CAPTIONS = {
     "rule that transfers, down and right is learning at the expense of transfer.",
     "gain": "At the end of each arm, sampled: a dot for each number of replies that a problem may take, from one on. "
     "Of the episodes that were kept; steep is verification that pays.",
+    "map": "Each field is a dose at a learning rate: by how many points it changed what is right under the shifted "
+    "rule, mean over seeds. Blue gains, red loses; hover for the gain under the training rule and the KL.",
+    "insights": "A line for each arm, from the start model on, over the KL to it; mean over seeds, shares in percent.",
+    "layers": "The prompt states the training rule; after a layer, what the model carries at the words of the rule is "
+    "replaced by what it carries there where another rule is stated. Up: the share of the whole exchange that this "
+    "brings about in the answer's log-odds. Where it falls, other places have read the rule.",
+    "risk": "At the end of each arm, replies in the order of their mean probability per token: how many of those given "
+    "are wrong when only the surest are given. A falling line to the left is confidence that can be trusted.",
     "training": "What the runs logged, a line for each seed, over steps or updates.",
     "plane": "Each path is an arm over training: it begins at the start model (diamond) and ends at the large mark, "
     "whose bars are 95% intervals over problems; thin lines are single seeds. Above the dotted line a model does "
@@ -123,6 +140,22 @@ def first_figure(results: Results, ood: str) -> Figure | None:
 def training_figure(curves: Curves, results: Results) -> Figure | None:
     drawn = training_curves(curves, legend_of(results))
     return drawn and Figure("curves", "Along the training", _CAPTIONS["training"], *_drawn(drawn))
+
+
+def further_figures(folder: Path, legend: Legend) -> tuple[Figure, ...]:
+    """The figures of files that a study wrote beside its results."""
+    found, cells = insights_in(folder), cells_in(folder)
+    drawn = {"map": ("Where either way memorises", phase_map(cells))}
+    if found is not None:
+        drawn["insights"] = ("Beside the scores, over training", along_the_training(found, legend))
+        drawn["layers"] = ("Where the rule is read", through_the_layers(found, legend))
+        drawn["risk"] = ("Wrong among the surest replies", risk_against_coverage(found, legend))
+    more = {"map": what_explains(cells), "insights": words_of(found) if found else ""}
+    return tuple(
+        Figure(name, title, f"{_CAPTIONS[name]} {more.get(name, '')}".rstrip(), *_drawn(figure))
+        for name, (title, figure) in drawn.items()
+        if figure
+    )
 
 
 def _drawn(figure: go.Figure) -> tuple[Markup, int]:

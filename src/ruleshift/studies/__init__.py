@@ -3,10 +3,13 @@
 from ruleshift.studies.algorithms import ALGORITHMS_STUDY, ALGORITHMS_SWEEP
 from ruleshift.studies.arms_study import ARMS, ARMS_SWEEP
 from ruleshift.studies.data_shift import DATA_SHIFT
+from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.horizon import HORIZON
+from ruleshift.studies.memorisation import MEMORISATION
 from ruleshift.studies.no_sft import NO_SFT
 from ruleshift.studies.overfit import OVERFIT
+from ruleshift.studies.phase import PHASE
 from ruleshift.studies.retention import RETENTION
 from ruleshift.studies.rewards import REWARDS
 from ruleshift.studies.smollm2 import SMOLLM2
@@ -22,5 +25,6 @@ STUDIES: dict[str, Study] = {
         *(HEADLINE, VISION, TABLE, SMOLLM2),
         *(SWEEP, ALGORITHMS_STUDY, ALGORITHMS_SWEEP, ARMS, ARMS_SWEEP),
         *(VERIFICATION, NO_SFT, OVERFIT, REWARDS, HORIZON, DATA_SHIFT, RETENTION),
+        *(PHASE, MEMORISATION, FAILURES),
     )
 }

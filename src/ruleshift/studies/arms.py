@@ -29,6 +29,7 @@ from ruleshift.records import Episode
 from ruleshift.rollouts import KeptEpisode, point_file, save
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
+from ruleshift.studies import insights
 from ruleshift.studies.kept import Keep, Keeper
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.profiles import Clock, is_missing, measure
@@ -173,7 +174,8 @@ def run_arm(
         if why is not None:
             raise Diverged(why)
         whole = len(further) or run.length
-        if not store.missing(further) and not is_missing(store.folder, run, measurement):
+        more = is_missing(store.folder, run, measurement) or insights.missing(store.folder, run, measurement)
+        if not store.missing(further) and not more:
             progress(whole)
             return
         pictures = get_task(measurement.task).pictures
@@ -191,6 +193,7 @@ def run_arm(
                 _measure_kept(meter, start, pictures, further, progress)
             if is_missing(store.folder, run, measurement):
                 _profile(meter, start, pictures, folder)
+            _insights(meter, start, pictures)
         except Diverged as error:
             store.diverge(str(error))
             raise
@@ -272,6 +275,21 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder)
 
     where = (meter.task, meter.style)
     measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens)
+
+
+def _insights(meter: Meter, start: StartModel, pictures: bool) -> None:
+    """The insights that are missing, from the models that were kept; the start's is its own."""
+    run, store, m = meter.run, meter.store, meter.measurement
+    steps = insights.missing(store.folder, run, m)
+    known = insights.known_of(meter.task, meter.style, run, m) if steps else None
+    for step in steps:
+        assert known is not None
+        model = meter.trained
+        if run.training is not None:
+            model = load_start(replace(start, name=str(store.model(step))), pictures).model
+        engine = LocalEngine(model, meter.chat, insights.sampling_of(m))
+        where = (meter.task, meter.style)
+        insights.measure(engine, meter.start.engine.model, m, where, known, store.load(step), store.folder)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement, further: Sequence[int] = ()) -> list[Point]:

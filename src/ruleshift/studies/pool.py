@@ -49,13 +49,13 @@ class Job:
     @property
     def name(self) -> str:
         more = f" step {', '.join(map(str, self.further))}" if self.further else ""
-        return f"{self.measurement.task} {self.run.folder}{more}"
+        return f"{self.root.parent.name} {self.run.folder}{more}"
 
     @property
     def after(self) -> str | None:
         """The job that it follows, where that is made with it: of the run that its own one starts from."""
         origin = self.run.start
-        return None if origin is None else f"{self.measurement.task} {origin.run.folder}"
+        return None if origin is None else f"{self.root.parent.name} {origin.run.folder}"
 
     @property
     def kind(self) -> str:

@@ -21,7 +21,7 @@ def write_study_report(
     """Write the page to `path`, of what lies in `folder` (by default that of the page)."""
     folder = folder or path.parent
     curves = curves_in(folder, legend_of(results))
-    write_report(path, results, comparisons, episodes_in(folder, results), ood, curves)
+    write_report(path, results, comparisons, episodes_in(folder, results), ood, curves, folder)
 
 
 def episodes_in(folder: Path, results: Results) -> Library:
@@ -42,7 +42,7 @@ def served(folder: Path, ood: str | None = None) -> Shown:
         found = results()
         comparisons = load_comparisons(files[1]) if files[1].is_file() else []
         curves = curves_in(folder, legend_of(found))
-        return render_report(found, comparisons, library, ood or usual_ood(found), curves, served=True)
+        return render_report(found, comparisons, library, ood or usual_ood(found), curves, True, folder)
 
     def refresh(library: Library) -> None:
         if library.files or not len(library):

@@ -15,6 +15,7 @@ from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
+from ruleshift.evaluation.patching import levels_of
 from ruleshift.evaluation.statistics import Estimate
 from ruleshift.files import write_atomically
 from ruleshift.lock import held
@@ -28,6 +29,7 @@ from ruleshift.studies.board import Board
 from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.estimates import Basis
+from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
 from ruleshift.studies.log import StudyLog
 from ruleshift.studies.points import PointStore
@@ -36,13 +38,13 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Claimed, Findings, Plan, StartModel
+from ruleshift.studies.study import Claimed, Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
-PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
+PLANNED = ("model", "label", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
 def run_study(
@@ -64,7 +66,7 @@ def run_study(
 
 def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep, cluster: Cluster | None) -> None:
     starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
-    folders = [out / get_task(plan.task).id for plan in plans]
+    folders = [out / plan.folder for plan in plans]
     refined = [
         Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
@@ -88,16 +90,23 @@ def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep
         log.add(jobs)
         carry([job for job in jobs if not job.done])
     claimed = _claims(refined)
-    for one, start, folder in zip(refined, starts, folders, strict=True):
-        _conclude(one, start, folder, log.seconds, claimed)
+    found = [
+        _conclude(one, start, folder, log.seconds, [claim for owner, claim in claimed if owner is one])
+        for one, start, folder in zip(refined, starts, folders, strict=True)
+    ]
+    for one, task, folder in zip(refined, found, folders, strict=True):  # pages may show what others found
+        _show(one.plan.study, task, folder)
     if claimed:
-        Console().print(claims_table(claimed))
+        Console().print(claims_table([claim for _, claim in claimed]))
     log.end()
 
 
 def _start(plan: Plan) -> tuple[StartModel, Basis]:
-    """The start model of a plan, once it has been loaded, and what it takes. Raises RuleshiftError if it cannot be."""
+    """The start model of a plan, once it has been loaded, and what it takes. Raises RuleshiftError if it cannot be, or
+    if what it carries cannot be read and is asked for."""
     found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading, style=plan.style)
+    if plan.measurement.flow_problems:
+        levels_of(found.model)
     facts = {**found.chat.facts, **({} if plan.style == "auto" else {"style": plan.style})}
     return StartModel(plan.model, plan.loading, plan.style, facts), Basis.of(found, plan.measurement)
 
@@ -119,10 +128,11 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
     return replace(start, name=str(folder / "model"))
 
 
-def _claims(refined: Sequence[Refinement]) -> list[Claim]:
+def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
-    about: dict[tuple[str, str, str, Endpoint], Estimate] = {}  # each once, however many expectations there are of it
-    for one in refined:
+    # Each once, however many expectations there are of it.
+    about: dict[tuple[int, str, str, str, Endpoint], Estimate] = {}
+    for owner, one in enumerate(refined):
         plan = one.plan
         task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
         for claimed in plan.study.primary:
@@ -134,30 +144,40 @@ def _claims(refined: Sequence[Refinement]) -> list[Claim]:
             what = (end.metric, end.split, end.turns, end.decoding)
             change = end_difference(points, claim.arm, reference, start, what) if measured else None
             if change:
-                about[task.id, claim.arm, reference, end] = change
-    return claims([(*what, change) for what, change in about.items()])
+                about[owner, task.id, claim.arm, reference, end] = change
+    made = claims([(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()])
+    return [(refined[owner], claim) for (owner, *_), claim in zip(about, made, strict=True)]
 
 
-def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
-    """From the points of a task's runs to its numbers, tables and report."""
+def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> Findings:
+    """From the points of a task's runs to its numbers."""
     plan = one.plan
-    console, study, m = Console(), plan.study, plan.measurement
+    study, m = plan.study, plan.measurement
     points = one.points()
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
-    mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
-    results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
+    meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
+    results = Results(tuple(rows), meta)
     ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
-    found = Findings(results, comparisons, points, m, ends)
+    insights = load_insights(out / ARMS, plan.runs())
+    found = Findings(results, comparisons, points, m, ends, insights)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
         write_atomically(out / "profiles.json", _json(profile_rows(out / ARMS, plan.runs())))
+    if insights:
+        write_atomically(out / "insights.json", _json(insight_records(insights, points)))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
-    write_study_report(out / "report.html", results, comparisons, usual_ood(results))
+    return found
+
+
+def _show(study: Study, found: Findings, out: Path) -> None:
+    """The page and the tables of a task."""
+    console = Console()
+    write_study_report(out / "report.html", found.results, found.comparisons, usual_ood(found.results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ruleshift.evaluation.evaluate import Point
+    from ruleshift.evaluation.insight import Insight
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
@@ -137,6 +138,7 @@ class Findings:
     points: "Sequence[Point]"
     measurement: Measurement
     seconds: Mapping[tuple[str, int], Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    insights: "Sequence[Insight]" = ()
 
 
 Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
@@ -237,7 +239,8 @@ class Plan:
     """A study of one task, with all its settings.
 
     Along each training `points` models are evaluated and about `kept` are kept, of which at most `further` more are
-    evaluated where pairs are matched, by what is in `matched_on`.
+    evaluated where pairs are matched, by what is in `matched_on`. `label` is what folders call the start model, where
+    there are several.
     """
 
     study: Study
@@ -253,10 +256,19 @@ class Plan:
     further: int = 4
     matched_on: tuple[MatchedOn, ...] = get_args(MatchedOn)
     init_steps: int = 0
+    label: str = ""
 
     @property
     def task(self) -> str:
         return self.measurement.task
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in that of the study."""
+        from ruleshift.tasks import get_task
+
+        name = get_task(self.task).id
+        return f"{name}@{self.label}" if self.label else name
 
     def arms(self) -> list[Arm]:
         """The trained arms, in the order in which they are shown."""

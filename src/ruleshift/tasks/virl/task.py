@@ -92,6 +92,26 @@ class VirlProblem:
             else None,
         )
 
+    def answer(self, reply: str) -> str | None:
+        """The action of a reply."""
+        return verifier.read_reply(reply).action
+
+    def exchanged(self, split: str) -> tuple[Self, Self] | None:
+        """The walk with the words for turns of a split, once of the kind that is listed here and once of the kind that
+        is listed there; None where that is the same kind."""
+        given = self.itinerary.rule
+        other = SPLITS[split].rule(stream("virl-exchange", split, self.id))
+        if other.stated == given.stated:
+            return None
+        rules = (replace(other, stated=given.stated, scored=given.stated), replace(other, scored=other.stated))
+        one, two = (replace(self, itinerary=replace(self.itinerary, rule=rule)) for rule in rules)
+        return None if one.action == two.action else (one, two)
+
+    def follows(self, reply: str) -> bool:
+        """Whether the action is a turn in a word of the kind that is listed."""
+        rule = self.itinerary.rule
+        return verifier.whose_word(self.answer(reply), rule.space(rule.stated).words, ()) == "stated"
+
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
         """The pictures that are shown at a position: none in text."""
         return ()
