@@ -23,6 +23,7 @@ from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Claimed, Plan
 from ruleshift.studies.verification import Budgets, turn_gains
 from ruleshift.tasks import get_task
+from ruleshift.training.sft_lessons import bare_answer
 from study_helpers import in_process, tiny_start
 
 __all__ = ["in_process"]
@@ -204,3 +205,22 @@ def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tm
     claim = replace(claim, arm="another")
     assert line("keeps")[:2] == ("no figure", "undecided")
     assert {one.verdict for one in expected.lines() if one.study != "rewards"} == {"not run yet"}
+
+
+# ---------------------------------------------------------------- answers without their form
+
+
+@pytest.mark.parametrize("task", ["gp-l", "virl-l"])
+def test_no_verifier_reads_an_answer_without_its_form(task: str) -> None:
+    for style in ("terse", "stepwise", "full"):
+        problem = get_task(task).problem("train", 0, 1, style)  # type: ignore[arg-type]
+        gold = problem.gold()
+        answer = bare_answer(gold)
+        assert answer in gold
+        assert len(answer) < len(gold)
+        verdict = problem.submit(answer, last=False)
+        assert not verdict.right
+        assert not verdict.valid
+        assert problem.submit(gold, last=False).right  # the control
+    with pytest.raises(RuleshiftError, match="take --data expert"):
+        bare_answer("forward")

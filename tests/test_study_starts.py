@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def chained(recipe: StudyRecipe, options: None) -> list[Arm]:
-    """SFT; a critic alone from its step 2, which changes no weight; that one again, told less; more SFT after it."""
+    """SFT; a critic alone from its second step, which changes no weight; that one again, told less; more SFT after."""
     still = replace(recipe.rl, updates=1, value_only=1)
     return [
         Arm("sft", recipe.sft, dense=False),

@@ -104,16 +104,6 @@ DATA = {
         deviations="rules are those of the task's split `pretrain`; models that are shown terse prompts keep these.",
         varied=True,
     ),
-    "bare": DataKind(
-        "The expert's answers without the form that is asked for: a model that learns this has the skill, and no "
-        "verifier reads what it says.",
-        expert,
-        sampled=False,
-        verified=False,
-        paper="the start without SFT of Chu et al., arXiv 2501.17161",
-        deviations="there a model that was never shown the form; here one that was shown another.",
-        bare=True,
-    ),
     "expert-revision": DataKind(
         "The expert's reply at every step, in a place drawn evenly from those of the start model's own tries there: "
         "those before it failed, and stand there with their feedback, without loss.",
@@ -139,6 +129,16 @@ DATA = {
         verified=False,
         paper="SSD, arXiv 2604.01193",
         deviations="over several turns: feedback on failed replies stands between them, without loss.",
+    ),
+    "bare": DataKind(
+        "The expert's answers without the form that is asked for: a model that learns this has the skill, and no "
+        "verifier reads what it says.",
+        expert,
+        sampled=False,
+        verified=False,
+        paper="the start without SFT of Chu et al., arXiv 2501.17161",
+        deviations="there a model that was never shown the form; here one that was shown another.",
+        bare=True,
     ),
 }
 
