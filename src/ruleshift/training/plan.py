@@ -53,10 +53,6 @@ class Forecast:
     flops: float
     phases: tuple[Phase, ...]
 
-    @property
-    def peak(self) -> Phase:
-        return max(self.phases, key=lambda phase: phase.total)
-
 
 class LongReplies:
     """Answers everything with as many tokens as it may."""
