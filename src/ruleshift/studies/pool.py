@@ -104,7 +104,7 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
     """
     size = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
     if jobs:
-        with closing(Processes(size)) as crew:
+        with closing(Workers(size)) as crew:
             carry_out(jobs, crew, size)
 
 
@@ -200,7 +200,7 @@ class Agenda:
             raise RuleshiftError(f"arm {name}: {news.said}{more}")
 
 
-class Processes:
+class Workers:
     """A crew of processes on this machine."""
 
     retries = 0  # what was killed for want of memory would be again
