@@ -119,7 +119,7 @@ def grpo(backbone: Backbone, task: Task, folder: Path, arguments: argparse.Names
         max_grad_norm=0.5,
         shuffle_dataset=False,
         seed=arguments.seed,
-        use_cpu=True,
+        use_cpu=backbone.model.device.type == "cpu",
         bf16=False,
         gradient_checkpointing=False,
         dataloader_pin_memory=False,

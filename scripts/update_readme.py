@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from expected import lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from published import ARMS, ROOT, TASKS, claimed, primary, published
@@ -69,6 +70,8 @@ def rendered(template: str) -> str:
     return environment.get_template(template).render(
         **said,
         tasks=TASKS,
+        claims=lines(),
+        runs=runs(),
         of=claimed()[TASKS[0], ARMS[0]].of,
         greedy_losses=greedy_losses(),
         shown=SHOWN.__getitem__,

@@ -11,7 +11,7 @@ from ruleshift.backbones.save import save_model
 from ruleshift.pretraining.build import new_model
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.arms import run_arm
-from ruleshift.studies.pool import Job, outcome
+from ruleshift.studies.pool import Agenda, Job, outcome
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Plan, Study
 
@@ -43,11 +43,13 @@ def rows_in(folder: Path) -> list[dict]:
 
 def in_this_process(jobs: list[Job], workers: int | None = None) -> None:
     """`run_jobs` for tests: one after the other in this process, which has the libraries loaded."""
-    for job in jobs:
+    agenda = Agenda(jobs, 0)
+    while job := agenda.next(0.0):
         news = outcome(job, lambda done: None)
         if news.ended == "refused":
             run_arm(job.run, job.start, job.measurement, job.root, lambda done: None)  # raises again what it raised
         assert news.ended in ("well", "diverged"), news.said
+        agenda.hear(job, news, 0.0)
 
 
 @pytest.fixture

@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 import synthetic
+from ruleshift.engines.protocol import Reply
 from ruleshift.records import Completion, Message, Turn
 from ruleshift.report.page import write_report
 from ruleshift.report.server import serve
 from ruleshift.results import save_results
+from ruleshift.revision import Conversation
 from ruleshift.rollouts import KeptEpisode, KeptTurn, point_file, save
 from ruleshift.studies.report import served, write_study_report
+from ruleshift.tasks import get_task
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -152,6 +155,50 @@ def test_side_by_side_colours_keys_and_links(opened: Opened, browser: Any) -> No
     again.page.close()
 
 
+def test_everything_is_reached_by_keys_alone(opened: Opened) -> None:
+    page, focus = opened.page, "document.activeElement"
+    page.keyboard.press("Tab")
+    assert page.evaluate(f"{focus}.className") == "skip"
+    page.keyboard.press("Enter")
+    reached = []
+    while "list" not in reached:
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(f"{focus}.className || {focus}.name || {focus}.textContent"))
+        assert len(reached) < 60, reached
+    assert {"everything", "arm", "q"} <= set(reached)  # presets, filters and search on the way
+    first = page.get_attribute(".panels", "data-number")
+    page.keyboard.press("ArrowDown")
+    opened.until(f"document.querySelector('.panels').dataset.number !== '{first}'")
+    page.keyboard.press("/")
+    page.keyboard.type("onerror")
+    page.keyboard.press("Enter")
+    opened.until("document.querySelector('.count').textContent.startsWith('2 of')")
+    page.keyboard.press("Escape")
+    page.keyboard.press("s")
+    opened.until("document.querySelectorAll('.panel').length === 2")
+    page.focus(".attempts summary")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")  # the table, which scrolls
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    opened.until("document.querySelectorAll('.panel').length === 1")
+
+
+def test_print_has_figures_and_no_controls(opened: Opened) -> None:
+    page = opened.page
+    folded = "document.querySelectorAll('details.table:not([open])').length"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.folded = {folded}; }})")
+    page.emulate_media(media="print")
+    assert opened.page.pdf().startswith(b"%PDF")
+    drawn = opened.page.eval_on_selector_all(
+        ".plot", "all => all.filter(e => e.offsetParent).map(e => e.dataset.drawn)"
+    )
+    assert drawn
+    assert set(drawn) == {"yes"}
+    for hidden in (".tools", ".filters", ".list", ".toolbar"):
+        assert not opened.page.locator(hidden).first.is_visible()
+
+
 def test_tables_sort_and_give_their_numbers(opened: Opened) -> None:
     page = opened.page
     table = page.locator("details.table").first
@@ -191,6 +238,30 @@ def test_a_served_page_asks_only_its_server(browser: Any, tmp_path: Path) -> Non
         assert opened.count() == "12 of 12 episodes"
         assert all(asked.startswith(here) for asked in opened.asked if not asked.endswith("favicon.ico"))
         assert [text for text in opened.said if "favicon" not in text and "404" not in text] == []
+        opened.page.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_served_walk_has_its_map(browser: Any, tmp_path: Path) -> None:
+    problem = get_task("virl-l").problem("rule-ood", 0, 0, "terse")
+    conversation = Conversation(problem, 2)
+    for text in (problem.reply("stop"), problem.gold()):
+        conversation.take(Reply((), Completion(text)))
+    save(
+        point_file(tmp_path / "arms" / "base-seed0", 0), [KeptEpisode.of(conversation.episode(), "rule-ood", "sampled")]
+    )
+    rows = [replace(row, task="virl-l", turns=2) for row in synthetic.results().rows if row.turns == 5]
+    save_results(tmp_path / "results.json", rows, {})
+    server = serve(served(tmp_path))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        opened = Opened(browser, f"http://127.0.0.1:{server.server_address[1]}/")
+        opened.page.wait_for_selector(".map img")
+        opened.until("document.querySelector('.map img').naturalWidth === 900")
         opened.page.close()
     finally:
         server.shutdown()

@@ -13,6 +13,7 @@ import pytest
 from cli_helpers import refusal, save_tiny_model
 from ruleshift.backbones.config import ModelOptions
 from ruleshift.cli import main
+from ruleshift.lock import holding
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
 from ruleshift.studies import arms
@@ -193,7 +194,7 @@ def test_a_worker_that_is_killed_gives_one_line(model: Path, tmp_path: Path) -> 
     arm = tmp_path / "gp-l" / "arms" / "rl-seed0"
     study = started(model, tmp_path, arm, workers=1)
     try:
-        os.kill(int((arm / "lock").read_text()), signal.SIGKILL)
+        os.kill(holding(arm).owner.pid, signal.SIGKILL)
         _, errors = study.communicate(timeout=60)
     finally:
         if _group_lives(study.pid):

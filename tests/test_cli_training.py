@@ -134,7 +134,9 @@ def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --first-steps 2 --retry-steps 2 --batch 4 --warmup 1"
     command = ["backbone", "build", *shape.split(), "--echo-steps", "1", "--out"]
     monkeypatch.setattr(backbone, "SAVE_EVERY", 1)
-    assert main([*command, str(tmp_path / "whole")]) == 0
+    assert main([*command, str(tmp_path / "whole"), "--models-every", "2"]) == 0
+    assert sorted(path.name for path in (tmp_path / "whole" / "models").iterdir()) == ["step-000002", "step-000004"]
+    assert ruleshift.load_backbone(str(tmp_path / "whole" / "models" / "step-000002")).style == "stepwise"
     append = RunFolder.append_metrics
 
     def stopped_in_the_third(self: RunFolder, record: dict) -> None:

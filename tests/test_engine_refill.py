@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from engine_helpers import FAMILIES, RANDOM, reply_ids, routes, stops, tiny_chat, tiny_model
+from engine_helpers import FAMILIES, RANDOM, puzzles, reply_ids, routes, stops, tiny_chat, tiny_model
 from helpers import one_thread
 from ruleshift.chat import episode_sequence
 from ruleshift.engines import local
 from ruleshift.engines.local import LocalEngine
 from ruleshift.records import Episode
-from ruleshift.revision import revise
+from ruleshift.revision import ANEW, revise
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,40 @@ def check_logprobs(model, episodes: Sequence[Episode]) -> None:
         expected = logprobs[:-1].gather(1, ids[1:, None])[:, 0][mask[1:]]
         drawn = [p for turn in episode.turns for p in turn.completion.logprobs]
         torch.testing.assert_close(torch.tensor(drawn), expected, atol=1e-4, rtol=0)
+
+
+def test_tries_that_are_forgotten_are_drawn_anew():
+    """Each try at a problem of one step is a first reply of another sample, whatever the size of the batch; on a route
+    the steps that were taken stay in the conversation."""
+    model, chat = tiny_model(FAMILIES["llama, grouped queries"]), tiny_chat(30)
+    sampling, asked = replace(RANDOM, max_new_tokens=6), puzzles(9, solved_by=4)
+    firsts = [
+        revise(asked, LocalEngine(model, chat, sampling), 1, samples=[number * ANEW] * len(asked))
+        for number in range(4)
+    ]
+    whole = revise(asked, LocalEngine(model, chat, sampling), turns=4, forgets=True)
+    assert {len(episode.turns) for episode in whole} > {1, 4}
+    for place, episode in enumerate(whole):
+        assert reply_ids(episode) == [reply_ids(first[place])[0] for first in firsts[: len(episode.turns)]]
+        assert {turn.appended_ids for turn in episode.turns} == {firsts[0][place].turns[0].appended_ids}
+        assert len(episode.messages) == 1 + 2 * len(episode.turns)
+    walked = revise(routes(12), LocalEngine(model, chat, sampling), turns=5, forgets=True)
+    assert max(len(episode.steps) for episode in walked) > 2
+    assert any(len(step) > 1 for episode in walked for step in episode.steps[1:])
+    for batch_size in (1, 4):
+        again = revise(routes(12), LocalEngine(model, chat, sampling, batch_size), turns=5, forgets=True)
+        assert list(map(reply_ids, again)) == list(map(reply_ids, walked))
+    for episode in walked:  # what was said after the steps before, read anew, is what leads to each try
+        said: list[int] = []
+        for step in episode.steps:
+            for turn in step:
+                ids = torch.tensor([*said, *turn.appended_ids, *turn.completion.token_ids])
+                with torch.no_grad():
+                    logprobs = torch.log_softmax(model(ids[None]).logits[0, :-1], dim=-1)
+                count = len(turn.completion.token_ids)
+                expected = logprobs.gather(1, ids[1:, None])[-count:, 0]
+                torch.testing.assert_close(torch.tensor(turn.completion.logprobs), expected, atol=1e-4, rtol=0)
+            said += step[-1].appended_ids + step[-1].completion.token_ids
 
 
 @pytest.mark.parametrize("family", ["llama, grouped queries", "gpt2, learned positions"])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bounds import within
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Verdict
 from ruleshift.tasks import get_task
@@ -15,7 +16,6 @@ from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, SUITS, USUAL_TARG
 from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.task import GeneralPoints, GeneralPointsProblem
 from ruleshift.tasks.protocol import Style
-from bounds import within
 
 QUICK = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 TASK = GeneralPoints()
@@ -312,11 +312,20 @@ def test_about_fifteen_percent_of_the_multisets_are_held_out() -> None:
         assert 0.12 < sum(map(is_heldout, multisets)) / len(multisets) < 0.18
 
 
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_hands_are_dealt_under_as_many_training_rules_as_said(count: int) -> None:
+    rules = {hand.hand.scored.faces for hand in hands(f"train-{count}-rules", 40 * count)}
+    assert len(rules) == count
+    assert (10, 10, 10) in rules
+    assert max(map(max, rules)) == 10  # no number of the tests
+
+
 def test_pretraining_never_states_a_rule_of_another_split() -> None:
+    """But for the further rules of the splits that train on several."""
     pools, excluded = SPLITS["pretrain"].faces, SPLITS["pretrain"].excluded
     reachable = {faces for faces in product(*map(set, pools)) if faces not in excluded}
     for name, split in SPLITS.items():
-        if not name.startswith("pretrain"):
+        if not name.startswith("pretrain") and not name.endswith("-rules"):
             assert reachable.isdisjoint(product(*split.faces)), name
             assert split.scored_faces not in reachable, name
     assert (10, 10, 10) not in reachable

@@ -69,6 +69,9 @@ HASHES = {
     "train-300": "9d91bb72058d712a",
     "val-shift-heldout": "d34f0c4be18edb5c",
     "pretrain-targets": "1e155aa8e5a1e7fd",
+    "train-2-rules": "4cd973a467e669fe",
+    "train-4-rules": "7c7bed638a1ffc3a",
+    "train-8-rules": "fea7c5eb0d0059cc",
 }
 """Of three pictures at 96 and 224 pixels. A change of a drawing changes them, and must be looked at."""
 

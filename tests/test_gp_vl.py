@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bounds import within
 from cli_helpers import refusal
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.cli import main
@@ -27,7 +28,6 @@ from ruleshift.tasks.generalpoints.rules import RANKS, SPLITS, Rule
 from ruleshift.tasks.generalpoints.task import GeneralPoints
 from ruleshift.tasks.generalpoints.visual import GeneralPointsVL, GeneralPointsVLProblem
 from ruleshift.tasks.protocol import Style
-from bounds import within
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = GeneralPointsVL(size=48)
@@ -58,6 +58,9 @@ HASHES = {
     "train-300": "9197569b4b67e3c2",
     "val-shift-heldout": "394d17d0fae7544c",
     "pretrain-targets": "23c88ec4a835709c",
+    "train-2-rules": "f0318a43d5d342ff",
+    "train-4-rules": "3e04aa56cef54b7d",
+    "train-8-rules": "cebc018ee6442e41",
 }
 
 

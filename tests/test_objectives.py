@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from ruleshift.training.objectives import (
+    Level,
     bounded_exp,
-    chosen_logprobs,
     clipped_objective,
     divisor,
     entropy,
+    importance_weights,
     k2,
     k3,
     mismatch,
@@ -95,7 +96,7 @@ def test_the_first_gradient_is_the_policy_gradient(level):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 5, dtype=torch.float64, generator=generator).requires_grad_()
     tokens = torch.tensor([0, 3, 1, 4, 4, 2])
-    logprobs = chosen_logprobs(logits, tokens)
+    logprobs = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
     policy_loss(logprobs, logprobs.detach(), TURN, ADVANTAGES, level, 0.2).loss.sum().backward()
     # For a softmax, d log p(a) / d logits = onehot(a) - p.
     onehot = torch.nn.functional.one_hot(tokens, 5).double()
@@ -138,16 +139,10 @@ def test_value_loss_is_half_the_squared_error():
 
 
 def test_entropy():
-    assert entropy(torch.full((2, 7), 3.0)).tolist() == pytest.approx([math.log(7)] * 2, abs=1e-6)
-    half = double(0.0, 0.0, -1e9, -1e9)[None]
+    assert entropy(torch.full((2, 7), 3.0).log_softmax(-1)).tolist() == pytest.approx([math.log(7)] * 2, abs=1e-6)
+    half = double(0.0, 0.0, -1e9, -1e9)[None].log_softmax(-1)
     assert entropy(half).tolist() == pytest.approx([math.log(2)], abs=1e-12)
-    assert entropy(double(0.0, -1e9)[None]).item() == pytest.approx(0.0, abs=1e-12)
-
-
-def test_chosen_logprobs():
-    logits = double(math.log(1), math.log(2), math.log(5)).repeat(3, 1) + double(0, 4, -9)[:, None]
-    logprobs = chosen_logprobs(logits, torch.tensor([2, 0, 1]))
-    assert logprobs.tolist() == pytest.approx([math.log(5 / 8), math.log(1 / 8), math.log(2 / 8)], abs=1e-12)
+    assert entropy(double(0.0, -1e9)[None].log_softmax(-1)).item() == pytest.approx(0.0, abs=1e-12)
 
 
 # Without a clip, and weights
@@ -280,6 +275,38 @@ def test_mismatch_by_hand():
     assert found["mismatch_max"] == 0.5
     assert found["mismatch_kl"] == pytest.approx((math.exp(0.5) - 1.5 + math.exp(-0.25) - 0.75) / 3)
     assert set(mismatch(torch.ones(2), torch.ones(2)).values()) == {0.0}
+
+
+def test_importance_weights_by_hand():
+    """p / q of four tokens of two replies: 2, 1/4, 3, 1; of the replies: 1/2 and 3."""
+    sampled = double(-1.0, -2.0, -3.0, -0.5)
+    learns = sampled + double(2.0, 0.25, 3.0, 1.0).log()
+    turn = torch.tensor([0, 0, 1, 1])
+
+    def found(level: Level, cap: float) -> list[float]:
+        return importance_weights(learns, sampled, turn, 2, level, cap).tolist()
+
+    assert found("token", 2.0) == pytest.approx([2, 0.25, 2, 1])
+    assert found("token", 10.0) == pytest.approx([2, 0.25, 3, 1])
+    assert found("sequence", 2.0) == pytest.approx([0.5, 2])
+    assert found("geometric", 10.0) == pytest.approx([0.5**0.5, 3**0.5])
+    for level in ("token", "sequence", "geometric"):
+        assert set(importance_weights(sampled, sampled, turn, 2, level, 2.0).tolist()) == {1.0}
+
+
+def test_importance_weights_have_the_mean_of_the_program_that_learns():
+    """Of any function of a token, over what the other one samples; unless they are cut."""
+    generator = torch.Generator().manual_seed(0)
+    p, q = torch.randn(2, 50, dtype=torch.float64, generator=generator).log_softmax(-1)
+    value, each = torch.randn(50, dtype=torch.float64, generator=generator), torch.arange(50)
+
+    def mean(cap: float) -> float:
+        return float((q.exp() * importance_weights(p, q, each, 50, "token", cap) * value).sum())
+
+    exact = float((p.exp() * value).sum())
+    assert mean(1e6) == pytest.approx(exact, abs=1e-12)
+    assert abs(float((q.exp() * value).sum()) - exact) > 0.05  # control: it is another without weights
+    assert abs(mean(1.0) - exact) > 0.01
 
 
 # Values

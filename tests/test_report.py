@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from plotly.offline import get_plotlyjs_version
 from rich.console import Console
 
 import synthetic
@@ -24,8 +25,9 @@ from ruleshift.records import Verdict
 from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.arrows import arrows
 from ruleshift.report.curves import recognition_over_compute, splits_over_compute
+from ruleshift.report.inert import as_json
 from ruleshift.report.library import library_in_memory
-from ruleshift.report.page import as_json, render_report, report_records, write_report
+from ruleshift.report.page import plotly, render_report, report_records, write_report
 from ruleshift.report.palette import arm_styles
 from ruleshift.report.pictures import headline_picture, save_picture
 from ruleshift.report.plots import (
@@ -699,3 +701,7 @@ def test_pictures_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert asked == {"format": "png", "width": 1400, "height": 560, "scale": 1, "panels": 2, "mathjax": False}
     with pytest.raises(RuleshiftError, match="Chrome or Chromium"):
         headline_picture(synthetic.results(), tmp_path / "figure.png")
+
+
+def test_the_plotly_of_the_page_is_the_one_that_figures_are_made_for() -> None:
+    assert f"v{get_plotlyjs_version()}" in plotly()[:200]

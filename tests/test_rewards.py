@@ -5,7 +5,7 @@ import pytest
 from helpers import tiny_chat
 from ruleshift.records import Completion, Turn, Verdict
 from ruleshift.training.answers import token_counts
-from ruleshift.training.rewards import earned, kl_cost, overlong
+from ruleshift.training.rewards import credit, earned, kl_cost, overlong, shaping
 
 
 def turn(reward: float, solved: bool) -> Turn:
@@ -14,8 +14,52 @@ def turn(reward: float, solved: bool) -> Turn:
 
 def test_success_is_paid_once_and_nothing_else_is():
     turns = [turn(-1.0, False), turn(-3.0, False), turn(5.0, True)]
-    assert earned(turns, "verifier") == [-1.0, -3.0, 5.0]
-    assert earned(turns, "success") == [0.0, 0.0, 1.0]
+    assert earned(turns, "verifier", 0.9) == [-1.0, -3.0, 5.0]
+    assert earned(turns, "success", 0.9) == [0.0, 0.0, 1.0]
+
+
+def judged(right: bool = False, valid: bool = True, read: bool | None = True) -> Turn:
+    verdict = Verdict("", 5.0 if right else -1.0, right, "", valid=valid, read_right=read)
+    return Turn((1,), Completion("", (2,), (0.0,)), verdict)
+
+
+def test_partial_credit_is_for_form_and_reading():
+    turns = [judged(valid=False, read=False), judged(valid=False), judged(read=None), judged(True, False, False)]
+    assert earned(turns, "partial", 0.9) == [0.0, 0.25, 0.5, 1.0]
+
+
+def test_potentials_are_worked_out_by_hand():
+    # Phi after the replies: 0.25, 0.5, and 0 where the episode ends. Discount 0.8.
+    assert shaping([0.25, 0.5, 1.0], 0.8, ended=True) == pytest.approx([0.2, 0.15, -0.5])
+    assert shaping([0.25, 0.5, 1.0], 0.8, ended=False) == pytest.approx([0.2, 0.15, 0.3])
+    assert shaping([], 0.8, ended=True) == []
+    turns = [judged(valid=False), judged(), judged(True)]
+    assert earned(turns, "potential", 0.8) == pytest.approx([0.2, 0.15, 0.5])
+
+
+def returns(rewards: list[float], gamma: float) -> list[float]:
+    """Discounted returns, from the last turn on."""
+    found = [0.0]
+    for reward in reversed(rewards):
+        found.insert(0, reward + gamma * found[0])
+    return found[:-1]
+
+
+def test_shaping_leaves_the_order_of_policies_as_it_is():
+    """In a tree of all conversations of three turns, each reply bare, in form, or right, the shaped return from a
+    state is the plain one less the potential of the state: the same constant for all that may be done there."""
+    kinds = [judged(valid=False), judged(), judged(True)]
+    endings = [(first, second, third) for first in kinds[:2] for second in kinds[:2] for third in kinds]
+    for gamma in (0.0, 0.5, 0.9, 1.0):
+        for episode in endings:
+            plain, shaped = (returns(earned(episode, kind, gamma), gamma) for kind in ("success", "potential"))
+            before = [0.0, *(credit(turn.verdict) for turn in episode[:-1])]
+            assert [p - s for p, s in zip(plain, shaped, strict=True)] == pytest.approx(before)
+    # The control: credit that is simply added pays for what is in form and never right, and turns the order round.
+    bare, formal = (judged(valid=False),) * 2 + (judged(True),), (judged(),) * 3
+    assert returns(earned(bare, "success", 1.0), 1.0)[0] > returns(earned(formal, "success", 1.0), 1.0)[0]
+    assert returns(earned(bare, "potential", 1.0), 1.0)[0] > returns(earned(formal, "potential", 1.0), 1.0)[0]
+    assert returns(earned(bare, "partial", 1.0), 1.0)[0] == returns(earned(formal, "partial", 1.0), 1.0)[0] == 1.5
 
 
 def test_long_replies_cost_more_and_more():

@@ -72,8 +72,8 @@ def start_logprobs(ppo: RL, batch: Batch) -> list[torch.Tensor]:
     """Of every trajectory, log-probs of its reply tokens under the start model, one conversation at a time."""
     rows = []
     for trajectory in batch.trajectories:
-        with torch.no_grad():
-            table = ppo.learner.reference(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
+        with torch.no_grad(), ppo.learner.as_at_start():
+            table = ppo.learner.model(input_ids=torch.tensor([trajectory.ids])).logits[0].log_softmax(-1)
         rows.append(torch.stack([table[p - 1, trajectory.ids[p]] for p in trajectory.positions]))
     return rows
 
@@ -233,9 +233,10 @@ def test_the_value_loss_reaches_the_model_only_when_they_learn_together():
 
 def test_the_start_model_stays_as_it_was():
     ppo = new_ppo()
-    before = weights_of(ppo.learner.reference)
+    before = weights_of(ppo.learner.model)
     ppo.update()
-    assert same_weights(ppo.learner.reference, before)
+    with ppo.learner.as_at_start():
+        assert same_weights(ppo.learner.model, before)
     assert not same_weights(ppo.learner.model, before)
 
 

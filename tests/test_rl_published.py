@@ -110,6 +110,71 @@ def test_mismatch_tells_a_sampler_that_is_another_model():
     assert metrics["mismatch_kl"] > 1e-4
 
 
+# Truncated importance weights
+
+ONE_STEP = replace(SMALL, epochs=1, minibatches=1, kl_coef=0.0, importance_sampling_cap=1.2)
+
+
+def test_importance_weights_change_nothing_where_sampler_and_trainer_agree():
+    """The special case: what was done without them."""
+    plain, weighed = (
+        new_ppo(replace(SMALL, importance_sampling_cap=None)),
+        new_ppo(replace(SMALL, importance_sampling_cap=2.0)),
+    )
+    for _ in range(2):
+        before, after = plain.update(), weighed.update()
+        assert after.pop("importance") == pytest.approx(1, abs=1e-4)
+        assert after.pop("truncated") == 0
+        assert after == pytest.approx(before, abs=1e-3, rel=1e-3)
+    for one, other in zip(plain.learner.model.parameters(), weighed.learner.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("ratio", ["token", "sequence"])
+def test_terms_are_weighed_by_how_likely_they_are_here_and_were_there(ratio):
+    """Before the first step ratios are 1: the loss is -sum of w A over all terms, w = min(p / q, 1.2), by hand."""
+    config = replace(ONE_STEP, ratio=ratio)
+    rl = apart(config, deaf=True)
+    rl.update()  # the sampler stays behind
+    batch = rl.estimate(rl.rollout.collect(rl.done))[0]
+    terms, weights = [], []
+    for trajectory, advantages in zip(batch.trajectories, batch.advantages, strict=True):
+        ids = torch.tensor([trajectory.ids])
+        with torch.no_grad():
+            table = rl.learner.model(input_ids=ids).logits[0].log_softmax(-1)
+        apart_by = [0.0] * len(advantages)
+        of_turns = advantages.tolist()
+        for place, turn, drawn in zip(trajectory.positions, trajectory.turn, trajectory.sampled, strict=True):
+            difference = float(table[place - 1, trajectory.ids[place]]) - drawn
+            apart_by[turn] += difference
+            if ratio == "token":
+                weights.append(min(math.exp(difference), 1.2))
+                terms.append(-weights[-1] * of_turns[turn])
+        if ratio == "sequence":
+            weights += [min(math.exp(difference), 1.2) for difference in apart_by]
+            terms += [-w * a for w, a in zip(weights[-len(of_turns) :], of_turns, strict=True)]
+    metrics = rl.learn(batch)
+    assert metrics["policy_loss"] == pytest.approx(sum(terms) / len(terms), abs=1e-4)
+    assert metrics["importance"] == pytest.approx(sum(weights) / len(weights), abs=1e-4)
+    assert metrics["truncated"] == pytest.approx(sum(w == 1.2 for w in weights) / len(weights), abs=1e-6)
+    assert 0 < metrics["truncated"] < 1
+    assert metrics["approx_kl"] == pytest.approx(0, abs=1e-6)  # of the model that learns, from itself
+    assert metrics["mismatch_mean"] > 0.01  # of the sampler
+    blind = apart(replace(config, importance_sampling_cap=None), deaf=True)
+    blind.update()
+    assert blind.update()["approx_kl"] > 1e-4  # control: there, the sampler is where ratios start
+
+
+def test_what_samples_in_bfloat16_is_corrected_too():
+    rl = new_ppo(replace(SMALL, rollout_dtype="bfloat16", importance_sampling_cap=2.0, critic=False, value_steps=0))
+    metrics = rl.update()
+    assert {weight.dtype for weight in rl.learner.model.parameters()} == {torch.float32}
+    assert metrics["mismatch_max"] > 1e-3
+    assert 0 < abs(metrics["importance"] - 1) < 0.1
+    tokens, read = rl.learner.account.tokens, sum(len(e.token_ids) for e in rl.rollout.collect(0))
+    assert tokens.forward == 3 * read  # sampled, read by the start model, and by the one that learns
+
+
 # Nothing to learn, cuts, and what learns together
 
 NORMALISED = replace(SMALL, normalise_advantages=True)

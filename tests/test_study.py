@@ -184,9 +184,11 @@ def plans(name: str, *tasks: str, **options: object) -> dict[str, Plan]:
 def test_defaults_are_the_recipes_of_the_tasks() -> None:
     for name, study in STUDIES.items():
         for task, plan in plans(name).items():
-            assert plan.recipe == recipe_of(task)
+            recipe = recipe_of(task, study.preset)
+            assert plan.recipe == recipe
             assert plan.options == study.options
-            assert plan.measurement == study.measures(recipe_of(task).measurement)
+            usual = replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens)
+            assert plan.measurement == study.measures(usual)
             if name in ("headline", "vision"):
                 assert plan.measurement == recipe_of(task).measurement
     assert list(plans("headline")) == ["gp-l", "virl-l"]
@@ -227,12 +229,12 @@ def test_what_the_makefile_trains() -> None:
 
 
 def test_quick_is_smaller_and_what_is_set_stays() -> None:
-    for name in STUDIES:
-        small = plans(name, quick=True)
+    for name, study in STUDIES.items():
+        small, parts = plans(name, quick=True), study.quick_part
         for task, plan in plans(name).items():
             for quick, whole in ((small[task].recipe.sft, plan.recipe.sft), (small[task].recipe.rl, plan.recipe.rl)):
-                assert 3 * length(quick) == pytest.approx(length(whole), abs=2)
-            assert 3 * small[task].measurement.n == pytest.approx(plan.measurement.n, abs=2)
+                assert parts * length(quick) == pytest.approx(length(whole), abs=parts - 1)
+            assert small[task].measurement.n < plan.measurement.n <= parts * small[task].measurement.n + parts - 1
             assert small[task].points == 2
     assert [arm.name for arm in plans("vision", quick=True)["gp-vl"].arms()] == ["sft", "rl"]
     set_by_hand = plans("vision", quick=True, n=50, set=("rl.updates=9", "matched_rates=sft"))["gp-vl"]

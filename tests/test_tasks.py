@@ -224,7 +224,7 @@ def test_studies_need_the_preset_for_small_models(tmp_path: Path, monkeypatch: p
     lines += ["", "", "class Large(Clock):", "    recipe = Recipe('Clocks', rl={'large': RLConfig()})"]
     (tmp_path / "large.py").write_text("\n".join(lines) + "\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RuleshiftError, match="large:Large has no preset 'tiny' of RL, which studies take: add it"):
+    with pytest.raises(RuleshiftError, match="large:Large has no preset 'tiny' of RL, which this study takes: add it"):
         recipe_of("large:Large")
 
 

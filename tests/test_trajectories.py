@@ -54,18 +54,27 @@ def sampled(temperature: float = 1.0, count: int = 20) -> tuple[torch.nn.Module,
     return model, [Trajectory.of(episode) for episode in episodes], episodes
 
 
-class Fixed:
-    """A model that answers the same logits whatever it reads, so that ids matter as labels only."""
+class Fixed(torch.nn.Module):
+    """A model with the same hidden states whatever it reads, so that ids matter as labels only."""
 
     device = CPU
+    config = SimpleNamespace(get_text_config=lambda: None)
 
     def __init__(self, rows: int, columns: int, vocabulary: int = 12) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.logits = torch.randn(rows, columns, vocabulary, generator=generator)
-        self.hidden = torch.randn(rows, columns, 4, generator=generator)
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden = torch.randn(rows, columns, 4)
+        self.decoder, self.head = torch.nn.Identity(), torch.nn.Linear(4, vocabulary)
 
-    def __call__(self, **kwargs: object) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.logits, hidden_states=(None, self.hidden))
+    def get_decoder(self) -> torch.nn.Module:
+        return self.decoder
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.head
+
+    def forward(self, **kwargs: object) -> SimpleNamespace:
+        self.decoder(SimpleNamespace(last_hidden_state=self.hidden))
+        return SimpleNamespace(logits=None)
 
 
 def test_a_trajectory_by_hand():
@@ -89,8 +98,8 @@ def test_turns_are_numbered_over_the_group():
 def test_forward_reads_the_logits_before_each_reply_token():
     model = Fixed(1, 8)
     result = forward(model, [BY_HAND])
-    table = model.logits[0].log_softmax(-1)
-    assert torch.equal(result.logprobs, torch.stack([table[2, 1], table[3, 2], table[6, 3]]))
+    table = model.head(model.hidden)[0].log_softmax(-1)
+    torch.testing.assert_close(result.logprobs, torch.stack([table[2, 1], table[3, 2], table[6, 3]]), atol=1e-6, rtol=0)
     assert torch.equal(result.states, model.hidden[0, [2, 6]])
     expected = -(table.exp() * table).sum(-1)[[2, 3, 6]]
     torch.testing.assert_close(result.entropy, expected, atol=1e-6, rtol=0)

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bounds import within
 from ruleshift.records import Verdict
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.prompt import feedback
 from ruleshift.tasks.generalpoints.solver import solve
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, judge, verify_formula
-from bounds import within
 
 QUICK = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 NESTED = (3, 3, 8, 8)  # 8/(3-8/3) is its only solution, and floating point misses it

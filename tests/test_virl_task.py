@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bounds import within
 from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.engines.protocol import Insider, Request
 from ruleshift.engines.text import expert, expert_messages
@@ -24,7 +25,6 @@ from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import COMPASS, POOL, SPLITS, TURNS, ActionSpace, drawn_spaces
 from ruleshift.tasks.virl.task import Virl, VirlProblem
 from ruleshift.tasks.virl.verifier import canonical_action, judge, read_reply, states_intersection
-from bounds import within
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = Virl()
@@ -269,7 +269,7 @@ def test_routes_differ_by_seed_but_for_a_fixed_set_of_test_routes(split: str) ->
         assert {route.start for route in first} != {route.start for route in second}
     if SPLITS[split].trains:
         assert len({TASK.problem(split, seed, 3).route.id for seed in range(4)}) == 4
-    assert SPLITS[split].trains == (split in ("train", "proxy-train"))
+    assert SPLITS[split].trains == (split == "proxy-train" or split.startswith("train"))
 
 
 def test_own_routes_are_trained_on_in_an_order_of_the_seed_and_tested_on_as_they_come() -> None:
@@ -386,9 +386,9 @@ def test_no_text_raises(text: str) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_where_words_are_shifted_turns_alone_are_decided(split: str) -> None:
-    shifted = split in SHIFTED
     for index in range(4):
         problem = a_walk(split, index)
+        shifted = problem.itinerary.rule.shifted if split in MIXED else split in SHIFTED
         while True:
             kind = problem.point.kind
             verdict = problem.submit(problem.gold(), last=False)
@@ -399,7 +399,16 @@ def test_where_words_are_shifted_turns_alone_are_decided(split: str) -> None:
 
 
 SHIFTED = {"rule-ood", "both-ood", "big-actions", "fake", "one-worded", "val-shift-a", "val-shift-b", "pretrain"}
-SHIFTED |= {"proxy-train", "proxy-id", "proxy-ood"}
+SHIFTED |= {"proxy-train", "proxy-id", "proxy-ood", "train-big-actions"}
+MIXED = {"train-2-rules", "train-4-rules", "train-8-rules"}  # the words of the training rule, or others
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 1), *((f"train-{count}-rules", count) for count in (2, 4, 8))])
+def test_routes_are_walked_under_as_many_rules_as_said(split: str, count: int) -> None:
+    rules = [a_walk(split, index).itinerary.rule for index in range(60)]
+    assert len({rule.absolute for rule in rules}) == count
+    assert COMPASS in {rule.absolute for rule in rules}
+    assert {rule.scored for rule in rules} == {"absolute"}  # how far a turn goes is never trained
 
 
 @pytest.mark.parametrize("split", ["fake", "rule-ood"])

@@ -62,6 +62,11 @@ HASHES = {
     "city-val": "f41f15f7b500fb72",
     "val-visual": "026a1898ea9be44e",
     "pretrain": "2442d1f9a7d440c5",
+    "train-long": "f961f019d6eb4167",
+    "train-big-actions": "29ddd954165216cd",
+    "train-2-rules": "9c62a0fca9c47686",
+    "train-4-rules": "c4488ad816de063f",
+    "train-8-rules": "cf874fd80786682b",
 }
 
 

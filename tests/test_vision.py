@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers.processors import TemplateProcessing
+from transformers import MistralConfig, PreTrainedModel
 from transformers.models.mllama.processing_mllama import (
     convert_sparse_cross_attention_mask_to_dense,
     get_cross_attention_token_mask,
@@ -29,7 +30,7 @@ from ruleshift.records import Message, Picture
 from ruleshift.revision import revise
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory, forward
-from vision_helpers import BUILDERS, FAMILIES, Show, noise, shared, shows
+from vision_helpers import BUILDERS, FAMILIES, Show, noise, random_model, shared, shows
 
 SHORT = replace(RANDOM, max_new_tokens=6)
 
@@ -110,6 +111,46 @@ def test_logprobs_are_those_of_transformers(family):
         torch.testing.assert_close(torch.tensor(drawn), expected, atol=1e-4, rtol=0)
         checked += len(episode.pictures) >= 2
     assert checked >= 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_replies_are_those_of_transformers(family):
+    model, chat = shared(family)
+    episodes = revise(shows(), LocalEngine(model, chat, replace(SHORT, temperature=0.0), batch_size=2), turns=3)
+    checked = 0
+    for episode in episodes:
+        if any(chat.eye.token_id in ids for ids in reply_ids(episode)):
+            continue  # transformers would look for a picture there
+        mask = torch.tensor(episode_sequence(episode).reply_mask, dtype=torch.bool)
+        likeliest = reference(family, episode.token_ids, episode.pictures)[:-1].argmax(-1)[mask[1:]]
+        assert likeliest.tolist() == [token for ids in reply_ids(episode) for token in ids]
+        checked += 1
+    assert checked
+
+
+def windowed(family: str, window: int | None) -> tuple[PreTrainedModel, Chat]:
+    """A model whose decoder looks back so far only: in one layer of Qwen2.5-VL, in all of LLaVA's, Mistral's here."""
+    model, chat = BUILDERS[family]()
+    config, sliding = model.config, ["sliding_attention" if window else "full_attention", "full_attention"]
+    if family == "llava":
+        config.text_config = MistralConfig(
+            **{**config.text_config.to_dict(), "model_type": "mistral", "sliding_window": window}
+        )
+    else:
+        config.text_config.layer_types, config.text_config.sliding_window = sliding, window
+    return random_model(type(model), config), chat
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl"])
+def test_windows_shorter_than_a_conversation_with_pictures(family):
+    model, chat = windowed(family, 8)
+    wide = windowed(family, None)[0]
+    episodes = revise(shows(), LocalEngine(model, chat, SHORT), turns=3)
+    trajectories = [Trajectory.of(episode) for episode in episodes]
+    drawn = torch.tensor([p for t in trajectories for p in t.old_logprobs])
+    taught = [forward(one, trajectories, chat.eye).logprobs.detach() for one in (model, wide)]
+    torch.testing.assert_close(drawn, taught[0], atol=1e-4, rtol=0)
+    assert float((drawn - taught[1]).abs().max()) > 0.05  # control: without windows it says something else
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -83,11 +83,13 @@ HAS_VIDEOS = find_spec("torchvision") is not None
 
 def with_videos(kind: type, images: object, tokenizer: object, **more: object) -> ProcessorMixin:
     """A processor of a class that wants a video processor too. transformers has none without torchvision, and no class
-    to check it by either; without it, nothing stands in its place, and the processor cannot be saved."""
+    to check it by either; without it, nothing stands in its place, and only the tokenizer is saved."""
     if HAS_VIDEOS:
         return kind(images, tokenizer, transformers.Qwen2VLVideoProcessor(), **more)
     with patch.object(kind, "check_argument_for_proper_class"):
-        return kind(images, tokenizer, None, **more)
+        processor = kind(images, tokenizer, None, **more)
+    processor.save_pretrained = tokenizer.save_pretrained
+    return processor
 
 
 def idefics3() -> tuple[PreTrainedModel, Chat]:

@@ -19,12 +19,15 @@ from ruleshift.commands.check_virl import CheckVirl
 from ruleshift.commands.compare import Compare
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
+from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
 from ruleshift.commands.study import StudyCommand
-from ruleshift.commands.train import Distil, Rl, Sft
+from ruleshift.commands.study_status import StudyStatus
+from ruleshift.commands.train import Distil, Rl, Sft, Training
 from ruleshift.errors import RuleshiftError
+from ruleshift.launched import launched
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task, names_a_task
 from ruleshift.tasks.protocol import NoOptions, Task
@@ -58,7 +61,8 @@ SUMMARIES = {
     "profile": "The problems of an evaluation from easy to hard.",
     "study": "The experiments: headline comparison, the same in pictures, learning-rate sweep.",
     "report": "Write the report of a study again, from its numbers.",
-    "backbone": "Train the bundled model anew.",
+    "foretell": "Which early sign foretells the loss under shift, over the runs of studies.",
+    "backbone": "Model folders of GGUF files and of checkpoints; the bundled models anew.",
 }
 
 
@@ -85,6 +89,7 @@ OTHERS: dict[str, type[Command]] = {
     "profile": Profile,
     "study": StudyCommand,
     "report": ReportCommand,
+    "foretell": Foretell,
     "backbone": BackboneCommand,
 }
 
@@ -102,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command | None = None
     try:
         command = parse(arguments)
+        if launched() > 1 and not isinstance(command, Training):
+            raise RuleshiftError("only sft, rl and distil run in several processes: start this one without a launcher")
         command.run()
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -136,6 +143,8 @@ def parse(arguments: Sequence[str]) -> Command:
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
     if verb == "data" and rest[:1] == ["check-virl"]:  # beside the tasks that `data` takes
         command: Command = tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=rest[1:])
+    elif verb == "study" and rest[:1] == ["status"]:  # beside the studies that `study` takes
+        command = tyro.cli(StudyStatus, prog="ruleshift study status", args=rest[1:])
     elif verb in ON_TASKS:
         command = _on_task(verb, rest)
     elif verb in OTHERS:

@@ -13,16 +13,20 @@ Line = tuple[bytes, dict[str, Any]]  # as it stands in the file, and what it say
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Add a line; it is in the hands of the kernel when this returns. Raises Diverged for a number that is not finite,
-    for which JSON has no word, and OSError."""
+    """Add a line; it is in the hands of the kernel when this returns. Raises what `check` does, and OSError."""
+    check(path, record)
+    line = json.dumps(dict(record), allow_nan=False) + "\n"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+
+
+def check(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise Diverged for a number that is not finite, for which JSON has no word."""
     if not isinstance(record.get("step"), int):
         raise ValueError(f"a line of metrics needs a whole number `step`, not {record.get('step')!r}")
     for name, value in record.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise diverged(path.parent, record["step"], f"{name} is {value}")
-    line = json.dumps(dict(record), allow_nan=False) + "\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line)
 
 
 def diverged(run: Path, step: int, what: str) -> Diverged:

@@ -18,6 +18,8 @@ Words = Literal["stated", "trained", "other"]
 Work = Literal["sound", "untrue", "astray"]
 """What shown steps are: true and leading to the answer; not true; true, but leading to another answer, or nowhere."""
 Feedback = Literal["silent", "outcome", "full"]
+Told = Literal["none", "silent", "outcome", "full"]
+"""How much is told of a failed reply: `none` forgets it, so that the next one is only drawn anew."""
 
 
 @dataclass(frozen=True)

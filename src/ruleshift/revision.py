@@ -22,6 +22,7 @@ from ruleshift.tasks.protocol import Problem, TaskProblem
 JOIN_SHARE = 1 / 8
 # Conversations, for each that may be answered at once, that begin before others go on, when no more are left.
 AHEAD = 3
+ANEW = 2**32  # between the numbers of samples of tries that are drawn anew
 
 Progress = Callable[[int], object]  # called with the number of episodes that ended since the last call
 
@@ -31,13 +32,17 @@ class Conversation:
 
     One that does not keep its pictures forgets them once whoever answers has no more need of them. `seconds` is how
     long the last reply took (of a batch, its share), and `heard` is called after every verdict. Taking the replies of
-    an earlier conversation again leads to where that one was.
+    an earlier conversation again leads to where that one was. In one that `forgets`, a failed try is not shown to
+    whoever answers: the next one is drawn anew, from a random stream of its own.
     """
 
-    def __init__(self, problem: Problem, budget: int, sample: int = 0, keeps_pictures: bool = True) -> None:
+    def __init__(
+        self, problem: Problem, budget: int, sample: int = 0, keeps_pictures: bool = True, forgets: bool = False
+    ) -> None:
         if budget < 1:
             raise ValueError(f"the verification budget must be at least one turn, not {budget}")
         self.problem, self.budget, self.sample, self.keeps_pictures = problem, budget, sample, keeps_pictures
+        self.forgets = forgets
         self.turns: list[Turn] = []
         self.messages: list[Message] = []
         self.tries = 0
@@ -48,8 +53,20 @@ class Conversation:
     def request(self) -> Request:
         """What whoever answers is told now."""
         self._begin()
-        said = tuple(turn.completion for turn in self.turns)
-        return Request(self.problem.id, tuple(self.messages), self.sample, said)
+        first = len(self.messages) - 2 * len(self.turns)
+        shown = [i for i, turn in enumerate(self.turns) if turn.verdict.advanced or not self.forgets]
+        said = [message for i in shown for message in self.messages[first + 2 * i : first + 2 * i + 2]]
+        return Request(
+            self.problem.id,
+            (*self.messages[:first], *said),
+            self.sample + ANEW * self.tries * self.forgets,
+            tuple(self.turns[i].completion for i in shown),
+        )
+
+    @property
+    def starts_over(self) -> bool:
+        """Whether the last reply failed and is forgotten."""
+        return self.forgets and bool(self.turns) and not self.turns[-1].verdict.advanced
 
     def take(self, reply: Reply) -> None:
         """Submit a reply; its feedback joins the conversation."""
@@ -73,7 +90,7 @@ class Conversation:
 
     def was_read(self) -> None:
         """Pictures so far are needed no more."""
-        if not self.keeps_pictures:
+        if not self.keeps_pictures and (self.ended or not self.forgets):
             self.messages = [replace(m, pictures=()) if m.pictures else m for m in self.messages]
 
     def episode(self) -> Episode:
@@ -88,15 +105,20 @@ def revise(
     progress: Progress | None = None,
     pictured: int | None = None,
     samples: Sequence[int] | None = None,
+    forgets: bool = False,
+    heard: Callable[[Conversation], object] | None = None,
 ) -> list[Episode]:
     """One finished episode per problem, in order, whoever answers. Episodes do not depend on each other.
 
     turns: the verification budget of each step, at least 1. pictured: how many episodes, the first ones, keep their
     pictures (None: all); the others forget them on the way, so that there are no more at once than live conversations
     (apart from what problems keep themselves). samples: of each problem, which of several conversations about it this
-    one is (0 by default). An Answerer is waited for in an event loop of its own; in a running one, await `converse`.
+    one is (0 by default). forgets: whether failed tries are not shown (see `Conversation`). heard: called after every
+    verdict. An Answerer is waited for in an event loop of its own; in a running one, await `converse`.
     """
-    conversations = _conversations(problems, turns, pictured, samples)
+    conversations = _conversations(problems, turns, pictured, samples, forgets)
+    for conversation in conversations:
+        conversation.heard = heard
     drive(conversations, responder, progress)
     return [conversation.episode() for conversation in conversations]
 
@@ -132,12 +154,18 @@ async def converse(
 
 
 def _conversations(
-    problems: Sequence[Problem], turns: int, pictured: int | None, samples: Sequence[int] | None
+    problems: Sequence[Problem],
+    turns: int,
+    pictured: int | None,
+    samples: Sequence[int] | None,
+    forgets: bool = False,
 ) -> list[Conversation]:
     keeping = len(problems) if pictured is None else pictured
     numbers = [0] * len(problems) if samples is None else samples
     pairs = zip(problems, numbers, strict=True)
-    return [Conversation(problem, turns, sample, place < keeping) for place, (problem, sample) in enumerate(pairs)]
+    return [
+        Conversation(problem, turns, sample, place < keeping, forgets) for place, (problem, sample) in enumerate(pairs)
+    ]
 
 
 def _ignore(ended: int) -> None:
@@ -159,13 +187,14 @@ def _in_batches(conversations: Sequence[Conversation], engine: Engine, progress:
         for conversation, reply in zip(live, replies, strict=True):
             conversation.seconds = seconds
             conversation.take(reply)
-        keep = [row for row, conversation in enumerate(live) if not conversation.ended]
-        kept = [live[row] for row in keep]
-        if len(kept) < len(live):
-            progress(len(live) - len(kept))
-        free = engine.batch_size - len(kept)
-        joining = waiting[:free] if free >= JOIN_SHARE * engine.batch_size else []
-        waiting = waiting[len(joining) :]
+        open_ones = [row for row, conversation in enumerate(live) if not conversation.ended]
+        if len(open_ones) < len(live):
+            progress(len(live) - len(open_ones))
+        keep = [row for row in open_ones if not live[row].starts_over]
+        kept, again = [live[row] for row in keep], [live[row] for row in open_ones if live[row].starts_over]
+        free = engine.batch_size - len(open_ones)
+        new = waiting[:free] if free >= JOIN_SHARE * engine.batch_size else []
+        waiting, joining = waiting[len(new) :], [*again, *new]
         live = [*kept, *joining]
         if live:
             session.append(keep, [c.messages[-1] for c in kept], [c.request() for c in joining])

@@ -6,7 +6,7 @@
     RUN/samples/               what the start model said, where SFT learns from it
     RUN/lock                   held (flock) while a process works on the run; the kernel frees it however that ends
 
-Only one process of a run opens its folder; the others of a distributed run hand it what they have to say.
+Only one process of a run opens its folder and writes; the others of a run of several read it (`FollowedFolder`).
 """
 
 import dataclasses
@@ -94,11 +94,21 @@ class RunFolder:
         self._refuse_another_version(stored)
         if not resume:
             raise RuleshiftError(f"{self.path} already holds a run: {self._elsewhere}")
+        self._refuse_difference(stored, config)
+        if here != [stored["environment"], *stored["resumed_in"]][-1]:
+            self._dump_config({**stored, "resumed_in": [*stored["resumed_in"], here]})
+
+    def check(self, config: "DataclassInstance | Mapping[str, Any]") -> None:
+        """Raise RuleshiftError where `open` would refuse this configuration, without opening the folder."""
+        stored = self.read_config()
+        if stored is not None:
+            self._refuse_another_version(stored)
+            self._refuse_difference(stored, _plain(config))
+
+    def _refuse_difference(self, stored: Mapping[str, Any], config: dict[str, Any]) -> None:
         difference = _difference(stored["config"], config)
         if difference:
             raise RuleshiftError(f"{self.path} holds {difference}: {self._elsewhere}")
-        if here != [stored["environment"], *stored["resumed_in"]][-1]:
-            self._dump_config({**stored, "resumed_in": [*stored["resumed_in"], here]})
 
     @property
     def _elsewhere(self) -> str:
@@ -262,6 +272,22 @@ class RunFolder:
         for path in self.path.glob(f"{TEMPORARY}*"):  # of write_atomically
             with suppress(OSError):
                 path.unlink()
+
+
+class FollowedFolder(RunFolder):
+    """A run folder that another process of the same run has open: what this one would write is left to that one, and
+    errors of numbers are raised by both."""
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        metrics.check(self.metrics_path, record)
+
+    def truncate_metrics(self, step: int) -> None:
+        """That process does it."""
+
+    def save_checkpoint(
+        self, step: int, write: Callable[[Path], None], keep_last: int | None = None, keep: Collection[int] = ()
+    ) -> Path:
+        return self.checkpoints_path / f"step-{step:06d}"
 
 
 def read_tensors(path: str | os.PathLike[str]) -> "dict[str, Tensor]":

@@ -5,9 +5,10 @@ from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Feedback
+from ruleshift.records import Told
 
 Part = Literal["tower", "projector", "decoder"]
+Reward = Literal["verifier", "success", "partial", "potential"]
 # Those of transformers.SchedulerType that need nothing but a number of steps.
 Schedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
@@ -45,7 +46,9 @@ class SFTConfig:
     batch: Count = 64
     """Conversations an optimiser step."""
     micro_batch: Count = 64
-    """Conversations in one pass; gradients accumulate up to `batch`."""
+    """Conversations that are prepared at once; gradients accumulate up to `batch`."""
+    max_tokens: Count = 3_000
+    """Most padded tokens in one forward and backward pass; gradients accumulate over as many as it takes."""
     learning_rate: Positive = 3e-4
     """Peak learning rate (AdamW)."""
     schedule: Schedule = "cosine"
@@ -70,6 +73,14 @@ class SFTConfig:
     """Parts of a vision-language model that learn; the others stay as they are."""
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
+    gradient_checkpointing: bool = False
+    """Keep of each layer only what it was given, and compute the rest again in the backward pass: a third more
+    arithmetic, and a small part of the memory."""
+    bf16: bool = False
+    """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
+    float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
+    adam_8bit: bool = False
+    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory."""
     seed: Seed = 0
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
@@ -118,8 +129,10 @@ class RLConfig:
     buffer: Natural = 0
     """Turns that an update learns from; the episodes collected are cut there, the last one in its middle, where the
     critic's value stands for the rest. 0 learns from whole episodes."""
-    reward: Literal["verifier", "success"] = "verifier"
-    """What a reply earns: the verifier's reward, or 1 where it solves the problem and else 0."""
+    reward: Reward = "verifier"
+    """What a reply earns. verifier: the verifier's reward. success: 1 where it solves the problem, else 0. partial: 1
+    where it is right, else a quarter each for its form and for reading right what is shown. potential: as success, and
+    how much nearer it came by that measure than the reply before (Ng, Harada and Russell, 1999)."""
     reward_coef: NotNegative = 1.0
     """Weight of the advantages that rewards give, beside a teacher or the expert's replies."""
     sft_coef: NotNegative = 0.0
@@ -173,6 +186,11 @@ class RLConfig:
     weigh: Literal["ratio", "turn", "episode", "constant"] = "ratio"
     """What counts the same in the policy loss: every ratio, every turn, every episode, or every ratio with a divisor
     that does not depend on the length of replies."""
+    importance_sampling_cap: Positive | None = None
+    """Weigh each ratio by how likely its tokens are to the program that learns, by how likely they were to the one that
+    sampled, at most this much (2, say): corrects for a sampler of another precision or make. None does not weigh."""
+    rollout_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision to sample in; auto is that of the weights that learn."""
     skip_tokens: Natural = 0
     """First tokens of every reply that its ratio leaves out."""
     thought_coef: Share = 1.0
@@ -209,6 +227,16 @@ class RLConfig:
     """Parts of a vision-language model that learn; the others stay as they are."""
     lora_rank: Natural = 0
     """Above 0, adapters of this rank (LoRA) beside the linear layers of the decoder learn, and nothing else."""
+    reference: Literal["device", "cpu", "disk"] = "device"
+    """Where the weights of the start model are while the model learns; with adapters there are none of its own."""
+    gradient_checkpointing: bool = False
+    """Keep of each layer only what it was given, and compute the rest again in the backward pass: a third more
+    arithmetic, and a small part of the memory."""
+    bf16: bool = False
+    """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
+    float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
+    adam_8bit: bool = False
+    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory."""
     seed: Seed = 0
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 10
@@ -267,13 +295,24 @@ class Measurement:
     """Problems of `id-val` on which the start model's replies (with one try each) give the KL, at first."""
     kl_most: Count = 4_096
     """Most such problems: they double until the standard error of the KL is below 5% of it."""
-    feedback: Feedback = "full"
-    """What the verifier says of a wrong reply, in training too."""
+    feedback: Told = "full"
+    """What the verifier says of a wrong reply, in training too; none, in evaluation alone, forgets the reply."""
     profile_problems: Natural = 0
     """Problems of the first two splits of which pass@k and distinct replies are measured, with entropy, KL both ways
     and parameters moved, at the end of each training; 0 measures none of these."""
     profile_samples: Count = 64
     """First replies to each of them."""
+    insight_problems: Natural = 0
+    """Problems of the first two splits of which, at every point, several replies are read: copies of training replies,
+    calibration, agreement, distinct answers; with how far the weights moved and turned. 0 reads none."""
+    insight_samples: Count = 8
+    """First replies to each of them."""
+    insight_training: Count = 2_000
+    """Training problems (of the run's seed) whose expert's replies count as those that are copied."""
+    flow_problems: Natural = 0
+    """Problems on which the flow from the stated rule to the answer is measured then, too."""
+    sharpness_problems: Natural = 0
+    """Problems of `id-val` on whose expert's replies the sharpness of the loss is measured at every point; 0: none."""
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -2,16 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, check_bounds
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.protocol import Style
 
 BUNDLED = Path(__file__).parent / "bundled" / "text"
 BUNDLED_VISION = BUNDLED.with_name("vision")
+NAMED = ("bundled", "smollm2")
+AnyStyle = Literal["auto", Style]
 
 
 def check_model(name: str) -> None:
     """Raise RuleshiftError for a name that looks like a folder's and holds no model."""
+    if name.lower().endswith(".gguf"):
+        raise RuleshiftError(
+            f"{name} is a GGUF file: ruleshift backbone import {name} --out FOLDER makes a model folder of it"
+        )
     try:
         folder = Path(name)
         looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or folder.exists()

@@ -1,4 +1,4 @@
-"""Loading a model, of text or of text and pictures, with its chat: a bundled one, a local folder, or a hub id."""
+"""Loading a model, of text or of text and pictures, with its chat: a named one, a local folder, or a hub id."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,9 @@ from transformers import (
 )
 
 from ruleshift.backbones.checkpoint import check_files, check_room, check_sizes, check_weights
-from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION, ModelOptions, check_model
+from ruleshift.backbones.config import AnyStyle, ModelOptions, check_model
 from ruleshift.backbones.hub import only_cached
+from ruleshift.backbones.named import located
 from ruleshift.backbones.vision import FAMILIES
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
@@ -47,29 +48,33 @@ def load_backbone(
     pictures: bool = False,
     options: ModelOptions = AS_IT_IS,
     thinking: bool = False,
+    style: AnyStyle = "auto",
 ) -> Backbone:
-    """Load `name`: "bundled", a folder in Hugging Face format, or a hub id.
+    """Load `name`: "bundled", "smollm2", a folder in Hugging Face format, or a hub id.
 
     pictures: whether it must see; "bundled" is then the bundled vision-language model.
-    device: "auto" takes the GPU if there is one. dtype: "auto" is float32 on a CPU and bfloat16 on a GPU; weights that
-    are to learn must be in "float32", whose products a GPU then computes in TF32. thinking: whether a model that can
-    think before it answers does.
+    device: "auto" takes the GPU if there is one; on "meta" the model has shapes and no weights, and none are read.
+    dtype: "auto" is bfloat16 on a GPU and float32 elsewhere; weights that are to learn must be in "float32", whose
+    products a GPU then computes in TF32. thinking: whether a model that can think before it answers does. style: "auto"
+    is what the model's configuration says it reads best, and "full" where that says nothing; any other goes into the
+    configuration, so that it stays with the model where it is saved.
     Only safetensors are read, and no code that comes with a model is run unless `options` say so. Raises RuleshiftError
     with the remedy when the model is missing, damaged, of another kind, does not have the weights that its
     configuration describes, sees nothing though it must, or has no chat template.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    kind = (torch.float32 if place.type == "cpu" else torch.bfloat16) if dtype == "auto" else getattr(torch, dtype)
+    kind = (torch.bfloat16 if place.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
     if place.type == "cuda" and kind == torch.float32:
         torch.backends.cuda.matmul.allow_tf32 = True
-    bundled = BUNDLED_VISION if pictures else BUNDLED
-    source = str(bundled) if name == "bundled" else name
+    source = located(name, pictures)
     check_model(source)
     template = _template(options.chat_template)
     try:
-        chat_source, model = _read(name, source, kind, pictures, options)
+        chat_source, model = _read(name, source, kind, pictures, options, weights=place.type != "meta")
         _complete(chat_source, model)
-        style = _style(name, model)
+        if style != "auto":
+            model.config.ruleshift_style = style
+        preferred = _style(name, model)
         ends = _ends(name, model)
         chat = Chat(chat_source, repr(name), ends, template, options.system, thinking)
         model.to(place)  # type: ignore[arg-type]
@@ -91,11 +96,11 @@ def load_backbone(
             f"cannot load the model {name!r} ({reason}); check that the name or folder is right and the files are "
             "whole, and save or download it again if not"
         ) from error
-    return Backbone(name, model.eval(), chat, style)
+    return Backbone(name, model.eval(), chat, preferred)
 
 
 def _read(
-    name: str, source: str, dtype: torch.dtype, pictures: bool, options: ModelOptions
+    name: str, source: str, dtype: torch.dtype, pictures: bool, options: ModelOptions, weights: bool
 ) -> tuple[PreTrainedTokenizerBase | ProcessorMixin, PreTrainedModel]:
     """Tokenizer or processor, and model, checked all along."""
     folder = Path(source) if Path(source).is_dir() else None
@@ -114,13 +119,16 @@ def _read(
     check_sizes(name, config.to_dict(), folder)
     reader = cast(Any, AutoProcessor if seeing else AutoTokenizer)
     kind_of = cast(Any, AutoModelForImageTextToText if seeing else AutoModelForCausalLM)
-    if folder is not None:
+    if folder is not None or not weights:
         with torch.device("meta"):
-            empty = kind_of.from_config(config, trust_remote_code=options.trust_remote_code)
+            empty = kind_of.from_config(config, dtype=dtype, trust_remote_code=options.trust_remote_code)
+    if folder is not None and weights:
         check_room(name, empty, folder)
     chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source, **where))
     if isinstance(chat_source, ProcessorMixin):  # torchvision's has other pixels, where it is installed
         chat_source.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
+    if not weights:
+        return chat_source, empty
     model, loaded = kind_of.from_pretrained(
         source,
         config=config,

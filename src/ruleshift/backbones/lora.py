@@ -49,7 +49,7 @@ def has_lora(model: nn.Module) -> bool:
 @contextmanager
 def without_lora(model: nn.Module) -> Iterator[None]:
     """Inside, the model answers as it did before `add_lora`."""
-    layers = _adapted(model)
+    layers = adapted_layers(model)
     for _, layer in layers:
         layer.enable_adapters(False)
     try:
@@ -61,16 +61,23 @@ def without_lora(model: nn.Module) -> Iterator[None]:
 
 def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Weights of a model of the same class without adapters that answers as this one does with them."""
-    weights = {
-        name.replace(".base_layer.", "."): weight for name, weight in model.state_dict().items() if ".lora_" not in name
-    }
-    for name, layer in _adapted(model):
-        whole = weights[f"{name}.weight"]
-        weights[f"{name}.weight"] = (whole + layer.get_delta_weight(*layer.active_adapters)).to(whole.dtype)
-    return weights
+    return merged_tensors(model.state_dict())
 
 
-def _adapted(model: nn.Module) -> list[tuple[str, Any]]:
+def merged_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same of the state of a model with adapters (its `state_dict`): weight + SCALE * B A. A state without adapters
+    stays as it is."""
+    merged = {n.replace(".base_layer.", "."): weight for n, weight in tensors.items() if ".lora_" not in n}
+    for name, down in tensors.items():
+        layer, found, adapter = name.partition(".lora_A.")
+        if found:
+            up, whole = tensors[f"{layer}.lora_B.{adapter}"], merged[f"{layer}.weight"]
+            merged[f"{layer}.weight"] = (whole + SCALE * (up @ down)).to(whole.dtype)
+    return merged
+
+
+def adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    """Names of the layers that have adapters, and the layers (peft's)."""
     from peft.tuners.lora import LoraLayer
 
     return [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
@@ -18,11 +20,42 @@ def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | Proc
     into a folder that is not there yet. Adapters (LoRA) become part of the weights."""
     from ruleshift.backbones.lora import has_lora, merged_weights
 
+    _make_dense(model)
+    with _whole(folder) as partial:
+        model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
+        source.save_pretrained(partial)
+
+
+def _make_dense(model: "PreTrainedModel") -> None:
+    """Take off a model that was read from GGUF, and unpacked, the mark that it is packed: with it transformers refuses
+    to save it. Others stay as they are."""
+    quantizer: Any = vars(model).get("hf_quantizer")
+    if quantizer is None or quantizer.quantization_config.quant_method != "gguf":
+        return
+    if any(parameter.itemsize < 2 for parameter in model.parameters()):
+        raise RuleshiftError(
+            "the model's weights are packed as in its GGUF file: load it with GgufConfig(dequantize=True)"
+        )
+    for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
+        vars(model).pop(mark, None)
+    del model.config.quantization_config
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy a folder that `save_model` wrote to one that is not there yet. Raises RuleshiftError unless it is whole."""
+    if not is_saved(source):
+        raise RuleshiftError(f"{source} holds no model: name a folder that does")
+    with _whole(folder) as partial:
+        shutil.copytree(source, partial)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the name of `folder` once it is on the disk, and is gone if that fails."""
     partial = folder.with_name(f".tmp-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
-        source.save_pretrained(partial)
+        yield partial
         for file in partial.iterdir():
             with file.open("rb") as content:
                 os.fsync(content.fileno())

@@ -217,7 +217,7 @@ def read(
     ids: torch.Tensor,
     view: AnyView,
     position: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
+    mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
     **more: Any,
 ) -> torch.Tensor:
     """Last hidden states (B, T, H) of a vision-language model. Without `position` the ids are whole conversations,

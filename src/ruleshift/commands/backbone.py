@@ -1,4 +1,4 @@
-"""`ruleshift backbone build`: train the bundled backbones anew."""
+"""`ruleshift backbone`: train the bundled models anew; make model folders of GGUF files and of checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
-from ruleshift.commands.checks import check_folder
+from ruleshift.bounds import Natural, at_least
+from ruleshift.commands.checks import check_folder, check_new
 from ruleshift.commands.train import RESUMES
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ruleshift.runs import RunFolder
 
 SAVE_EVERY = 100
+NOTHING = "no model was written; run the same command again"
 New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 
 
@@ -34,16 +36,20 @@ class Build:
     out: Path
     """Run folder; made if need be."""
     config: Annotated[BuildConfig, tyro.conf.arg(name="")] = field(default_factory=BuildConfig)
+    models_every: Natural = 0
+    """Steps between models that stay in OUT/models, from which studies can start (--starts): 0 keeps the last alone."""
 
     stopped: ClassVar[str] = RESUMES
 
     def run(self) -> None:
+        at_least("--models-every", self.models_every, 0)
+
         def new() -> "tuple[PreTrainedModel, Chat]":
             from ruleshift.pretraining.build import new_model
 
             return new_model(self.config)
 
-        _run(self.out, self.config, new)
+        _run(self.out, self.config, new, self.models_every)
 
 
 @dataclass(frozen=True)
@@ -72,24 +78,84 @@ class BuildVision:
 
 
 @dataclass(frozen=True)
-class BackboneCommand:
-    """Train the bundled models anew: `build` the text model, `build-vision` the one that also sees and starts from it.
+class ImportModel:
+    """Make a model folder of a GGUF file: float32, with its tokenizer and, if it has one, its chat template. Base
+    models have none: --chat-template plain speaks with them.
 
-    Example: ruleshift backbone build --out runs/backbone
+    Example: ruleshift backbone import gemma-3-270m.gguf --out models/gemma
+    """
+
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """GGUF file of a model of text."""
+    out: Path
+    """Folder for the model, which is not there yet."""
+
+    stopped: ClassVar[str] = NOTHING
+
+    def run(self) -> None:
+        check_new("--out", self.out)
+
+        from ruleshift.backbones.gguf import import_gguf
+        from ruleshift.quiet import quiet_libraries
+
+        quiet_libraries()
+        import_gguf(self.file, self.out)
+        print(f"model: {self.out}")
+
+
+@dataclass(frozen=True)
+class ExportModel:
+    """Make a model folder of what a run of `ruleshift sft`, `rl` or `distil`, or an arm of a study, has kept: its end,
+    or any checkpoint, also of a run that was stopped. Adapters (LoRA) become part of the weights.
+
+    Example: ruleshift backbone export runs/sft --step 100 --out models/sft-100
+    """
+
+    from_run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+    out: Path
+    """Folder for the model, which is not there yet."""
+    step: int | None = None
+    """Step (or update) that was kept; by default the end of the run, or its last checkpoint."""
+
+    stopped: ClassVar[str] = NOTHING
+
+    def run(self) -> None:
+        check_new("--out", self.out)
+
+        from ruleshift.quiet import quiet_libraries
+        from ruleshift.training.export import export
+
+        quiet_libraries()
+        step = export(self.from_run, self.step, self.out)
+        print(f"model: {self.out}   of {self.from_run}, {'its end' if step is None else f'step {step}'}")
+
+
+@dataclass(frozen=True)
+class BackboneCommand:
+    """Models: `import` makes a model folder of a GGUF file, `export` of a run's checkpoint; `build` trains the bundled
+    text model anew, `build-vision` the one that also sees and starts from it.
+
+    Example: ruleshift backbone export runs/sft --step 100 --out models/sft-100
     """
 
     which: Annotated[
-        Annotated[Build, tyro.conf.subcommand("build")] | Annotated[BuildVision, tyro.conf.subcommand("build-vision")],
+        Annotated[ImportModel, tyro.conf.subcommand("import")]
+        | Annotated[ExportModel, tyro.conf.subcommand("export")]
+        | Annotated[Build, tyro.conf.subcommand("build")]
+        | Annotated[BuildVision, tyro.conf.subcommand("build-vision")],
         tyro.conf.arg(name=""),
     ]
 
-    stopped: ClassVar[str] = RESUMES
+    @property
+    def stopped(self) -> str:
+        return self.which.stopped
 
     def run(self) -> None:
         self.which.run()
 
 
-def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
+def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New, models_every: int = 0) -> None:
     check_folder("--out", out)
 
     from ruleshift.backbones.save import is_saved
@@ -100,11 +166,11 @@ def _run(out: Path, config: BuildConfig | VisionBuildConfig, new: New) -> None:
     final = out / "model"
     with RunFolder.open(out, config) as run:
         if not is_saved(final):
-            _build(config, new, run, final)
+            _build(config, new, run, final, models_every)
     print(f"model: {final}   metrics: {run.metrics_path}")
 
 
-def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", final: Path) -> None:
+def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", final: Path, models_every: int) -> None:
     import torch
 
     from ruleshift.backbones.save import save_model
@@ -127,6 +193,10 @@ def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", 
             run.append_metrics({"step": done, "loss": loss})
             if done % SAVE_EVERY == 0 or done == config.steps:
                 run.save_checkpoint(done, lambda folder: save_state(folder, {"model": model}, optimizers), keep_last=2)
+            kept = final.parent / "models" / f"step-{done:06d}"
+            if models_every and done % models_every == 0 and not kept.is_dir():
+                kept.parent.mkdir(exist_ok=True)
+                save_model(model, chat.source, kept)
             bar.reach(done, f"loss {loss:.3f}")
 
         pretrain(config, model, chat, optimizers, first, after_step)

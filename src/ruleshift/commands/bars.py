@@ -14,11 +14,11 @@ SILENCE = 60.0  # seconds after which a plain line is printed in any case
 
 
 class Bar:
-    """Progress of `total` units of work; a context manager."""
+    """Progress of `total` units of work; a context manager. A quiet one shows nothing."""
 
-    def __init__(self, title: str, total: int, console: Console | None = None) -> None:
+    def __init__(self, title: str, total: int, console: Console | None = None, quiet: bool = False) -> None:
         self.title, self.total = title, total
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, quiet=quiet)
         self.done = self.first = self.printed = 0
         self.began = self.printed_at = time.monotonic()
         self.bar = Progress(

@@ -63,6 +63,13 @@ def check_folder(option: str, path: Path) -> None:
     _probe(option, path, path)
 
 
+def check_new(option: str, path: Path) -> None:
+    """Raise RuleshiftError unless a folder of this name could be made: it must not be there yet."""
+    if path.exists() or path.is_symlink():
+        raise RuleshiftError(f"{option} {path} is there already: choose another name")
+    check_folder(option, path.parent)
+
+
 def _probe(option: str, path: Path, folder: Path) -> None:
     probe = folder / f".tmp-probe-{os.getpid()}"
     try:

@@ -53,8 +53,8 @@ class Eval(OnTask[Options]):
     """
 
     model: str = "bundled"
-    """Who answers: bundled, expert (always right), random (right form, chance content), blind (never looks), a model
-    folder, a hub id, api:NAME (a model behind a server, see --base-url)."""
+    """Who answers: bundled, smollm2, expert (always right), random (right form, chance content), blind (never looks), a
+    model folder, a hub id, api:NAME (a model behind a server, see --base-url)."""
     split: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Split to evaluate; give it again for several. Without it: rule-ood, and rule-ood-heldout where there is one."""
     n: int = 400
@@ -89,6 +89,7 @@ class Eval(OnTask[Options]):
 
         from ruleshift.engines.protocol import NoMoreAnswers
         from ruleshift.evaluation.episodes import save_episodes
+        from ruleshift.evaluation.failures import CUT
         from ruleshift.results import save_results
 
         self._check()
@@ -104,13 +105,16 @@ class Eval(OnTask[Options]):
         questions = self._questions(task, splits, policy)
         asked = all_asked(self, questions, self.model, policy)
         with recorded(self.out, asked, policy) as record:
+            asked_at = time.monotonic()
             try:
                 episodes = self._answer(questions, policy, record)
             except NoMoreAnswers as error:
                 raise RuleshiftError(f"{error}; {self.stopped}") from error
+            rate = _said(episodes, record) / max(time.monotonic() - asked_at, 1e-3)
             rows = self._rows(questions, episodes)
             references = self._references(questions)
             meta = self._meta(questions, policy, time.monotonic() - began)
+            meta |= {"tokens_per_s": round(rate, 1)} if rate else {}
             if self.episodes is not None:
                 save_episodes(self.episodes, list(episodes.values()))
             for file in (self.json, self.out and self.out / "results.json"):
@@ -121,6 +125,11 @@ class Eval(OnTask[Options]):
         several = f", {self.samples} samples" if self.samples > 1 else ""
         title = f"{self.model} on {task.id}, {self.drawing.decoding}, {problems} problems{several}{told}"
         Console().print(_table(title, rows, references))
+        if any(row.metric == CUT for row in rows):
+            speed = f"{rate:,.1f} reply tokens/s; " if rate else ""
+            print(
+                f"{speed}what was said: ruleshift play {self.task} --model {self.model}, or here with --episodes FILE"
+            )
         if policy.remote is not None:
             print(spent_in_words(policy.remote.spending))
 
@@ -163,7 +172,18 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.profile import rows_of_samples
 
         rows = rows_of_samples(questions, episodes, self.drawing.decoding, self._budgets(questions.task))
-        return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
+        rows = [replace(row, kl_to_start=None, train_flops=None) for row in rows]
+        return [row for split in questions.splits for row in self._explained(questions.task, split, rows, episodes)]
+
+    def _explained(self, task: "Task", split: str, rows: "list[Row]", episodes: "Episodes") -> "list[Row]":
+        """The rows of a split, and where nothing is solved, those that say why."""
+        from ruleshift.evaluation.failures import explains, failure_rows
+
+        mine = [row for row in rows if row.split == split]
+        if not explains(mine, task.metric):
+            return mine
+        last = max(mine, key=lambda row: row.turns)
+        return [*mine, *failure_rows(last, [e for place, e in episodes.items() if place.split == split])]
 
     def _references(self, questions: "Questions") -> "list[Row]":
         """Floors and ceiling on the same problems, but for who answers already."""
@@ -201,6 +221,13 @@ class Eval(OnTask[Options]):
         }
 
 
+def _said(episodes: "Episodes", record: "Record | None") -> int:
+    """How many tokens of replies this call drew: those of the record were there."""
+    there = [] if record is None else [one.reply.completion for kept in record.kept.values() for one in kept]
+    drawn = [turn.completion for episode in episodes.values() for turn in episode.turns]
+    return sum(len(one.token_ids) for one in drawn) - sum(len(one.token_ids) for one in there)
+
+
 def _counted(numbers: Iterable[int]) -> str:
     """The numbers of problems that splits have, as one number if they agree."""
     distinct = sorted(set(numbers))
@@ -213,6 +240,7 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
     from rich.text import Text
 
     from ruleshift.evaluation.evaluate import OF_FIRST_REPLIES
+    from ruleshift.evaluation.failures import CUT, OF_REPLIES
     from ruleshift.report.arms import references_in
     from ruleshift.report.tables import is_share, number
 
@@ -229,6 +257,9 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
             table.add_section()
         of_first = row.metric in (*OF_FIRST_REPLIES, "distinct_answers")
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
+        if row.metric.startswith(OF_REPLIES):
+            told = "cut at the token limit" if row.metric == CUT else row.metric.removeprefix(OF_REPLIES)
+            metric = f"{told.replace('_', ' ')}, of all replies"
         if is_share(row.metric):
             unit = "%"
         else:

@@ -45,7 +45,8 @@ class Play(OnTask[Options]):
     index: int = 0
     """Which problem of the split."""
     model: str = "none"
-    """Who plays: none (you), bundled, expert, random, blind, a model folder, a hub id, or api:NAME (see --base-url)."""
+    """Who plays: none (you), bundled, smollm2, expert, random, blind, a model folder, a hub id, or api:NAME (see
+    --base-url)."""
     map: Path | None = None
     """File to draw the map of a walk into, as a picture (SVG)."""
     pictures: Path | None = None

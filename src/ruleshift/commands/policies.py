@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ruleshift.backbones.config import ModelOptions, check_model
+from ruleshift.backbones.config import NAMED, AnyStyle, ModelOptions, check_model
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.commands.checks import check_threads
 from ruleshift.commands.serving import API, NO_BUDGET, Serving, open_model
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ruleshift.engines.protocol import Responder
 
 ModelArguments = tyro.conf.FlagCreatePairsOff[Annotated[ModelOptions, tyro.conf.arg(name="")]]
-AnyStyle = Literal["auto", Style]
 Decoding = Literal["greedy", "sampled"]
 REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512, "stepwise": 128, "full-stepwise": 768}
 
@@ -67,7 +66,7 @@ class Drawing:
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int | None = None
-    """Longest reply, in tokens; by default 48 in the terse style, 128 where its work is shown, 512 and 768 in others."""
+    """Longest reply, in tokens; by default 48 in the terse style, 128 with its work shown, 512 and 768 in others."""
     batch_size: int = 256
     """Conversations held at once."""
     seed: int = 0
@@ -98,11 +97,12 @@ def open_policy(
     serving: Serving = Serving(),  # noqa: B008
     budget: Budget = NO_BUDGET,
 ) -> Policy:
-    """The policy called `model`: expert, random, blind, bundled, a folder, a hub id, or api:NAME. pictures: whether it
-    must see."""
+    """The policy called `model`: expert, random, blind, bundled, smollm2, a folder, a hub id, or api:NAME. pictures:
+    whether it must see."""
     if model == "none":
         raise RuleshiftError(
-            "--model none answers nothing here; choose bundled, expert, random, blind, a folder, a hub id or api:NAME"
+            "--model none answers nothing here; choose bundled, smollm2, expert, random, blind, a folder, a hub id or "
+            "api:NAME"
         )
     at_least("--thinking-tokens", thinking.thinking_tokens, 1)
     if model.startswith(API):
@@ -117,7 +117,7 @@ def open_policy(
         from ruleshift.engines.text import insider
 
         return Policy(insider(model, drawing.seed), _chosen(style, "full"))
-    if model != "bundled":
+    if model not in NAMED:
         check_model(model)
 
     from ruleshift.backbones.load import load_backbone
@@ -129,8 +129,8 @@ def open_policy(
     quiet_libraries()
     set_threads(drawing.threads)
     thinks = thinking.thinking == "on"
-    backbone = load_backbone(model, pictures=pictures, options=options, thinking=thinks)
-    chosen = _chosen(style, backbone.style)
+    backbone = load_backbone(model, pictures=pictures, options=options, thinking=thinks, style=style)
+    chosen = backbone.style
     temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0
     thought = thinking.thinking_tokens if thinks else 0
     sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed, thought)

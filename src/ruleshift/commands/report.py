@@ -96,7 +96,7 @@ class ReportCommand:
         if len(folders) > 1:
             raise RuleshiftError(f"--serve shows one task: name one of {', '.join(map(str, folders))}")
         shown = served((folders or [folder])[0], self.ood)
-        _ = shown.page(), shown.index()  # made before anybody waits for them
+        _ = shown.page(), shown.index(known="")  # made before anybody waits for them
         server = serve(shown, self.port)
         print(f"http://127.0.0.1:{server.server_address[1]}/   (Ctrl-C ends it)", flush=True)
         with server, suppress(KeyboardInterrupt):

@@ -10,7 +10,8 @@ import tyro
 from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import changed, read_values
 from ruleshift.commands.checks import check_folder, check_split, check_training
-from ruleshift.commands.policies import ModelArguments, ModelOptions
+from ruleshift.commands.machines import MachineArguments, Machines
+from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback
 from ruleshift.training.algorithms import configured
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
 GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
 GIVEN |= {("measurement", "feedback"): "--feedback"}
-QUICK = 3  # a quick study trains and measures one part in so many
 
 
 @dataclass(frozen=True)
 class StudyCommand:
-    """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `algorithms` those of RL,
-    `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates; `ruleshift study --list` says more. Each
-    task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when the
-    same command is given again.
+    """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `smollm2` on a real
+    language model; `algorithms` those of RL, `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates;
+    `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and the tables are
+    printed. A killed study resumes when the same command is given again; `ruleshift study status FOLDER` says meanwhile
+    how far it is.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study
@@ -44,34 +45,41 @@ class StudyCommand:
     out: Path | None = None
     """Folder of the study; made if need be."""
     tasks: tuple[str, ...] = ()
-    """Tasks to study; by default those of the study."""
-    model: str = "bundled"
-    """Start model: bundled, a model folder, or a hub id."""
+    """Tasks to study; by default the study's."""
+    model: str = ""
+    """Start model: bundled, smollm2, a model folder or hub id; by default that of the study."""
+    starts: tuple[str, ...] = ()
+    """Several of them, with a folder each."""
     loading: ModelArguments = ModelOptions()
+    style: AnyStyle | None = None
+    """Wording of prompts, else the study's."""
+    preset: str = ""
+    """Preset of the task, else the study's."""
     seeds: int = 1
     """Training seeds of each arm."""
-    points: int = 4
-    """Evaluations along each training."""
-    kept: int = 24
-    """Models kept along each training, log-spaced."""
+    points: int | None = None
+    """Evaluations along each training; by default as many as suit the study."""
+    kept: int | None = None
+    """Models kept along each training."""
     further: int = 4
-    """Most further evaluations of a training, where arms match."""
+    """Most further evaluations, where arms match."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
     """What arms are matched on."""
     splits: tuple[str, ...] = ()
-    """Splits to evaluate on; by default those of the study."""
+    """Splits to evaluate on; by default the study's."""
     n: int | None = None
     """Problems of each split; by default as many as suit the task."""
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
-    """A small version: a third of the training and of the problems, two evaluations."""
+    """A small version, a third or less."""
     feedback: Feedback = "full"
-    """How much the verifier says of a wrong reply."""
+    """What the verifier says of a wrong reply."""
     init_steps: int = 0
     """Steps of SFT before all arms."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting, as NAME=VALUE; give it again for several."""
     workers: int | None = None
     """Arms side by side; by default one more than there are cores."""
+    machines: MachineArguments = Machines()
     keep_episodes: Literal["all", "some", "none"] = "all"
     """Episodes kept for the page: all of evaluations and some of each update, of 20 problems a split, or none."""
     list: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -87,6 +95,7 @@ class StudyCommand:
         if self.out is None:
             raise RuleshiftError(f"--out names the folder of the study: --out runs/{study.name}")
         plans = self.plans(study)
+        cluster = self.machines.cluster(self.workers)
         check_folder("--out", self.out)
 
         from ruleshift.quiet import quiet_libraries
@@ -95,17 +104,17 @@ class StudyCommand:
 
         from ruleshift.studies.run import run_study
 
-        run_study(plans, self.out, self.workers, self.keep_episodes)
+        run_study(plans, self.out, self.workers, self.keep_episodes, cluster)
 
     def plans(self, study: "Study") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""
         from ruleshift.tasks import get_task
 
-        for option, value in (("--seeds", self.seeds), ("--points", self.points), ("--kept", self.kept)):
-            at_least(option, value, 1)
+        at_least("--seeds", self.seeds, 1)
         for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
             at_least(option, value, 0)
-        for option, number in (("--n", self.n), ("--workers", self.workers)):
+        counts = ("--n", self.n), ("--workers", self.workers), ("--points", self.points), ("--kept", self.kept)
+        for option, number in counts:
             if number is not None:
                 at_least(option, number, 1)
         tasks = {get_task(name).id: name for name in self.tasks or study.tasks}
@@ -114,7 +123,11 @@ class StudyCommand:
         if options is None and assignments.options:
             raise RuleshiftError(f"--set {next(iter(assignments.options))}: {study.name} has no options of its own")
         options = options and changed(options, assignments.options, "--set ")
-        return [self._plan(study, task, assignments, options) for task in tasks.values()]
+        named = label_starts(self.starts)
+        plans = [self._plan(study, task, assignments, options) for task in tasks.values()]
+        if not named:
+            return plans
+        return [replace(plan, model=model, label=label) for plan in plans for label, model in named.items()]
 
     def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of, task_of
@@ -122,7 +135,9 @@ class StudyCommand:
         from ruleshift.tasks import get_task
 
         found = get_task(task)
-        recipe = assignments.apply(found.id, self._sized(recipe_of(task)))
+        recipe = assignments.apply(
+            found.id, self._sized(recipe_of(task, self.preset or study.preset), study.quick_part)
+        )
         measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
         measurement = replace(
             measurement,
@@ -139,35 +154,40 @@ class StudyCommand:
             check_split(found, split)
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
-        points = min(self.points, 2) if self.quick else self.points
+        points = self.points or (min(study.points, 2) if self.quick else study.points)
         plan = Plan(
             study,
             recipe,
             measurement,
             options,
-            model=self.model,
+            model=self.model or study.model,
             loading=self.loading,
+            style=self.style or study.style,
             seeds=self.seeds,
             points=points,
-            kept=self.kept,
+            kept=self.kept or study.kept,
             further=min(self.further, 1) if self.quick else self.further,
             matched_on=self.matched_on,
             init_steps=self.init_steps,
         )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
+        plan.runs()  # and so is one with an arm that starts from what there is not
         for arm in plan.arms():
-            check_training(arm.training, found, f"{task} {arm.name}: ")
+            if arm.training is not None:
+                check_training(arm.training, found, f"{task} {arm.name}: ")
+        if (warm_up := plan.warm_up()) is not None:
+            check_training(warm_up, found, f"{task} warm start: ")
         return plan
 
-    def _sized(self, recipe: "StudyRecipe") -> "StudyRecipe":
+    def _sized(self, recipe: "StudyRecipe", parts: int) -> "StudyRecipe":
         """The recipe, or a part of it if that is asked for."""
         if not self.quick:
             return recipe
         return replace(
             recipe,
-            sft=replace(recipe.sft, steps=-(-recipe.sft.steps // QUICK)),
-            rl=replace(recipe.rl, updates=-(-recipe.rl.updates // QUICK)),
-            measurement=replace(recipe.measurement, n=-(-recipe.measurement.n // QUICK)),
+            sft=replace(recipe.sft, steps=-(-recipe.sft.steps // parts)),
+            rl=replace(recipe.rl, updates=-(-recipe.rl.updates // parts)),
+            measurement=replace(recipe.measurement, n=-(-recipe.measurement.n // parts)),
         )
 
 
@@ -213,6 +233,19 @@ class Assignments:
         return replace(recipe, sft=sft, rl=rl)
 
 
+def label_starts(starts: Sequence[str]) -> dict[str, str]:
+    """What folders call start models: the last parts of their names, as many as it takes to tell them apart. Raises
+    RuleshiftError for one that is named twice."""
+    parts = [name.rstrip("/").split("/") for name in starts]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        labels = ["-".join(one[-count:]).lstrip("-") for one in parts]
+        if len(set(labels)) == len(starts):
+            return dict(zip(labels, starts, strict=True))
+    if starts:
+        raise RuleshiftError(f"--starts names a model twice: {' '.join(starts)}")
+    return {}
+
+
 def _study(name: str) -> "Study":
     from ruleshift.studies import STUDIES
 
@@ -223,7 +256,7 @@ def _study(name: str) -> "Study":
 
 
 def print_studies() -> None:
-    """Every study: its question, what it compares, its tasks, options and time."""
+    """Every study: its question, what it compares, what the paper found, its tasks, options and time."""
     from dataclasses import fields
 
     from rich.console import Console
@@ -235,6 +268,7 @@ def print_studies() -> None:
         options = [] if study.options is None else fields(study.options)
         told = [
             study.about,
+            *([f"the paper: {study.paper}"] if study.paper else []),
             f"tasks: {', '.join(study.tasks)}; {study.cost}",
             *(f"--set {option.name}=..., now {_written(getattr(study.options, option.name))}" for option in options),
         ]

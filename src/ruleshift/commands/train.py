@@ -9,7 +9,9 @@ import tyro
 
 from ruleshift.commands.checks import check_folder, check_threads, check_training
 from ruleshift.commands.opening import OnTask, Options
-from ruleshift.commands.policies import ModelArguments, ModelOptions
+from ruleshift.commands.planning import Machine, show_plan
+from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
+from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -24,24 +26,35 @@ RESUMES = "the work up to the last checkpoint is kept; run the same command agai
 class Training(OnTask[Options]):
     """The options that both kinds of training share."""
 
-    out: Path
-    """Run folder; made if need be."""
+    out: Path | None = None
+    """Run folder; made if need be. All but --plan need it."""
     model: str = "bundled"
-    """Start model: bundled, a model folder, or a hub id."""
+    """Start model: bundled, smollm2, a model folder, or a hub id."""
     preset: str = "tiny"
-    """Values that the options below have for this task: tiny for the bundled model, paper as in arXiv 2501.17161, or
-    another name that the task gives."""
+    """Values that the options below have for this task: tiny for the bundled model; small-llm for one of 0.1 to 1
+    billion weights in the terse style, in hours of a CPU, and gpu for it in minutes of a GPU; paper as in arXiv
+    2501.17161; or another name that the task gives."""
     threads: int | None = None
     """Cores to compute on; by default those that are free, or as many as the run began with."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
     loading: ModelArguments = ModelOptions()
+    style: AnyStyle = "auto"
+    """Wording of the prompts, which the trained model then keeps; auto is what the model reads best."""
 
     stopped: ClassVar[str] = RESUMES
 
 
 @dataclass(frozen=True)
-class Sft(Training[Options]):
+class Planned(Training[Options]):
+    """A kind of training that tells beforehand what it will take."""
+
+    plan: Machine | None = None
+    """Print parameters, tokens, FLOPs and peak memory by part on this machine (cpu: this one), and train nothing."""
+
+
+@dataclass(frozen=True)
+class Sft(Planned[Options]):
     """Supervised fine-tuning of a model with TRL: on an expert's replies or, as --data says, on these after the model's
     own failed ones, or on its own right ones; the loss is on what is learned only. --out becomes a run folder:
     config.json, metrics.jsonl, checkpoints, `samples` of what the start model said, and in the end `model` in Hugging
@@ -53,23 +66,24 @@ class Sft(Training[Options]):
     training: Annotated[SFTConfig, tyro.conf.arg(name="")] = SFTConfig()
 
     def run(self) -> None:
-        _train(self, "sft", self.training, self.training.steps)
+        _plan_or_train(self, "sft", self.training, self.training.steps)
 
 
 @dataclass(frozen=True)
-class Rl(Training[Options]):
+class Rl(Planned[Options]):
     """Multi-turn reinforcement learning: the model answers, the verifier's feedback joins the conversation, and the
     rewards of all turns train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end
     `model` in Hugging Face format. A killed run resumes when the command is given again, with the same numbers. Options
     left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
+    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl
     """
 
     training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
 
     def run(self) -> None:
-        _train(self, "rl", self.training, self.training.updates)
+        _plan_or_train(self, "rl", self.training, self.training.updates)
 
 
 @dataclass(frozen=True)
@@ -88,12 +102,23 @@ class Distil(Training[Options]):
         _train(self, "distil", self.training, self.training.updates)
 
 
+def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
+    if command.plan is None:
+        _train(command, verb, config, steps)
+    else:
+        task = command.open()
+        check_training(config, task)
+        show_plan(task, command.model, command.loading, config, command.plan)
+
+
 def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     """Check, load, train in the run folder from where an earlier call stopped, and save the model there."""
     from ruleshift.commands.trackers import check_trackers, tracking
 
     task = command.open()
     check_training(config, task)
+    if command.out is None:
+        raise RuleshiftError("a run needs a folder: give --out FOLDER")
     check_folder("--out", command.out)
     check_trackers(command.tracker)
     check_threads(command.threads)
@@ -104,26 +129,43 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
+    from ruleshift.training.processes import start as find_each_other
     from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
 
     quiet_libraries()
+    processes = find_each_other()
     set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
-    start = load_backbone(command.model, dtype=dtype, pictures=task.pictures, options=command.loading)
+    start = load_backbone(
+        command.model, dtype=dtype, pictures=task.pictures, options=command.loading, style=command.style
+    )
     teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= command.options_given()
     settings |= {"chat": start.chat.facts} if start.chat.facts else {}
+    settings |= {"style": command.style} if command.style != "auto" else {}
     final = command.out / "model"
-    with RunFolder.open(command.out, settings) as run:
+    with processes.folder(command.out, settings) as run:
         if not is_saved(final):
-            with Bar(verb, steps) as bar, tracking(command.tracker, run.path, settings) as trackers:
-                follow = _follower(bar, trackers)
-                train(config, start.model, start.chat, task, start.style, run, progress=follow, teacher=teacher)
-            save_model(start.model, start.chat.source, final)
-    print(f"model: {final}   metrics: {run.metrics_path}")
+            bar = Bar(verb, steps, quiet=not processes.main)
+            with tracking(command.tracker, run.path, settings) as trackers:
+                with bar:
+                    train(
+                        config,
+                        start.model,
+                        start.chat,
+                        task,
+                        start.style,
+                        run,
+                        progress=_follower(bar, trackers),
+                        teacher=teacher,
+                        processes=processes,
+                    )
+                processes.once(lambda: save_model(start.model, start.chat.source, final))
+    if processes.main:
+        print(f"model: {final}   metrics: {run.metrics_path}")
 
 
 def _follower(bar: "Bar", trackers: "Trackers") -> Follow:

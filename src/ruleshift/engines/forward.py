@@ -1,12 +1,16 @@
-"""One pass of a model over new columns of a cache: through transformers, or fused for plain Llama models on a CPU."""
+"""One pass of a model over new columns of a cache: through transformers, or fused for plain Llama models on a CPU.
+
+Adapters beside float32 weights are merged into a copy first (`backbones/sampler.py`).
+"""
 
 from typing import Any, Protocol
 
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.sampler import sampler_of
 from ruleshift.backbones.vision import View, looks_across, read, sees
-from ruleshift.engines.attention import fast_decoding
+from ruleshift.engines.attention import fast_decoding, layer_masks
 from ruleshift.engines.cache import GrowingCache, Rows, as_argument
 from ruleshift.engines.crossing import CrossForward
 from ruleshift.engines.llama import FusedLlama, can_fuse
@@ -49,7 +53,7 @@ class ModelForward:
         with fast_decoding(self.model):
             output = self.model(
                 input_ids=ids,
-                attention_mask=mask,
+                attention_mask=layer_masks(self.model.get_decoder(), mask),
                 position_ids=position,
                 use_cache=True,
                 logits_to_keep=1,
@@ -70,13 +74,19 @@ class SeeingForward(ModelForward):
         view: View | None = None,
     ) -> torch.Tensor:
         with fast_decoding(self.model):
-            kept = as_argument(cache, self.model.get_decoder())
-            hidden = read(self.model, ids, view, position, mask, use_cache=True, **kept)
+            decoder = self.model.get_decoder()
+            masks = layer_masks(decoder, mask)
+            hidden = read(self.model, ids, view, position, masks, use_cache=True, **as_argument(cache, decoder))
         return self.model.get_output_embeddings()(hidden[:, -1]).float()
 
 
 def forward_of(model: PreTrainedModel) -> Forward:
-    """The quickest way through the model as it is now; valid until its weights change."""
+    """The quickest way through the model as it is now; valid until its weights change.
+
+    Fused: LlamaForCausalLM (SmolLM2, TinyLlama ...) and what sees through a decoder of that kind (Idefics3, SmolVLM,
+    LLaVA), float32 on a CPU, up to 2^28 parameters. All else goes through transformers.
+    """
+    model = sampler_of(model)
     if can_fuse(model):
         return FusedLlama(model)
     if sees(model):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.sampler import sampler_of
 from ruleshift.backbones.vision import AnyView, View, view_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
@@ -39,10 +40,21 @@ class Piece:
 
 
 class LocalEngine:
-    """Samples from `model` through `chat`. The model is used as it is at the time of each call (see `training`)."""
+    """Samples from `model` through `chat`. The model is used as it is when a session is opened.
 
-    def __init__(self, model: PreTrainedModel, chat: Chat, sampling: Sampling, batch_size: int = 256) -> None:
+    dtype: precision to sample in, where it is another than that of the weights: a session then has a copy of them.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        sampling: Sampling,
+        batch_size: int = 256,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self.model, self.chat, self.sampling, self.batch_size = model, chat, sampling, batch_size
+        self.dtype = dtype
 
     def open(self, requests: Sequence[Request]) -> "LocalSession":
         return LocalSession(self, requests)
@@ -59,8 +71,10 @@ class LocalSession:
         self.engine, self.model, self.chat = engine, engine.model, engine.chat
         self.device = self.model.device
         with torch.inference_mode():
+            if engine.dtype not in (None, self.model.dtype):
+                self.model = sampler_of(self.model, engine.dtype)
             self.forward = forward_of(self.model)
-        self.context_limit = _context_limit(self.model)
+        self.context_limit = context_limit(self.model)
         self.ends = torch.zeros(_vocabulary(self.model), dtype=torch.bool, device=self.device)
         self.ends[[token for token in self.chat.end_ids if 0 <= token < len(self.ends)]] = True
         self.window = self._empty_window(0)  # without the conversations of `prompts`
@@ -237,9 +251,15 @@ def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> torch
     return found.clamp_(max=logits.shape[1] - 1)
 
 
-def _context_limit(model: PreTrainedModel) -> int:
+def context_limit(model: PreTrainedModel) -> int:
+    """Most tokens of a conversation. Sliding windows are no limit. Positions of the kind `longrope` are told apart up
+    to where their angles change: from there on, all of a conversation would have to be read again with the new ones."""
     config = model.config.get_text_config()  # by attribute, since some families keep these under names of their own
-    limits = [getattr(config, name, None) for name in ("sliding_window", "max_position_embeddings")]
+    limits = [getattr(config, "max_position_embeddings", None)]
+    angles = getattr(config, "rope_parameters", None) or {}
+    for kind in (angles, *(value for value in angles.values() if isinstance(value, dict))):  # some have it by layer
+        if kind.get("rope_type") == "longrope":
+            limits.append(kind.get("original_max_position_embeddings"))
     return min(limit or 10**9 for limit in limits)
 
 

@@ -79,6 +79,21 @@ def verdict(difference: Difference, margin: float = 0.0) -> Word:
     return "undecided"
 
 
+Answer = Literal["holds", "does not hold", "undecided", "does not apply at this scale"]
+EDGE = 0.05  # so near to its end a share has no room left
+
+
+def answer(expected: Word, found: Word, reference: float) -> Answer:
+    """What a claim about an arm says of an expectation. reference: the share that the arm is compared with; where that
+    leaves no room for what is expected, and it was not found, the expectation does not apply."""
+    room = {"raises": 1 - reference, "lowers": reference}.get(expected, 1.0)
+    if found == expected:
+        return "holds"
+    if room < EDGE:
+        return "does not apply at this scale"
+    return "undecided" if found == "undecided" else "does not hold"
+
+
 def claims(about: Sequence[tuple[str, str, str, Endpoint, Estimate]], level: float = 0.95) -> list[Claim]:
     """The claims of a study: of each task, arm and reference the estimate of its endpoint, corrected over all."""
     intervals = corrected([estimate for *_, estimate in about], level)

@@ -1,5 +1,6 @@
 """Evaluating a policy: episodes on a split, boiled down to what every later number is computed from."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -9,9 +10,10 @@ import numpy as np
 
 from ruleshift.engines.protocol import Responder
 from ruleshift.evaluation.statistics import mean_interval, mean_variance, pooled_share, share_interval
+from ruleshift.evaluation.tries import Spent
 from ruleshift.records import Episode
 from ruleshift.results import Row
-from ruleshift.revision import revise
+from ruleshift.revision import Conversation, revise
 from ruleshift.tasks.protocol import Style, Task, how_many
 
 WORDS = ("stated_words", "trained_words", "other_words")
@@ -36,7 +38,9 @@ class Cell:
     and `trained_words` those whose first reply used words of the stated rule, and of the training rule. The latter two
     are empty where the rule is that of training, all four in points of earlier versions, which did not tell. `shown`
     counts the steps whose first reply showed its work, `sound` those of them in which it was true and led to the
-    answer; empty where none did.
+    answer; empty where none did. `confidence` holds for each problem the probability of its first reply, where whoever
+    answered tells it, and `spent` what the first, second ... tries took (see `tries.Spent`); empty in points of earlier
+    versions.
     """
 
     split: str
@@ -50,6 +54,8 @@ class Cell:
     trained_words: tuple[int, ...] = ()
     shown: tuple[int, ...] = ()
     sound: tuple[int, ...] = ()
+    confidence: tuple[float, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
     @property
     def has_steps(self) -> bool:
@@ -107,7 +113,7 @@ def _reached(steps: Sequence[int], turns: int) -> Sequence[int]:
 @dataclass(frozen=True)
 class Point:
     """One model at one moment of its training, evaluated. `kls` are what single problems say of the KL, which is their
-    mean; empty where it was not measured on problems."""
+    mean; empty where it was not measured on problems. `sharpness`: see `evaluation.sharpness`."""
 
     task: str
     arm: str
@@ -117,6 +123,7 @@ class Point:
     kl_to_start: float
     cells: tuple[Cell, ...]
     kls: tuple[float, ...] = ()
+    sharpness: float | None = None
 
     def cell(self, split: str, decoding: str) -> Cell:
         return next(cell for cell in self.cells if (cell.split, cell.decoding) == (split, decoding))
@@ -140,13 +147,15 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
     pictured: int | None = None,
+    forgets: bool = False,
+    heard: Callable[[Conversation], object] | None = None,
 ) -> list[Episode]:
     """Episodes of the problems 0..n-1 of (split, seed), as many as there are: the same hands for every model.
 
-    pictured: how many of them keep their pictures; see `revise`.
+    pictured: how many of them keep their pictures; see `revise`, of `forgets` and `heard` too.
     """
     problems = [task.problem(split, seed, index, style) for index in range(how_many(task, split, n))]
-    return revise(problems, responder, turns, progress, pictured)
+    return revise(problems, responder, turns, progress, pictured, forgets=forgets, heard=heard)
 
 
 def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
@@ -164,9 +173,13 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
         decided_right.append(sum(verdict.right for verdict in at_stake))
         work.append([step[0].work for step in steps if step[0].work is not None])
         words.append([verdict.words for verdict in at_stake if verdict.words is not None])
-    counts = [tuple(counted) for counted in (valid, read_right, decided, decided_right)]
+    counts = tuple(valid), tuple(read_right), tuple(decided), tuple(decided_right)
     shifted = [tuple(said.count(kind) for said in words) for kind in ("stated", "trained") if any(words)]
-    cell = Cell(split, decoding, tuple(tries), *counts, *shifted)
+    first = [episode.turns[0].completion.logprobs for episode in episodes]
+    confidence = tuple(math.exp(math.fsum(logprobs)) for logprobs in first) if all(first) else ()
+    cell = Cell(split, decoding, tuple(tries), *counts, confidence=confidence)
+    if shifted:
+        cell = replace(cell, stated_words=shifted[0], trained_words=shifted[1])
     if not any(work):
         return cell
     return replace(cell, shown=tuple(map(len, work)), sound=tuple(said.count("sound") for said in work))

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.head import chunks, logits_of
 from ruleshift.engines.local import LocalEngine
 from ruleshift.evaluation.statistics import pooled_share, relative_error
 from ruleshift.revision import revise
 from ruleshift.sight import Eye
 from ruleshift.tasks.protocol import Style, Task, how_many
-from ruleshift.training.trajectories import Trajectory, groups_of, reply_logits
+from ruleshift.training.trajectories import Trajectory, groups_of, reply_states
 
 PRECISE = 0.05  # standard error of a KL, as a share of it
 SPLIT, SEED = "id-val", 7
 MAX_TOKENS, MAX_PICTURES = 3_000, 64  # of a pass
-ROWS = 256  # distributions that are compared at once
 
 
 class StartReplies:
@@ -75,8 +75,9 @@ def forward_kl(
         one.eval()
     for chosen in groups_of(trajectories, MAX_TOKENS, MAX_PICTURES):
         group = [trajectories[i] for i in chosen]
-        pair = [reply_logits(one, group, eye).logits.split(ROWS) for one in (start, model)]
-        kl = torch.cat([_kl(a, b) for a, b in zip(*pair, strict=True)])  # (T,)
+        before, after = (reply_states(one, group, eye).before for one in (start, model))  # (T, H) each
+        pairs = ((logits_of(start, before[part]), logits_of(model, after[part])) for part in chunks(model, len(before)))
+        kl = torch.cat([token_kl(*pair) for pair in pairs])  # (T,)
         for i, part in zip(chosen, kl.split([len(trajectory.positions) for trajectory in group]), strict=True):
             sums[i] = float(part.sum())
     for one, training in modes:
@@ -84,7 +85,7 @@ def forward_kl(
     return sums
 
 
-def _kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def token_kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """KL(softmax(a) || softmax(b)) of logits (T, V): (T,). A token that a never draws adds nothing."""
     p, q = a.log_softmax(-1), b.log_softmax(-1)
     return torch.where(p.isinf(), 0.0, p.exp() * (p - q)).sum(-1)

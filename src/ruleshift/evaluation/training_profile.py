@@ -23,8 +23,7 @@ from ruleshift.files import reason_of, write_atomically
 from ruleshift.results import Row
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task, how_many
-from ruleshift.training.objectives import entropy
-from ruleshift.training.trajectories import Trajectory, groups_of, reply_logits
+from ruleshift.training.trajectories import Trajectory, forward, groups_of
 
 TOLERANCE = 1e-5  # a parameter has moved where it differs by more
 KS = (1, 2, 4, 8, 16, 32, 64)  # of pass@k, as far as there are replies
@@ -86,8 +85,8 @@ def mean_entropy(engine: LocalEngine, trajectories: Sequence[Trajectory]) -> flo
     """The entropy of the next token in nats, over all reply tokens alike."""
     total, count = 0.0, 0
     for chosen in groups_of(trajectories, MAX_TOKENS, MAX_PICTURES):
-        logits = reply_logits(engine.model, [trajectories[i] for i in chosen], engine.chat.eye).logits
-        total, count = total + float(entropy(logits).sum()), count + len(logits)
+        uncertain = forward(engine.model, [trajectories[i] for i in chosen], engine.chat.eye).entropy
+        total, count = total + float(uncertain.sum()), count + len(uncertain)
     return total / count
 
 

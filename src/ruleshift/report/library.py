@@ -9,17 +9,19 @@ import gzip
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
 from ruleshift.report.arms import Legend
+from ruleshift.report.scenes import Replay, Stage
 from ruleshift.rollouts import FOLDER, SUMMARY, KeptEpisode, files_in, load, load_all, rows_with, summaries
 
 MOST_EPISODES = 4_000  # in a page
 MOST_BYTES = 8_000_000  # of them in a page, compressed
+MOST_MAPS = 256  # of them whose maps a page holds
 CHUNK = 64  # episodes that a page unpacks at once
 
 
@@ -43,11 +45,12 @@ class Listing:
 
 @dataclass
 class Library:
-    """Entries, and where each episode lies: on disk, or in memory."""
+    """Entries, and where each episode lies: on disk, or in memory. `stage` is where they can be seen again."""
 
     entries: list[Listing] = field(default_factory=list)
     places: list[Location | KeptEpisode] = field(default_factory=list)
     files: set[Path] = field(default_factory=set)
+    stage: Stage | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -66,7 +69,16 @@ class Library:
     def part(self, most: int = MOST_EPISODES) -> "Library":
         """At most so many episodes: the first problems of every split under all arms, and what was learned from."""
         chosen = sorted(self._order()[:most])
-        return Library([self.entries[i] for i in chosen], [self.places[i] for i in chosen])
+        return Library([self.entries[i] for i in chosen], [self.places[i] for i in chosen], stage=self.stage)
+
+    @property
+    def shows(self) -> bool:
+        """Whether its episodes have scenes: pictures or maps."""
+        return self.stage is not None and self.stage.shows
+
+    def scene(self, number: int) -> Replay | None:
+        """What was to be seen in an episode; None where that cannot be told."""
+        return self.stage.scene(self.episode(number)) if self.stage else None
 
     def search(self, text: str) -> list[int]:
         """The numbers of the episodes in which a text stands, in whatever case. Files that cannot be read have none."""
@@ -114,12 +126,11 @@ class Library:
         """As many episodes as fit, in order of their problems, and their content: gzip in base64, `CHUNK` of them
         each."""
         order = self._order()
-        kept, packed, size = Library(), [], 0
+        found = self._load(order)
+        kept, packed, size = Library(stage=self.stage), [], 0
         for first in range(0, len(order), CHUNK):
             numbers = order[first : first + CHUNK]
-            found = self._load(numbers)
-            text = json.dumps([as_plain(found[i]) for i in numbers], separators=(",", ":"))
-            chunk = base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
+            chunk = pack([as_plain(found[i]) for i in numbers])
             size += len(chunk)
             if size > most:
                 break
@@ -127,6 +138,17 @@ class Library:
             for i in numbers:
                 kept.add(self.entries[i], self.places[i])
         return kept, packed
+
+    def maps(self, most: int = MOST_MAPS) -> list[str]:
+        """The maps of the first episodes, in chunks as these are; none where problems have no maps."""
+        if self.stage is None or not self.stage.shows:
+            return []
+        found = self._load(range(min(most, len(self))))
+        scenes = [self.stage.scene(found[i], pictures=False) for i in sorted(found)]
+        if not any(scene and scene.map for scene in scenes):
+            return []
+        plain = [scene_as_plain(scene) for scene in scenes]
+        return [pack(plain[first : first + CHUNK]) for first in range(0, len(plain), CHUNK)]
 
     def _load(self, numbers: Iterable[int]) -> dict[int, KeptEpisode]:
         """These episodes; each file is opened once."""
@@ -147,9 +169,9 @@ class Library:
 WHERE = ("arm", "seed", "kind", "step")
 
 
-def library_of(folder: Path, legend: Legend) -> Library:
+def library_of(folder: Path, legend: Legend, stage: Stage | None = None) -> Library:
     """The episodes that are kept of a task's study. Files that cannot be read are left out."""
-    found = Library()
+    found = Library(stage=stage)
     grow(found, folder, legend)
     return found
 
@@ -187,6 +209,12 @@ def library_in_memory(episodes: Mapping[str, Sequence[Episode]], split: str = ""
     return found
 
 
+def pack(content: object) -> str:
+    """JSON, packed with gzip, in base64: a chunk of a page."""
+    text = json.dumps(content, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
+
+
 def as_plain(episode: KeptEpisode) -> dict[str, Any]:
     """An episode as JSON: pictures are data URLs, numbers are rounded to what is shown."""
     return {
@@ -196,13 +224,23 @@ def as_plain(episode: KeptEpisode) -> dict[str, Any]:
             for role, text, seen in episode.messages
         ],
         "turns": [
-            {name: _plain(value) for name, value in asdict(turn).items() if name != "ids"} for turn in episode.turns
+            {name: _plain(value) for name, value in vars(turn).items() if name != "ids"} for turn in episode.turns
         ],
     }
 
 
-def _url(data: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+def scene_as_plain(scene: Replay | None) -> dict[str, Any] | None:
+    """A scene as JSON. All of it is shown as pictures are, in which nothing is run and nothing loaded."""
+    if scene is None:
+        return None
+    return {
+        "map": _url(scene.map.encode("utf-8", "replace"), "svg+xml") if scene.map else "",
+        "pictures": [[_url(data) for data in seen] for seen in scene.pictures],
+    }
+
+
+def _url(data: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _plain(value: Any) -> Any:

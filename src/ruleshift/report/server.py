@@ -1,7 +1,7 @@
 """A page that is served to the browser of this machine: for more episodes than one file can hold, and runs that go on.
 
-It answers four questions and no other: the page, the index, one episode by its number, and where a text stands. None of
-them names a file.
+It answers five questions and no other: the page, the index, one episode by its number, what was to be seen in it, and
+where a text stands. None of them names a file.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.report.library import Library, as_plain
+from ruleshift.report.library import Library, as_plain, scene_as_plain
 
 HOST = "127.0.0.1"
 MOST_DIGITS = 9  # of the number of an episode
@@ -31,6 +31,7 @@ class Shown:
     refresh: Callable[[Library], None]
     stamp: Callable[[], object]  # changes when the page does
     _lock: Lock = field(default_factory=Lock)
+    _drawing: Lock = field(default_factory=Lock)  # one at a time: no episode waits for what is drawn
     _page: tuple[object, bytes] | None = None
     _index: tuple[int, bytes] | None = None
 
@@ -42,9 +43,12 @@ class Shown:
                 self._page = now, self.render(self.library).encode("utf-8", "replace")
             return self._page[1]
 
-    def index(self) -> bytes:
+    def index(self, known: str) -> bytes:
+        """The index; only its count where that many episodes are `known` already."""
         with self._lock:
             self.refresh(self.library)
+            if known == str(len(self.library)):
+                return _json({"count": len(self.library)})
             if self._index is None or self._index[0] != len(self.library):
                 self._index = len(self.library), _json(self.library.index())
             return self._index[1]
@@ -53,16 +57,21 @@ class Shown:
         """The kind and the bytes that a request gets; None for one that asks for something else. Raises RuleshiftError
         for an episode whose file is damaged."""
         asked = urlsplit(target)
+        told = parse_qs(asked.query)
         if asked.path == "/":
             return "text/html; charset=utf-8", self.page()
         if asked.path == "/index":
-            return "application/json", self.index()
+            return "application/json", self.index(told.get("known", [""])[0])
         if asked.path == "/search":
-            text = parse_qs(asked.query).get("q", [""])[0]
-            return "application/json", _json(self.library.search(text))
-        number = asked.path.removeprefix("/episode/")
+            return "application/json", _json(self.library.search(told.get("q", [""])[0]))
+        _, _, rest = asked.path.partition("/")
+        kind, _, number = rest.partition("/")
         if number.isascii() and number.isdigit() and len(number) <= MOST_DIGITS and int(number) < len(self.library):
-            return "application/json", _json(as_plain(self.library.episode(int(number))))
+            if kind == "episode":
+                return "application/json", _json(as_plain(self.library.episode(int(number))))
+            if kind == "scene":
+                with self._drawing:
+                    return "application/json", _json(scene_as_plain(self.library.scene(int(number))))
         return None
 
 

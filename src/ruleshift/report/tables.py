@@ -5,14 +5,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
+from ruleshift.evaluation import names
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.evaluation.evaluate import METRICS, OF_FIRST_REPLIES
+from ruleshift.evaluation.failures import OF_REPLIES
 from ruleshift.report.arms import Legend, legend_of, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
-SHARES = (*METRICS[:3], *OF_FIRST_REPLIES)
+SHARES = (*METRICS[:3], *OF_FIRST_REPLIES, *names.SHARES)
 MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLOPs"}
 
 
@@ -250,7 +252,7 @@ def signed(value: float, metric: str = "success") -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric in SHARES
+    return metric in SHARES or metric.startswith(OF_REPLIES)
 
 
 def endpoint_in_words(claim: Claim) -> str:

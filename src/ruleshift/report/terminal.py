@@ -69,7 +69,8 @@ def claims_table(claims: Sequence[Claim]) -> Table:
         table.add_column(heading, justify="right" if heading == "difference" else "left")
     for claim in claims:
         change = _change_text(signed(claim.difference), interval_of(claim), claim.word != "undecided", "\n")
-        table.add_row(claim.task, endpoint_in_words(claim), claim.arm, change, claim.word)
+        arm = claim.arm if len({c.reference for c in claims}) == 1 else f"{claim.arm}\nagainst {claim.reference}"
+        table.add_row(claim.task, endpoint_in_words(claim), arm, change, claim.word)
     over = {
         f"{claim.over} only: other seeds may differ by more" if claim.over == "problems" else f"{claim.over}"
         for claim in claims
@@ -126,8 +127,11 @@ def _comparison(
     if record.matched_on:
         table.add_column(record.matched_on, justify="right")
     for line in record.lines:
-        matched = [Text(line.matched.replace(" vs ", between))] if record.matched_on else []
-        table.add_row(*texts(line), *matched)
+        matched = line.matched.replace(" vs ", between)
+        matched = (
+            matched if between == "/" else matched.replace(" \u00b1 ", "\n\u00b1 ")
+        )  # never broken behind the sign
+        table.add_row(*texts(line), *([Text(matched)] if record.matched_on else []))
     below = " Below each difference: those of single seeds." if any(line.seeds for line in record.lines) else ""
     table.caption = "\n".join([f"95% intervals {record.over}.{below}", *record.notes])
     return table

@@ -23,10 +23,13 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
 from ruleshift.evaluation.kl import SEED as START_SEED
 from ruleshift.evaluation.kl import StartReplies
+from ruleshift.evaluation.sharpness import sharpness
+from ruleshift.evaluation.tries import Tally
 from ruleshift.records import Episode
 from ruleshift.rollouts import KeptEpisode, point_file, save
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
+from ruleshift.studies import insights
 from ruleshift.studies.kept import Keep, Keeper
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.profiles import Clock, is_missing, measure
@@ -51,14 +54,20 @@ class Meter:
         self.measurement, self.run, self.store = measurement, run, store
         self.task: Task = task_of(measurement)
         self.style, self.chat, self.trained = start.style, start.chat, start.model
+        self.flops = 0.0
         engine = LocalEngine(
             copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
         )
-        self.keeper = Keeper(engine, start.chat, keep)
+        self.keeper = Keeper(engine, start.chat, "none" if measurement.feedback == "none" else keep)
         try:
             self.start = StartReplies(engine, self.task, self.style, measurement.kl_problems, measurement.kl_most)
         except Diverged as error:  # before any training
             raise RuleshiftError(f"the start model cannot be used: {error}") from error
+
+    def begin_from(self, model: PreTrainedModel, flops: float) -> None:
+        """What is trained is not the start model, to which the KL is measured, but this one, with so many FLOPs behind
+        it."""
+        self.trained, self.flops = model, flops
 
     def at_step(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Keep the model of a step of training, and measure it if that is asked for. Nothing is done twice. Raises
@@ -75,27 +84,50 @@ class Meter:
 
     def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Evaluate and save the point of this step, with a few conversations of each split for readers."""
-        m = self.measurement
+        m, sizes = self.measurement, Sizes.of(self.trained)
         cells: list[Cell] = []
+        seconds: dict[str, Sequence[float]] = {}
         shown: list[Episode] = []
         kept: list[KeptEpisode] = []
         for decoding in m.decodings:
             sampling = Sampling(0.0 if decoding == "greedy" else 1.0, m.max_new_tokens, m.seed)
             engine = LocalEngine(model, self.chat, sampling)
             for split in m.splits:
-                episodes = evaluate(engine, self.task, split, m.n, max(m.turns), self.style, m.seed, pictured=SHOWN)
-                cells.append(cell_of(split, decoding, episodes))
+                tally = Tally(lambda tokens: TokenCount(forward=tokens).flops(sizes))
+                episodes = evaluate(
+                    engine,
+                    self.task,
+                    split,
+                    m.n,
+                    max(m.turns),
+                    self.style,
+                    m.seed,
+                    pictured=SHOWN,
+                    forgets=m.feedback == "none",
+                    heard=tally.hear,
+                )
+                cells.append(replace(cell_of(split, decoding, episodes), spent=tally.spent()))
+                seconds[f"{split}/{decoding}"] = tally.seconds()
                 kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:
                     shown += episodes[:SHOWN]
-        flops = tokens.flops(Sizes.of(self.trained))
+        flops = self.flops + tokens.flops(sizes)
         kls = tuple(self.start.kl_of(model))
         kl = fmean(kls)
         if not math.isfinite(kl):
             raise Diverged(f"the KL to the start is not finite at step {step}")
         if kept:
             save(point_file(self.store.folder, step), kept)
-        self.store.save(Point(self.task.id, self.run.name, self.run.seed, step, flops, kl, tuple(cells), kls), shown)
+        sharp = self._sharpness(model) if m.sharpness_problems else None
+        where = (self.task.id, self.run.name, self.run.seed, step)
+        self.store.keep_seconds(step, seconds)
+        self.store.save(Point(*where, flops, kl, tuple(cells), kls, sharp), shown)
+
+    def _sharpness(self, model: PreTrainedModel) -> float:
+        """Of the loss on the expert's replies to problems of `id-val`."""
+        m = self.measurement
+        problems = [self.task.problem("id-val", m.seed, index, self.style) for index in range(m.sharpness_problems)]
+        return sharpness(model, self.chat, problems)
 
 
 def _check_finite(model: PreTrainedModel, step: int) -> None:
@@ -106,7 +138,14 @@ def _check_finite(model: PreTrainedModel, step: int) -> None:
 
 def load_start(start: StartModel, pictures: bool) -> Backbone:
     """The start model, in numbers that can learn."""
-    return load_backbone(start.name, dtype="float32", pictures=pictures, options=start.options)
+    return load_backbone(start.name, dtype="float32", pictures=pictures, options=start.options, style=start.style)
+
+
+def settings_of(run: Run, start: StartModel, measurement: Measurement) -> dict[str, object]:
+    """The configuration of the folder of a run, to which its results belong."""
+    facts = {"chat": start.facts} if start.facts else {}
+    told = replace(measurement, feedback=run.feedback or measurement.feedback)
+    return {"arm": run, "model": start.name, "measurement": told, **facts}
 
 
 def run_arm(
@@ -128,20 +167,25 @@ def run_arm(
     Raises Diverged, then and whenever it is called again, once a training is not finite.
     """
     torch.set_num_threads(threads)
+    measurement = replace(measurement, feedback=run.feedback or measurement.feedback)
     store = PointStore(root, run, measurement)
-    settings: dict[str, object] = {"arm": run, "model": start.name, "measurement": measurement}
-    with RunFolder.open(store.folder, settings | ({"chat": start.facts} if start.facts else {})) as folder:
+    with RunFolder.open(store.folder, settings_of(run, start, measurement)) as folder:
         why = store.diverged()
         if why is not None:
             raise Diverged(why)
         whole = len(further) or run.length
-        if not store.missing(further) and not is_missing(store.folder, run, measurement):
+        more = is_missing(store.folder, run, measurement) or insights.missing(store.folder, run, measurement)
+        if not store.missing(further) and not more:
             progress(whole)
             return
         pictures = get_task(measurement.task).pictures
-        backbone = load_start(start, pictures)
-        meter = Meter(measurement, run, backbone, store, keep)
         try:
+            origin, flops = _origin(run, start, measurement, root)
+            backbone = load_start(start, pictures)
+            meter = Meter(measurement, run, backbone, store, keep)
+            if origin is not start:
+                backbone = replace(backbone, model=load_start(origin, pictures).model)
+                meter.begin_from(backbone.model, flops)
             if run.training is None:
                 meter.measure(backbone.model, 0, TokenCount())
             else:
@@ -149,10 +193,27 @@ def run_arm(
                 _measure_kept(meter, start, pictures, further, progress)
             if is_missing(store.folder, run, measurement):
                 _profile(meter, start, pictures, folder)
+            _insights(meter, start, pictures)
         except Diverged as error:
             store.diverge(str(error))
             raise
         progress(whole)
+
+
+def _origin(run: Run, start: StartModel, measurement: Measurement, root: Path) -> tuple[StartModel, float]:
+    """The model that a run begins with, and the FLOPs that it has behind it. Raises Diverged where another run, from
+    which it starts, diverged before it came to that step."""
+    if run.start is None:
+        return start, 0.0
+    before, step = PointStore(root, run.start.run, measurement), run.start.step
+    if before.model(step).is_dir() and before.has(step):
+        return replace(start, name=str(before.model(step))), before.load(step).train_flops
+    why = before.diverged()
+    if why is None:
+        raise RuleshiftError(
+            f"{run.folder} starts from step {step} of {before.folder}, which lacks it: {before.start_again}"
+        )
+    raise Diverged(f"it starts from step {step} of {run.start.run.folder}, which diverged before it came there ({why})")
 
 
 def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress: Progress) -> None:
@@ -205,7 +266,7 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder)
     """The profile of the model at the end, as it was kept; the start's is its own."""
     run, store, base = meter.run, meter.store, meter.start.engine.model
     step = run.points[-1]
-    model, tokens = base, TokenCount()
+    model, tokens = meter.trained, TokenCount()
     if run.training is not None:
         model, tokens = load_start(replace(start, name=str(store.model(step))), pictures).model, store.tokens(step)
 
@@ -214,6 +275,21 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder)
 
     where = (meter.task, meter.style)
     measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens)
+
+
+def _insights(meter: Meter, start: StartModel, pictures: bool) -> None:
+    """The insights that are missing, from the models that were kept; the start's is its own."""
+    run, store, m = meter.run, meter.store, meter.measurement
+    steps = insights.missing(store.folder, run, m)
+    known = insights.known_of(meter.task, meter.style, run, m) if steps else None
+    for step in steps:
+        assert known is not None
+        model = meter.trained
+        if run.training is not None:
+            model = load_start(replace(start, name=str(store.model(step))), pictures).model
+        engine = LocalEngine(model, meter.chat, insights.sampling_of(m))
+        where = (meter.task, meter.style)
+        insights.measure(engine, meter.start.engine.model, m, where, known, store.load(step), store.folder)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement, further: Sequence[int] = ()) -> list[Point]:

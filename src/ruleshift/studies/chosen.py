@@ -51,7 +51,8 @@ def chosen(arms: Sequence[Arm], options: Choice) -> list[Arm]:
         replace(
             arm,
             dense=options.dense,
-            training=replace(arm.training, learning_rate=rates.get(arm.name, arm.training.learning_rate)),
+            training=arm.training
+            and replace(arm.training, learning_rate=rates.get(arm.name, arm.training.learning_rate)),
         )
         for arm in arms
         if arm.name in wanted

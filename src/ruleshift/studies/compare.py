@@ -71,14 +71,17 @@ def whats_of(point: Point, turns: Sequence[int], metrics: Sequence[str]) -> list
     ]
 
 
-def end_difference(points: Iterable[Point], arm: str, start: str, what: What) -> Estimate | None:
-    """The difference of an arm at its end to the start model, before a level is chosen; None where there is no arm."""
+def end_difference(points: Iterable[Point], arm: str, reference: str, start: str, what: What) -> Estimate | None:
+    """The difference of an arm at its end to another, before a level is chosen; None where one of them is not there.
+    The start model has one seed for all."""
     curves = curves_of(points)
-    if arm not in curves or start not in curves:
+    seeds = seeds_of(curves, Pair(arm, reference), start)
+    if not seeds or reference not in curves:
         return None
+    others = [next(iter(curves[start].values()))] if reference == start else [curves[reference][s] for s in seeds]
     return crossed_estimate(
-        [outcomes(curve[-1], what) for curve in curves[arm].values()],
-        [outcomes(next(iter(curves[start].values()))[0], what)],
+        [outcomes(curves[arm][seed][-1], what) for seed in seeds],
+        [outcomes(curve[-1], what) for curve in others],
     )
 
 

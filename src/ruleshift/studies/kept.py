@@ -11,13 +11,14 @@ from ruleshift.rollouts import KeptEpisode, KeptTurn, Pieces, bytes_for
 from ruleshift.settings import RLConfig
 from ruleshift.studies.study import Plan
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import how_many
+from ruleshift.tasks.protocol import Task, how_many
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
 Keep = Literal["all", "some", "none"]
 SOME = 20  # problems of each split
 TRAINING = 8  # episodes of an update, about
 MAX_TOKENS = 3_000  # of a pass
+WALK = 12  # replies
 
 
 def kept_problems(keep: Keep, problems: int) -> int:
@@ -63,13 +64,18 @@ class Size:
         return f"{self.episodes:,} episodes, {max(1, round(self.size / 1e6)):,} MB at most"
 
 
+def replies_of(task: Task, turns: int) -> int:
+    """Replies of an episode that uses up its turns. Walks, with a reply to each step and try, are taken to have 12."""
+    return turns if task.metric == "success" else WALK
+
+
 def size_of(plans: Sequence[Plan], keep: Keep) -> Size:
-    """What a study is going to keep. Walks have as many replies as steps and tries; they are taken to have 12."""
+    """What a study is going to keep."""
     episodes = size = 0
     for plan in plans:
         m, task = plan.measurement, get_task(plan.task)
         per_point = sum(kept_problems(keep, how_many(task, split, m.n)) for split in m.splits) * len(m.decodings)
-        replies = max(m.turns) if task.metric == "success" else 12
+        replies = replies_of(task, max(m.turns))
         runs = plan.runs()
         points = sum(len(run.points) + (plan.further if run.training else 0) for run in runs)
         updates = sum(run.length for run in runs if isinstance(run.training, RLConfig)) * (keep != "none")

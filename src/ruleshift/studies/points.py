@@ -5,6 +5,8 @@
     RUN/points/000006.parquet      conversations
     RUN/points/000006.json         outcomes, problem by problem
     RUN/diverged.json              why there will be no further points
+    RUN/failed.json                why the last call ended before all were there
+    RUN/seconds/000006.json        how long tries took, apart from all that is the same whenever it is measured
 
 They are written in this order, each whole or not at all, and a point is there once its last file is: killed in between,
 it is measured again, with the same numbers.
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.episodes import load_episodes, save_episodes
 from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.evaluation.tries import Spent
 from ruleshift.files import write_atomically
 from ruleshift.records import Episode
 from ruleshift.report.arms import legend_of
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from ruleshift.training.accounting import TokenCount
 
 SHOWN = 8  # conversations of an evaluation
+SECONDS = "seconds"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
 
 
@@ -127,6 +131,20 @@ class PointStore:
             ) from error
         return TokenCount(**counts)
 
+    def keep_seconds(self, step: int, seconds: Mapping[str, Sequence[float]]) -> None:
+        """Write down how long the first, second ... tries took, by `split/decoding`."""
+        path = self.folder / SECONDS / f"{step:06d}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(seconds, allow_nan=False))
+
+    def seconds(self, step: int) -> dict[str, tuple[float, ...]]:
+        """How long tries took; nothing where that was not kept, or cannot be read."""
+        try:
+            content = json.loads((self.folder / SECONDS / f"{step:06d}.json").read_bytes())
+            return {_text(name): tuple(map(_finite, _list(values))) for name, values in content.items()}
+        except (*UNREADABLE, AttributeError):
+            return {}
+
     @property
     def start_again(self) -> str:
         """What to do about a run that cannot be completed."""
@@ -145,6 +163,18 @@ class PointStore:
             return _text(json.loads(path.read_bytes())["why"])
         except UNREADABLE as error:
             raise RuleshiftError(f"{path} cannot be read: delete it and run the same command again") from error
+
+    def fail(self, why: str) -> None:
+        """Write down why the last call failed, for those who look at the study."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._failure, json.dumps({"why": why}) + "\n")
+
+    def forget_failure(self) -> None:
+        self._failure.unlink(missing_ok=True)
+
+    @property
+    def _failure(self) -> Path:
+        return self.folder / "failed.json"
 
 
 def points_in(run: Path) -> list[Point]:
@@ -191,6 +221,7 @@ def _point(content: Mapping[str, Any]) -> Point:
         kl_to_start=_finite(content["kl_to_start"]),
         cells=tuple(map(_cell, _list(content["cells"]))),
         kls=tuple(map(_finite, _list(content["kls"]))),
+        sharpness=None if content.get("sharpness") is None else _finite(content["sharpness"]),
     )
 
 
@@ -201,7 +232,13 @@ def _cell(content: Mapping[str, Any]) -> Cell:
     lengths = [len(tries), *(len(count) for name, count in counts.items() if count or name in names[:2])]
     if not tries or len(set(lengths)) > 1 or not all(steps and all(steps) for steps in tries):
         raise ValueError("outcomes are missing")
-    return Cell(_text(content["split"]), _text(content["decoding"]), tries, **counts)
+    confidence = tuple(map(_finite, _list(content.get("confidence", []))))
+    spent = tuple(Spent(*map(_finite, _list(one))) for one in _list(content.get("spent", [])))  # type: ignore[arg-type]
+    if confidence and len(confidence) != len(tries):
+        raise ValueError("outcomes are missing")
+    return Cell(
+        _text(content["split"]), _text(content["decoding"]), tries, **counts, confidence=confidence, spent=spent
+    )
 
 
 def _list(value: Any) -> list[Any]:

@@ -7,24 +7,31 @@ semaphores, which some containers lack.
 import os
 import signal
 import threading
+import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
 from ruleshift.errors import Diverged, RuleshiftError
+from ruleshift.lock import SILENT, InUse
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.board import Board
+from ruleshift.studies.costs import CostMeter
 from ruleshift.studies.kept import Keep
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import Run, StartModel
+
+PAUSE = 2.0  # seconds until a folder that is held is tried again
+PATIENCE = 2 * SILENT  # seconds for which that is done: what was killed on another machine gives no notice
+OUT_OF_MEMORY = "perhaps for want of memory: run the same command again, with --workers 1"
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,13 @@ class Job:
     @property
     def name(self) -> str:
         more = f" step {', '.join(map(str, self.further))}" if self.further else ""
-        return f"{self.measurement.task} {self.run.folder}{more}"
+        return f"{self.root.parent.name} {self.run.folder}{more}"
+
+    @property
+    def after(self) -> str | None:
+        """The job that it follows, where that is made with it: of the run that its own one starts from."""
+        origin = self.run.start
+        return None if origin is None else f"{self.root.parent.name} {origin.run.folder}"
 
     @property
     def kind(self) -> str:
@@ -62,59 +75,168 @@ class Job:
 
 @dataclass(frozen=True)
 class News:
-    """From a worker: `done` units of work are done, or how the job ended."""
+    """Of a job: `done` units of work are done, or how it ended. One that is `lost` ended with its process, and one
+    whose folder is `held` has not begun."""
 
     done: int = 0
-    ended: Literal["", "well", "diverged", "refused", "failed"] = ""
+    ended: Literal["", "well", "diverged", "refused", "failed", "lost", "held"] = ""
     said: str = ""
 
 
+class Crew(Protocol):
+    """Who carries out jobs: processes here, or those of other machines."""
+
+    retries: int  # how often a job that is lost is given again, unless it has come further meanwhile
+
+    def is_free(self) -> bool:
+        """Whether another job can be given."""
+
+    def give(self, job: Job) -> None: ...
+
+    def news(self, seconds: float) -> Iterable[tuple[Job, News]]:
+        """What is heard of the jobs within so many seconds at most."""
+
+
 def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
-    """Run every job, `workers` at a time, in the order given.
+    """Run every job, `workers` at a time, as `carry_out` does.
 
-    By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU. A run
-    that diverges is said to, and the others continue. Any other error ends the study; work done so far stays on disk.
+    By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU.
     """
-    crew = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
-    waiting = list(reversed(jobs))
-    if not waiting:
-        return
-    with Board([(job.name, job.kind, job.length) for job in jobs], crew) as board:
-        busy: dict[Connection, tuple[Worker, Job]] = {}
-        hired: list[Worker] = []
-        try:
-            for _ in range(crew):
-                hired.append(Worker())
-                busy[hired[-1].connection] = hired[-1], hired[-1].give(waiting.pop())
-            while busy:
-                for ready in wait(list(busy), timeout=0.5):
-                    assert isinstance(ready, Connection)
-                    worker, job = busy[ready]
-                    if _follow(job, worker.news(), board):
-                        del busy[ready]
-                        if waiting:
-                            busy[ready] = worker, worker.give(waiting.pop())
-                board.tick()
-        finally:
-            for worker in hired:
+    size = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
+    if jobs:
+        with closing(Workers(size)) as crew:
+            carry_out(jobs, crew, size)
+
+
+def carry_out(jobs: Sequence[Job], crew: Crew, workers: int) -> None:
+    """Have a crew run every job, in the order given, but each after those that it follows.
+
+    A run that diverges is said to, and one that is lost with its machine goes on from its last checkpoint elsewhere.
+    Where one fails, those that follow it are left out and the others continue; at last the first error is raised. Work
+    done so far stays on disk.
+    """
+    with Board([(job.name, job.kind, job.length) for job in jobs], workers) as board:
+        agenda = Agenda(jobs, crew.retries)
+        while not agenda.done:
+            while crew.is_free() and (job := agenda.next(time.monotonic())):
+                crew.give(job)
+            for job, news in crew.news(0.5):
+                said = agenda.hear(job, news, time.monotonic())
+                if said:
+                    board.say(said)
+                done = job.length if news.ended in ("well", "diverged") else agenda.reached.get(job.name, 0)
+                board.reach(job.name, done, ended=not agenda.expects(job))
+            board.tick()
+    agenda.conclude()
+
+
+class Agenda:
+    """Which job comes next, and what becomes of those that were given."""
+
+    def __init__(self, jobs: Sequence[Job], retries: int) -> None:
+        self.retries = retries
+        self.waiting = list(jobs)
+        self.under_way: set[str] = set()
+        self.failures: dict[str, News] = {}  # of jobs that failed
+        self.losses: dict[str, int] = {}  # in a row, without progress
+        self.reached: dict[str, int] = {}  # units of work
+        self.later: dict[str, float] = {}  # not before this time
+        self.patience: dict[str, float] = {}  # until when a folder that is held is waited for
+
+    @property
+    def done(self) -> bool:
+        return not self.waiting and not self.under_way
+
+    def expects(self, job: Job) -> bool:
+        """Whether the job has yet to end."""
+        return job.name in self.under_way or job in self.waiting
+
+    def next(self, now: float) -> Job | None:
+        """The first job that nothing keeps waiting; it counts as given."""
+        ahead = self.under_way | {job.name for job in self.waiting}
+        for job in self.waiting:
+            if job.after not in ahead and self.later.get(job.name, now) <= now:
+                self.waiting.remove(job)
+                self.under_way.add(job.name)
+                return job
+        return None
+
+    def hear(self, job: Job, news: News, now: float) -> str:
+        """Take note of what is heard of a job; a line for readers, or nothing."""
+        if not news.ended:
+            if news.done > self.reached.get(job.name, 0):
+                self.reached[job.name], self.losses[job.name] = news.done, 0
+            return ""
+        self.under_way.remove(job.name)
+        if news.ended == "diverged":
+            return f"arm {job.name} diverged: {news.said}; the study continues without it"
+        if news.ended == "lost" and self.losses.get(job.name, 0) < self.retries:
+            self.losses[job.name] = self.losses.get(job.name, 0) + 1
+            self.waiting.insert(0, job)
+            return f"arm {job.name} is lost ({news.said}) and goes on from its last checkpoint"
+        if news.ended == "held" and now < self.patience.setdefault(job.name, now + PATIENCE):
+            self.later[job.name] = now + PAUSE
+            self.waiting.insert(0, job)
+            return ""
+        if news.ended != "well":
+            self.failures[job.name] = news
+            self._leave_out_after(job.name)
+            return f"arm {job.name} failed ({news.said.splitlines()[0]}); the others continue" if not self.done else ""
+        return ""
+
+    def _leave_out_after(self, name: str) -> None:
+        for job in [job for job in self.waiting if job.after == name]:
+            self.waiting.remove(job)
+            self._leave_out_after(job.name)
+
+    def conclude(self) -> None:
+        """Raise the first failure, if there is one."""
+        for name, news in self.failures.items():
+            more = f" ({len(self.failures) - 1} more failed)" if len(self.failures) > 1 else ""
+            if news.ended == "lost":
+                raise RuleshiftError(f"the process of arm {name} was killed, {news.said}{more}")
+            if news.ended == "failed":
+                raise RuntimeError(f"arm {name}{more}: {news.said}")
+            raise RuleshiftError(f"arm {name}: {news.said}{more}")
+
+
+class Workers:
+    """A crew of processes on this machine."""
+
+    retries = 0  # what was killed for want of memory would be again
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.idle: list[Worker] = []
+        self.busy: dict[Connection, tuple[Worker, Job]] = {}
+
+    def is_free(self) -> bool:
+        return len(self.busy) < self.size
+
+    def give(self, job: Job) -> None:
+        worker = self.idle.pop() if self.idle else Worker()
+        worker.give(job)
+        self.busy[worker.connection] = worker, job
+
+    def news(self, seconds: float) -> Iterator[tuple[Job, News]]:
+        if not self.busy:  # all that is left waits for its time
+            time.sleep(seconds)
+        for ready in wait(list(self.busy), timeout=seconds):
+            assert isinstance(ready, Connection)
+            worker, job = self.busy[ready]
+            news = worker.news()
+            if news is None or news.ended:
+                del self.busy[ready]
+            if news is None:
                 worker.end()
+                news = News(ended="lost", said=OUT_OF_MEMORY)
+            elif news.ended:
+                self.idle.append(worker)
+            yield job, news
 
-
-def _follow(job: Job, news: News | None, board: Board) -> bool:
-    """Show what a worker says of its job; whether that has ended. Raises what ends the study."""
-    if news is None:
-        raise RuleshiftError(
-            f"the process of arm {job.name} was killed, perhaps for want of memory: run the same command again, with "
-            "--workers 1"
-        )
-    if news.ended == "refused":
-        raise RuleshiftError(f"arm {job.name}: {news.said}")
-    if news.ended == "failed":
-        raise RuntimeError(f"arm {job.name}: {news.said}")
-    if news.ended == "diverged":
-        board.say(f"arm {job.name} diverged: {news.said}; the study continues without it")
-    board.reach(job.name, job.length if news.ended else news.done, ended=bool(news.ended))
-    return bool(news.ended)
+    def close(self) -> None:
+        for worker in [*self.idle, *(worker for worker, _ in self.busy.values())]:
+            worker.end()
 
 
 class Worker:
@@ -132,10 +254,9 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         other.close()
 
-    def give(self, job: Job) -> Job:
+    def give(self, job: Job) -> None:
         with suppress(OSError):  # one that has been killed is noticed when it is listened to
             self.connection.send(job)
-        return job
 
     def news(self) -> News | None:
         """What the worker says next; None if it is gone."""
@@ -172,15 +293,31 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def outcome(job: Job, progress: Callable[[int], object]) -> News:
-    """Do a job; how it ended."""
+def outcome(job: Job, progress: Callable[[int], object], threads: int = 1) -> News:
+    """Do a job; how it ended. What it took, and why it failed, is written down in its folder."""
+    store, meter = PointStore(job.root, job.run, job.measurement), CostMeter(job.kind)
+
+    def told(done: int) -> None:
+        meter.reach(done)
+        progress(done)
+
     try:
-        progress(0)
-        run_arm(job.run, job.start, job.measurement, job.root, progress, job.further, keep=job.keep)
+        told(0)
+        run_arm(job.run, job.start, job.measurement, job.root, told, job.further, threads, job.keep)
     except Diverged as error:
         return News(ended="diverged", said=str(error))
+    except InUse as error:
+        return News(ended="held", said=str(error))
     except RuleshiftError as error:
-        return News(ended="refused", said=str(error))
+        return _failed(store, News(ended="refused", said=str(error)))
     except Exception as error:
-        return News(ended="failed", said=f"{error}\n{traceback.format_exc()}")
+        return _failed(store, News(ended="failed", said=f"{error}\n{traceback.format_exc()}"))
+    meter.save(store.folder)
+    store.forget_failure()
     return News(ended="well")
+
+
+def _failed(store: PointStore, news: News) -> News:
+    with suppress(RuleshiftError, OSError):  # where nothing can be written, that is the failure
+        store.fail(news.said)
+    return news

@@ -21,17 +21,20 @@ class StudyRecipe:
     measurement: Measurement
 
 
-def recipe_of(task: str) -> StudyRecipe:
-    """The recipe for small models of the task with this name. Raises RuleshiftError for an unknown one, and for one
-    whose recipe has no preset of that kind."""
+def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:
+    """The recipe of the task with this name, by its preset. Raises RuleshiftError for an unknown one, and for one
+    whose recipe has no preset of that name."""
     found = get_task(task)
     recipe = found.recipe
     splits = tuple(split for split in found.splits() if split not in UNMEASURED)
     measurement = recipe.measurement or (Measurement(splits=splits) if splits else Measurement())
     for way, presets in (("SFT", recipe.sft), ("RL", recipe.rl)):
-        if PRESET not in presets:
-            raise RuleshiftError(f"the recipe of {task} has no preset {PRESET!r} of {way}, which studies take: add it")
-    return StudyRecipe(recipe.title, recipe.sft[PRESET], recipe.rl[PRESET], replace(measurement, task=task))
+        if preset not in presets:
+            raise RuleshiftError(
+                f"the recipe of {task} has no preset {preset!r} of {way}, which this study takes: add it, or choose "
+                f"{', '.join(presets)} (--preset)"
+            )
+    return StudyRecipe(recipe.title, recipe.sft[preset], recipe.rl[preset], replace(measurement, task=task))
 
 
 def task_of(measurement: Measurement) -> Task:
@@ -39,7 +42,8 @@ def task_of(measurement: Measurement) -> Task:
     task = get_task(measurement.task)
     options = task.options()
     if "feedback" in [field.name for field in fields(options)]:
-        return task.with_options(replace(options, feedback=measurement.feedback))
+        level = "silent" if measurement.feedback == "none" else measurement.feedback  # it is not shown
+        return task.with_options(replace(options, feedback=level))
     if measurement.feedback != "full":
         raise RuleshiftError(f"{measurement.task} has no levels of feedback: leave --feedback out")
     return task

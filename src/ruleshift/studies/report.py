@@ -7,6 +7,7 @@ from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.library import Library, grow, library_in_memory, library_of
 from ruleshift.report.page import render_report, write_report
+from ruleshift.report.scenes import stage_of
 from ruleshift.report.server import Shown, stamp_of
 from ruleshift.report.training import curves_in
 from ruleshift.results import Results, load_results
@@ -20,12 +21,12 @@ def write_study_report(
     """Write the page to `path`, of what lies in `folder` (by default that of the page)."""
     folder = folder or path.parent
     curves = curves_in(folder, legend_of(results))
-    write_report(path, results, comparisons, episodes_in(folder, results), ood, curves)
+    write_report(path, results, comparisons, episodes_in(folder, results), ood, curves, folder)
 
 
 def episodes_in(folder: Path, results: Results) -> Library:
     """The episodes that were kept of a study; where none were, the few conversations beside its numbers."""
-    found = library_of(folder, legend_of(results))
+    found = library_of(folder, legend_of(results), stage_of(results))
     return found if len(found) else library_in_memory(shown_conversations(folder, results))
 
 
@@ -41,7 +42,7 @@ def served(folder: Path, ood: str | None = None) -> Shown:
         found = results()
         comparisons = load_comparisons(files[1]) if files[1].is_file() else []
         curves = curves_in(folder, legend_of(found))
-        return render_report(found, comparisons, library, ood or usual_ood(found), curves, served=True)
+        return render_report(found, comparisons, library, ood or usual_ood(found), curves, True, folder)
 
     def refresh(library: Library) -> None:
         if library.files or not len(library):

@@ -15,111 +15,169 @@ from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.evaluation.floors import reference_rows
+from ruleshift.evaluation.patching import levels_of
+from ruleshift.evaluation.statistics import Estimate
 from ruleshift.files import write_atomically
+from ruleshift.lock import held
 from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
-from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.studies.arms import load_start
+from ruleshift.settings import RLConfig
+from ruleshift.studies.arms import load_start, settings_of
+from ruleshift.studies.board import Board
+from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
+from ruleshift.studies.estimates import Basis
+from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
+from ruleshift.studies.log import StudyLog
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Findings, Plan, StartModel
+from ruleshift.studies.study import Claimed, Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
 
 ARMS = "arms"  # folder of the runs in that of a task
-PLANNED = ("model", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
+PLANNED = ("model", "label", "seeds", "points", "kept", "further", "matched_on", "init_steps")  # of a plan, on record
 
 
-def run_study(plans: Sequence[Plan], out: Path, workers: int | None = None, keep: Keep = "none") -> None:
-    """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it.
+def run_study(
+    plans: Sequence[Plan],
+    out: Path,
+    workers: int | None = None,
+    keep: Keep = "none",
+    cluster: Cluster | None = None,
+) -> None:
+    """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it: in processes
+    here, or on a cluster.
 
-    Episodes are kept as `keep` says, and how many is told before. Writes results.json, comparisons.json and report.html
-    there, and prints the tables.
+    What it takes is estimated and told before, and episodes are kept as `keep` says. Writes results.json,
+    comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
-    began = time.monotonic()
-    if keep != "none":
-        print(f"keeps {size_of(plans, keep)} (--keep-episodes)", flush=True)
-    starts = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
-    folders = [out / get_task(plan.task).id for plan in plans]
+    with held(out):
+        _run_study(plans, out, workers, keep, cluster)
+
+
+def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep, cluster: Cluster | None) -> None:
+    starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
+    folders = [out / plan.folder for plan in plans]
     refined = [
-        Refinement(plan, _initialised(plan, start, folder) if plan.init_steps else start, folder / ARMS, keep)
+        Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
     jobs = [
         Job(run, one.start, one.plan.measurement, one.root, keep=keep) for one in refined for run in one.plan.runs()
     ]
-    run_jobs(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)), workers)  # the longest first
+    for job in jobs:
+        RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
+    log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
+    log.begin(plans, jobs, size_of(plans, keep))
+
+    def carry(jobs: Sequence[Job]) -> None:
+        if cluster is None:
+            run_jobs(jobs, workers)
+        else:
+            run_on_ray(jobs, cluster, out)
+
+    carry(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)))  # the longest first
     while jobs := [job for one in refined for job in one.next_jobs()]:
-        run_jobs([job for job in jobs if not job.done], workers)
+        log.add(jobs)
+        carry([job for job in jobs if not job.done])
     claimed = _claims(refined)
-    for one, start, folder in zip(refined, starts, folders, strict=True):
-        _conclude(one, start, folder, time.monotonic() - began, claimed)
+    found = [
+        _conclude(one, start, folder, log.seconds, [claim for owner, claim in claimed if owner is one])
+        for one, start, folder in zip(refined, starts, folders, strict=True)
+    ]
+    for one, task, folder in zip(refined, found, folders, strict=True):  # pages may show what others found
+        _show(one.plan.study, task, folder)
     if claimed:
-        Console().print(claims_table(claimed))
+        Console().print(claims_table([claim for _, claim in claimed]))
+    log.end()
 
 
-def _start(plan: Plan) -> StartModel:
-    """The start model of a plan, once it has been loaded. Raises RuleshiftError if it cannot be."""
-    found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading)
-    return StartModel(plan.model, plan.loading, found.chat.facts)
+def _start(plan: Plan) -> tuple[StartModel, Basis]:
+    """The start model of a plan, once it has been loaded, and what it takes. Raises RuleshiftError if it cannot be, or
+    if what it carries cannot be read and is asked for."""
+    found = load_backbone(plan.model, pictures=get_task(plan.task).pictures, options=plan.loading, style=plan.style)
+    if plan.measurement.flow_problems:
+        levels_of(found.model)
+    facts = {**found.chat.facts, **({} if plan.style == "auto" else {"style": plan.style})}
+    return StartModel(plan.model, plan.loading, plan.style, facts), Basis.of(found, plan.measurement)
 
 
-def _initialised(plan: Plan, start: StartModel, out: Path) -> StartModel:
-    """The start model after a short SFT, trained once into `out/init`."""
-    folder, task = out / "init", task_of(plan.measurement)
-    training = SFTConfig(steps=plan.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
+def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
+    """The start model after the SFT that comes before all arms, trained once into `out/init`; as it is without one."""
+    training = plan.warm_up()
+    if training is None:
+        return start
+    folder, task, name = out / "init", task_of(plan.measurement), f"{plan.task} warm start"
     settings: dict[str, object] = {"task": plan.task, "model": start.name, "training": training}
     with RunFolder.open(folder, settings | ({"chat": start.facts} if start.facts else {})) as run:
         if not is_saved(folder / "model"):
             backbone = load_start(start, task.pictures)
-            train(training, backbone.model, backbone.chat, task, backbone.style, run)
+            with Board([(name, name, training.steps)], workers=1) as board:
+                follow = lambda step, metrics: board.reach(name, step)  # noqa: E731
+                train(training, backbone.model, backbone.chat, task, backbone.style, run, progress=follow)
             save_model(backbone.model, backbone.chat.source, folder / "model")
     return replace(start, name=str(folder / "model"))
 
 
-def _claims(refined: Sequence[Refinement]) -> list[Claim]:
+def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
     """What the study claims on all its tasks, where they measured their primary endpoints."""
-    about = []
-    for one in refined:
+    # Each once, however many expectations there are of it.
+    about: dict[tuple[int, str, str, str, Endpoint], Estimate] = {}
+    for owner, one in enumerate(refined):
         plan = one.plan
-        task, m, start = get_task(plan.task), plan.measurement, plan.study.start
-        end = task.recipe.primary
-        if end and end.split in m.splits and end.turns in m.turns and end.decoding in m.decodings:
-            points = one.points()
-            for arm in plan.study.primary:
-                change = end_difference(points, arm, start, (end.metric, end.split, end.turns, end.decoding))
-                if change:
-                    about.append((task.id, arm, start, end, change))
-    return claims(about)
+        task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
+        for claimed in plan.study.primary:
+            claim = Claimed("", claimed, "raises") if isinstance(claimed, str) else claimed
+            end, reference = claim.endpoint or task.recipe.primary, claim.reference or start
+            if end is None or (claim.tasks and plan.task not in claim.tasks):
+                continue
+            measured = end.split in m.splits and end.turns <= max(m.turns) and end.decoding in m.decodings
+            what = (end.metric, end.split, end.turns, end.decoding)
+            change = end_difference(points, claim.arm, reference, start, what) if measured else None
+            if change:
+                about[owner, task.id, claim.arm, reference, end] = change
+    made = claims([(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()])
+    return [(refined[owner], claim) for (owner, *_), claim in zip(about, made, strict=True)]
 
 
-def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> None:
-    """From the points of a task's runs to its numbers, tables and report."""
+def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, claimed: Sequence[Claim]) -> Findings:
+    """From the points of a task's runs to its numbers."""
     plan = one.plan
-    console, study, m = Console(), plan.study, plan.measurement
+    study, m = plan.study, plan.measurement
     points = one.points()
     comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)
-    mine = [asdict(claim) for claim in claimed if claim.task == get_task(plan.task).id]
-    results = Results(tuple(rows), _meta(plan, start, out / ARMS, seconds) | {"claims": mine})
-    found = Findings(results, comparisons, points, m)
+    meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
+    results = Results(tuple(rows), meta)
+    ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
+    insights = load_insights(out / ARMS, plan.runs())
+    found = Findings(results, comparisons, points, m, ends, insights)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
         write_atomically(out / "profiles.json", _json(profile_rows(out / ARMS, plan.runs())))
+    if insights:
+        write_atomically(out / "insights.json", _json(insight_records(insights, points)))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
-    write_study_report(out / "report.html", results, comparisons, usual_ood(results))
+    return found
+
+
+def _show(study: Study, found: Findings, out: Path) -> None:
+    """The page and the tables of a task."""
+    console = Console()
+    write_study_report(out / "report.html", found.results, found.comparisons, usual_ood(found.results))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)
@@ -134,7 +192,7 @@ def _json(content: object) -> str:
 def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str, object]:
     here, study = environment(), plan.study
     task = get_task(plan.task)
-    runs = plan.runs()
+    runs, arms_of = plan.runs(), plan.arms()
     diverged = {run.folder: PointStore(arms, run, plan.measurement).diverged() for run in runs}
     return {
         "title": f"{study.question} {plan.recipe.title}",
@@ -145,7 +203,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "start": study.start,
         "arms": [
             {"name": study.start, "about": "the start model", "variant_of": None},
-            *({"name": arm.name, "about": arm.about, "variant_of": arm.variant_of} for arm in plan.arms()),
+            *({"name": arm.name, "about": arm.about, "variant_of": arm.variant_of} for arm in arms_of),
         ],
         "diverged": [
             {"arm": run.name, "seed": run.seed, "why": why} for run in runs if (why := diverged[run.folder]) is not None
@@ -164,7 +222,9 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
             **{name: getattr(plan, name) for name in PLANNED},
             **({"chat": start.facts} if start.facts else {}),
             "options": plan.options and asdict(plan.options),
-            "training": {arm.name: asdict(arm.training) for arm in plan.arms()},
+            **({"warm_up": asdict(warm_up)} if (warm_up := plan.warm_up()) else {}),
+            "training": {arm.name: asdict(arm.training) for arm in arms_of if arm.training},
+            **({"starts": starts} if (starts := {arm.name: asdict(arm.start) for arm in arms_of if arm.start}) else {}),
             "measurement": asdict(plan.measurement),
         },
     }

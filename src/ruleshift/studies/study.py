@@ -4,22 +4,27 @@ A study is a record in a file of its own, with an entry in `ruleshift.studies.ST
 import nothing heavy, so that the command line can list them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
-from ruleshift.backbones.config import ModelOptions
+from ruleshift.backbones.config import AnyStyle, ModelOptions
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.claims import Word
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
+from ruleshift.records import Told
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.recipes import PRESET, StudyRecipe
+from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ruleshift.evaluation.evaluate import Point
+    from ruleshift.evaluation.insight import Insight
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
@@ -27,17 +32,30 @@ ALL_FIGURES = ("plane", "kl", "compute", "seen", "recognition")
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way to train the start model. `about` tells readers of the report what it is.
+class Start:
+    """What another arm of the same seed was after a step of its training (None: at its end)."""
 
-    `variant_of` names the arm whose variant it is, if any. An arm that is not `dense` is evaluated at its end only.
+    arm: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the start model, or what another arm made of it (`start`, an arm that stands before this one).
+    `about` tells readers of the report what it is.
+
+    `variant_of` names the arm whose variant it is, if any. An arm that is not `dense` is evaluated at its end only. One
+    without training is the model that it starts from, measured again. `feedback` is how much the verifier tells this
+    arm, in training and evaluation, where that is another level than the study's.
     """
 
     name: str
-    training: Training
+    training: Training | None
     about: str = ""
     variant_of: str | None = None
     dense: bool = True
+    start: Start | None = None
+    feedback: Told | None = None
 
 
 def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
@@ -47,12 +65,13 @@ def variant(arm: Arm, /, *, dense: bool = False, **changes: Any) -> Arm:
     `rl-kl-in-reward-epochs2`. With another algorithm come the values that make it what it is, as in `ruleshift rl
     --algorithm`: variant(rl, algorithm="grpo") is `rl-grpo`. Raises RuleshiftError for an unknown one.
     """
+    assert arm.training is not None, f"{arm.name} is not trained"
     name = "-".join([arm.name, *(_in_name(field, value) for field, value in changes.items())])
     if isinstance(arm.training, RLConfig) and "algorithm" in changes:
         training: Training = configured(arm.training, changes.pop("algorithm"), **changes)
     else:
         training = replace(arm.training, **changes)
-    return Arm(name, training, "", arm.variant_of or arm.name, dense)
+    return replace(arm, name=name, training=training, about="", variant_of=arm.variant_of or arm.name, dense=dense)
 
 
 def _in_name(field: str, value: object) -> str:
@@ -91,13 +110,35 @@ def head_to_head(arm: str, reference: str) -> tuple[Pair, ...]:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """A difference of two arms at their ends that a study is decided by, named before it is run, and what is expected
+    of it: that the arm `raises`, `lowers` or `keeps` what it is compared in.
+
+    reference: the start model where none is named. endpoint: the primary one of a task where none is named. tasks: all
+    of the study where none are named. says: the paper's claim, with its figures and their source. against: what
+    speaks against reading our figure as an answer to it, whatever it is.
+    """
+
+    says: str
+    arm: str
+    word: Word
+    reference: str | None = None
+    endpoint: Endpoint | None = None
+    tasks: tuple[str, ...] = ()
+    against: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
-    """What a study found on one task."""
+    """What a study found on one task. `seconds` are those of first, second ... tries at the end of each arm and seed,
+    by `split/decoding`, where they are known."""
 
     results: Results
     comparisons: Sequence[Comparison]
     points: "Sequence[Point]"
     measurement: Measurement
+    seconds: Mapping[tuple[str, int], Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    insights: "Sequence[Insight]" = ()
 
 
 Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
@@ -113,10 +154,14 @@ class Study:
     every arm is compared with it at its end.
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
-    primary: the arms of which something is claimed, on the primary endpoint of each task (`tasks.recipe.Endpoint`),
-    with Holm's correction over all of them. Everything else is exploratory.
+    primary: what is claimed, with Holm's correction over all of it: of an arm, its difference to the start at the
+    primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. Everything else is exploratory.
+    paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
-    options, quick: values of the study's own options, and those under --quick where they are others.
+    options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
+    quick study trains and measures one part in so many.
+    warm_up: the SFT, if any, that makes the start model of `model`, once for all arms and seeds. `style`, `preset` (of
+    the task's recipe) and `kept` are what a plan has unless it is given others.
     """
 
     name: str
@@ -127,7 +172,9 @@ class Study:
     arms: Arms
     tables: tuple[Tables, ...]
     pairs: tuple[Pair, ...] = ()
-    primary: tuple[str, ...] = ()
+    primary: tuple[str | Claimed, ...] = ()
+    paper: str = ""
+    points: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
     options: Any = None
     quick: Any = None
@@ -136,6 +183,12 @@ class Study:
     start: str = "base"
     trained: str = "id"
     first_seed: int = 0
+    warm_up: Callable[[StudyRecipe, Any], SFTConfig] | None = None
+    model: str = "bundled"
+    style: AnyStyle = "auto"
+    preset: str = PRESET
+    kept: int = 24
+    quick_part: int = 3
 
 
 @dataclass(frozen=True)
@@ -145,19 +198,23 @@ class StartModel:
 
     name: str
     options: ModelOptions = ModelOptions()
+    style: AnyStyle = "auto"
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Run:
     """One training of an arm: a seed, the steps to evaluate, and those of which the model is kept (these among them),
-    to be evaluated where a matched comparison needs it. Without training it is the start model, at step 0."""
+    to be evaluated where a matched comparison needs it. Without training it is what it starts from, at step 0: the
+    start model, or where `start` is given, what that run was after one of its steps. `feedback` as of an arm."""
 
     name: str
     seed: int
     training: Training | None
     points: tuple[int, ...]
     kept: tuple[int, ...] = ()
+    start: "Origin | None" = None
+    feedback: Told | None = None
 
     @property
     def folder(self) -> str:
@@ -170,11 +227,20 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a run starts from: the model of another one, which evaluates and keeps it, after a step."""
+
+    run: Run
+    step: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """A study of one task, with all its settings.
 
     Along each training `points` models are evaluated and about `kept` are kept, of which at most `further` more are
-    evaluated where pairs are matched, by what is in `matched_on`.
+    evaluated where pairs are matched, by what is in `matched_on`. `label` is what folders call the start model, where
+    there are several.
     """
 
     study: Study
@@ -183,32 +249,62 @@ class Plan:
     options: Any = None
     model: str = "bundled"
     loading: ModelOptions = ModelOptions()
+    style: AnyStyle = "auto"
     seeds: int = 1
     points: int = 4
     kept: int = 24
     further: int = 4
     matched_on: tuple[MatchedOn, ...] = get_args(MatchedOn)
     init_steps: int = 0
+    label: str = ""
 
     @property
     def task(self) -> str:
         return self.measurement.task
 
+    @property
+    def folder(self) -> str:
+        """The name of its folder in that of the study."""
+        from ruleshift.tasks import get_task
+
+        name = get_task(self.task).id
+        return f"{name}@{self.label}" if self.label else name
+
     def arms(self) -> list[Arm]:
         """The trained arms, in the order in which they are shown."""
         return list(self.study.arms(self.recipe, self.options))
 
+    def warm_up(self) -> SFTConfig | None:
+        """The SFT that comes before all arms, if any: `init_steps` under the training rule, or that of the study."""
+        if self.init_steps:
+            return SFTConfig(steps=self.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
+        return self.study.warm_up and self.study.warm_up(self.recipe, self.options)
+
     def runs(self) -> list[Run]:
-        """All runs: the start model, then every arm, seed by seed."""
+        """All runs: the start model, then every arm, seed by seed, each after the one that it starts from. Raises
+        RuleshiftError for an arm that starts from what there is not."""
         seeds = range(self.study.first_seed, self.study.first_seed + self.seeds)
-        trained = [self._run(arm, seed) for seed in seeds for arm in self.arms()]
+        trained = [run for seed in seeds for run in self._runs(self.arms(), seed)]
         return [Run(self.study.start, 0, None, (0,)), *trained]
 
-    def _run(self, arm: Arm, seed: int) -> Run:
+    def _runs(self, arms: Sequence[Arm], seed: int) -> list[Run]:
+        made: dict[str, Run] = {}
+        for arm in arms:
+            made[arm.name] = self._run(arm, seed, _origin(arm, made), _started_from(arm, arms))
+        return list(made.values())
+
+    def _run(self, arm: Arm, seed: int, origin: Origin | None, started: Collection[int]) -> Run:
+        """started: steps from which other arms start, which are evaluated too."""
+        if arm.training is None:
+            return Run(arm.name, seed, None, (0,), (), origin, arm.feedback)
+        if arm.feedback == "none":
+            raise ValueError(f"arm {arm.name} is trained, and one that forgets its failed tries can only be measured")
         steps = length(arm.training)
         points = log_spaced(steps, self.points, first_point(arm.training)) if arm.dense else (steps,)
+        points = tuple(sorted({*points, *started}))
         more = log_spaced(steps, self.kept, first_change(arm.training)) if arm.dense else ()
-        return Run(arm.name, seed, replace(arm.training, seed=seed), points, tuple(sorted({*points, *more})))
+        training = replace(arm.training, seed=seed)
+        return Run(arm.name, seed, training, points, tuple(sorted({*points, *more})), origin, arm.feedback)
 
     def pairs(self) -> list[Pair]:
         """Every arm with the start, then the pairs of the study of which its options left both arms in. Raises
@@ -225,6 +321,30 @@ class Plan:
         left = [pair for pair in self.study.pairs if pair.arm in there and pair.reference in there]
         chosen = [pair for pair in left if pair.matched_on in (None, *self.matched_on)]
         return [*(Pair(name, self.study.start) for name in names), *chosen]
+
+
+def _origin(arm: Arm, made: Mapping[str, Run]) -> Origin | None:
+    """What an arm starts from, among runs that are made before it."""
+    if arm.start is None:
+        return None
+    run = made.get(arm.start.arm)
+    if run is None or run.training is None:
+        raise RuleshiftError(
+            f"arm {arm.name} starts from {arm.start.arm}, which no arm before it is trained as: add that one"
+        )
+    step, last = arm.start.step, length(run.training)
+    if step is not None and not 0 < step <= last:
+        raise RuleshiftError(
+            f"arm {arm.name} starts from step {step} of {arm.start.arm}, which is trained for {last}: train it longer"
+        )
+    return Origin(run, last if step is None else step)
+
+
+def _started_from(arm: Arm, arms: Sequence[Arm]) -> set[int]:
+    """The steps of an arm from which others start."""
+    starts = [other.start for other in arms if other.start is not None and other.start.arm == arm.name]
+    last = length(arm.training) if arm.training else 0
+    return {last if start.step is None else start.step for start in starts}
 
 
 def length(training: Training) -> int:

@@ -81,6 +81,30 @@ class Ruled(Protocol):
 
 
 @runtime_checkable
+class Answering(Protocol):
+    """A problem that can say what a reply answers, however it is written."""
+
+    def answer(self, reply: str) -> str | None:
+        """The answer in a reply: the same text for all answers that mean the same (a formula in any order of its
+        operands). None where none is read."""
+        ...
+
+
+@runtime_checkable
+class Exchangeable(Protocol):
+    """A problem whose rule can be exchanged for another, with everything else as it is."""
+
+    def exchanged(self, split: str) -> "tuple[TaskProblem, TaskProblem] | None":
+        """The problem under the kind of rule that it has, and under that of a split: two prompts that differ in the
+        words of the rule alone. None where the two rules have the same answers here, or one of them none."""
+        ...
+
+    def follows(self, reply: str) -> bool:
+        """Whether a reply answers by the rule that the prompt states, rightly or wrongly."""
+        ...
+
+
+@runtime_checkable
 class Plural(Protocol):
     """A problem whose expert has several answers, each of which it gives as often."""
 
@@ -91,10 +115,10 @@ class Plural(Protocol):
 
 @runtime_checkable
 class Mapped(Protocol):
-    """A problem that can also be drawn as a map, which `ruleshift play` shows."""
+    """A problem that can also be drawn as a map, which `ruleshift play` and the page show."""
 
     def map_svg(self) -> str:
-        """The whole problem, as SVG."""
+        """The whole problem with the places of the replies so far, as SVG."""
         ...
 
     def map_text(self, width: int, plain: bool) -> str:

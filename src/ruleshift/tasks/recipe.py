@@ -1,12 +1,36 @@
 """What a task brings to training and to measuring, as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 
-# Presets of tasks that bring none: `tiny` for a small model that knows the form of replies, `paper` as in
-# arXiv 2501.17161 for problems of one step.
+# For a language model of 0.1 to 1 billion weights in the terse style, with adapters: what a processor does in
+# hours, and a GPU in minutes.
+_SMALL_SFT = SFTConfig(
+    steps=100,
+    examples=1_600,
+    batch=16,
+    micro_batch=16,
+    learning_rate=1e-3,
+    lora_rank=16,
+    max_new_tokens=64,
+    batch_size=32,
+    save_every=20,
+)
+_SMALL_RL = RLConfig(
+    updates=20,
+    episodes=32,
+    batch_size=32,
+    max_new_tokens=64,
+    learning_rate=3e-4,
+    lora_rank=16,
+    warmup=2,
+    save_every=4,
+)
+
+# Presets of tasks that bring none: `tiny` for a small model that knows the form of replies, `small-llm` and `gpu` as
+# above, `paper` as in arXiv 2501.17161, for problems of one step.
 SFT: Mapping[str, SFTConfig] = {
     "tiny": SFTConfig(),
     "paper": SFTConfig(
@@ -19,6 +43,8 @@ SFT: Mapping[str, SFTConfig] = {
         max_new_tokens=512,
         save_every=50,
     ),
+    "small-llm": _SMALL_SFT,
+    "gpu": replace(_SMALL_SFT, steps=200, examples=12_800, batch=64, micro_batch=64),
 }
 RL: Mapping[str, RLConfig] = {
     "tiny": RLConfig(),
@@ -52,6 +78,8 @@ RL: Mapping[str, RLConfig] = {
         target_kl=None,
         save_every=1,
     ),
+    "small-llm": _SMALL_RL,
+    "gpu": replace(_SMALL_RL, updates=30, episodes=256, batch_size=256, max_tokens=32_000),
 }
 
 

@@ -14,6 +14,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.runs import read_tensors
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.learner import Learner
+from ruleshift.training.optimizers import SHARED, fits, moments
 
 Tensors = dict[str, torch.Tensor]
 
@@ -52,8 +53,7 @@ def save_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mappi
     for name, module in modules.items():
         _save(folder, name, module.state_dict())
     for name, optimizer in optimizers.items():
-        states = optimizer.state_dict()["state"].items()
-        _save(folder, name, {f"{index}.{key}": value for index, state in states for key, value in state.items()})
+        _save(folder, name, moments(optimizer))
 
 
 def load_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
@@ -69,20 +69,21 @@ def load_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mappi
         optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _moments(file: Path, found: Tensors, optimizer: torch.optim.Optimizer) -> dict[int, Tensors]:
-    """The state of an optimiser, by the index of its parameter: numbers, and tensors of the parameter's shape. A
+def _moments(file: Path, found: Tensors, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor | int]]:
+    """The state of an optimiser, by the index of its parameter: numbers, and tensors of the shapes that belong to it. A
     parameter that has learned nothing yet has none."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, Tensors] = {}
+    state: dict[int, dict[str, torch.Tensor | int]] = {}
     for entry, tensor in found.items():
         index, _, key = entry.partition(".")
         if not (key and index.isdecimal() and int(index) < len(parameters)):
             raise _of_another(file, f"an entry {entry[:60]!r}")
-        if tensor.dim() and tensor.shape != parameters[int(index)].shape:
+        if not fits(parameters[int(index)], {key: tensor}):
             raise _of_another(file, f"{entry} of the shape {tuple(tensor.shape)}")
-        state.setdefault(int(index), {})[key] = tensor
+        counts = not tensor.dim() and not tensor.is_floating_point()
+        state.setdefault(int(index), {})[key] = int(tensor) if counts else tensor
     keys = {frozenset(of_one) for of_one in state.values()}
-    if len(keys) > 1:
+    if len({of_one - SHARED for of_one in keys}) > 1 or any(of_one & SHARED not in (set(), SHARED) for of_one in keys):
         raise _of_another(file, "not the same entries for every weight")
     return state
 
@@ -113,5 +114,11 @@ def _of_another(file: Path, holds: str) -> RuleshiftError:
 
 
 def _save(folder: Path, name: str, values: Mapping[str, object]) -> None:
-    tensors = {key: torch.as_tensor(value).detach().contiguous().clone() for key, value in values.items()}
+    tensors: Tensors = {}
+    written: set[int] = set()
+    for key, value in values.items():
+        tensor = torch.as_tensor(value).detach().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        tensors[key] = tensor.clone() if place in written else tensor  # the format refuses memory that is shared
+        written.add(place)
     save_file(tensors, folder / f"{name}.safetensors")

@@ -11,27 +11,31 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.head import by_chunks, chunks, logits_of
 from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig
 from ruleshift.training.accounting import Account
 from ruleshift.training.objectives import bounded_exp, divergence
+from ruleshift.training.parts import Start
 from ruleshift.training.privileged import Asked
-from ruleshift.training.teachers import ExpertTeacher, ModelTeacher, MovingTeacher, Scores, StartTeacher, Teacher, Told
-from ruleshift.training.trajectories import Trajectory, groups_of
+from ruleshift.training.processes import ALONE, Processes
+from ruleshift.training.teachers import ExpertTeacher, ModelTeacher, MovingTeacher, StartTeacher, Teacher, Told
+from ruleshift.training.trajectories import Thrift, Trajectory, groups_of
 
 
 @dataclass(frozen=True)
 class Pupil:
-    """Who is taught: the model that learns and as it was at the `start` (None: without its adapters), its chat, the
-    features of pictures that it knows, and the account on which its teacher's passes stand."""
+    """Who is taught: the model that learns, how it is as at the `start`, its chat, the features of pictures that it
+    knows, the account on which its teacher's passes stand, and the processes that share these out."""
 
     model: PreTrainedModel
-    start: PreTrainedModel | None
+    start: Start
     chat: Chat
     known: Known | None
     account: Account
+    processes: Processes = ALONE
 
 
 class Guided(NamedTuple):
@@ -71,37 +75,56 @@ class Guide:
         told = [teacher.told(one, t) for one, t in zip(asked, trajectories, strict=True)]
         if config.distillation_mode == "full_logits":
             return Guided([], told, {})
-        of_tokens = [torch.empty(0)] * len(told)
-        total = count = 0.0
-        for group in groups_of([one.trajectory for one in told], config.max_tokens, config.max_pictures):
-            logprobs, known = self._scores([told[i] for i in group])
-            tokens = torch.tensor([t.ids[p] for t in (trajectories[i] for i in group) for p in t.positions])
-            said = logprobs.gather(1, tokens.to(logprobs.device)[:, None])[:, 0].cpu()
-            drawn = torch.tensor([p for i in group for p in trajectories[i].old_logprobs])
-            apart = (drawn - said) * known.cpu()
-            total, count = total + float(apart.sum()), count + float(known.sum())
-            parts = (-config.distillation_coef * apart).split([len(trajectories[i].positions) for i in group])
-            for i, part in zip(group, parts, strict=True):
-                of_tokens[i] = part
-        return Guided(self._placed(of_tokens), [], {"teacher_kl": total / max(count, 1.0)})
+        self.count(told)
+        sums = {"apart": 0.0, "known": 0.0}
 
-    def loss(self, told: Sequence[Told], logits: torch.Tensor, log_ratio: torch.Tensor) -> torch.Tensor:
+        def valued(own: Sequence[int]) -> list[torch.Tensor]:
+            of_tokens = [torch.empty(0)] * len(own)
+            for group in groups_of([told[i].trajectory for i in own], config.max_tokens, config.max_pictures):
+                scores, known = teacher.scores([told[own[i]] for i in group])
+                drawn_by = [trajectories[own[i]] for i in group]
+                tokens = torch.tensor([t.ids[p] for t in drawn_by for p in t.positions])
+                parts_of = chunks(self.student.model, len(tokens))
+                said = torch.cat([scores(part).cpu().gather(1, tokens[part, None])[:, 0] for part in parts_of])
+                drawn = torch.tensor([p for t in drawn_by for p in t.old_logprobs])
+                apart = (drawn - said) * known.cpu()
+                sums["apart"] += float(apart.sum())
+                sums["known"] += float(known.sum())
+                parts = (-config.distillation_coef * apart).split([len(t.positions) for t in drawn_by])
+                for i, part in zip(group, parts, strict=True):
+                    of_tokens[i] = part
+            return of_tokens
+
+        of_tokens = self.student.processes.spread(valued, range(len(told)))
+        sums = self.student.processes.total(sums)
+        return Guided(self._placed(of_tokens), [], {"teacher_kl": sums["apart"] / max(sums["known"], 1.0)})
+
+    def loss(self, told: Sequence[Told], before: torch.Tensor, log_ratio: torch.Tensor) -> torch.Tensor:
         """How far the student is from the teacher at each token, weighed by min(ratio to the sampling policy,
         distillation_is_clip) where there is one: (T,).
 
-        logits (T, V), log_ratio (T,): of the student. Source of the weight: SDPO, arXiv 2601.20802.
+        before (T, H), the hidden states that tokens were drawn from, log_ratio (T,): of the student. Source of the
+        weight: SDPO, arXiv 2601.20802.
         """
-        config = self.config
-        scores = self._scores(told)
-        apart = divergence(logits.log_softmax(-1), scores.logprobs, config.distillation_alpha) * scores.known
+        config, model = self.config, self.student.model
+        assert self.teacher is not None
+        scores = self.teacher.scores(told)
+
+        def of(states: torch.Tensor, part: slice) -> tuple[torch.Tensor]:
+            student = (logits_of(model, states) / config.temperature).log_softmax(-1)
+            return (divergence(student, scores.logprobs(part), config.distillation_alpha),)
+
+        with Thrift(config.bf16).around(model):
+            (apart,) = by_chunks(model, before, of)
+        apart = apart * scores.known
         if config.distillation_is_clip is not None:
             apart = apart * bounded_exp(log_ratio.detach()).clamp(max=config.distillation_is_clip)
         return config.distillation_coef * apart
 
-    def _scores(self, told: Sequence[Told]) -> Scores:
+    def count(self, told: Sequence[Told]) -> None:
+        """Account for a pass of the teacher over these."""
         assert self.teacher is not None
         self.student.account.passed([one.trajectory for one in told], 1, self.teacher.share)
-        return self.teacher.scores(told)
 
     def _placed(self, rows: list[torch.Tensor]) -> list[torch.Tensor]:
         return [row.float().to(self.student.model.device) for row in rows]
@@ -137,9 +160,9 @@ def _own(config: DistilConfig, student: Pupil) -> ModelTeacher:
     teacher: ModelTeacher
     if kind == "ema":
         teacher = MovingTeacher(student.model, student.chat, config)
-    elif kind == "base" and student.start is None:
-        teacher = StartTeacher(student.model, student.chat, config)
+    elif kind == "base":
+        teacher = StartTeacher(student.model, student.chat, config, student.start)
     else:
-        teacher = ModelTeacher(student.model if kind == "live" else student.start, student.chat, config)  # type: ignore[arg-type]
+        teacher = ModelTeacher(student.model, student.chat, config)
     teacher.features = student.known
     return teacher

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.lora import without_lora
+from ruleshift.backbones.head import check_head
 from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import Diverged
@@ -17,10 +17,21 @@ from ruleshift.training.accounting import Account
 from ruleshift.training.critic import ValueHead
 from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.mixing import noise_aware
-from ruleshift.training.objectives import KL_ESTIMATES, divisor, k3, mismatch, policy_loss, value_loss, weights
-from ruleshift.training.parts import choose, frozen_copy, learns
+from ruleshift.training.objectives import (
+    KL_ESTIMATES,
+    divisor,
+    importance_weights,
+    k3,
+    mismatch,
+    policy_loss,
+    value_loss,
+    weights,
+)
+from ruleshift.training.optimizers import adam
+from ruleshift.training.parts import choose, learns, start_of
+from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.teachers import Told
-from ruleshift.training.trajectories import PassResult, Trajectory, evaluate_tokens, forward, groups_of
+from ruleshift.training.trajectories import PassResult, Thrift, Trajectory, evaluate_tokens, forward, groups_of
 
 
 @dataclass(frozen=True)
@@ -48,17 +59,27 @@ class Readings:
     values: list[list[float]]  # each N_i; without a critic 0
     after: list[float]  # value of the state after an episode that was cut; 0 after its end
     reference: list[torch.Tensor]  # each (T_i,), log-probs of the reply tokens by the start model
+    logprobs: list[torch.Tensor]  # each (T_i,), by the model as it is; empty where nothing asks for them
 
 
 class Learner:
-    """Reads trajectories, and takes steps on `model` in place. `teacher`: another model that guides it."""
+    """Reads trajectories, and takes steps on `model` in place. `teacher`: another model that guides it. Several
+    processes are given the same trajectories, share the passes out, and take the same steps."""
 
     def __init__(
-        self, model: PreTrainedModel, chat: Chat, config: RLConfig, teacher: PreTrainedModel | None = None
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        config: RLConfig,
+        teacher: PreTrainedModel | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        self.model, self.chat, self.config = model, chat, config
+        self.model, self.chat, self.config, self.processes = model, chat, config, processes
         choose(model, config.train_parts, config.lora_rank, config.seed)
-        self.reference = None if config.lora_rank else frozen_copy(model)  # None: the model without its adapters
+        if chat.eye is None:
+            check_head(model)
+        self.as_at_start = start_of(model, config)
+        self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
         torch.manual_seed(config.seed)
         self.critic = ValueHead(model).to(model.device) if config.critic else None
@@ -66,14 +87,14 @@ class Learner:
         rates = [{"params": self.trained, "peak": config.learning_rate}]
         if self.critic is not None:
             rates.append({"params": list(self.critic.parameters()), "peak": config.value_learning_rate})
-        self.optimizer = torch.optim.Adam(rates, lr=config.learning_rate, eps=config.adam_epsilon)
+        self.optimizer = adam(rates, config.learning_rate, config.adam_epsilon, config.adam_8bit)
         # Features of the pictures of an update, where neither tower nor projector learns. Pictures for which it has no
         # room are looked at more often than `account` counts.
         self.known = None if learns(model, "tower", "projector") else Known()
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
         self.guide: Guide | None = guide_of(
-            config, Pupil(model, self.reference, chat, self.known, self.account), teacher
+            config, Pupil(model, self.as_at_start, chat, self.known, self.account, processes), teacher
         )
 
     @property
@@ -88,32 +109,40 @@ class Learner:
         return {"policy": self.policy} | critic | ({} if self.guide is None else self.guide.modules)
 
     def read(self, trajectories: Sequence[Trajectory]) -> Readings:
-        """States and their values, and the log-probs of the start model."""
+        """States and their values, and the log-probs of the start model and, with a critic or an
+        `importance_sampling_cap`, of the model as it is."""
         if self.known is not None:
             self.known.clear()
         states = [torch.empty(len(t.states), 0) for t in trajectories]
         values = [[0.0] * len(t.states) for t in trajectories]
         after = [0.0] * len(trajectories)
-        if self.critic is not None:
+        logprobs: list[torch.Tensor] = []
+        reads = self.critic is not None or self.config.importance_sampling_cap is not None
+        if reads:
             ends = [() if t.after is None else (t.after,) for t in trajectories]
             whole = [replace(t, states=(*t.states, *end)) for t, end in zip(trajectories, ends, strict=True)]
-            _, found = self._evaluate(self.model, whole)
+            logprobs, found = self._evaluate(whole)
+        if self.critic is not None:
             with torch.no_grad():
                 valued = [self.critic(hidden).tolist() for hidden in found]
             states = [hidden[: len(t.states)] for hidden, t in zip(found, trajectories, strict=True)]
             values = [row[: len(t.states)] for row, t in zip(valued, trajectories, strict=True)]
             after = [sum(row[len(t.states) :]) for row, t in zip(valued, trajectories, strict=True)]
-        if self.reference is None:
-            with without_lora(self.model):
-                reference, _ = self._evaluate(self.model, trajectories)
-        else:
-            reference, _ = self._evaluate(self.reference, trajectories)
-        self.account.passed(trajectories, 2 if self.critic is None else 3)
-        return Readings(states, values, after, reference)
+        with self.as_at_start():
+            reference, _ = self._evaluate(trajectories)
+        self.account.passed(trajectories, 3 if reads else 2)
+        return Readings(states, values, after, reference, logprobs)
 
-    def _evaluate(self, model: PreTrainedModel, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
+    def _evaluate(self, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
-        return evaluate_tokens(model, trajectories, *limits, self.known, self.config.temperature)
+        how = (self.known, self.config.temperature, self.thrift)
+
+        def read(some: Sequence[Trajectory]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+            found = evaluate_tokens(self.model, some, *limits, *how)
+            return [(logprobs.cpu(), states.cpu()) for logprobs, states in zip(*found, strict=True)]
+
+        found = self.processes.spread(read, trajectories)
+        return tuple([part[which].to(self.model.device) for part in found] for which in (0, 1))
 
     def baseline_before(self, returns: float) -> float:
         """The mean return of the updates before this one, of `returns` on average, which then joins it."""
@@ -151,6 +180,8 @@ class Learner:
         untouched: the model is still the one that sampled, so that the mismatch between the two can be told."""
         config = self.config
         counts = Counts.of([batch.trajectories[i] for i in chosen], config)
+        if self.guide is not None and batch.told:
+            self.guide.count([batch.told[i] for i in chosen])
         totals: dict[str, float] = {}
         again: list[torch.Tensor] = []
         drawn: list[float] = []
@@ -162,17 +193,22 @@ class Learner:
                 loss, parts, logprobs = self._loss(batch, members, counts)
                 loss.backward()
                 again.append(logprobs.detach().cpu())
-                drawn += [p for i in members for p in batch.trajectories[i].old_logprobs]
+                for t in (batch.trajectories[i] for i in members):
+                    drawn += t.sampled or t.old_logprobs
                 for name, part in parts.items():
                     totals[name] = totals.get(name, 0.0) + float(part.detach())
             apart += [self._take_gradient()] if len(halves) > 1 else []
+        totals = self.processes.total(totals)
         if batch.demonstrations:
             totals |= self._demonstrate(
                 list({batch.problems[i]: batch.demonstrations[i] for i in chosen}.values()), apart
             )
+        self.processes.share_gradients(self._beside if apart else [*self.trained, *self._beside])
         check_finite(totals)
         if untouched:
-            totals |= mismatch(torch.cat(again), torch.tensor(drawn))
+            scored = self.processes.gather((again, drawn))
+            now = torch.cat([logprobs for of_process, _ in scored for logprobs in of_process])
+            totals |= mismatch(now, torch.tensor([p for _, of_process in scored for p in of_process]))
         totals["grad_norm"] = self._apply_gradients()
         if self.guide is not None and self.guide.teacher is not None:
             self.guide.teacher.follow()
@@ -185,9 +221,8 @@ class Learner:
         log-probs of its tokens."""
         config = self.config
         trajectories = [batch.trajectories[i] for i in group]
-        result = forward(
-            self.model, trajectories, self.chat.eye, self.known, config.temperature, config.entropy_coef > 0
-        )
+        how_read = (config.temperature, config.entropy_coef > 0, self.thrift)
+        result = forward(self.model, trajectories, self.chat.eye, self.known, *how_read)
         device = result.logprobs.device
         old = torch.tensor([p for t in trajectories for p in t.old_logprobs], device=device)
         often = [c for t in trajectories for c in t.counts]
@@ -197,6 +232,14 @@ class Learner:
         of_tokens = torch.cat([batch.of_tokens[i] for i in group]) if batch.of_tokens else None
         policy = policy_loss(result.logprobs, old, result.turn, advantages, *how, counted, of_tokens)
         weight = torch.tensor([w for t in trajectories for w in _weights(t, config)], device=device)
+        corrected = {}
+        if config.importance_sampling_cap is not None:
+            sampled = torch.tensor([p for t in trajectories for p in t.sampled], device=device)
+            which = (result.turn, len(advantages), config.ratio, config.importance_sampling_cap)
+            importance = importance_weights(old, sampled, *which)
+            weight = weight * importance
+            truncated = (importance >= config.importance_sampling_cap).sum()
+            corrected = {"importance": importance.sum() / counts.ratios, "truncated": truncated / counts.ratios}
         distance = torch.cat([batch.reference[i] for i in group]) - result.logprobs
         policy_term = (policy.loss * weight).sum() / counts.weight
         loss = policy_term
@@ -215,6 +258,7 @@ class Learner:
             "clipped": policy.clipped.sum() / counts.ratios,
             "approx_kl": policy.approx_kl * (len(old) / counts.tokens),
             **({} if taught is None else {"divergence": taught / counts.tokens}),
+            **corrected,
         }
         if self.critic is not None and not config.value_steps:
             returns, before = (torch.cat([rows[i] for i in group]) for rows in (batch.returns, batch.values))
@@ -225,9 +269,11 @@ class Learner:
         return loss, parts, result.logprobs
 
     def _groups(self, trajectories: Sequence[Trajectory]) -> list[list[int]]:
-        """Which of them share a pass that learns."""
+        """Which of them share a pass that learns, of this process's own."""
         self.account.trained(trajectories)
-        return groups_of(trajectories, self.config.max_tokens, self.config.max_pictures)
+        own = self.processes.share(range(len(trajectories)))
+        groups = groups_of([trajectories[i] for i in own], self.config.max_tokens, self.config.max_pictures)
+        return [[own[i] for i in group] for group in groups]
 
     def _demonstrate(self, shown: Sequence[Trajectory], of_rl: Sequence[list[torch.Tensor]]) -> dict[str, float]:
         """Add the gradient of SFT on the expert's conversations to that of RL, at its fixed weight; or where the halves
@@ -247,17 +293,18 @@ class Learner:
         return {"sft_loss": total, "sft_weight": mix.weight, **noise}
 
     def _likelihood(self, shown: Sequence[Trajectory], count: int, weight: float) -> float:
-        """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns its part."""
+        """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns the mean."""
         total = 0.0
         for group in self._groups(shown) if shown else []:
-            result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known)
+            result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known, thrift=self.thrift)
             loss = -result.logprobs.sum() / count
             (weight * loss).backward()
             total += float(loss.detach())
-        return total
+        return sum(self.processes.gather(total))
 
     def _take_gradient(self) -> list[torch.Tensor]:
-        """The gradient so far of what learns in the model, which then begins anew."""
+        """The gradient so far of what learns in the model, of all processes, which then begins anew."""
+        self.processes.share_gradients(self.trained)
         taken = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.trained]
         for parameter in self.trained:
             parameter.grad = None
@@ -267,15 +314,17 @@ class Learner:
         """The sum of what the student differs by from a teacher whose divergence is in the loss; None without one."""
         if self.guide is None or not batch.told:
             return None
-        return self.guide.loss([batch.told[i] for i in group], result.logits, result.logprobs - old).sum()
+        return self.guide.loss([batch.told[i] for i in group], result.before, result.logprobs - old).sum()
+
+    @property
+    def _beside(self) -> list[nn.Parameter]:
+        """What of the critic takes its steps with the model."""
+        return [] if self.critic is None or self.config.value_steps else list(self.critic.parameters())
 
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.
         Raises Diverged instead where it is not finite."""
-        together = list(self.trained)
-        if self.critic is not None and not self.config.value_steps:
-            together += self.critic.parameters()
-        norm = torch.nn.utils.clip_grad_norm_(together, self.config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_([*self.trained, *self._beside], self.config.max_grad_norm)
         check_finite({"grad_norm": float(norm)})
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -48,18 +48,40 @@ def policy_loss(
     Sources: `token`, Schulman et al., arXiv 1707.06347; `sequence` and counts, the official code of arXiv 2501.17161;
     `geometric`, GSPO, Zheng et al., arXiv 2507.18071, equation 7.
     """
-    log_ratio = logprobs - old_logprobs
-    approx_kl = k3(log_ratio.detach()).mean()
-    if counts is not None:
-        log_ratio = log_ratio * counts
+    difference = logprobs - old_logprobs
+    log_ratio = _log_ratio(difference, turn, len(advantages), level, counts)
     if level == "token":
         advantages = advantages[turn] if of_tokens is None else advantages[turn] + of_tokens
-    else:
-        log_ratio = torch.zeros_like(advantages).index_add(0, turn, log_ratio)  # (N,)
-    if level == "geometric":
-        ones = torch.ones_like(logprobs) if counts is None else counts
-        log_ratio = log_ratio / torch.zeros_like(advantages).index_add(0, turn, ones).clamp(min=1e-8)
+    approx_kl = k3(difference.detach()).mean()
     return PolicyLoss(*clipped_objective(log_ratio, advantages, clip, clip_high), approx_kl)
+
+
+def importance_weights(
+    logprobs: torch.Tensor, sampled: torch.Tensor, turn: torch.Tensor, turns: int, level: Level, cap: float
+) -> torch.Tensor:
+    """min(p / q, cap), by which a term of the policy loss is weighed where the program that sampled gave its tokens the
+    probability q, and the one that learns, under the same weights, p: one for each ratio of the level.
+
+    logprobs, sampled: (T,), log p and log q; turn: (T,) integers in 0..turns-1. Returns (T,), or (N,) of N turns. All
+    tokens of a reply count in its ratio, however often they do in that of the policy.
+    Source: truncated importance sampling, Yao et al., "Your efficient RL framework secretly brings you off-policy RL
+    training" (2025); Ionides (2008), Journal of Computational and Graphical Statistics 17.
+    """
+    return _log_ratio(logprobs - sampled, turn, turns, level).clamp(max=math.log(cap)).exp()
+
+
+def _log_ratio(
+    difference: torch.Tensor, turn: torch.Tensor, turns: int, level: Level, counts: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Logarithms of the ratios of a level, (T,) or (N,), of the differences of log-probs (T,)."""
+    counted = difference if counts is None else difference * counts
+    if level == "token":
+        return counted
+    total = difference.new_zeros(turns).index_add(0, turn, counted)
+    if level == "sequence":
+        return total
+    often = torch.ones_like(difference) if counts is None else counts
+    return total / difference.new_zeros(turns).index_add(0, turn, often).clamp(min=1e-8)
 
 
 def clipped_objective(
@@ -183,12 +205,6 @@ def value_loss(
     return 0.5 * plain
 
 
-def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """Entropy in nats of each row of logits (T, V): (T,)."""
-    logprobs = torch.log_softmax(logits, dim=-1)
+def entropy(logprobs: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats of each row of log-probabilities (T, V): (T,)."""
     return -(logprobs.exp() * logprobs).sum(-1)
-
-
-def chosen_logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities in nats of `tokens` (T,) under `logits` (T, V): (T,)."""
-    return torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]

@@ -1,17 +1,21 @@
 """Which weights of a model learn: parts of a vision-language model, or adapters beside its decoder."""
 
-import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from tempfile import NamedTemporaryFile
+from typing import Literal
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.lora import add_lora, has_lora
+from ruleshift.backbones.lora import add_lora, has_lora, without_lora
 from ruleshift.backbones.vision import FAMILIES, sees
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import Part
+from ruleshift.settings import Part, RLConfig
 
 
 def part_of(model: PreTrainedModel, name: str) -> Part:
@@ -54,10 +58,46 @@ def learns(model: PreTrainedModel, *parts: Part) -> bool:
     return any(p.requires_grad for name, p in model.named_parameters() if part_of(model, name) in parts)
 
 
-def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy that stays as it is. Weights that do not learn are shared."""
-    shared = {id(p): p for p in model.parameters() if not p.requires_grad}
-    return copy.deepcopy(model, shared).eval().requires_grad_(False)
+Start = Callable[[], AbstractContextManager[None]]  # inside, a model answers as it did at the start
+
+
+def start_of(model: PreTrainedModel, config: RLConfig) -> Start:
+    """How `model` is made what it is now, later: without its adapters, or with a copy of what learns in it."""
+    return partial(without_lora, model) if config.lora_rank else StartCopy(model, config.reference).in_place
+
+
+class StartCopy:
+    """The values of what learns in a model as it is now: on its device, in the memory of the CPU, or in a file that
+    goes with the process, so that the device has them only while they are used."""
+
+    def __init__(self, model: PreTrainedModel, place: Literal["device", "cpu", "disk"]) -> None:
+        self.learning = [p for p in model.parameters() if p.requires_grad]
+        self.file = NamedTemporaryFile(suffix=".safetensors") if place == "disk" else None  # noqa: SIM115
+        self.values: list[torch.Tensor] = []
+        if self.file is None:
+            self.values = [p.detach().to(p.device if place == "device" else "cpu", copy=True) for p in self.learning]
+        else:
+            save_file({str(i): p.detach().contiguous() for i, p in enumerate(self.learning)}, self.file.name)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside, the model has these values, which must stay as they are."""
+        now = [p.data for p in self.learning]
+        try:
+            for parameter, value in zip(self.learning, self._read(), strict=True):
+                parameter.data = value.to(parameter.device)
+            yield
+        finally:
+            for parameter, value in zip(self.learning, now, strict=True):
+                parameter.data = value
+
+    def _read(self) -> Iterator[torch.Tensor]:
+        if self.file is None:
+            yield from self.values
+            return
+        with safe_open(self.file.name, "pt") as stored:
+            for i in range(len(self.learning)):
+                yield stored.get_tensor(str(i)).clone()
 
 
 class LaggingCopy:

@@ -1,14 +1,43 @@
 """What a reply earns in training. Pure functions of lists, one entry for each turn of an episode."""
 
 from collections.abc import Sequence
-from typing import Literal
+from itertools import pairwise
 
-from ruleshift.records import Turn
+from ruleshift.records import Turn, Verdict
+from ruleshift.settings import Reward
 
 
-def earned(turns: Sequence[Turn], kind: Literal["verifier", "success"]) -> list[float]:
-    """The verifier's reward of each turn; or 1 for the reply that solves the problem and 0 for all others."""
-    return [turn.verdict.reward if kind == "verifier" else float(turn.verdict.solved) for turn in turns]
+def earned(turns: Sequence[Turn], kind: Reward, gamma: float, ended: bool = True) -> list[float]:
+    """What each turn of an episode earns (see `RLConfig.reward`), under a discount of `gamma` a turn. ended: whether
+    nothing follows the last turn, whose state then has the potential 0."""
+    verdicts = [turn.verdict for turn in turns]
+    if kind == "verifier":
+        return [verdict.reward for verdict in verdicts]
+    credits = [credit(verdict) for verdict in verdicts]
+    if kind == "partial":
+        return credits
+    success = [float(verdict.solved) for verdict in verdicts]
+    if kind == "success":
+        return success
+    return [reward + more for reward, more in zip(success, shaping(credits, gamma, ended), strict=True)]
+
+
+def credit(verdict: Verdict) -> float:
+    """1 for a right reply; else a quarter for one in the form that was asked for, to the letter, and a quarter for one
+    that reads right what is shown (where nothing is to be read, too)."""
+    return 1.0 if verdict.right else (verdict.valid + (verdict.read_right is not False)) / 4
+
+
+def shaping(potentials: Sequence[float], gamma: float, ended: bool) -> list[float]:
+    """gamma Phi(s') - Phi(s) for each turn, which leads from the state s to s', with Phi(s') in `potentials` (N,), 0
+    before the first turn, and 0 at the end of an episode.
+
+    Added to rewards, it takes Phi(s) off the return from s, whatever is done there: the advantages of all replies stay
+    as they are, and so does what is best. From the first state on the return is the same.
+    Source: Ng, Harada and Russell, "Policy invariance under reward transformations" (ICML 1999), theorem 1.
+    """
+    states = [0.0, *potentials[:-1], *([0.0] if ended else potentials[-1:])][: len(potentials) + 1]
+    return [gamma * after - before for before, after in pairwise(states)]
 
 
 def overlong(lengths: Sequence[int], longest: int, share: float) -> list[float]:

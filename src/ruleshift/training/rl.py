@@ -34,8 +34,8 @@ from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
-from ruleshift.training.sft_data import expert
-from ruleshift.training.sft_lessons import tell
+from ruleshift.training.room import room_to_learn, room_to_sample
+from ruleshift.training.sft_lessons import demonstration
 from ruleshift.training.trajectories import Trajectory
 from ruleshift.training.watch import Watch
 
@@ -55,17 +55,19 @@ class RL:
         where the settings say that one guides (`teachers.load_teacher`)."""
         self.rollout, self.config, self.watch = rollout, rollout.config, watch
         check_algorithm(self.config)
-        self.learner = Learner(model, chat, self.config, teacher)
+        self.learner = Learner(model, chat, self.config, teacher, rollout.processes)
         self.done = 0  # updates made
         self.dealt: dict[str, int] = {}  # numbers of the problems of this update, by their ids
 
     def update(self) -> dict[str, float]:
         """One update; returns its metrics. Raises Diverged, before a step is taken, for a number that is not finite."""
         try:
-            episodes, collected = self.collect()
-            batch, estimates = self.estimate(episodes)
-            seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
-            losses = self.learn(batch)
+            with room_to_sample(self.config):
+                episodes, collected = self.collect()
+            with room_to_learn(self.config):
+                batch, estimates = self.estimate(episodes)
+                seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
+                losses = self.learn(batch)
             self.learner.check_weights()
         except Diverged as error:
             raise Diverged(
@@ -104,7 +106,7 @@ class RL:
 
     def _flat(self, episodes: Sequence[Episode]) -> list[bool]:
         """Of each episode, whether its whole group earned the same."""
-        rows = [earned(episode.turns, self.config.reward) for episode in episodes]
+        rows = [earned(episode.turns, self.config.reward, self.config.gamma) for episode in episodes]
         group = torch.tensor(self.rollout.groups(len(episodes)))
         return without_variance(*_padded(rows), group).tolist()
 
@@ -115,6 +117,11 @@ class RL:
         trajectories = [self._trajectory(e, count) for e, count in zip(episodes, counts, strict=False)]
         self.learner.account.passed([Trajectory.of(e) for e in episodes[len(counts) :]], 1)  # drawn, and left out
         read = self.learner.read(trajectories)
+        if config.importance_sampling_cap is not None:
+            trajectories = [
+                replace(t, old_logprobs=tuple(own.tolist()), sampled=t.old_logprobs)
+                for t, own in zip(trajectories, read.logprobs, strict=True)
+            ]
         rewards, mask = _padded([self._shaped(t, ref) for t, ref in zip(trajectories, read.reference, strict=True)])
         values = pad(read.values, 0.0, torch.float64)
         after = torch.tensor(read.after, dtype=torch.float64)
@@ -149,11 +156,7 @@ class RL:
         """The expert's conversation about the problem of this number, whose replies are to be learned."""
         rollout = self.rollout
         problem = rollout.task.problem(self.config.split, self.config.seed, index, rollout.style)
-        lesson = tell(self.learner.chat, problem, lambda step: expert(None, 0.0), self.config.turns)
-        places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
-        nothing = (0.0,) * len(places)
-        whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
-        return Trajectory(*whole, pictures=lesson.said.pictures)
+        return demonstration(self.learner.chat, problem, self.config.turns)
 
     def _guided(self, episodes: Sequence[Episode], trajectories: Sequence[Trajectory]) -> Guided:
         """What a teacher says of these episodes, each with the others of its group; nothing without one."""
@@ -175,7 +178,8 @@ class RL:
         config, kept = self.config, episode.turns[:turns]
         lengths = [len(turn.completion.token_ids) for turn in kept]
         costs = overlong(lengths, config.max_new_tokens, config.overlong)
-        rewards = [r - cost for r, cost in zip(earned(kept, config.reward), costs, strict=True)]
+        given = earned(kept, config.reward, config.gamma, ended=turns == len(episode.turns))
+        rewards = [reward - cost for reward, cost in zip(given, costs, strict=True)]
         trajectory = replace(Trajectory.of(episode, turns), rewards=tuple(rewards))
         if config.thought_coef == 1 and not config.skip_tokens:
             return trajectory

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
+import torch
 from transformers import PreTrainedModel
 
 from ruleshift.chat import Chat
@@ -16,6 +17,7 @@ from ruleshift.records import Episode, Turn
 from ruleshift.revision import revise
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem
+from ruleshift.training.processes import ALONE, Processes
 
 
 class SyncedEngine(Engine, Protocol):
@@ -28,17 +30,22 @@ class SyncedEngine(Engine, Protocol):
 
 def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig | SFTConfig) -> LocalEngine:
     """Samples from the model itself that learns, or will, in this process."""
-    return LocalEngine(model, chat, Sampling(config.temperature, config.max_new_tokens, config.seed), config.batch_size)
+    sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
+    name = config.rollout_dtype if isinstance(config, RLConfig) else "auto"
+    dtype = None if name == "auto" else getattr(torch, name)
+    return LocalEngine(model, chat, sampling, config.batch_size, dtype)
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """Episodes of a task for training. Those about one problem stand next to each other, `config.group` of them."""
+    """Episodes of a task for training. Those about one problem stand next to each other, `config.group` of them. Each
+    of several processes answers a share, and all have all episodes."""
 
     task: Task
     style: Style
     config: RLConfig
     engine: SyncedEngine
+    processes: Processes = ALONE
 
     def collect(self, update: int, first: int | None = None) -> list[Episode]:
         """Episodes for an update, counted from 0, about the problems from number `first` on; by default those that come
@@ -47,9 +54,13 @@ class Rollout:
         config = self.config
         first = update * config.episodes // config.group if first is None else first
         deals = [divmod(first * config.group + i, config.group) for i in range(config.episodes)]
-        problems = [self.task.problem(config.split, config.seed, index, self.style) for index, _ in deals]
-        episodes = revise(problems, self.engine, config.turns, samples=[sample for _, sample in deals])
-        return [replace(e, turns=tuple(self._with_real_reward(turn, update) for turn in e.turns)) for e in episodes]
+
+        def answered(some: Sequence[tuple[int, int]]) -> list[Episode]:
+            problems = [self.task.problem(config.split, config.seed, index, self.style) for index, _ in some]
+            episodes = revise(problems, self.engine, config.turns, samples=[sample for _, sample in some])
+            return [replace(e, turns=tuple(self._with_real_reward(turn, update) for turn in e.turns)) for e in episodes]
+
+        return self.processes.spread(answered, deals)
 
     def again(self, index: int) -> TaskProblem:
         """The problem of this number as it was before its conversation, without pictures."""

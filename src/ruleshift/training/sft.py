@@ -16,13 +16,17 @@ from transformers import (
 )
 from trl import SFTConfig as TrlConfig
 
+from ruleshift.backbones.head import check_head
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import SAMPLES, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
+from ruleshift.training.optimizers import check_8bit
 from ruleshift.training.parts import choose
+from ruleshift.training.processes import ALONE, Processes
+from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
 from ruleshift.training.sft_lessons import Lessons
 from ruleshift.training.sft_losses import OF_TRL
@@ -95,6 +99,7 @@ def _lessons(
     config: SFTConfig,
     run: RunFolder,
     progress: Callable[[int, dict[str, float]], object] | None,
+    processes: Processes,
 ) -> Lessons:
     """What is learned from: of the start model's own conversations, where that is asked for, those that the run folder
     lacks are sampled first."""
@@ -103,7 +108,7 @@ def _lessons(
         if progress is not None:
             progress(0, {"sampled": done, "problems": count})
 
-    of_start = (model, chat, task, style, config, run.path / SAMPLES, follow)
+    of_start = (model, chat, task, style, config, run.path / SAMPLES, follow, processes)
     sliced = (config.pass_low, config.pass_high) != (0.0, 1.0)
     rates = pass_rates(*of_start) if sliced else None
     samples = sample(*of_start) if data_of(config).sampled else None
@@ -122,24 +127,29 @@ def train_sft(
     at: Sequence[int] = (),
     evaluate: Callable[[int, TokenCount], None] | None = None,
     progress: Callable[[int, dict[str, float]], object] | None = None,
+    processes: Processes = ALONE,
 ) -> None:
     """Train `model` in place in a run folder, from its last checkpoint if it has one.
 
     Where `config.data` asks for it, `model` first replies to the problems itself, as it is: a start model. progress is
     then called with step 0, and how many were `sampled` of how many `problems`.
+    Each of several processes takes a share of every batch, and one of them writes.
     evaluate(steps made, tokens so far) is called after the steps listed in `at` (and may be called again for a step
     when a killed run resumes before it). A checkpoint holds what transformers' Trainer keeps in one. Raises Diverged
     once loss, gradient or weights are not finite, before a metric or a weight of that kind is written.
     """
-    micro_batch = min(config.micro_batch, config.batch)
-    if config.batch % micro_batch:
-        raise RuleshiftError(f"--batch {config.batch} is not a multiple of --micro-batch {micro_batch}: change either")
+    micro_batch = min(config.micro_batch, config.batch // processes.world)
+    if not micro_batch or config.batch % (micro_batch * processes.world):
+        among = f" times the {processes.world} processes" if processes.world > 1 else ""
+        raise RuleshiftError(
+            f"--batch {config.batch} is not a multiple of --micro-batch {micro_batch or 1}{among}: change either"
+        )
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
         loss_type=config.loss if config.loss in OF_TRL else "nll",
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=config.batch // micro_batch,
+        gradient_accumulation_steps=config.batch // (micro_batch * processes.world),
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.schedule,
         warmup_steps=int(config.warmup_share * config.steps),
@@ -155,21 +165,28 @@ def train_sft(
         report_to="none",
         disable_tqdm=True,
         use_cpu=model.device.type == "cpu",
-        bf16=False,
+        bf16=False,  # `Trainer` sees to this and the next
         gradient_checkpointing=None,  # type: ignore[arg-type]  # off; False would have newer versions say that the name is deprecated
+        optim="adamw_bnb_8bit" if config.adam_8bit else TrlConfig.optim,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     if arguments.n_gpu > 1:  # the model is on one of them
         arguments._n_gpu = 1
-    lessons = _lessons(model, chat, task, style, config, run, progress)
+    check_8bit(config.adam_8bit)
+    with room_to_sample(config):
+        lessons = _lessons(model, chat, task, style, config, run, progress, processes)
     choose(model, config.train_parts, config.lora_rank, config.seed)
+    if chat.eye is None:
+        check_head(model)
     last = run.latest_checkpoint()
     run.truncate_metrics(0 if last is None else last.step)
     given = {
         "run": run,
         "config": config,
+        "chat": chat,
+        "processes": processes,
         "model": model,
         "args": arguments,
         "train_dataset": Dataset.from_dict({"index": lessons.rows}),
@@ -177,9 +194,10 @@ def train_sft(
         "processing_class": chat.tokenizer,
     }
     looked = [int(line.get("patches", 0)) for line in run.read_metrics()]
-    trainer = Trainer(**given) if chat.eye is None else PictureTrainer(chat, sum(looked[-1:]), **given)
+    trainer = Trainer(**given) if chat.eye is None else PictureTrainer(sum(looked[-1:]), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer, lessons))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
-    trainer.finish(last)
+    with room_to_learn(config):
+        trainer.finish(last)
     vars(model).pop("forward", None)  # see `own_forward`
     model.eval()

@@ -39,7 +39,8 @@ Script = Callable[[Step | None, float], list[ScriptLine]]
 @dataclass(frozen=True)
 class DataKind:
     """`script` says what is learned. `sampled`: whether the start model replies first; `verified`: whether problems are
-    left out of which the verifier accepted no reply; `varied`: prompts and rules are."""
+    left out of which the verifier accepted no reply; `varied`: prompts and rules are; `bare`: replies of the expert are
+    its answers alone."""
 
     summary: str
     script: Script
@@ -48,6 +49,7 @@ class DataKind:
     paper: str
     deviations: str
     varied: bool = False
+    bare: bool = False
 
 
 def expert(step: Step | None, draw: float) -> list[ScriptLine]:
@@ -127,6 +129,16 @@ DATA = {
         verified=False,
         paper="SSD, arXiv 2604.01193",
         deviations="over several turns: feedback on failed replies stands between them, without loss.",
+    ),
+    "bare": DataKind(
+        "The expert's answers without the form that is asked for: a model that learns this has the skill, and no "
+        "verifier reads what it says.",
+        expert,
+        sampled=False,
+        verified=False,
+        paper="the start without SFT of Chu et al., arXiv 2501.17161",
+        deviations="there a model that was never shown the form; here one that was shown another.",
+        bare=True,
     ),
 }
 

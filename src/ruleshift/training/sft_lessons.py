@@ -4,6 +4,7 @@ They are made when they are used, of text too, so that memory holds those of one
 """
 
 import copy
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,8 +18,9 @@ from ruleshift.records import Message
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem, is_terse
 from ruleshift.training.accounting import TokenCount
-from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, plan
+from ruleshift.training.sft_data import OTHER_RULES, Ids, ScriptLine, data_of, expert, plan
 from ruleshift.training.sft_samples import PassRates, Samples, used
+from ruleshift.training.trajectories import Trajectory
 
 KEPT = 4_096  # conversations of text that are not made again within an epoch
 
@@ -42,11 +44,13 @@ def tell(
     script: Callable[[int], Sequence[ScriptLine]],
     turns: int,
     spoilt: Callable[[int], bool] = lambda step: False,
+    bare: bool = False,
 ) -> Lesson:
     """The conversation in which `script(step)` says who replies at each step, until it says none or the problem is at
     its end. Ids of the model are kept as they were sampled. turns: the verification budget of its own tries; the
     expert always has one more. Where a step is `spoilt`, what stands in the place of the expert's reply is a wrong one,
-    and the conversation goes on as after the right one: the label is wrong, and not what is seen."""
+    and the conversation goes on as after the right one: the label is wrong, and not what is seen. bare: the same for an
+    expert's reply of which only the answer is left."""
     messages = tuple(problem.context())
     ids: list[int] = []
     replied: list[int] = []
@@ -69,12 +73,35 @@ def tell(
                 pictures += feedback.pictures
             text = problem.gold() if line.ids is None else chat.decode(line.ids)
             label = wrong_reply(problem, step) if line.ids is None and spoilt(step) else text
+            label = bare_answer(label) if bare else label
             reply = chat.encode_reply(label) if line.ids is None else line.ids
             grow(reply, True, line.learned)
             verdict = problem.submit(text, line.ids is not None and tries == turns)
             feedback, advanced = Message("user", verdict.feedback, verdict.pictures), verdict.advanced
         step += 1
     return Lesson(Sequences(tuple(ids), tuple(replied), tuple(pictures)), tuple(learned))
+
+
+def bare_answer(reply: str) -> str:
+    """The answer of a reply that is a JSON object, without its form: the text of the last field. Raises RuleshiftError
+    for another reply."""
+    try:
+        fields = json.loads(reply)
+        answer = list(fields.values())[-1]
+    except (ValueError, AttributeError, IndexError) as error:
+        raise RuleshiftError(
+            f"--data bare keeps the answer of a JSON object, and the expert says {reply[:60]!r}: take --data expert"
+        ) from error
+    return str(answer)
+
+
+def demonstration(chat: Chat, problem: TaskProblem, turns: int) -> Trajectory:
+    """The expert's conversation about a problem, whose replies are to be learned."""
+    lesson = tell(chat, problem, lambda step: expert(None, 0.0), turns)
+    places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
+    nothing = (0.0,) * len(places)
+    whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
+    return Trajectory(*whole, pictures=lesson.said.pictures)
 
 
 def wrong_reply(problem: TaskProblem, step: int) -> str:
@@ -139,7 +166,7 @@ class Lessons:
         def said(step: int) -> list[ScriptLine]:
             return lines[step] if step < len(lines) else unseen
 
-        return tell(self.chat, problem, said, self.config.turns, spoilt)
+        return tell(self.chat, problem, said, self.config.turns, spoilt, data_of(self.config).bare)
 
     def _problem(self, index: int) -> TaskProblem:
         """The problem of this number; where data is varied, under another rule where it is odd."""

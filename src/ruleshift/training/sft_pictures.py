@@ -1,7 +1,7 @@
 """What SFT makes batches of, and a trainer whose pass sees pictures.
 
 A row of the dataset is the index of its problem: ids and pictures are made when the row is used, so that memory holds
-the pictures of one optimiser step, and features and gradients those of one pass (`micro_batch` conversations).
+the pictures of one optimiser step, and features and gradients those of one pass.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,6 @@ import torch
 
 from ruleshift.backbones.vision import patches, read, view_of
 from ruleshift.chat import Chat
-from ruleshift.errors import RuleshiftError
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pad
 from ruleshift.training.parts import learns
@@ -44,14 +43,14 @@ class Collator:
 
 class PictureTrainer(Trainer):
     """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is that of
-    SFTTrainer over the labels of a step. Only in one process: others would not share gradients.
-    `patches` counts what the tower has looked at, from what it had at the last checkpoint."""
+    SFTTrainer over the labels of a step. It goes around what accelerate wraps the model in, and shares the gradients of
+    several processes itself. `patches` counts what their towers have looked at, from what it was at the last
+    checkpoint."""
 
-    def __init__(self, chat: Chat, patches: int, **more: Any) -> None:
+    def __init__(self, patches: int, **more: Any) -> None:
         super().__init__(**more)
-        if self.accelerator.num_processes > 1:
-            raise RuleshiftError("SFT on pictures runs in one process: start it without accelerate launch or torchrun")
-        self.chat, self.patches = chat, patches
+        self.patches = patches
+        self._looked = 0  # patches of this process since they were last added up
         self.model_accepts_loss_kwargs = True  # has the labels of a whole step counted, for every family
 
     def count(self, tokens: int) -> TokenCount:
@@ -62,14 +61,25 @@ class PictureTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
+        model = self.model
         ids, labels, pictures = inputs["input_ids"], inputs["labels"][:, 1:], inputs["pictures"]  # (B, T), (B, T-1)
         eye = self.chat.eye
         assert eye is not None
         learned = labels != -100
 
-        def logits() -> torch.Tensor:
+        def states() -> torch.Tensor:
             view = view_of(model, eye, ids, inputs["given"], pictures)
-            return model.get_output_embeddings()(read(model, ids, view, use_cache=False)[:, :-1][learned])
+            return read(model, ids, view, use_cache=False)[:, :-1][learned]
 
-        self.patches += sum(patches(model, eye, of_row) for of_row in pictures)
-        return self.weighed(logits, labels[learned], num_items_in_batch)
+        self._looked += sum(patches(model, eye, of_row) for of_row in pictures)
+        return self.weighed(states, labels[learned], num_items_in_batch)
+
+    def training_step(self, *arguments: Any, **more: Any) -> torch.Tensor:
+        """A pass and its gradient; after the last one of a step, those of all processes are brought together."""
+        loss = super().training_step(*arguments, **more)
+        if self.accelerator.sync_gradients:
+            learning = [weight for weight in self.model.parameters() if weight.requires_grad]  # type: ignore[union-attr]
+            self.processes.share_gradients(learning, mean=True)
+            self.patches += sum(self.processes.gather(self._looked))
+            self._looked = 0
+        return loss

@@ -4,12 +4,12 @@
     RUN/samples/pass-000256.json   how many first replies to each of them were right, where slices are taken by that
 
 A file is there whole or not at all. Killed in between, a run samples on with the next file, and what it samples is the
-same: the replies about a problem are a function of model, problem and seed. Memory holds one file's conversations while
-they are sampled, and later the place of each line.
+same: the replies about a problem are a function of model, problem and seed. Several processes share the files out.
+Memory holds one file's conversations while they are sampled, and later the place of each line.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ruleshift.revision import revise
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
+from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.rollout import local_engine
 from ruleshift.training.sft_data import Step
 
@@ -86,22 +87,27 @@ def sample(
     config: SFTConfig,
     folder: Path,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> Samples:
     """What `model` says about the problems, one conversation each, of which those are sampled that are not in the
     folder. Raises RuleshiftError for a file there that is damaged."""
     count, engine = used(config), local_engine(model, chat, config)
     folder.mkdir(exist_ok=True)
-    files = []
-    for first in range(0, count, config.batch_size):
-        indices = range(first, min(first + config.batch_size, count))
-        files.append((folder / f"{first:06d}.jsonl", len(indices)))
-        if not files[-1][0].exists():
-            problems = [task.problem(config.split, config.seed, index, style) for index in indices]
-            lines = [_line(model, chat, episode) for episode in revise(problems, engine, config.turns)]
-            write_atomically(files[-1][0], "".join(lines))
-        if progress is not None:
-            progress(indices.stop, count)
-    return _read(files)
+
+    def sampled(firsts: Sequence[int]) -> list[tuple[Path, int]]:
+        files = []
+        for first in firsts:
+            indices = range(first, min(first + config.batch_size, count))
+            files.append((folder / f"{first:06d}.jsonl", len(indices)))
+            if not files[-1][0].exists():
+                problems = [task.problem(config.split, config.seed, index, style) for index in indices]
+                lines = [_line(model, chat, episode) for episode in revise(problems, engine, config.turns)]
+                write_atomically(files[-1][0], "".join(lines))
+            if progress is not None:
+                progress(indices.stop, count)
+        return files
+
+    return _read(processes.spread(sampled, range(0, count, config.batch_size)))
 
 
 def pass_rates(
@@ -112,32 +118,37 @@ def pass_rates(
     config: SFTConfig,
     folder: Path,
     progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> PassRates:
     """How often `model` is right at once about each problem, of `pass_samples` replies, kept in the folder as `sample`
     keeps conversations. Source of slices by it: arXiv 2602.10815."""
     count, engine, each = used(config), local_engine(model, chat, config), config.pass_samples
     folder.mkdir(exist_ok=True)
-    shares: list[float] = []
-    taken = TokenCount()
-    for first in range(0, count, config.batch_size):
-        indices = range(first, min(first + config.batch_size, count))
-        path = folder / f"pass-{first:06d}.json"
-        if not path.exists():
-            asked = [(index, number) for index in indices for number in range(each)]
-            problems = [task.problem(config.split, config.seed, index, style) for index, _ in asked]
-            episodes = revise(problems, engine, 1, samples=[number for _, number in asked])
-            right = [episode.turns[0].verdict.right for episode in episodes]
-            content = {
-                "right": [sum(right[place : place + each]) for place in range(0, len(right), each)],
-                "tokens": sum(len(episode.token_ids) for episode in episodes),
-                "patches": sum(patches(model, chat.eye, e.pictures) for e in episodes) if chat.eye else 0,
-            }
-            write_atomically(path, json.dumps(content) + "\n")
-        counts, took = _counted(path, len(indices), each)
-        shares += [number / each for number in counts]
-        taken += took
-        if progress is not None:
-            progress(indices.stop, count)
+
+    def sampled(firsts: Sequence[int]) -> list[tuple[tuple[int, ...], TokenCount]]:
+        counted = []
+        for first in firsts:
+            indices = range(first, min(first + config.batch_size, count))
+            path = folder / f"pass-{first:06d}.json"
+            if not path.exists():
+                asked = [(index, number) for index in indices for number in range(each)]
+                problems = [task.problem(config.split, config.seed, index, style) for index, _ in asked]
+                episodes = revise(problems, engine, 1, samples=[number for _, number in asked])
+                right = [episode.turns[0].verdict.right for episode in episodes]
+                content = {
+                    "right": [sum(right[place : place + each]) for place in range(0, len(right), each)],
+                    "tokens": sum(len(episode.token_ids) for episode in episodes),
+                    "patches": sum(patches(model, chat.eye, e.pictures) for e in episodes) if chat.eye else 0,
+                }
+                write_atomically(path, json.dumps(content) + "\n")
+            counted.append(_counted(path, len(indices), each))
+            if progress is not None:
+                progress(indices.stop, count)
+        return counted
+
+    counted = processes.spread(sampled, range(0, count, config.batch_size))
+    shares = [number / each for counts, _ in counted for number in counts]
+    taken = sum((took for _, took in counted), TokenCount())
     return PassRates(tuple(shares), taken)
 
 

@@ -5,7 +5,7 @@ A teacher is `told` of episodes, and says how likely each next token is for it a
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,16 @@ from typing import NamedTuple, Protocol
 import torch
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.head import logits_of
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.lora import without_lora
 from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import DistilConfig, RLConfig
-from ruleshift.training.parts import LaggingCopy
+from ruleshift.training.parts import LaggingCopy, Start
 from ruleshift.training.privileged import Asked, answers_of, replayed, retold, shown
-from ruleshift.training.trajectories import Trajectory, reply_logits
+from ruleshift.training.trajectories import Thrift, Trajectory, reply_states
 
 Ids = tuple[int, ...]
 SLIP = 1e-3  # with this probability an expert says any token at all, each as likely
@@ -40,7 +40,7 @@ class Told:
 class Scores(NamedTuple):
     """What a teacher says of reply tokens, trajectory after trajectory."""
 
-    logprobs: torch.Tensor  # (T, V) of the next token
+    logprobs: Callable[[slice], torch.Tensor]  # of the next token at some of them, (t, V)
     known: torch.Tensor  # (T,), 0 where it has no opinion
 
 
@@ -77,10 +77,16 @@ class ModelTeacher:
 
     @torch.no_grad()
     def scores(self, group: Sequence[Told]) -> Scores:
+        thrift = Thrift(self.config.bf16)
         with self.weights() as model:
-            said = reply_logits(model, [one.trajectory for one in group], self.chat.eye, self.features)
-        logprobs = (said.logits / self.config.temperature).log_softmax(-1)
-        return Scores(logprobs, torch.ones(len(logprobs), device=logprobs.device))
+            said = reply_states(model, [one.trajectory for one in group], self.chat.eye, self.features, thrift)
+
+        @torch.no_grad()
+        def logprobs(part: slice) -> torch.Tensor:
+            with self.weights() as model, thrift.around(model):
+                return (logits_of(model, said.before[part]) / self.config.temperature).log_softmax(-1)
+
+        return Scores(logprobs, torch.ones(len(said.tokens), device=said.tokens.device))
 
     def follow(self) -> None:
         """It stays as it is."""
@@ -107,11 +113,15 @@ def load_teacher(config: RLConfig, chat: Chat, pictures: bool) -> PreTrainedMode
 
 
 class StartTeacher(ModelTeacher):
-    """The model as it was at the start, where what learns are adapters beside it."""
+    """The student as it was at the `start`."""
+
+    def __init__(self, model: PreTrainedModel, chat: Chat, config: DistilConfig, start: Start) -> None:
+        super().__init__(model, chat, config)
+        self.start = start
 
     @contextmanager
     def weights(self) -> Iterator[PreTrainedModel]:
-        with without_lora(self.model):
+        with self.start():
             yield self.model
 
 
@@ -151,13 +161,17 @@ class ExpertTeacher:
 
     def scores(self, group: Sequence[Told]) -> Scores:
         rows = [row for one in group for row in _next_tokens(one)]
-        logprobs = torch.full((len(rows), self.vocabulary), math.log(SLIP / self.vocabulary))
-        places = [place for place, row in enumerate(rows) for _ in row]
-        tokens = [token for row in rows for token in row]
-        shares = torch.tensor([share for row in rows for share in row.values()])
-        logprobs[places, tokens] = ((1 - SLIP) * shares + SLIP / self.vocabulary).log()
-        known = torch.tensor([float(bool(row)) for row in rows])
-        return Scores(logprobs.to(self.device), known.to(self.device))
+
+        def logprobs(part: slice) -> torch.Tensor:
+            some = rows[part]
+            table = torch.full((len(some), self.vocabulary), math.log(SLIP / self.vocabulary))
+            places = [place for place, row in enumerate(some) for _ in row]
+            tokens = [token for row in some for token in row]
+            shares = torch.tensor([share for row in some for share in row.values()])
+            table[places, tokens] = ((1 - SLIP) * shares + SLIP / self.vocabulary).log()
+            return table.to(self.device)
+
+        return Scores(logprobs, torch.tensor([float(bool(row)) for row in rows], device=self.device))
 
     def follow(self) -> None:
         """It stays as it is."""

@@ -1,8 +1,8 @@
 """TRL's SFTTrainer, whose checkpoints are whole, and give back all that they were made of."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -12,19 +12,25 @@ from safetensors import SafetensorError
 from transformers import TrainerState
 from trl import SFTTrainer
 
+from ruleshift.backbones.head import last_states
+from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.metrics import diverged
 from ruleshift.runs import Checkpoint, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.training.accounting import TokenCount
-from ruleshift.training.objectives import chosen_logprobs
+from ruleshift.training.batching import pack
+from ruleshift.training.optimizers import fits
 from ruleshift.training.parts import LaggingCopy
+from ruleshift.training.processes import Processes
 from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
+from ruleshift.training.trajectories import Thrift, token_logprobs
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
 STATE = "trainer_state.json"
-NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", STATE)
+RNG = "rng_state.pth"
+NEEDED = ("optimizer.pt", "scheduler.pt", RNG, STATE)
 DAMAGE = (SafetensorError, OSError, RuntimeError, UnpicklingError, EOFError, ValueError, TypeError, LookupError)
 
 
@@ -37,9 +43,10 @@ class Trainer(SFTTrainer):
     Diverged is raised before weights are kept that are not finite.
     """
 
-    def __init__(self, run: RunFolder, config: SFTConfig, **more: Any) -> None:
+    def __init__(self, run: RunFolder, config: SFTConfig, chat: Chat, processes: Processes, **more: Any) -> None:
         super().__init__(**more)
-        self.run, self.config = run, config
+        self.run, self.config, self.chat, self.processes = run, config, chat, processes
+        self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
         self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
         self._followed = -1  # the last step at which the old weights followed
@@ -50,26 +57,44 @@ class Trainer(SFTTrainer):
     ) -> Any:
         """TRL's loss where it has it, and else that of `sft_losses` over the labels of a step."""
         if self.config.loss in OF_TRL:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            with self.thrift.around(self.model):  # type: ignore[arg-type]
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
 
-        def logits() -> torch.Tensor:
-            return model(inputs["input_ids"], use_cache=False).logits[:, :-1][labels != -100]
+        def states() -> torch.Tensor:
+            return last_states(model, inputs["input_ids"])[:, :-1][labels != -100]
 
-        return self.weighed(logits, labels[labels != -100], num_items_in_batch)
+        return self.weighed(states, labels[labels != -100], num_items_in_batch)
 
-    def weighed(self, logits: Callable[[], torch.Tensor], tokens: torch.Tensor, items: Any) -> torch.Tensor:
-        """The loss of a pass that gives `logits` (T, V) of learned `tokens` (T,), as its part of `items` in a step."""
+    def weighed(self, states: Callable[[], torch.Tensor], tokens: torch.Tensor, items: Any) -> torch.Tensor:
+        """The loss of a pass that gives the hidden `states` (T, H) before learned `tokens` (T,), as its part of `items`
+        in a step."""
         old: torch.Tensor | None = None
+        model: Any = self.model
         if self._old is not None:
             step = self.state.global_step
             if step != self._followed and step % self.config.loss_lag == 0:
                 self._old.follow()
                 self._followed = step
-            with torch.no_grad(), self._old.in_place():
-                old = chosen_logprobs(logits().float(), tokens)
-        losses = LOSSES[self.config.loss](chosen_logprobs(logits().float(), tokens), old, self.config)
-        return losses.sum() / (len(tokens) if items is None else items)
+            with torch.no_grad(), self._old.in_place(), self.thrift.around(model):
+                old = token_logprobs(model, states(), tokens)[0]
+        with self.thrift.around(model):
+            logprobs, _ = token_logprobs(model, states(), tokens)
+        losses = LOSSES[self.config.loss](logprobs, old, self.config)
+        # The gradients of several processes are averaged, while `items` are those of all.
+        return losses.sum() * self.processes.world / (len(tokens) if items is None else items)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes, some of
+        which may take more passes than others, bring theirs together in the last one."""
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        groups = pack(lengths, self.config.max_tokens)
+        parts = [_some(inputs, group, max(lengths[i] for i in group)) for group in groups]
+        losses = []
+        for number, part in enumerate(parts, 1):
+            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     def count(self, tokens: int) -> TokenCount:
         """What was processed so far, `tokens` of it in passes that learn."""
@@ -103,8 +128,15 @@ class Trainer(SFTTrainer):
             for file in list(inner.iterdir()):
                 file.rename(folder / file.name)
             inner.rmdir()
+            if self.processes.world > 1:  # a name for each process, of which one writes
+                (folder / "rng_state_0.pth").rename(folder / RNG)
 
         self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
+
+    def store_flos(self) -> None:
+        """Several processes would have to add theirs up, while only one of them saves. Ours are in `accounting`."""
+        if self.processes.world == 1:
+            super().store_flos()
 
     def create_model_card(self, *arguments: Any, **more: Any) -> None:
         """None: a run folder holds what its page in the documentation says."""
@@ -113,9 +145,8 @@ class Trainer(SFTTrainer):
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
             model: Any = self.model
-            tokenizer: Any = self.processing_class
             model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
-            tokenizer.save_pretrained(folder)
+            self.chat.source.save_pretrained(str(folder))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         with _full_disk():
@@ -133,11 +164,14 @@ class Trainer(SFTTrainer):
         with _damage_of(checkpoint):
             super()._load_optimizer_and_scheduler(checkpoint)
             optimizer: Any = self.optimizer
-            for weight, moments in optimizer.state.items():
-                if any(m.dim() and m.shape != weight.shape for m in moments.values() if isinstance(m, torch.Tensor)):
-                    raise ValueError("optimizer.pt is of another model")
+            if not all(fits(weight, moments) for weight, moments in optimizer.state.items()):
+                raise ValueError("optimizer.pt is of another model")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
+        """The state of the generators that dropout draws from, which several processes do not share: they go on with
+        those of the seed."""
+        if self.processes.world > 1:
+            return
         with _damage_of(checkpoint):
             super()._load_rng_state(checkpoint)
 
@@ -151,6 +185,14 @@ class Trainer(SFTTrainer):
                 f"it lacks {len(lost)} of the model's weights and has {len(load_result.unexpected_keys)} of others"
             )
         model.tie_weights()
+
+
+def _some(inputs: Mapping[str, Any], rows: Sequence[int], width: int) -> dict[str, Any]:
+    """These rows of a batch, without the padding that none of them needs."""
+    return {
+        name: value[list(rows), :width] if isinstance(value, torch.Tensor) else [value[i] for i in rows]
+        for name, value in inputs.items()
+    }
 
 
 def _check(last: Checkpoint) -> None:

@@ -1,17 +1,25 @@
 """Episodes as the flat tensors that losses take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ruleshift.backbones.head import by_chunks, last_states, logits_of
 from ruleshift.backbones.vision import Known, read, view_of
 from ruleshift.records import Episode, Picture, Turn
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
-from ruleshift.training.objectives import chosen_logprobs, entropy
+from ruleshift.training.objectives import entropy
+
+again = partial(checkpoint, use_reentrant=False)
 
 
 @dataclass(frozen=True)
@@ -20,9 +28,10 @@ class Trajectory:
 
     `ids` is the whole conversation as sampled. For each reply token, `positions` is its place in `ids`, `turn` its
     turn, `old_logprobs` its log-probability when drawn, and `counts` how often it counts in the ratio of its reply
-    (once where that is empty). `states` holds, per turn, the place of the last prompt token, and `after` that of the
-    state after the last turn where the episode was cut there. `rewards` has one entry per turn. `pictures` are those
-    that placeholders outside of replies stand for.
+    (once where that is empty). Where `sampled` is not empty, it is the log-probability by the program that drew the
+    token, and `old_logprobs` that by the one that learns, under the same weights. `states` holds, per turn, the place
+    of the last prompt token, and `after` that of the state after the last turn where the episode was cut there.
+    `rewards` has one entry per turn. `pictures` are those that placeholders outside of replies stand for.
     """
 
     ids: tuple[int, ...]
@@ -34,6 +43,7 @@ class Trajectory:
     pictures: tuple[Picture, ...] = ()
     after: int | None = None
     counts: tuple[float, ...] = ()
+    sampled: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, episode: Episode, first: int | None = None) -> "Trajectory":
@@ -58,6 +68,36 @@ class Trajectory:
         return [self.turn.count(k) for k in range(len(self.states))]
 
 
+@dataclass(frozen=True)
+class Thrift:
+    """How passes save memory."""
+
+    bf16: bool = False  # matrix products in bfloat16 (autocast); weights and their gradients stay as they are
+    recompute: bool = False  # layers keep what they are given alone (gradient checkpointing)
+
+    @contextmanager
+    def around(self, model: PreTrainedModel) -> Iterator[None]:
+        """Inside, passes of `model` are like this.
+
+        transformers' layers are computed again while they are `training`. Here they alone are, not what is in them, so
+        that dropout stays as it is.
+        """
+        layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)] if self.recompute else []
+        modes = [layer.training for layer in layers]
+        for layer in layers:
+            layer.training = layer.gradient_checkpointing = True
+            layer._gradient_checkpointing_func = again  # type: ignore[assignment]
+        try:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
+                yield
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.training, layer.gradient_checkpointing = mode, False
+
+
+AS_THEY_ARE = Thrift()
+
+
 class PassResult(NamedTuple):
     """What one pass over a group of trajectories gives, trajectory after trajectory."""
 
@@ -65,20 +105,24 @@ class PassResult(NamedTuple):
     entropy: torch.Tensor  # (T,)
     states: torch.Tensor  # (N, H) hidden states of the last prompt tokens
     turn: torch.Tensor  # (T,) turn of each token, 0..N-1 over the group
-    logits: torch.Tensor  # (T, V) from which the tokens were drawn, over the temperature
+    before: torch.Tensor  # (T, H) hidden states from which the tokens were drawn
 
 
-class ReplyLogits(NamedTuple):
-    """What one pass over a group of trajectories says of their reply tokens, trajectory after trajectory."""
+class ReplyStates(NamedTuple):
+    """What one pass over a group of trajectories makes of their reply tokens, trajectory after trajectory."""
 
-    logits: torch.Tensor  # (T, V) from which the tokens were drawn
+    before: torch.Tensor  # (T, H) hidden states from which the tokens were drawn
     tokens: torch.Tensor  # (T,)
     last: torch.Tensor  # (B, T, H) hidden states of all tokens
 
 
-def reply_logits(
-    model: PreTrainedModel, group: Sequence[Trajectory], eye: Eye | None = None, known: Known | None = None
-) -> ReplyLogits:
+def reply_states(
+    model: PreTrainedModel,
+    group: Sequence[Trajectory],
+    eye: Eye | None = None,
+    known: Known | None = None,
+    thrift: Thrift = AS_THEY_ARE,
+) -> ReplyStates:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
 
     With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
@@ -87,17 +131,15 @@ def reply_logits(
     ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
     rows = _rows([len(t.positions) for t in group], device)
     columns = torch.tensor([p for t in group for p in t.positions], device=device)
-    # No attention mask: causal attention never looks at padding on the right, and kernels are faster without one.
-    if eye is not None:
-        given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
-        given[rows, columns] = False
-        view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
-        last = read(model, ids, view, use_cache=False)
-        logits = model.get_output_embeddings()(last[rows, columns - 1]).float()
-    else:
-        output = model(input_ids=ids, use_cache=False, output_hidden_states=True)
-        last, logits = output.hidden_states[-1], output.logits[rows, columns - 1].float()
-    return ReplyLogits(logits, ids[rows, columns], last)
+    with thrift.around(model):
+        if eye is None:
+            last = last_states(model, ids)
+        else:
+            given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
+            given[rows, columns] = False
+            view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
+            last = read(model, ids, view, use_cache=False)
+    return ReplyStates(last[rows, columns - 1], ids[rows, columns], last)
 
 
 def forward(
@@ -107,20 +149,40 @@ def forward(
     known: Known | None = None,
     temperature: float = 1.0,
     entropy_learns: bool = False,
+    thrift: Thrift = AS_THEY_ARE,
 ) -> PassResult:
-    """One pass over whole conversations, as `reply_logits` makes it.
+    """One pass over whole conversations, as `reply_states` makes it.
 
     Log-probs and entropy are those of the policy that samples at this temperature; gradients flow through the latter
     where it learns.
     """
-    logits, tokens, last = reply_logits(model, group, eye, known)
-    logits = logits if temperature == 1 else logits / temperature
-    rows = _rows([len(t.states) for t in group], last.device)
-    columns = torch.tensor([p for t in group for p in t.states], device=last.device)
-    hidden = last[rows, columns]  # (N, H)
-    with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
-        uncertainty = entropy(logits)
-    return PassResult(chosen_logprobs(logits, tokens), uncertainty, hidden, group_turns(group, last.device), logits)
+    said = reply_states(model, group, eye, known, thrift)
+    rows = _rows([len(t.states) for t in group], said.last.device)
+    columns = torch.tensor([p for t in group for p in t.states], device=said.last.device)
+    hidden = said.last[rows, columns]  # (N, H)
+    with thrift.around(model):
+        logprobs, uncertainty = token_logprobs(model, said.before, said.tokens, temperature, entropy_learns)
+    return PassResult(logprobs, uncertainty, hidden, group_turns(group, said.last.device), said.before)
+
+
+def token_logprobs(
+    model: PreTrainedModel,
+    before: torch.Tensor,
+    tokens: torch.Tensor,
+    temperature: float = 1.0,
+    entropy_learns: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of `tokens` (T,) drawn from the hidden states `before` (T, H): log-probs and entropies in nats, (T,) each. Logits
+    are there for a chunk of tokens at once. Gradients flow through the entropies where they learn."""
+
+    def of(states: torch.Tensor, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        logprobs = (logits_of(model, states) / temperature).log_softmax(-1)
+        with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
+            uncertainty = entropy(logprobs)
+        return logprobs.gather(1, tokens[part, None])[:, 0], uncertainty
+
+    logprobs, uncertainty = by_chunks(model, before, of)
+    return logprobs, uncertainty
 
 
 def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:
@@ -143,7 +205,7 @@ def reply_places(turns: Sequence[Turn], pieces: Sequence[Sequence[int]]) -> tupl
 
 
 def _rows(counts: Sequence[int], device: torch.device) -> torch.Tensor:
-    return torch.arange(len(counts), device=device).repeat_interleave(torch.tensor(counts, device=device))
+    return torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(device)
 
 
 def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tensor:
@@ -165,6 +227,7 @@ def evaluate_tokens(
     max_pictures: int = 64,
     known: Known | None = None,
     temperature: float = 1.0,
+    thrift: Thrift = AS_THEY_ARE,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
 
@@ -175,11 +238,10 @@ def evaluate_tokens(
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     for group in groups_of(trajectories, max_tokens, max_pictures):
-        result = forward(model, [trajectories[i] for i in group], eye, known, temperature)
+        result = forward(model, [trajectories[i] for i in group], eye, known, temperature, thrift=thrift)
         token_parts = result.logprobs.split([len(trajectories[i].positions) for i in group])
         state_parts = result.states.split([len(trajectories[i].states) for i in group])
         for i, tokens, hidden in zip(group, token_parts, state_parts, strict=True):
             logprobs[i], states[i] = tokens, hidden
-        del result  # its logits are large
     model.train(was_training)
     return logprobs, states

@@ -99,9 +99,8 @@ def _read(learner: Learner, trajectories: Sequence[Trajectory]) -> tuple[list[to
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     entropy: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     for group in groups_of(trajectories, config.max_tokens, config.max_pictures):
-        result = forward(
-            learner.model, [trajectories[i] for i in group], learner.chat.eye, learner.known, config.temperature
-        )
+        how = (learner.chat.eye, learner.known, config.temperature, False, learner.thrift)
+        result = forward(learner.model, [trajectories[i] for i in group], *how)
         sizes = [len(trajectories[i].positions) for i in group]
         parts = zip(group, result.logprobs.split(sizes), result.entropy.split(sizes), strict=True)
         for i, tokens, uncertain in parts:

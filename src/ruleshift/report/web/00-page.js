@@ -54,11 +54,23 @@ function draw(place) {
   place.dataset.drawn = "yes";
 }
 
-// Figures are drawn when they come near the window: the first screen does not wait for those below.
+// Figures are drawn when they come near the window, one at a time when there is nothing else to do: neither the first
+// screen nor an episode waits for those below.
+const whenIdle = window.requestIdleCallback ?? ((act) => setTimeout(act, 1));
+const waiting = [];
+let reading = Promise.resolve(); // the episode that somebody asked for last
+
+async function drawNext() {
+  await reading;
+  const place = waiting.shift();
+  if (place && !place.dataset.drawn) draw(place);
+  if (waiting.length) whenIdle(drawNext);
+}
+
 const nearby = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (entry.isIntersecting && !entry.target.dataset.drawn) draw(entry.target);
-  }
+  const places = entries.filter((entry) => entry.isIntersecting && !entry.target.dataset.drawn).map((entry) => entry.target);
+  if (places.length && !waiting.length) whenIdle(drawNext);
+  waiting.push(...places);
 }, { rootMargin: "400px" });
 
 function show(decoding) {
@@ -69,8 +81,17 @@ function show(decoding) {
 }
 
 for (const button of all(".switch button")) button.addEventListener("click", () => show(button.value));
-for (const place of all(".plot")) nearby.observe(place);
+// Plotly stands behind this script, which asks for episodes before the browser has read that one.
+addEventListener("DOMContentLoaded", () => {
+  const first = one(".first .plot");
+  if (first) draw(first);
+  for (const place of all(".plot")) nearby.observe(place);
+});
 atNight.addEventListener("change", () => all(".plot[data-drawn]").forEach(draw));
 addEventListener("beforeprint", () => {
+  for (const table of all("details.table:not([open])")) Object.assign(table, { open: true }).dataset.folded = "yes";
   all(".plot").filter((place) => !place.dataset.drawn && place.offsetParent).forEach(draw);
+});
+addEventListener("afterprint", () => {
+  for (const table of all("[data-folded]")) { table.open = false; delete table.dataset.folded; }
 });

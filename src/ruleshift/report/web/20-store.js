@@ -1,7 +1,7 @@
 // Where episodes come from: chunks in the page, unpacked when one of them is asked for, or the server of the page.
 class Store {
-  constructor(index, chunks) {
-    this.chunks = chunks;
+  constructor(index, chunks, maps, shows) {
+    Object.assign(this, { chunks, maps, shows });
     this.read = new Map();
     this.take(index);
   }
@@ -29,8 +29,16 @@ class Store {
 
   // All that is known of an episode, once it is there.
   async episode(i) {
-    if (this.chunks.length) return (await this.unpack(Math.floor(i / 64)))[i % 64];
+    if (this.chunks.length) return (await this.unpack(this.chunks[Math.floor(i / 64)]))[i % 64];
     return this.once(`episode-${i}`, () => this.ask(`episode/${i}`));
+  }
+
+  // Its pictures and its map; null where they are not here.
+  async scene(i) {
+    if (!this.shows) return null;
+    const chunk = this.maps[Math.floor(i / 64)];
+    if (this.chunks.length) return chunk ? ((await this.unpack(chunk))[i % 64] ?? null) : null;
+    return this.once(`scene-${i}`, () => this.ask(`scene/${i}`).catch(() => null));
   }
 
   once(key, make) {
@@ -44,9 +52,9 @@ class Store {
     return answer.json();
   }
 
-  unpack(number) {
-    return this.once(number, async () => {
-      const bytes = Uint8Array.from(atob(this.chunks[number].textContent), (c) => c.charCodeAt(0));
+  unpack(chunk) {
+    return this.once(chunk, async () => {
+      const bytes = Uint8Array.from(atob(chunk.textContent), (c) => c.charCodeAt(0));
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
       return new Response(stream).json();
     });

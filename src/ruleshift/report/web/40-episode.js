@@ -76,10 +76,7 @@ function panel(heading, episode, state) {
     const who = { user: number > 0 ? "verifier" : "task", system: "system", assistant: turn ? `model, reply ${number}` : "example" };
     const bubble = make("div", { className: `bubble ${message.role}` }, make("div", { className: "who" }, who[message.role]));
     if (turn) bubble.dataset.turn = number;
-    if (message.pictures.length) {
-      const seen = message.pictures.map((url) => make("img", { src: url, alt: "what the model sees" }));
-      bubble.append(make("div", { className: "seen" }, ...seen));
-    }
+    if (message.pictures.length) bubble.append(picturesOf(message.pictures));
     const text = make("div", { className: "text", dir: "auto", tabIndex: message.text.length > 900 ? 0 : -1 });
     text.append(...highlighted(message.text, state.q));
     bubble.append(turn ? reply(turn, state.colour, state.q) : text);
@@ -87,6 +84,24 @@ function panel(heading, episode, state) {
     chat.append(bubble);
   }
   return make("section", { className: "panel", ariaLabel: heading }, make("h3", {}, heading), chat);
+}
+
+function picturesOf(urls) {
+  return make("div", { className: "seen" }, ...urls.map((src) => make("img", { src, alt: "what the model sees" })));
+}
+
+// What was to be seen, added to a panel: the map above what was said, and pictures where the episode kept none.
+function addScene(panel, scene) {
+  if (scene.map) {
+    const map = make("img", { src: scene.map, alt: "Map of the way: landmarks and turns, with the number of each reply where it was given" });
+    const shown = make("details", { className: "map", open: true }, make("summary", {}, "Map of the way"), map,
+      make("p", { className: "note" }, "Numbers are those of the replies, at the place where each was given; \u00d7 marks a wrong one."));
+    one("h3", panel).after(shown);
+  }
+  all(".bubble", panel).forEach((bubble, place) => {
+    const urls = scene.pictures[place] ?? [];
+    if (urls.length && !one(".seen", bubble)) one(".who", bubble).after(picturesOf(urls));
+  });
 }
 
 function asText(heading, episode) {

@@ -119,6 +119,8 @@ class Viewer {
   async open(i) {
     this.state.episode = i;
     for (const name of ["beside", "turn"]) delete this.state[name];
+    const place = this.numbers.indexOf(i);
+    if (place >= this.shown) { this.shown = place + 200; this.drawList(); }
     const before = one("[aria-selected=true]", this.part(".list"));
     if (before) before.setAttribute("aria-selected", "false");
     const now = one(`[data-number="${i}"]`, this.part(".list"));
@@ -131,7 +133,12 @@ class Viewer {
     return this.state.episode === undefined ? [] : [...new Set([Number(this.state.episode), ...beside])];
   }
 
-  async drawPanels() {
+  drawPanels() {
+    reading = this.read();
+    return reading;
+  }
+
+  async read() {
     this.remember();
     const chosen = this.chosen();
     const work = (this.panelWork = (this.panelWork ?? 0) + 1);
@@ -149,8 +156,14 @@ class Viewer {
     this.part(".panels").replaceChildren(...panels);
     this.part(".panels").dataset.number = String(chosen[0] ?? "");
     this.drawAttempts(chosen);
+    panels.forEach((panel, place) => this.addScene(panel, chosen[place]));
     const turn = this.state.turn && one(`[data-turn="${CSS.escape(this.state.turn)}"]`, this.part(".panels"));
     if (turn) { turn.classList.add("pointed"); turn.scrollIntoView({ block: "center" }); }
+  }
+
+  async addScene(panel, i) {
+    const scene = await this.store.scene(i);
+    if (scene && panel.isConnected) addScene(panel, scene);
   }
 
   // Every episode about the problem that is open, each of which can be put beside it.
@@ -256,7 +269,7 @@ class Viewer {
 
 async function openViewer(root) {
   const held = JSON.parse(document.getElementById("index").textContent);
-  const store = new Store(held ?? await (await fetch("index")).json(), all("script.chunk"));
+  const store = new Store(held ?? await (await fetch("index")).json(), all("script.chunk"), all("script.map"), Boolean(root.dataset.shows));
   const viewer = new Viewer(root, store);
   if (!held) setInterval(() => viewer.follow(), 5000);
 }

@@ -45,7 +45,7 @@ def deal_with_formula(split: str, seed: int, index: int) -> tuple[Deal, str | No
     """As `deal`, with the formula by which the target was drawn, if it was."""
     spec = SPLITS[split]
     rng = stream("gp-deal", split, seed, index if spec.size is None else index % spec.size)
-    faces = _draw_faces(spec, rng)
+    faces = draw_faces(spec, rng)
     suits = SUITS[spec.colour]
     while True:
         cards = tuple(Card(rng.choice(RANKS), rng.choice(suits)) for _ in range(spec.cards))
@@ -58,7 +58,8 @@ def deal_with_formula(split: str, seed: int, index: int) -> tuple[Deal, str | No
             return hand, formula
 
 
-def _draw_faces(spec: Split, rng: random.Random) -> tuple[int, int, int]:
+def draw_faces(spec: Split, rng: random.Random) -> tuple[int, int, int]:
+    """What J, Q and K count as in one hand of a split."""
     while True:
         j, q, k = (rng.choice(pool) for pool in spec.faces)
         if (j, q, k) not in spec.excluded:

@@ -105,6 +105,13 @@ SPLITS: dict[str, Split] = {
     "four-colour": Split("training rule, all suits, in black, red, green and blue", colour="all", look="four-colour"),
     "train-30": Split("30 training deals, again and again", size=30),
     "train-300": Split("300 training deals, again and again", size=300),
+    "train-2-rules": Split("training deals under 2 rules: J counts 9 or 10, Q and K 10", ((9, 10), (10,), (10,))),
+    "train-4-rules": Split(
+        "training deals under 4 rules: J counts 9 or 10, Q 8 or 10, K 10", ((9, 10), (8, 10), (10,))
+    ),
+    "train-8-rules": Split(
+        "training deals under 8 rules: J counts 9 or 10, Q 8 or 10, K 7 or 10", ((9, 10), (8, 10), (7, 10))
+    ),
     "val-shift-a": Split("validation shift: J, Q, K count 9, 11, 13", _fixed(9, 11, 13), min_faces=1),
     "val-shift-b": Split("validation shift: J, Q, K count 13, 8, 12", _fixed(13, 8, 12), min_faces=1),
     "val-shift-heldout": Split(

@@ -10,11 +10,12 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback, Message, Verdict, Work
 from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.generalpoints import prompt
-from ruleshift.tasks.generalpoints.deal import Deal, deal
+from ruleshift.tasks.generalpoints.canonical import canonical
+from ruleshift.tasks.generalpoints.deal import Deal, deal, draw_faces
 from ruleshift.tasks.generalpoints.judgement import Judgement
 from ruleshift.tasks.generalpoints.recipe import TEXT
-from ruleshift.tasks.generalpoints.rules import SPLITS
-from ruleshift.tasks.generalpoints.solver import solve
+from ruleshift.tasks.generalpoints.rules import SPLITS, Rule
+from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.steps import is_whole, judged_work
 from ruleshift.tasks.generalpoints.targets import LARGEST
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, judge, verdict
@@ -78,6 +79,25 @@ class GeneralPointsProblem:
     def rule(self) -> str:
         """What face cards count as, and the target, under the rule that is scored."""
         return prompt.rule_words(self.hand.scored, self.style)
+
+    def answer(self, reply: str) -> str | None:
+        """The formula of a reply, up to the order of operands."""
+        return canonical(prompt.read_reply(reply, self.style).formula or "")
+
+    def exchanged(self, split: str) -> tuple[Self, Self] | None:
+        """The hand as it is, and with J, Q and K counting as in a split; None without any of them in it, or where it
+        cannot be solved then."""
+        rule = self.hand.stated
+        other = Rule(draw_faces(SPLITS[split], stream("gp-exchange", split, self.id)), rule.target)
+        numbers = self.hand.numbers(other)
+        if numbers == self.hand.numbers(rule) or not solvable(numbers, other.target):
+            return None
+        return self, replace(self, hand=replace(self.hand, stated=other, scored=other))
+
+    def follows(self, reply: str) -> bool:
+        """Whether the formula is over the numbers that the cards count by the rule that is stated."""
+        judged = self._judged(prompt.read_reply(reply, self.style))
+        return judged.outcome in ("solved", "wrong_value")
 
     def guess(self, draw: int) -> str:
         """A reply that reads the cards right and joins their numbers with random operators."""

@@ -6,6 +6,12 @@ from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.tasks import recipe
 from ruleshift.tasks.recipe import Endpoint, Recipe
 
+# A walk is some 13 replies and 500 tokens.
+_SMALL_SFT = replace(
+    recipe.SFT["small-llm"], steps=60, examples=240, batch=4, micro_batch=4, turns=2, max_new_tokens=48
+)
+_SMALL_RL = replace(recipe.RL["small-llm"], episodes=16, batch_size=16, turns=2, max_new_tokens=48)
+
 TEXT = Recipe(
     "V-IRL in text",
     sft={
@@ -13,11 +19,15 @@ TEXT = Recipe(
             steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3, turns=2, max_new_tokens=24
         ),
         "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, turns=2, save_every=5),
+        "small-llm": _SMALL_SFT,
+        "gpu": replace(_SMALL_SFT, steps=100, examples=1_000, batch=32, micro_batch=32),
     },
     rl={
         "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
         # The official code never finds the key `action`. About 13 turns a route.
         "paper": replace(recipe.RL["paper"], turns=2, updates=15, episodes=256, schedule_updates=20, answer_key=""),
+        "small-llm": _SMALL_RL,
+        "gpu": replace(_SMALL_RL, updates=30, episodes=96, batch_size=256, max_tokens=32_000),
     },
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48

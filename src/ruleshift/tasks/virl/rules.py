@@ -95,6 +95,9 @@ _VALIDATION = {
     ),
 }
 
+# Further training rules: the words of the training rule, or others out of the pool.
+_MORE = ((COMPASS, TURNS), *(drawn_spaces(random.Random(number)) for number in range(7)))
+
 TRAIN_CITY = "new-york"
 TEST_CITIES = (
     "lagos",
@@ -177,6 +180,22 @@ SPLITS: dict[str, WalkSplit] = {
     "val-shift-b": WalkSplit(
         "validation shift: clock positions beside invented absolute words", _SHIFT, spaces=(_VALIDATION["val-shift-b"],)
     ),
+    "train-long": WalkSplit("training routes of eight legs or more", legs=(8, 10), size=1_000, heldout=False),
+    "train-big-actions": WalkSplit(
+        "training routes with a larger action space: 16 compass points, or headings in steps of 10 degrees",
+        spaces=((_COMPASS_16, TURNS), (_DEGREES, TURNS)),
+        size=1_000,
+        heldout=False,
+    ),
+    **{
+        f"train-{count}-rules": WalkSplit(
+            f"training routes under {count} rules: absolute directions in the words of training, or in others",
+            spaces=_MORE[:count],
+            size=1_000,
+            heldout=False,
+        )
+        for count in (2, 4, 8)
+    },
     "proxy-train": WalkSplit(
         "a whole experiment in invented words, to choose settings by: training routes, absolute words",
         spaces=(_PROXY,),

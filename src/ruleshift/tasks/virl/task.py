@@ -39,6 +39,8 @@ class VirlProblem:
     position: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     tried: int = field(default=0, init=False)
+    given: list[tuple[int, bool]] = field(default_factory=list, init=False, repr=False)
+    """Of each reply, the position where it was given, and whether it was right."""
 
     @property
     def point(self) -> RailPoint:
@@ -69,6 +71,7 @@ class VirlProblem:
             reward = verifier.BUDGET_SPENT
         if last and not right:
             self.failed += 1
+        self.given.append((self.position, right))
         self.tried = 0 if moves else self.tried + 1
         if moves:
             self.position += 1
@@ -88,6 +91,26 @@ class VirlProblem:
             if rule.shifted
             else None,
         )
+
+    def answer(self, reply: str) -> str | None:
+        """The action of a reply."""
+        return verifier.read_reply(reply).action
+
+    def exchanged(self, split: str) -> tuple[Self, Self] | None:
+        """The walk with the words for turns of a split, once of the kind that is listed here and once of the kind that
+        is listed there; None where that is the same kind."""
+        given = self.itinerary.rule
+        other = SPLITS[split].rule(stream("virl-exchange", split, self.id))
+        if other.stated == given.stated:
+            return None
+        rules = (replace(other, stated=given.stated, scored=given.stated), replace(other, scored=other.stated))
+        one, two = (replace(self, itinerary=replace(self.itinerary, rule=rule)) for rule in rules)
+        return None if one.action == two.action else (one, two)
+
+    def follows(self, reply: str) -> bool:
+        """Whether the action is a turn in a word of the kind that is listed."""
+        rule = self.itinerary.rule
+        return verifier.whose_word(self.answer(reply), rule.space(rule.stated).words, ()) == "stated"
 
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
         """The pictures that are shown at a position: none in text."""
@@ -147,7 +170,7 @@ class VirlProblem:
         from ruleshift.tasks.virl.maps.svg import draw_route
         from ruleshift.tasks.virl.sources import credit_of
 
-        return draw_route(self._city, self.route, self.itinerary.points, credit_of(self.source))
+        return draw_route(self._city, self.route, self.itinerary.points, credit_of(self.source), self.given)
 
     def map_text(self, width: int, plain: bool) -> str:
         from ruleshift.tasks.virl.maps.terminal import terminal_map

@@ -21,6 +21,7 @@ FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif
 WIDTH = 900.0  # pixels, as all sizes below but where they are metres
 HEAD, LINE, FOOT = 64.0, 24.0, 14.0  # of the title, of a line of the legend, below the legend
 STREET_TEXT, PLACE_TEXT = 12.5, 11.5
+WRONG = "\u00d7"  # behind the number of a reply
 LETTERS = 100  # of a line of text
 DOT, DISC = 3.5, 11.0  # radius of a place, of a marker
 MARGIN, LEAST = 60.0, 240.0  # metres shown around the route, metres shown across
@@ -28,16 +29,24 @@ AGAIN = 300.0  # pixels to where the name of a street is written again
 SEEN = 45.0  # metres from the route to the places that are shown
 
 
-def draw_route(graph: StreetGraph, route: Route, rail: Sequence[RailPoint] | None = None, credit: str = "") -> str:
+def draw_route(
+    graph: StreetGraph,
+    route: Route,
+    rail: Sequence[RailPoint] | None = None,
+    credit: str = "",
+    replies: Sequence[tuple[int, bool]] = (),
+) -> str:
     """The part of the map around a route: streets and places with their names, the way with its intersections.
 
-    With a rail, the walker's positions are dotted on the way. `credit` names the source of the map, where its licence
-    wants that. Names may hold any text.
+    With a rail, the walker's positions are dotted on the way; `replies`, each with the number of its position there and
+    whether it was right, are numbered beside them. `credit` names the source of the map, where its licence wants that.
+    Names may hold any text.
     """
     picture = _Picture(graph, route)
     picture.draw_streets()
     picture.draw_frame(credit)
     picture.draw_way(rail or ())
+    picture.draw_replies(rail or (), replies)
     picture.draw_places(named=True)
     picture.draw_street_names()
     picture.draw_places(named=False)
@@ -110,6 +119,22 @@ class _Picture:
         for number, at in enumerate([self.start, *self.stops]):
             self._draw_marker(self.map, number, *self.view(at))
             self.room.take(Box(*self.view(at), 2 * DISC + 4, 2 * DISC + 4))
+
+    def draw_replies(self, rail: Sequence[RailPoint], replies: Sequence[tuple[int, bool]]) -> None:
+        """Beside each position the numbers of the replies that were given there; a cross follows a wrong one."""
+        given: dict[int, list[str]] = defaultdict(list)
+        for number, (position, right) in enumerate(replies, start=1):
+            given[position].append(str(number) if right else f"{number}{WRONG}")
+        for position, numbers in given.items():
+            x, y = self.view(onto(flat(rail[position].at, self.graph.origin), self.way))
+            text = " ".join(numbers)
+            colour = GOAL if WRONG in text else START
+            boxes = _boxes_around(x, y, text_width(text, PLACE_TEXT), PLACE_TEXT)
+            box = self.room.first_free(boxes) or boxes[0]
+            self.room.take(box)
+            if rail[position].kind == "way":  # elsewhere a marker stands
+                _add(self.map, "circle", cx=x, cy=y, r=DOT + 1, fill=colour, stroke="white")
+            _label(self.map, box, text, PLACE_TEXT, colour, "700")
 
     def draw_places(self, named: bool) -> None:
         """The places that the route names, in bold; or of the others near the way those that there is room for."""

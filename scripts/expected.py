@@ -1,0 +1,123 @@
+"""What the paper and later ones claim, beside what the published runs in docs/results found of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean
+from typing import Any
+
+from published import PUBLISHED
+
+from ruleshift.evaluation.claims import Claim, answer
+from ruleshift.report.tables import claims_of, endpoint_in_words
+from ruleshift.results import Results, load_results
+from ruleshift.studies import STUDIES
+from ruleshift.studies.study import Claimed, Study
+from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
+
+FEW_SEEDS = 3
+NOT_RUN = "not run yet"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim on one task: what is claimed, our figure, the verdict, and what speaks against it."""
+
+    study: str
+    task: str
+    says: str
+    figure: str
+    verdict: str
+    against: str
+
+
+def expectations() -> Iterator[tuple[Study, str, Claimed]]:
+    """Every claim that a study is decided by, task by task."""
+    for study in STUDIES.values():
+        for claimed in study.primary:
+            if isinstance(claimed, Claimed):
+                for task in claimed.tasks or study.tasks:
+                    yield study, get_task(task).id, claimed
+
+
+def lines() -> list[Line]:
+    return [_line(study, task, claimed) for study, task, claimed in expectations()]
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A run of a study with claims; `picture` is its figure in docs, where there is one."""
+
+    study: str
+    task: str
+    meta: Mapping[str, Any]
+    picture: str | None
+
+
+def runs() -> list[PublishedRun]:
+    """All of them that are published."""
+    found = []
+    for study, task in dict.fromkeys((study.name, task) for study, task, _ in expectations()):
+        results, picture = results_of(study, task), f"{study}-{task}.png"
+        if results is not None:
+            shown = picture if (PUBLISHED.parent / picture).is_file() else None
+            found.append(PublishedRun(study, task, results.meta, shown))
+    return found
+
+
+@cache
+def results_of(study: str, task: str) -> Results | None:
+    """The published run of a study on a task; None where there is none."""
+    path = PUBLISHED / study / task / "results.json"
+    return load_results(path) if path.is_file() else None
+
+
+def _line(study: Study, task: str, claimed: Claimed) -> Line:
+    results = results_of(study.name, task)
+    if results is None:
+        return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
+    against = [claimed.against] if claimed.against else []
+    seeds = len(results.meta["seeds"])
+    against += [f"{seeds} seed{'s' * (seeds > 1)} only"] if seeds < FEW_SEEDS else []
+    against += [
+        f"{entry['arm']} diverged with seed {entry['seed']}"
+        for entry in results.meta["diverged"]
+        if entry["arm"] in (claimed.arm, claimed.reference)
+    ]
+    claim = _found(results, claimed, _endpoint(task, claimed))
+    if claim is None:
+        return Line(study.name, task, claimed.says, "no figure", "undecided", "; ".join([*against, "not measured"]))
+    verdict = answer(claimed.word, claim.word, _reference(results, claim))
+    return Line(study.name, task, claimed.says, _figure(claim, seeds), verdict, "; ".join(against))
+
+
+def _endpoint(task: str, claimed: Claimed) -> Endpoint | None:
+    name = next((name for study in STUDIES.values() for name in study.tasks if get_task(name).id == task), task)
+    return claimed.endpoint or get_task(name).recipe.primary
+
+
+def _found(results: Results, claimed: Claimed, end: Endpoint | None) -> Claim | None:
+    """The claim of the run that is about this."""
+    if end is None:
+        return None
+    reference = claimed.reference or results.meta["start"]
+    wanted = (claimed.arm, reference, end.metric, end.split, end.turns, end.decoding)
+    found = {(c.arm, c.reference, c.metric, c.split, c.turns, c.decoding): c for c in claims_of(results)}
+    return found.get(wanted)
+
+
+def _reference(results: Results, claim: Claim) -> float:
+    """The share that the arm is compared with: of the last step of each seed, on average."""
+    wanted = (claim.reference, claim.metric, claim.split, claim.turns, claim.decoding)
+    rows = [row for row in results.rows if (row.arm, row.metric, row.split, row.turns, row.decoding) == wanted]
+    last = {row.seed: row.value for row in sorted(rows, key=lambda row: row.step)}
+    return fmean(last.values())
+
+
+def _figure(claim: Claim, seeds: int) -> str:
+    ends = [f"{100 * end:+.1f}" for end in (claim.ci_low, claim.ci_high) if end is not None]
+    between = f" [{', '.join(ends)}]" if ends else ""
+    over = f"{claim.over}{' only' if claim.over == 'problems' else ''}; seeds: {seeds}"
+    difference = f"{100 * claim.difference:+.1f}{between} points against {claim.reference}"
+    return f"{difference} ({endpoint_in_words(claim)}; over {over})"

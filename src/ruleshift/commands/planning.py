@@ -1,0 +1,82 @@
+"""`--plan` of `ruleshift sft` and `ruleshift rl`: what the run would take, printed in the place of the run."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ruleshift.backbones.config import ModelOptions
+from ruleshift.errors import RuleshiftError
+from ruleshift.settings import RLConfig, SFTConfig
+
+if TYPE_CHECKING:
+    from ruleshift.tasks.protocol import Task
+    from ruleshift.training.plan import Forecast
+
+Machine = Literal["cpu", "l4", "rtx-4090", "a100-40gb", "a100", "h100", "h200"]
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: bytes of memory, and FLOP/s of dense products in TF32 and in bfloat16 at its best."""
+
+    memory: float
+    tf32: float
+    bf16: float
+
+
+# Source: NVIDIA's data sheets, without sparsity; of the A100 and later those with SXM.
+GPUS = {
+    "l4": Gpu(24 * GB, 60e12, 121e12),
+    "rtx-4090": Gpu(24 * GB, 82.6e12, 165.2e12),
+    "a100-40gb": Gpu(40 * GB, 156e12, 312e12),
+    "a100": Gpu(80 * GB, 156e12, 312e12),
+    "h100": Gpu(80 * GB, 494.7e12, 989.4e12),
+    "h200": Gpu(141 * GB, 494.7e12, 989.4e12),
+}
+
+
+def show_plan(task: "Task", model: str, loading: ModelOptions, config: SFTConfig | RLConfig, machine: Machine) -> None:
+    """Raises RuleshiftError for a task in pictures, and for what cannot be trained."""
+    if task.pictures:
+        raise RuleshiftError(f"--plan knows tasks in text only, and {task.id} shows pictures: leave it out")
+
+    import psutil
+
+    import ruleshift.training.train  # noqa: F401  (what a run loads is part of its memory)
+    from ruleshift.backbones.load import load_backbone
+    from ruleshift.quiet import quiet_libraries
+    from ruleshift.training.plan import forecast
+
+    quiet_libraries()
+    card = GPUS.get(machine)
+    halves = config.lora_rank and card is not None
+    found = load_backbone(model, "meta", "bfloat16" if halves else "float32", options=loading)
+    program = 0 if card else psutil.Process().memory_info().rss
+    plan = forecast(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu")
+    memory = card.memory if card else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    _print(plan, program, machine, memory)
+    if card:
+        rate = card.bf16 if config.bf16 or halves else card.tf32
+        print(f"time        {plan.flops / rate / 3600:.2g} h at the card's best rate; runs reach a part of it")
+
+
+def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> None:
+    trained, read = plan.tokens.trained, plan.tokens.forward
+    print(f"parameters  {plan.parameters:,}, of which {plan.learning:,} learn")
+    print(f"tokens      {trained:,} to learn from and {read:,} to sample and read, at the most")
+    print(f"            ({plan.conversation:,} in the longest conversation, {plan.pass_tokens:,} in the largest pass)")
+    print(f"FLOPs       {plan.flops:.2e}")
+    print("peak memory by part, in GB")
+    names = [phase.name for phase in plan.phases]
+    print(f"  {'':12}" + "".join(f"{name:>12}" for name in names))
+    rows = {part: [phase.parts[part] for phase in plan.phases] for part in plan.phases[0].parts}
+    if program:
+        rows = {"program": [program] * len(names)} | rows
+    for part, sizes in rows.items():
+        print(f"  {part:12}" + "".join(f"{size / GB:12.2f}" for size in sizes))
+    totals = [phase.total + program for phase in plan.phases]
+    print(f"  {'total':12}" + "".join(f"{size / GB:12.2f}" for size in totals))
+    fits = "fits into" if max(totals) < memory else "does not fit into"
+    beside = "" if program else ", beside what CUDA itself takes"
+    print(f"{max(totals) / GB:.2f} GB {fits} the {memory / GB:.0f} GB of {machine}{beside}")

@@ -1,0 +1,48 @@
+"""Replies that repeat one of the training: word by word, or in what they answer."""
+
+from dataclasses import dataclass
+
+from ruleshift.tasks.protocol import Answering, Style, Task, TaskProblem, how_many
+
+MOST_STEPS = 1_000  # of a problem; beyond them an expert does not end
+
+
+@dataclass(frozen=True)
+class TrainingReplies:
+    """The expert's replies to training problems, which SFT learns from: as texts without spaces, which tokenizers
+    differ in, and what they answer (see `answer_of`)."""
+
+    texts: frozenset[str]
+    answers: frozenset[str]
+
+    def has_reply(self, text: str) -> bool:
+        """Whether this is one of the replies, to the letter, spaces apart."""
+        return _written(text) in self.texts
+
+    def has_answer(self, answer: str | None) -> bool:
+        """Whether one of the replies answers this, which was read."""
+        return answer is not None and answer in self.answers
+
+
+def _written(text: str) -> str:
+    return "".join(text.split())
+
+
+def answer_of(problem: TaskProblem, text: str) -> str | None:
+    """What a reply answers, up to what does not matter where the problem tells that (the order of operands of a
+    formula), and else the reply itself with its spaces made even."""
+    return problem.answer(text) if isinstance(problem, Answering) else " ".join(text.split())
+
+
+def training_replies(task: Task, style: Style, seed: int, n: int, split: str = "train") -> TrainingReplies:
+    """The expert's replies to the problems 0..n-1 of (split, seed), at each of their steps."""
+    texts, answers = set(), set()
+    for index in range(how_many(task, split, n)):
+        problem = task.unseen().problem(split, seed, index, style)
+        for _ in range(MOST_STEPS):
+            text = problem.gold()
+            texts.add(_written(text))
+            answers.add(answer_of(problem, text))
+            if not problem.submit(text, last=False).advanced:
+                break
+    return TrainingReplies(frozenset(texts), frozenset(answer for answer in answers if answer is not None))

@@ -1,0 +1,42 @@
+"""How well one quantity foretells another over runs: rank correlation, and explained variance that is not flattered by
+the number of what explains. Pure functions of N runs."""
+
+import numpy as np
+from scipy.stats import rankdata
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """The correlation of ranks of x (N,) and y (N,), ties sharing their mean rank; NaN where either does not vary."""
+    return _correlation(rankdata(x), rankdata(y))
+
+
+def r_squared(x: np.ndarray, y: np.ndarray) -> float:
+    """The share of the variance of y (N,) that a straight line in x (N,) explains; NaN where either does not vary."""
+    return _correlation(x, y) ** 2
+
+
+def explained(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The share of the variance of y (N,) that a linear model of the columns of x (N, K), with a constant, explains: of
+    the runs that it is fitted to, and of runs left out of the fit one at a time.
+
+        R2 = 1 - sum (y - y_hat)^2 / sum (y - mean)^2        Q2 = 1 - sum ((y - y_hat) / (1 - h))^2 / sum (y - mean)^2
+
+    h (N,) is the diagonal of the hat matrix. Q2 is below 0 where the model foretells worse than the mean. Both are NaN
+    where y does not vary, or N is no larger than the number of columns and the constant.
+    Source: D. M. Allen, The relationship between variable selection and data augmentation, Technometrics 16 (1974).
+    """
+    count = len(y)
+    design = np.column_stack([np.ones(count), x])
+    total = float(((y - y.mean()) ** 2).sum())
+    if total == 0 or count <= np.linalg.matrix_rank(design):
+        return float("nan"), float("nan")
+    hat = design @ np.linalg.pinv(design)
+    rest = y - hat @ y
+    left_out = rest / np.clip(1 - np.diag(hat), 1e-9, None)
+    return 1 - float((rest**2).sum()) / total, 1 - float((left_out**2).sum()) / total
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    a, b = x - x.mean(), y - y.mean()
+    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / size if size > 0 else float("nan")

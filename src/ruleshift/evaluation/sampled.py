@@ -1,0 +1,80 @@
+"""Several first replies to each problem of a split, and what can be said of them: how sure, how varied, whether copied.
+
+P problems, K replies to each.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ruleshift.engines.local import LocalEngine
+from ruleshift.evaluation.copying import TrainingReplies, answer_of
+from ruleshift.revision import revise
+from ruleshift.tasks.protocol import Style, Task, how_many
+
+Table = tuple[tuple[int, ...], ...]  # (P, K)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What is kept of the replies to a split. `answers` are numbers, the same for replies to a problem that answer the
+    same (`Answering`). `strict`: right, in the requested form to the letter, and without false or idle steps where any
+    are shown. `copied` and `copied_answer`: see `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the
+    same of the expert's reply: a model that knows the rule copies as often. Log-probs (P, K) are those of whole
+    replies, in nats."""
+
+    split: str
+    logprobs: tuple[tuple[float, ...], ...]
+    tokens: Table
+    answers: Table
+    right: Table
+    strict: Table
+    copied: Table
+    copied_answer: Table
+    expert_copied: tuple[int, ...]
+    expert_copied_answer: tuple[int, ...]
+
+    def probabilities(self) -> list[list[float]]:
+        """The probability of each reply (P, K)."""
+        return [[min(1.0, math.exp(value)) for value in row] for row in self.logprobs]
+
+    def per_token(self) -> list[list[float]]:
+        """The geometric mean of the probabilities of each reply's tokens (P, K)."""
+        return [
+            [min(1.0, math.exp(value / max(1, count))) for value, count in zip(row, counts, strict=True)]
+            for row, counts in zip(self.logprobs, self.tokens, strict=True)
+        ]
+
+
+def sampled_replies(
+    engine: LocalEngine, task: Task, split: str, n: int, samples: int, style: Style, seed: int, known: TrainingReplies
+) -> Sampled:
+    """First replies to the problems 0..n-1 of (split, seed), from random streams of their own."""
+    problems = [task.problem(split, seed, index, style) for index in range(how_many(task, split, n))]
+    asked = [copy.copy(problem) for problem in problems for _ in range(samples)]  # some move on as they are asked
+    episodes = revise(asked, engine, 1, pictured=0, samples=[*range(samples)] * len(problems))
+    turns = [episode.turns[0] for episode in episodes]
+    texts = [turn.completion.text for turn in turns]
+    answers = [answer_of(problems[place // samples], text) for place, text in enumerate(texts)]
+
+    def rows(values: Sequence[int]) -> Table:
+        return tuple(tuple(values[i : i + samples]) for i in range(0, len(values), samples))
+
+    by_problem = [answers[i : i + samples] for i in range(0, len(answers), samples)]
+    gold = [problem.gold() for problem in problems]
+    logprobs = [math.fsum(turn.completion.logprobs) for turn in turns]
+    return Sampled(
+        split,
+        tuple(tuple(logprobs[i : i + samples]) for i in range(0, len(logprobs), samples)),
+        tokens=rows([len(turn.completion.logprobs) for turn in turns]),
+        answers=tuple(tuple(map(row.index, row)) for row in by_problem),
+        right=rows([int(turn.verdict.right) for turn in turns]),
+        strict=rows([int(t.verdict.right and t.verdict.valid and t.verdict.work in (None, "sound")) for t in turns]),
+        copied=rows([int(known.has_reply(text)) for text in texts]),
+        copied_answer=rows([int(known.has_answer(answer)) for answer in answers]),
+        expert_copied=tuple(int(known.has_reply(text)) for text in gold),
+        expert_copied_answer=tuple(
+            int(known.has_answer(answer_of(problem, text))) for problem, text in zip(problems, gold, strict=True)
+        ),
+    )

@@ -1,0 +1,158 @@
+"""A crew on a Ray cluster: each job is a task with the CPUs and the share of a GPU that it needs.
+
+The folder of the study is shared by all machines. What a job has done lies there, so that a task that ends with its
+machine is simply given again; how far one is, is read there, too. Ray itself retries nothing: locks and files of the
+folder decide what is left to do, and by whom.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.files import reason_of
+from ruleshift.lock import holding
+from ruleshift.studies.pool import Job, News, carry_out, outcome
+from ruleshift.studies.progress import STUDY, last_step
+
+LOOK = 2.0  # seconds between two looks at how far jobs are
+REASON = 200  # characters
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where Ray listens (host:port; None: on this machine), and what each run takes of it."""
+
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+def run_on_ray(jobs: Sequence[Job], cluster: Cluster, shared: Path) -> None:
+    """Run every job on the cluster, as `carry_out` does. shared: the folder of the study, on all machines."""
+    if jobs:
+        with closing(Tasks(cluster, shared)) as crew:
+            carry_out(jobs, crew, crew.side_by_side)
+
+
+class Tasks:
+    """A crew of Ray tasks. Ray queues what finds no room, so that a cluster which can grow learns what is wanted."""
+
+    retries = 3
+
+    def __init__(self, cluster: Cluster, shared: Path) -> None:
+        self.ray = _ray()
+        self.under_way: dict[Any, Job] = {}
+        self.steps: dict[str, int] = {}
+        self.looked = 0.0
+        _connect(self.ray, cluster)
+        try:
+            self.side_by_side = _side_by_side(self.ray, cluster)
+            work = self.ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=0)(_work)
+            self.start = lambda job: work.options(name=job.name).remote(job, cluster, os.getcwd(), str(shared))
+        except BaseException:
+            self.ray.shutdown()
+            raise
+
+    def is_free(self) -> bool:
+        return True
+
+    def give(self, job: Job) -> None:
+        self.under_way[self.start(job)] = job
+
+    def news(self, seconds: float) -> Iterator[tuple[Job, News]]:
+        if not self.under_way:  # all that is left waits for its time
+            time.sleep(seconds)
+            return
+        for task in self.ray.wait(list(self.under_way), num_returns=1, timeout=seconds)[0]:
+            yield self.under_way.pop(task), self._end_of(task)
+        if time.monotonic() > self.looked + LOOK:
+            for job in list(self.under_way.values()):
+                folder = job.root / job.run.folder
+                done = last_step(folder) if not job.further else 0
+                if holding(folder) is not None and done != self.steps.get(job.name):
+                    self.steps[job.name] = done
+                    yield job, News(min(done, job.length))
+            self.looked = time.monotonic()
+
+    def _end_of(self, task: Any) -> News:
+        try:
+            news: News = self.ray.get(task)
+        except self.ray.exceptions.RayTaskError as error:  # before or behind all that `outcome` catches
+            return News(ended="failed", said=str(error))
+        except self.ray.exceptions.RayError as error:
+            return News(ended="lost", said=f"{type(error).__name__}: {reason_of(error)[:REASON]}")
+        return news
+
+    def close(self) -> None:
+        """End what is under way; what it has done so far lies in the shared folder."""
+        for task in self.under_way:
+            self.ray.cancel(task, force=True)
+        self.ray.shutdown()
+
+
+def _work(job: Job, cluster: Cluster, folder: str, shared: str) -> News:
+    """On a machine of the cluster: do a job in the folder in which the study was started."""
+    if not cluster.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no share was asked for
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        os.chdir(folder)
+        (Path(shared) / STUDY).stat()
+    except OSError as error:
+        return News(
+            ended="refused",
+            said=f"{socket.gethostname()} does not find {error.filename}: start the study in a folder, and with an "
+            "--out, that all machines of the cluster share",
+        )
+    from ruleshift.quiet import quiet_libraries
+
+    quiet_libraries()
+    return outcome(job, lambda done: None, threads=max(1, int(cluster.cpus)))
+
+
+def _ray() -> Any:
+    try:
+        return import_module("ray")
+    except ModuleNotFoundError as error:
+        raise RuleshiftError("--ray needs Ray: pip install 'ruleshift[ray]'") from error
+
+
+def _connect(ray: Any, cluster: Cluster) -> None:
+    """Raises RuleshiftError where there is no cluster, or it cannot be used."""
+    where = cluster.address or os.environ.get("RAY_ADDRESS") or "auto"
+    try:
+        ray.init(address=where, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, AssertionError) as error:
+        what = "this machine" if where == "auto" else where
+        raise RuleshiftError(
+            f"there is no Ray cluster to use on {what} ({reason_of(error)[:REASON]}): start one with `ray start "
+            "--head`, or name its address as --ray HOST:6379"
+        ) from error
+
+
+def _side_by_side(ray: Any, cluster: Cluster) -> int:
+    """How many runs the cluster has room for as it is; one where it must grow first, which is said."""
+    rooms = [
+        min(
+            node["Resources"].get(kind, 0.0) // wanted
+            for kind, wanted in (("CPU", cluster.cpus), ("GPU", cluster.gpus))
+            if wanted
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    room = int(sum(rooms))
+    if not room:
+        print(
+            f"no machine of the cluster has {cluster.cpus:g} CPUs and {cluster.gpus:g} GPUs: waiting for one that "
+            "does; --run-cpus and --run-gpus ask for less",
+            flush=True,
+        )
+    return max(1, room)

@@ -1,0 +1,115 @@
+"""What runs will take, from their settings.
+
+All that a run does consists of replies: drawn token by token, or read in one pass, with what is said before them. How
+long either takes is timed on the start model, on this machine and in one thread, in less than a second. A backward pass
+is taken for two. Episodes are taken to use up their turns, and replies to be as long as the start model's.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from ruleshift.backbones.load import Backbone
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
+from ruleshift.evaluation.evaluate import evaluate
+from ruleshift.settings import Measurement, RLConfig
+from ruleshift.studies.costs import peak_memory
+from ruleshift.studies.kept import MAX_TOKENS, replies_of
+from ruleshift.studies.recipes import task_of
+from ruleshift.studies.study import Run
+from ruleshift.tasks.protocol import Task, how_many
+from ruleshift.training.trajectories import Trajectory, evaluate_tokens
+
+PROBED = (4, 16, 64)  # problems, until they take long enough to be timed
+LONG_ENOUGH = 0.1  # seconds
+BYTES = 4  # of a number that can learn
+COPIES = 5  # of the weights in a run: the model, the start model, gradients, two moments of the optimiser
+SAVED = 6  # in its checkpoints: two of them, each with two moments
+ACTIVATIONS = 40  # numbers kept for the backward pass: per token, layer and unit of width
+
+
+@dataclass(frozen=True)
+class Work:
+    """Replies with what is said before them: drawn, and read in one pass."""
+
+    drawn: float = 0.0
+    read: float = 0.0
+
+
+def work_of_training(run: Run, task: Task) -> Work:
+    """In SFT a forward and backward pass; in RL the sampler's, one for the values and one of the start model, too."""
+    training = run.training
+    if training is None:
+        return Work()
+    if not isinstance(training, RLConfig):
+        return Work(read=3.0 * training.steps * training.batch)
+    replies = training.updates * training.episodes * replies_of(task, training.turns)
+    return Work(replies, (2.0 + 3.0 * training.epochs) * replies)
+
+
+def work_of_point(m: Measurement, task: Task) -> Work:
+    """The problems of every split, and those on which the KL to the start is measured."""
+    problems = sum(how_many(task, split, m.n) for split in m.splits) * len(m.decodings)
+    return Work(problems * replies_of(task, max(m.turns)), m.kl_problems)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What estimates need to know of a start model: its sizes, and the seconds that a reply takes here."""
+
+    parameters: int
+    vocabulary: int
+    breadth: int  # layers x width
+    tokens: float  # of a reply with what is said before it
+    drawing: float
+    reading: float
+    process: int  # bytes of one that has loaded it
+
+    @classmethod
+    def of(cls, backbone: Backbone, m: Measurement) -> Self:
+        """Timed on problems of validation."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            drawing, drawn = _drawn(backbone, m)
+            began = time.monotonic()
+            evaluate_tokens(backbone.model, drawn, MAX_TOKENS, backbone.chat.eye)
+            reading = (time.monotonic() - began) / len(drawn)
+        finally:
+            torch.set_num_threads(threads)
+        tokens = sum(len(trajectory.ids) for trajectory in drawn) / len(drawn)
+        config = backbone.model.config.get_text_config()
+        parameters = sum(weight.numel() for weight in backbone.model.parameters())
+        breadth = config.num_hidden_layers * config.hidden_size
+        return cls(parameters, config.vocab_size, breadth, tokens, drawing, reading, peak_memory())
+
+    def seconds(self, work: Work) -> float:
+        return work.drawn * self.drawing + work.read * self.reading
+
+    def memory(self, run: Run) -> int:
+        """Bytes of the process that makes this run."""
+        training = run.training
+        if training is None:
+            return self.process + BYTES * self.parameters
+        tokens = training.max_tokens if isinstance(training, RLConfig) else training.micro_batch * self.tokens
+        kept = tokens * (3 * self.vocabulary + ACTIVATIONS * self.breadth)
+        return self.process + round(BYTES * (COPIES * self.parameters + kept))
+
+    def disk(self, run: Run) -> int:
+        """Bytes of the models and checkpoints of this run."""
+        return BYTES * self.parameters * (SAVED + len({*run.points, *run.kept})) if run.training else 0
+
+
+def _drawn(backbone: Backbone, m: Measurement) -> tuple[float, list[Trajectory]]:
+    """The seconds of a reply that is drawn, and episodes of one turn."""
+    engine = LocalEngine(backbone.model, backbone.chat, Sampling(1.0, m.max_new_tokens, m.seed))
+    for problems in PROBED:
+        began = time.monotonic()
+        episodes = evaluate(engine, task_of(m), "id-val", problems, 1, backbone.style, m.seed)
+        seconds = time.monotonic() - began
+        if seconds > LONG_ENOUGH:
+            break
+    return seconds / sum(len(e.turns) for e in episodes), [Trajectory.of(e) for e in episodes]

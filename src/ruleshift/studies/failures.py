@@ -1,0 +1,112 @@
+"""Confident and wrong under shift: how sure replies are, and what keeps wrong ones from being given.
+
+At the end of each arm, under the training rule and the shifted one: calibration (ECE, Brier) by the probability of
+the reply, that of a token of it, and the agreement of several replies; risk against coverage, and the area under it
+(AURC); whether shown steps are true and lead to the answer (`sound_work`, beside success). What mitigates:
+verification (success within more turns), a majority of samples, a verifier that also reads form and steps (`strict`),
+and abstaining below the confidence at which the model gives 80% of its replies under the training rule (`answered`,
+`answered_wrong`). Constrained decoding is left out: engines draw from all tokens.
+
+Primary, named before the run: the change of `sure_wrong` (replies that are wrong, and given by a model that abstains
+so) on `rule-ood`, of each arm at its end against the start model, with Holm's correction within each task. Expected:
+SFT raises it. The paper has no figure of it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ruleshift.settings import Measurement
+from ruleshift.studies import headline
+from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes, ends_of
+from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.study import Arm, Findings, Study
+from ruleshift.studies.tables import ends
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHIFTED = "rule-ood"
+PRIMARY = ((SHIFTED, "sure_wrong"),)
+MEASURES = (
+    "sure_wrong",
+    "pass@1",
+    "strict",
+    "majority",
+    "agreement",
+    "answered",
+    "answered_wrong",
+    "brier",
+    "brier_per_token",
+    "brier_agreement",
+)
+SURE = ("", "_per_token", "_agreement")  # what a model may be sure by
+
+
+@dataclass(frozen=True)
+class Along:
+    """Options of the study."""
+
+    dense: bool = False
+    """Measure along the training too, and not at its end alone."""
+
+
+def arms(recipe: StudyRecipe, options: Along) -> list[Arm]:
+    """SFT, its control on the start model's own right replies, and PPO."""
+    kept = ("sft", "self-sft", "rl")
+    found = headline.arms(recipe, headline.Rates("none", "ends"))
+    return [replace(arm, dense=options.dense) for arm in found if arm.name in kept]
+
+
+def measures(usual: Measurement) -> Measurement:
+    """What is usually measured, with several replies to some problems, fewer in a small study."""
+    return replace(usual, insight_problems=max(2, min(100, usual.n // 4)))
+
+
+def found_changes(found: Findings) -> list[MeasureChange]:
+    splits = found.measurement.splits[:2]
+    return changes(found, [(split, metric) for metric in MEASURES for split in splits], PRIMARY)
+
+
+def failures(found: Findings, width: int) -> "list[Table]":
+    """What each arm did to the measures of this study."""
+    return change_tables("Confident and wrong, and what mitigates", found_changes(found), width)
+
+
+def sureness(found: Findings, width: int) -> "list[Table]":
+    """Calibration error and area under risk against coverage of each arm, by what it may be sure by."""
+    from ruleshift.evaluation.insight import rows_of_insight
+    from ruleshift.report.terminal import blocks
+
+    lines = []
+    for arm in dict.fromkeys(one.arm for one in found.insights):
+        for one in ends_of(found.insights, arm):
+            known = {(row.split, row.metric): row.value for row in rows_of_insight(one)}
+            for replies in one.replies:
+                split = replies.split
+                cells = [f"{known[split, f'{measure}{name}']:.3f}" for measure in ("ece", "aurc") for name in SURE]
+                lines.append([arm, str(one.seed), split, f"{1 - known[split, 'pass@1']:.3f}", *cells])
+    said = ("reply", "token", "agreement")
+    headings = ["wrong", *(f"{measure}\n{by}" for measure in ("ECE", "AURC") for by in said)]
+    title = "Is it right as often as it is sure? By the probability of a reply, of a token of it, and by agreement"
+    return blocks(title, ("arm", "seed", "split"), headings, lines, width)
+
+
+def record(found: Findings) -> list[dict[str, object]]:
+    """The content of changes.json."""
+    return change_records(found_changes(found))
+
+
+FAILURES = Study(
+    name="failures",
+    question="Confident and wrong under shift: how often, and what mitigates?",
+    about="Calibration, agreement over samples, risk against coverage, verification and abstaining, at each arm's end.",
+    paper="left open there (arXiv 2501.17161)",
+    cost="not timed yet",
+    tasks=("gp-l", "virl-l"),
+    arms=arms,
+    options=Along(),
+    measures=measures,
+    tables=(ends, failures, sureness),
+    figures=(),
+    files={"changes.json": record},
+)

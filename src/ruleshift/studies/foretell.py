@@ -1,0 +1,103 @@
+"""Which early sign foretells the loss under shift? Over the runs of all studies in some folders.
+
+A sign is what was measured at the first evaluated step of a training, on problems of the training rule or of validation
+alone, less what the start model had there. What is to be foretold is what was lost under the shifted rule at its end.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.foretelling import explained, spearman
+from ruleshift.report.arms import legend_of, trained_split, usual_ood
+from ruleshift.report.insights import insights_in
+from ruleshift.results import Results, Row, load_results
+
+FEWEST = 4  # runs; of fewer nothing is said
+VALIDATION = "id-val"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training: its early signs by name, and the loss under shift at its end."""
+
+    task: str
+    arm: str
+    seed: int
+    signs: dict[str, float]
+    loss: float
+
+
+@dataclass(frozen=True)
+class EarlySign:
+    """How well a sign foretells the loss over `runs` trainings: R2 of a straight line, the same of trainings left out
+    of the fit (`q2`), and Spearman's correlation of ranks."""
+
+    task: str
+    name: str
+    runs: int
+    r2: float
+    q2: float
+    spearman: float
+
+
+def studies_in(folder: Path) -> list[Path]:
+    """The folders with results in a folder, itself and below. Raises RuleshiftError where there are none."""
+    found = sorted({path.parent for path in folder.rglob("results.json")})
+    if not found:
+        raise RuleshiftError(f"{folder} holds no results.json: name the folder of a study (ruleshift study --out)")
+    return found
+
+
+def trained_in(folder: Path) -> list[Trained]:
+    """The trainings of a study of one task that were evaluated before their end, too."""
+    results = load_results(folder / "results.json")
+    insights = insights_in(folder)
+    more = () if insights is None else insights.rows
+    return list(_trained(results, more))
+
+
+def _trained(results: Results, more: Sequence[Row]) -> Iterator[Trained]:
+    metric, start = str(results.meta.get("metric", "success")), legend_of(results).start
+    trained, shifted = trained_split(results), usual_ood(results)
+    main = [row for row in results.rows if row.metric == metric]
+    if not main:
+        return
+    turns, decoding = max(row.turns for row in main), max(row.decoding for row in main)  # sampled, where there is
+    scores = [row for row in results.rows if (row.turns, row.decoding) in ((turns, decoding), (1, decoding))]
+    early = [row for row in (*scores, *more) if row.split in (trained, VALIDATION) and row.split != shifted]
+    before = {_name(row): row.value for row in early if row.arm == start}
+    at_end = [row for row in main if (row.split, row.turns, row.decoding) == (shifted, turns, decoding)]
+    base = [row.value for row in at_end if row.arm == start]
+    for arm, seed in dict.fromkeys((row.arm, row.seed) for row in at_end if row.arm != start and row.step > 0):
+        mine = sorted((row for row in at_end if (row.arm, row.seed) == (arm, seed)), key=lambda row: row.step)
+        if not base or len(mine) < 2:
+            continue
+        first = [row for row in early if (row.arm, row.seed, row.step) == (arm, seed, mine[0].step)]
+        signs = {_name(row): row.value - before.get(_name(row), 0.0) for row in first}
+        if mine[0].kl_to_start is not None:
+            signs["KL to the start"] = mine[0].kl_to_start
+        yield Trained(mine[0].task, arm, seed, signs, base[0] - mine[-1].value)
+
+
+def _name(row: Row) -> str:
+    return f"{row.metric}, {row.split}{f', {row.turns} turns' if row.turns > 1 else ''}"
+
+
+def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
+    """Every sign that at least four trainings of a task have, by task, those first that order them best."""
+    found = []
+    for task in dict.fromkeys(one.task for one in trainings):
+        mine = [one for one in trainings if one.task == task]
+        for name in dict.fromkeys(name for one in mine for name in one.signs):
+            having = [one for one in mine if name in one.signs]
+            x, y = np.array([one.signs[name] for one in having]), np.array([one.loss for one in having])
+            r2, q2 = explained(x[:, None], y) if len(having) >= FEWEST else (math.nan, math.nan)
+            ranks = spearman(x, y)
+            if math.isfinite(r2) and math.isfinite(ranks):
+                found.append(EarlySign(task, name, len(having), r2, q2, ranks))
+    return sorted(found, key=lambda sign: (sign.task, -abs(sign.spearman), -sign.r2))

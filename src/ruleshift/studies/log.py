@@ -1,0 +1,85 @@
+"""What a study says of itself as it begins, goes on and ends: to readers, and in study.json for those elsewhere."""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ruleshift.studies.board import duration
+from ruleshift.studies.estimates import Basis, work_of_point, work_of_training
+from ruleshift.studies.kept import Size
+from ruleshift.studies.pool import Job
+from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
+from ruleshift.studies.recipes import task_of
+from ruleshift.studies.study import Plan
+
+
+class StudyLog:
+    """Of the study in a folder. bases: what its tasks' start models take, by the name of the task."""
+
+    def __init__(self, folder: Path, bases: Mapping[str, Basis]) -> None:
+        self.folder, self.bases = folder, bases
+        self.began = time.time()
+        self.clock = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.clock
+
+    def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
+        """Say what is to come, and write it down."""
+        entries = tuple(map(self._entry, jobs))
+        most = {plan.task: plan.further for plan in plans}
+        further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
+        disk = episodes.size + sum(self.bases[job.measurement.task].disk(job.run) for job in jobs)
+        memory = max(self.bases[job.measurement.task].memory(job.run) for job in jobs)
+        estimated = Totals(0.0, sum(entry.seconds for entry in entries) + further, disk, memory)
+        command = "ruleshift " + shlex.join(sys.argv[1:])
+        self.record = StudyRecord(command, self.began, entries, further, estimated)
+        states = states_of(self.record, self.folder)
+        left = seconds_left(self.record, states, self.folder)
+        known = totals_in(self.folder, self.record).memory
+        done = sum(not state.is_left for state in states)
+        self.record = replace(self.record, estimated=Totals(0.0, left, disk, known or memory))
+        self.record.save(self.folder)
+        print(
+            f"{len(entries)} runs, {done} of them done; at most about {duration(left)} of work for one worker, "
+            f"{in_bytes(disk)} on disk ({episodes} among them), {in_bytes(known or memory)} of memory for each worker",
+            flush=True,
+        )
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Write down a round that measures where arms match."""
+        self.record = self.record.with_more(map(self._entry, jobs))
+        self.record.save(self.folder)
+
+    def end(self) -> None:
+        """Say what the study took, and write it down."""
+        took = replace(totals_in(self.folder, self.record), seconds=self.seconds)
+        self.record = replace(self.record, took=took)
+        self.record.save(self.folder)
+        print(f"took {duration(took.seconds)}, {told(took)}")
+
+    def _further(self, job: Job, most: int) -> float:
+        """Seconds of the points that a run may yet be measured at where arms match."""
+        there = len([*(job.root / job.run.folder / "points").glob("*.parquet")]) - len(job.run.points)
+        work = work_of_point(job.measurement, task_of(job.measurement))
+        return max(0, most - max(0, there)) * self.bases[job.measurement.task].seconds(work)
+
+    def _entry(self, job: Job) -> JobEntry:
+        task, basis = task_of(job.measurement), self.bases[job.measurement.task]
+        point = basis.seconds(work_of_point(job.measurement, task))
+        points = job.further or job.run.points
+        training = 0.0 if job.further else basis.seconds(work_of_training(job.run, task))
+        return JobEntry(
+            job.name,
+            job.kind,
+            os.path.relpath(job.root / job.run.folder, self.folder),
+            job.length,
+            points,
+            bool(job.further),
+            training + point * len(points),
+        )

@@ -1,0 +1,139 @@
+"""Does RL recover what SFT forgot? RL from steps of an SFT that goes on far past its dip.
+
+SFT's shifted score may rise before it falls, and may fall for good or not, so it is evaluated often. What is forgotten
+is counted from the best step so far, what RL recovers as a share of that (`evaluation.forgetting`). How sure the model
+is of its first replies, right or wrong, and how sharp the loss on the expert's replies is (`evaluation.sharpness`),
+stand beside: both are said to foretell an SFT from which RL does not recover (arXiv 2606.09932).
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ruleshift.bounds import Count, ShareAboveZero, check_bounds
+from ruleshift.evaluation.forgetting import forgetting, overconfidence, recovery
+from ruleshift.settings import Measurement
+from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.study import Arm, Claimed, Findings, Start, Study, log_spaced
+from ruleshift.studies.tables import ends
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ruleshift.evaluation.evaluate import Point
+
+EARLY, LATE = "rl-early", "rl-late"
+
+
+@dataclass(frozen=True)
+class Past:
+    """Options of the study."""
+
+    past: Count = 4
+    """How many times the steps of the recipe SFT is trained."""
+    early: ShareAboveZero = 0.02
+    """The share of that after which the first RL starts; the last starts at the end."""
+    between: Count = 2
+    """RLs that start between these two, evenly on a logarithmic scale."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+
+def arms(recipe: StudyRecipe, options: Past) -> list[Arm]:
+    """A long SFT, and RL from steps of it."""
+    steps = options.past * recipe.sft.steps
+    sft = Arm("sft", replace(recipe.sft, steps=steps), f"after SFT, {options.past} times as long as usual")
+    starts = log_spaced(steps, options.between + 2, max(1, round(options.early * steps)))
+    names = [EARLY, *(f"rl-from{step}" for step in starts[1:-1]), LATE][-len(starts) :]
+    return [sft, *(_after(name, recipe, step) for name, step in zip(names, starts, strict=True))]
+
+
+def _after(name: str, recipe: StudyRecipe, step: int) -> Arm:
+    return Arm(name, recipe.rl, f"after RL from step {step} of SFT", dense=False, start=Start("sft", step))
+
+
+def measures(usual: Measurement) -> Measurement:
+    return replace(usual, sharpness_problems=32)
+
+
+def forgotten(found: Findings, width: int) -> "list[Table]":
+    """Along SFT: ID, shifted, what was forgotten, over-confidence and sharpness; of each RL, what it recovered."""
+    from ruleshift.report.points import turns_label
+    from ruleshift.report.terminal import blocks
+    from ruleshift.tasks import get_task
+
+    m, meta = found.measurement, found.results.meta
+    end = get_task(m.task).recipe.primary
+    if end is None or end.split not in m.splits:
+        return []
+    what = (end.metric, end.split, end.turns, end.decoding)
+    starts = meta["config"]["starts"]
+    lines = []
+    for seed in meta["seeds"]:
+        mine = [point for point in found.points if point.seed == seed or point.arm == meta["start"]]
+        curve = [point for point in mine if point.arm in (meta["start"], "sft")]
+        ood = [point.value(*what) for point in curve]
+        for point, lost in zip(curve, forgetting(ood), strict=True):
+            lines.append([f"{point.arm} {point.step}", str(seed), *_of(point, what, m), _points(lost), ""])
+        for arm, start in starts.items():
+            after = next((p for p in reversed(mine) if p.arm == arm), None)
+            before = next((p for p in curve if p.arm == "sft" and p.step == start["step"]), None)
+            if after is None or before is None:
+                continue
+            peak = max(p.value(*what) for p in curve if p.step <= start["step"])
+            share = recovery(after.value(*what), before.value(*what), peak)
+            lines.append(
+                [arm, str(seed), *_of(after, what, m), "", "nothing lost" if share is None else f"{share:.0%}"]
+            )
+    columns = ["ID", end.split, "too sure", "sharpness", "forgotten", "recovered"]
+    title = (
+        f"{end.metric}, {turns_label(end.turns)}, {end.decoding}: points, and shares of what SFT forgot since its peak"
+    )
+    return blocks(title, ("arm and step", "seed"), columns, lines, width)
+
+
+def _of(point: "Point", what: tuple[str, str, int, str], m: Measurement) -> list[str]:
+    """ID, shifted, over-confidence on the shifted split (greedily, where that is measured), and sharpness."""
+    metric, split, turns, decoding = what
+    sure = overconfidence(point.cell(split, "greedy" if "greedy" in m.decodings else decoding))
+    identity = point.value(metric, "id", turns, decoding) if "id" in m.splits else None
+    sharp = "" if point.sharpness is None else f"{point.sharpness:.3g}"
+    return [_points(identity), _points(point.value(*what)), _points(sure), sharp]
+
+
+def _points(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+OVERFIT = Study(
+    name="overfit",
+    question="Does RL recover what SFT forgot?",
+    about="SFT far past its dip, and PPO from early and late steps of it: what is forgotten, what is recovered.",
+    paper="RL from an over-trained SFT did not recover (arXiv 2501.17161); later work says it does, from "
+    "where the dip is not deep (2509.12235)",
+    cost="not timed yet; by parts timed on a busy machine 38 minutes a seed on two CPU cores, 7 with --quick",
+    tasks=("gp-l", "virl-l"),
+    arms=arms,
+    measures=measures,
+    options=Past(),
+    quick=Past(past=2, between=1),
+    points=10,
+    primary=(
+        Claimed(
+            "RL from an over-trained SFT does not recover what is out of distribution (arXiv 2501.17161)",
+            LATE,
+            "keeps",
+            "sft",
+            against="over-trained is a number of epochs there, here a multiple of the recipe's steps",
+        ),
+        Claimed(
+            "RL heals what SFT forgot (arXiv 2509.12235)",
+            LATE,
+            "raises",
+            "sft",
+            against="a shorter RL, on a small model",
+        ),
+        Claimed("an early start is better for RL than a late one (arXiv 2509.12235)", EARLY, "raises", LATE),
+    ),
+    tables=(ends, forgotten),
+)

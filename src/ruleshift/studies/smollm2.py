@@ -1,0 +1,70 @@
+"""The question on a real language model: SmolLM2-135M-Instruct, with adapters (LoRA), on a laptop.
+
+As it comes it solves nothing, in any style, since it does not keep to the form of replies; reinforcement learning would
+have nothing to reward. The paper begins with a short SFT for that reason. Here this warm start is SFT on the split
+`pretrain`, where every problem states another rule, and none states that of training or of a test: it teaches the form,
+and to follow the rule that is stated. SFT and PPO then begin from it, and see the training rule alone.
+"""
+
+from dataclasses import dataclass, replace
+
+from ruleshift.bounds import Count, Natural, check_bounds
+from ruleshift.settings import Measurement, SFTConfig
+from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.study import Arm, Study, head_to_head
+from ruleshift.studies.tables import ends, matched
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Options of the study."""
+
+    warm_steps: Count = 100
+    """Steps of the warm start, with as many conversations each as SFT has."""
+    episodes: Natural = 0
+    """Episodes that PPO collects for an update; 0 takes those of the preset."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+
+def warm_up(recipe: StudyRecipe, options: WarmStart) -> SFTConfig:
+    """SFT with the settings of the recipe, under many rules."""
+    steps = options.warm_steps
+    return replace(recipe.sft, split="pretrain", steps=steps, examples=steps * recipe.sft.batch, seed=10_000)
+
+
+def arms(recipe: StudyRecipe, options: WarmStart) -> list[Arm]:
+    rl = replace(recipe.rl, episodes=options.episodes or recipe.rl.episodes)
+    return [
+        Arm("sft", recipe.sft, "after supervised fine-tuning on expert answers under the training rule"),
+        Arm("rl", rl, "after reinforcement learning from the verifier's rewards (PPO)"),
+    ]
+
+
+def measures(usual: Measurement) -> Measurement:
+    """What a headline measures, sampled only, on as many problems as a processor has time for."""
+    return replace(usual, n=max(1, usual.n // 5), decodings=("sampled",), kl_problems=16, kl_most=32)
+
+
+SMOLLM2 = Study(
+    name="smollm2",
+    question="Does a real language model learn the rule, or the answers?",
+    about="SmolLM2-135M: a warm start under many rules, then SFT and PPO on one, with adapters (LoRA).",
+    cost="hours on two CPU cores; not timed at full size yet, nor run with --preset gpu",
+    tasks=("virl-l",),
+    arms=arms,
+    measures=measures,
+    options=WarmStart(),
+    quick=WarmStart(warm_steps=8, episodes=4),
+    quick_part=8,
+    pairs=head_to_head("rl", "sft"),
+    primary=("sft", "rl"),
+    tables=(ends, matched),
+    start="warm",
+    warm_up=warm_up,
+    model="smollm2",
+    style="terse",
+    preset="small-llm",
+    kept=8,
+)

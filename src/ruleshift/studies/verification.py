@@ -1,0 +1,170 @@
+"""Do more verification turns generalise better? In training at equal compute, and at inference.
+
+RL is trained with 1, 3, 5 and 10 turns, on fewer episodes the more turns these may take, so that updates are of about
+as many turns; comparisons at matched FLOPs take care of the rest. Every arm is then given 1 to 20 turns at inference
+(up to 5 a position of a walk). Start model and RL are measured again where less is said of a failed try, down to
+nothing at all: there the next try is only drawn anew, which is the control of all verification.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, get_args
+
+from ruleshift.bounds import Count, check_bounds
+from ruleshift.evaluation.evaluate import Cell
+from ruleshift.evaluation.revising import LEAST_GAIN, TurnGain, pays_until
+from ruleshift.evaluation.statistics import Difference, wilson_interval
+from ruleshift.records import Told
+from ruleshift.settings import Measurement
+from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.study import Arm, Claimed, Findings, Pair, Start, Study
+from ruleshift.studies.tables import ends, matched
+from ruleshift.tasks.recipe import Endpoint
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+INFERENCE = (1, 2, 3, 5, 10, 20)
+MOST_TOKENS = 1_900  # of replies and feedback in a conversation: small models read 2,048
+FEEDBACK = 24  # tokens of a feedback, about
+STEPS = 13  # positions of a walk, about
+LESS = tuple(level for level in get_args(Told) if level != "full")
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Options of the study."""
+
+    turns: tuple[Count, ...] = (1, 3, 5, 10)
+    """Verification turns to train with, in rising order."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+
+def arms(recipe: StudyRecipe, options: Budgets) -> list[Arm]:
+    """RL with each number of turns, SFT, and the start and RL again at lower levels of feedback."""
+    rl, usual = recipe.rl, recipe.rl.turns
+    trained = []
+    for turns in sorted(set(options.turns)):
+        episodes = max(1, rl.episodes * (1 + usual) // (1 + turns) // rl.group) * rl.group
+        about = f"after RL with {turns} {'turn' if turns == 1 else 'turns'}"
+        trained.append(Arm(f"rl-turns{turns}", replace(rl, turns=turns, episodes=episodes), about))
+    best = trained[-1].name
+    again = [
+        Arm(f"{name}-{level}", None, f"{told}, told less ({level})", of, start=start, feedback=level)
+        for name, told, of, start in (
+            ("base", "the start model", None, None),
+            (best, trained[-1].about, best, Start(best)),
+        )
+        for level in LESS
+    ]
+    return [Arm("sft", recipe.sft, "after SFT", dense=False), *trained, *again]
+
+
+def measures(usual: Measurement) -> Measurement:
+    """The rules alone, with as many turns as a small model's context has room for."""
+    from ruleshift.tasks import get_task
+
+    whole = get_task(usual.task).metric == "success"
+    room = MOST_TOKENS // (usual.max_new_tokens + FEEDBACK) if whole else MOST_TOKENS // (FEEDBACK * STEPS)
+    turns = tuple(budget for budget in INFERENCE if budget <= max(room, *usual.turns))
+    splits = tuple(split for split in usual.splits if split in ("id", "rule-ood"))
+    return replace(usual, splits=splits, turns=tuple(sorted({*turns, *usual.turns})), decodings=("sampled",))
+
+
+def turn_gains(cell: Cell, seconds: Sequence[float] = ()) -> list[TurnGain]:
+    """What each further turn solves, and takes: tokens and seconds (NaN where these are not known) are means over
+    problems."""
+    count, before, found = len(cell.tries), 0.0, []
+    for turn, spent in enumerate(cell.spent, 1):
+        solved = fmean(cell.outcomes("success", turn))
+        low, high = wilson_interval((solved - before) * count, count)
+        gain = Difference(solved - before, low, high, count)
+        took = seconds[turn - 1] / count if len(seconds) >= turn else math.nan
+        found.append(TurnGain(turn, gain, spent.replies, spent.tokens / count, took, 0.0))
+        before = solved
+    return found
+
+
+def costs(found: Findings, width: int) -> "list[Table]":
+    """Of every arm at its end, on each split: what is solved within 1, 2 ... turns, what these take a problem in
+    tokens, seconds and FLOPs, and after which turn another no longer pays. Seeds are averaged."""
+    from ruleshift.report.terminal import blocks
+
+    m, last = found.measurement, {(point.arm, point.seed): point for point in found.points}
+    arms = list(dict.fromkeys(arm for arm, _ in last))
+    lines = []
+    for split in m.splits:
+        for arm in arms:
+            mine = [(key, point.cell(split, m.decodings[-1])) for key, point in last.items() if key[0] == arm]
+            cells = [cell for _, cell in mine]
+            gained = [
+                turn_gains(cell, found.seconds.get(key, {}).get(f"{split}/{cell.decoding}", ())) for key, cell in mine
+            ]
+            paid = [pays_until(gains) for gains in gained]
+            for budget in m.turns:
+                solved = fmean(fmean(cell.outcomes("success", budget)) for cell in cells)
+                tokens = fmean(sum(gain.tokens for gain in gains[:budget]) for gains in gained)
+                seconds = fmean(sum(gain.seconds for gain in gains[:budget]) for gains in gained)
+                flops = fmean(sum(spent.flops for spent in cell.spent[:budget]) / len(cell.tries) for cell in cells)
+                what = [f"{100 * solved:.1f}", f"{tokens:.0f}", f"{1000 * seconds:.1f}", f"{flops:.2g}"]
+                lines.append([split, arm, str(budget), *what, f"{fmean(paid):.1f}" if budget == m.turns[-1] else ""])
+    title = f"turns at inference, success; a turn pays while it solves {LEAST_GAIN:.0%} of all problems, surely"
+    headings = ["%", "tokens", "ms", "FLOPs", "pays until"]
+    return blocks(title, ("split", "arm", "turns"), headings, lines, width)
+
+
+def _claimed(turns: Sequence[int]) -> tuple[Claimed, ...]:
+    """RL with more turns against RL with the fewest; and verification against drawing again."""
+    gained = {3: "+2.15", 5: "+2.99", 10: "+5.99"}
+    first, says = (
+        f"rl-turns{turns[0]}",
+        "RL with more turns generalises better: on cards {} points with {}, +0.48 with 1",
+    )
+    better = [
+        Claimed(
+            f"{says.format(gained[count], count)} (arXiv 2501.17161)",
+            f"rl-turns{count}",
+            "raises",
+            first,
+            against="an update is of about as many turns, not of as many problems; rates are those of the usual turns",
+        )
+        for count in turns[1:]
+    ]
+    anew = [
+        Claimed(
+            f"feedback is worth more than another draw: asked by UFO (arXiv 2507.14295); {task}",
+            "base-none",
+            "lowers",
+            endpoint=Endpoint("success", "rule-ood", budget, "sampled"),
+            tasks=(task,),
+            against="the start model learned in pretraining to read feedback",
+        )
+        for task, budget in (("gp-l", 5), ("virl-l", 2))
+    ]
+    return (*better, *anew)
+
+
+TURNS = Budgets().turns
+
+VERIFICATION = Study(
+    name="verification",
+    question="Do more verification turns generalise better?",
+    about="PPO with 1, 3, 5 and 10 turns at equal compute; 1 to 20 turns at inference; less feedback, down to none.",
+    paper="cards, shifted rule: +0.48 with 1 turn, +2.15 with 3, +2.99 with 5, +5.99 with 10 (arXiv 2501.17161)",
+    cost="not timed yet; by parts timed on a busy machine 27 minutes a seed on two CPU cores, 5 with --quick",
+    tasks=("gp-l", "virl-l"),
+    arms=arms,
+    measures=measures,
+    options=Budgets(),
+    quick=Budgets((1, 5)),
+    pairs=(
+        *(Pair(f"rl-turns{turns}", f"rl-turns{TURNS[0]}", on) for turns in TURNS[1:] for on in (None, "flops")),
+        *(Pair(f"rl-turns{turns}-none", f"rl-turns{turns}") for turns in TURNS[-1:]),
+    ),
+    primary=_claimed(TURNS),
+    tables=(ends, costs, matched),
+)

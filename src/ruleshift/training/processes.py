@@ -1,0 +1,146 @@
+"""The processes of one run, as `accelerate launch` or torchrun start them, and what they have to say to each other.
+
+Every process knows all episodes of an update, and does the same sums with them. What takes long is shared out:
+sampling, and passes over conversations, whose gradients are added up. So a run has the numbers that it has in one
+process, but for the order in which floats are added, and a checkpoint says nothing of how many there were.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.launched import launched
+from ruleshift.runs import FollowedFolder, RunFolder
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PATIENCE = timedelta(hours=6)  # with a process that is busy; one that ends is noticed at once, by the launcher
+BUCKET = 2**25  # numbers that are added up together
+UNSUPPORTED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}  # by the launcher's variable
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many processes this one is. One alone does everything itself, and waits for nobody."""
+
+    rank: int = 0
+    world: int = 1
+    talk: Any = None  # the group in which objects are exchanged, on the CPU
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes and shows."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Those of the items that are this process's own: every `world`-th."""
+        return items if self.world == 1 else items[self.rank :: self.world]
+
+    def gather(self, mine: Item) -> list[Item]:
+        """What every process has, in their order; tensors in it stand on the CPU."""
+        if self.world == 1:
+            return [mine]
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, mine, group=self.talk)
+        return parts
+
+    def spread(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+        """The results of `work`, one for each item, in order: every process works on its share. All raise the
+        RuleshiftError that one of them meets."""
+        if self.world == 1:
+            return work(items)
+        try:
+            mine: list[Result] | RuleshiftError = work(self.share(items))
+        except RuleshiftError as error:
+            mine = error
+        parts = []
+        for part in self.gather(mine):
+            if isinstance(part, RuleshiftError):
+                raise part
+            parts.append(part)
+        return [parts[i % self.world][i // self.world] for i in range(len(items))]
+
+    def once(self, work: Callable[[], None]) -> None:
+        """The main process does it, while the others wait. All raise the RuleshiftError that it meets."""
+
+        def done(places: Sequence[int]) -> list[None]:
+            for _ in places:
+                work()
+            return [None] * len(places)
+
+        self.spread(done, range(1))
+
+    def total(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Each number, added up over the processes that have it."""
+        if self.world == 1:
+            return dict(numbers)
+        parts = self.gather(dict(numbers))
+        names = dict.fromkeys(name for part in parts for name in part)
+        return {name: sum(part[name] for part in parts if name in part) for name in names}
+
+    @torch.no_grad()
+    def share_gradients(self, weights: Sequence[torch.Tensor], mean: bool = False) -> None:
+        """Have each process hold the sum (or mean) of all gradients of these weights, which are of one kind of number.
+        One that has none of a weight adds nothing."""
+        if self.world == 1:
+            return
+        for bucket in buckets(weights):
+            flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in bucket])
+            dist.all_reduce(flat)
+            parts = (flat / self.world if mean else flat).split([w.numel() for w in bucket])
+            for weight, part in zip(bucket, parts, strict=True):
+                weight.grad = part.view_as(weight)
+
+    @contextmanager
+    def folder(
+        self, path: str | os.PathLike[str], config: "DataclassInstance | Mapping[str, Any]"
+    ) -> Iterator[RunFolder]:
+        """The folder of a run, which the main process opens (see `RunFolder.open`) and the others follow."""
+        with ExitStack() as stack:
+            opened: list[RunFolder] = []
+            self.once(lambda: opened.append(stack.enter_context(RunFolder.open(path, config))))
+            yield opened[0] if self.main else FollowedFolder(Path(path))
+
+
+ALONE = Processes()
+
+
+def start() -> Processes:
+    """Those that a launcher started, once they have found each other and have their devices. Raises RuleshiftError for
+    a way of sharing a model out that is not supported here."""
+    if launched() == 1:
+        return ALONE
+    from accelerate import PartialState
+
+    for variable, name in UNSUPPORTED.items():
+        if os.environ.get(variable, "false").lower() == "true":
+            raise RuleshiftError(
+                f"{name} is not supported: launch with --multi_gpu, which keeps the whole model on each device, or "
+                "take the tasks to verl or TRL (docs/scale.md)"
+            )
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return Processes(state.process_index, state.num_processes, dist.new_group(backend="gloo", timeout=PATIENCE))
+
+
+def buckets(weights: Sequence[torch.Tensor], room: int = BUCKET) -> list[list[torch.Tensor]]:
+    """Weights in order, as many together as have `room` numbers; one alone may have more."""
+    filled: list[list[torch.Tensor]] = []
+    size = room
+    for weight in weights:
+        size += weight.numel()
+        if size > room or not filled:
+            filled.append([])
+            size = weight.numel()
+        filled[-1].append(weight)
+    return filled

@@ -1,0 +1,146 @@
+"""Models of the families that users bring: in ragged batches and over several turns, every greedy token is the
+likeliest one after what was said, and every log-prob that of a plain pass of transformers over the whole conversation.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import Llama4TextConfig, Phi3Config
+from transformers.models.auto import AutoModelForCausalLM
+
+from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, puzzles, reply_ids, tiny_chat, tiny_model
+from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
+from helpers import one_thread
+from ruleshift.engines.attention import within
+from ruleshift.engines.forward import ModelForward, forward_of
+from ruleshift.engines.llama import FusedLlama
+from ruleshift.engines.local import LocalEngine, context_limit
+from ruleshift.errors import RuleshiftError
+from ruleshift.records import Episode
+from ruleshift.revision import revise
+from ruleshift.training.trajectories import Trajectory, forward
+
+COUNT, TURNS = 5, 3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+@torch.no_grad()
+def read_again(model, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest token where each reply token stands (T,), and the log-prob of that which does (T,), by a pass of
+    transformers over the conversation alone, without cache."""
+    trajectory = Trajectory.of(episode)
+    places = torch.tensor(trajectory.positions)
+    ids = torch.tensor([trajectory.ids])
+    table = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0].log_softmax(-1)
+    return table[places - 1].argmax(-1), table[places - 1, ids[0, places]]
+
+
+def drawn(episode: Episode) -> torch.Tensor:
+    return torch.tensor([p for turn in episode.turns for p in turn.completion.logprobs])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replies_are_those_of_transformers(family: str) -> None:
+    model, chat = shared(family)
+    assert isinstance(forward_of(model), FusedLlama if FAMILIES[family].fused else ModelForward)
+    sampling = replace(GREEDY, max_new_tokens=8)
+    episodes = revise(problems(COUNT), LocalEngine(model, chat, sampling, batch_size=3), TURNS)
+    lengths = {len(turn.completion.token_ids) for episode in episodes for turn in episode.turns}
+    assert len(lengths) > 2, lengths
+    assert max(len(e.turns) for e in episodes) == TURNS
+    assert min(len(e.token_ids) for e in episodes) > 3 * WINDOW
+    assert max(len(e.turns[0].appended_ids) for e in episodes) > 1.5 * min(
+        len(e.turns[0].appended_ids) for e in episodes
+    )
+    for episode in episodes:
+        likeliest, expected = read_again(model, episode)
+        assert sum(reply_ids(episode), ()) == tuple(likeliest.tolist())
+        torch.testing.assert_close(drawn(episode), expected, atol=1e-4, rtol=0)
+    taught = forward(model, [Trajectory.of(episode) for episode in episodes]).logprobs  # in one batch, as it is trained
+    torch.testing.assert_close(torch.cat([drawn(e) for e in episodes]), taught.detach(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_reply_is_that_of_generate(family: str) -> None:
+    model, chat = shared(family)
+    (episode,) = revise(problems(1), LocalEngine(model, chat, replace(GREEDY, max_new_tokens=8)), 1)
+    prompt = torch.tensor([episode.turns[0].appended_ids])
+    output = model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        do_sample=False,
+        max_new_tokens=8,
+        eos_token_id=sorted(chat.end_ids),
+        pad_token_id=chat.pad_id,
+    )
+    assert output[0, prompt.shape[1] :].tolist() == list(reply_ids(episode)[0])
+
+
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.window])
+def test_windows_hide_what_is_too_far_back(family: str) -> None:
+    """Control: with other windows, the same model says something else of the same conversations."""
+    model, chat = shared(family)
+    episodes = revise(problems(2), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=8)), 2)
+    wide, _ = build(family, **unwindowed(FAMILIES[family]))
+    wide.load_state_dict(model.state_dict())
+    for episode in episodes:
+        assert float((read_again(wide, episode)[1] - drawn(episode)).abs().max()) > 0.05
+    whole = LocalEngine(wide, chat, replace(RANDOM, max_new_tokens=8))
+    for episode in revise(problems(2), whole, 2):
+        torch.testing.assert_close(drawn(episode), read_again(wide, episode)[1], atol=1e-4, rtol=0)
+
+
+def test_a_window_counts_tokens_and_not_columns() -> None:
+    """A row of tokens at columns 0, 2, 3, 5 and 6 of 7: with a window of 3, that at column 6 sees 3, 5 and itself."""
+    hidden = torch.finfo(torch.float32).min / 2
+    bias = torch.tensor([[0, hidden, 0, 0, hidden, 0, 0]])
+    ahead = torch.tensor([[0.0] * 6 + [hidden], [0.0] * 7])
+    mask = bias[:, None, None] + ahead  # of the last two columns
+    seen = [[column for column in range(7) if row[column] == 0] for row in within(mask, 3)[0, 0]]
+    assert seen == [[2, 3, 5], [3, 5, 6]]
+    assert within(mask, 7) is mask
+
+
+# ---------------------------------------------------------------- what cannot be read, and how far one can read
+
+
+def test_a_window_is_no_limit_of_the_context() -> None:
+    for family in FAMILIES:
+        assert context_limit(shared(family)[0]) == (8192 if family == "smollm2" else 2048)
+
+
+def test_positions_whose_angles_change_are_read_up_to_there() -> None:
+    """Longrope (Phi-3.5, Phi-4 mini): beyond its original context, a pass over all would give early tokens others."""
+    factors = [1.0] * 4
+    rope = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": factors, "long_factor": [4.0] * 4}
+    more = {"vocab_size": LLAMA.vocab_size, "intermediate_size": 48, "num_key_value_heads": 2, "pad_token_id": 0}
+    config = Phi3Config(
+        **SHAPE, **more, initializer_range=0.3, original_max_position_embeddings=64, rope_parameters=rope
+    )
+    model, chat = tiny_model(config), tiny_chat()
+    assert context_limit(model) == 64
+    episodes = revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=10)), 2)
+    for episode in episodes:
+        torch.testing.assert_close(drawn(episode), read_again(model, episode)[1], atol=1e-4, rtol=0)
+    with pytest.raises(RuleshiftError, match="context of 64 tokens"):
+        revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=20)), 6)
+
+
+def test_layers_of_another_kind_are_refused_in_one_sentence() -> None:
+    more = {
+        "vocab_size": LLAMA.vocab_size,
+        "intermediate_size": 48,
+        "intermediate_size_mlp": 48,
+        "num_local_experts": 2,
+    }
+    config = Llama4TextConfig(**{**SHAPE, **more, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0})
+    with torch.random.fork_rng():
+        model = AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(RuleshiftError, match="layers of the kind chunked_attention"):
+        revise(puzzles(1), LocalEngine(model, tiny_chat(), GREEDY), 1)

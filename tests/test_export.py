@@ -1,0 +1,109 @@
+"""`ruleshift backbone export`: models of checkpoints, and training in a style that its models keep."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from cli_helpers import refusal, save_tiny_model
+from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.lora import merged_weights
+from ruleshift.cli import main
+from ruleshift.errors import RuleshiftError
+from ruleshift.runs import RunFolder
+from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.training.export import export
+from ruleshift.training.rl import train_rl
+from ruleshift.training.sft import train_sft
+from vision_helpers import BUILDERS, LookTask
+
+SFT = SFTConfig(steps=4, examples=8, batch=4, micro_batch=2, learning_rate=1e-2, schedule="constant", save_every=1)
+RL = RLConfig(
+    updates=2,
+    episodes=4,
+    turns=1,
+    max_new_tokens=4,
+    learning_rate=1e-2,
+    warmup=0,
+    value_only=0,
+    value_steps=2,
+    entropy_coef=0.01,  # by which the model moves where all episodes earn the same
+    save_every=1,
+)
+
+
+class StopHereError(Exception):
+    pass
+
+
+def stopped_sft(path: Path, config: SFTConfig, family: str | None = None) -> dict[str, torch.Tensor]:
+    """A run that is stopped after its second step; the weights of that, adapters among them."""
+    model, chat = (tiny_model(layers=1), tiny_chat()) if family is None else BUILDERS[family]()
+    task, style = (EchoTask(), "terse") if family is None else (LookTask(), "full")
+
+    def stop(step: int, metrics: dict[str, float]) -> None:
+        if step == 3:
+            raise StopHereError
+
+    with one_thread(), RunFolder.open(path, config) as run, pytest.raises(StopHereError):
+        train_sft(model, chat, task, style, replace(config, checkpoints=9), run, progress=stop)
+    at_2 = replace(config, steps=2)
+    model = tiny_model(layers=1) if family is None else BUILDERS[family]()[0]
+    with one_thread(), RunFolder.open(path.with_name("again"), at_2) as run:
+        train_sft(model, chat, task, style, at_2, run)
+    return merged_weights(model) if config.lora_rank else weights_of(model)
+
+
+@pytest.mark.parametrize("family", [None, "llava"])
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_a_stopped_sft_is_exported(tmp_path, lora_rank, family) -> None:
+    then = stopped_sft(tmp_path / "run", replace(SFT, lora_rank=lora_rank), family)
+    assert not (tmp_path / "run" / "model").exists()
+    assert export(tmp_path / "run", 2, tmp_path / "model") == 2
+    found = load_backbone(str(tmp_path / "model"), pictures=family is not None)
+    assert same_weights(found.model, then)
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_updates_of_rl_are_exported(tmp_path, lora_rank) -> None:
+    config = replace(RL, lora_rank=lora_rank)
+    ppo = new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config)
+    with one_thread(), RunFolder.open(tmp_path / "run", config) as run:
+        train_rl(ppo, run)
+    model = ppo.learner.model
+    assert export(tmp_path / "run", None, tmp_path / "model") == 2
+    now = merged_weights(model) if lora_rank else weights_of(model)
+    assert same_weights(load_backbone(str(tmp_path / "model")).model, now)
+    assert export(tmp_path / "run", 1, tmp_path / "first") == 1
+    assert not same_weights(load_backbone(str(tmp_path / "first")).model, now)
+
+
+def test_what_a_run_does_not_have_is_told(tmp_path, capsys) -> None:
+    assert "no run folder" in refusal(capsys, "backbone", "export", tmp_path / "no", "--out", tmp_path / "model")
+    with RunFolder.open(tmp_path / "run", SFT):
+        pass
+    with pytest.raises(RuleshiftError, match="no checkpoint yet"):
+        export(tmp_path / "run", None, tmp_path / "model")
+    stopped_sft(tmp_path / "sft", SFT)
+    line = refusal(capsys, "backbone", "export", tmp_path / "sft", "--step", 7, "--out", tmp_path / "model")
+    assert "--step 1, 2" in line
+    file = tmp_path / "sft" / "checkpoints" / "step-000002" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert str(file) in refusal(capsys, "backbone", "export", tmp_path / "sft", "--out", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_models_keep_the_style_they_were_trained_in(tmp_path, capsys) -> None:
+    start, run = save_tiny_model(tmp_path / "start"), tmp_path / "run"
+    assert load_backbone(str(start)).style == "terse"
+    training = ["--steps", "1", "--examples", "4", "--batch", "4"]
+    assert main(["sft", "gp-l", "--model", str(start), "--out", str(run), "--style", "stepwise", *training]) == 0
+    assert json.loads((run / "config.json").read_text())["config"]["style"] == "stepwise"
+    assert load_backbone(str(run / "model")).style == "stepwise"
+    again = refusal(capsys, "sft", "gp-l", "--model", start, "--out", run, *training)
+    assert "style" in again
+    assert main(["backbone", "export", str(run), "--out", str(tmp_path / "model")]) == 0
+    assert load_backbone(str(tmp_path / "model")).style == "stepwise"

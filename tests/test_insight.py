@@ -1,0 +1,240 @@
+"""Measures beside scores, each against an answer worked out by hand: copies, calibration and abstaining, weights,
+what foretells what; and how they are kept."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import EchoTask, one_thread, tiny_chat, tiny_model
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.copying import answer_of, training_replies
+from ruleshift.evaluation.foretelling import explained, r_squared, spearman
+from ruleshift.evaluation.insight import (
+    Insight,
+    coverage_curve,
+    load_insight,
+    rows_of_insight,
+    save_insight,
+    values_of,
+)
+from ruleshift.evaluation.rule_flow import RuleFlow
+from ruleshift.evaluation.sampled import Sampled, sampled_replies
+from ruleshift.evaluation.selective import agreement, aurc, majority, risk_coverage, threshold
+from ruleshift.evaluation.subspaces import rotation, turned
+from ruleshift.tasks import get_task
+from ruleshift.tasks.generalpoints.canonical import canonical
+
+HALF, TENTH = math.log(0.5), math.log(0.1)
+REPLIES = Sampled(
+    split="id",
+    logprobs=((HALF, HALF), (2 * TENTH, TENTH)),
+    tokens=((1, 1), (2, 1)),
+    answers=((0, 0), (0, 1)),
+    right=((1, 1), (0, 1)),
+    strict=((1, 0), (0, 1)),
+    copied=((1, 0), (0, 0)),
+    copied_answer=((1, 1), (0, 0)),
+    expert_copied=(1, 0),
+    expert_copied_answer=(1, 1),
+)
+FLOW = RuleFlow((1.0, 3.0), (1, 0), (0, 1), (4.0, 4.0), ((4.0, 4.0), (2.0, 4.0), (0.0, 0.0)), ((0.1, 0.3),) * 2, (1, 1))
+INSIGHT = Insight("gp-l", "sft", 1, 3, (REPLIES,), FLOW, 0.25, 12.5)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+# ---------------------------------------------------------------- abstaining and agreement
+
+
+def test_risk_against_coverage_by_hand() -> None:
+    curve = risk_coverage([0.6, 0.9, 0.7, 0.8], [False, True, True, False])
+    assert [point.coverage for point in curve] == [0.25, 0.5, 0.75, 1.0]
+    assert [point.risk for point in curve] == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])
+    assert aurc([0.6, 0.9, 0.7, 0.8], [False, True, True, False]) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert aurc([0.5] * 4, [True, False, False, True]) == 0.5  # of equal ones none is surer
+    assert aurc([0.9, 0.1], [True, False]) < 0.5 < aurc([0.1, 0.9], [True, False])
+    with pytest.raises(ValueError, match="no answers"):
+        risk_coverage([], [])
+
+
+def test_the_threshold_gives_at_least_the_share_that_is_asked_for() -> None:
+    sure = [0.9, 0.5, 0.7, 0.1, 0.3]
+    for coverage, least in ((0.2, 0.9), (0.21, 0.7), (0.8, 0.3), (1.0, 0.1), (0.0, 0.9)):
+        assert threshold(sure, coverage) == least
+
+
+def test_agreement_and_the_majority() -> None:
+    assert agreement(["a", "b", "a", None]) == [0.5, 0.25, 0.5, 0.25]
+    assert majority(["b", "a", "c", "a"]) == 1
+    assert majority(["b", "a"]) == 0  # of equally many, the first
+
+
+# ---------------------------------------------------------------- copies
+
+
+def test_formulas_are_the_same_up_to_order() -> None:
+    same = ("(4+10*3)-10=24", "3*10+4-10", "10*3-(10-4)", "24 = 3*10-10+4", "4+(3*10)-10")
+    assert {canonical(text) for text in same} == {"4+10*3-10"}
+    assert canonical("4-10+3/10") != canonical(same[0])
+    assert [canonical(text) for text in ("", "4+", "x", "4**2")] == [None] * 4
+
+
+def test_copies_are_those_of_training_replies() -> None:
+    cards = get_task("gp-l")
+    known = training_replies(cards, "terse", 0, 20)
+    problem = cards.problem("train", 0, 7, "terse")
+    assert known.has_reply(f" {problem.gold()}\n")
+    assert known.has_answer(answer_of(problem, problem.gold()))
+    formula = json.loads(problem.gold())["formula"].removesuffix("=24")
+    turned_round = problem.reply(f"({formula})*1=24")
+    assert not known.has_reply(turned_round)
+    assert not known.has_answer(answer_of(problem, turned_round))  # one number more is another answer
+    spaced = problem.gold().replace("+", " + ")
+    assert known.has_answer(answer_of(problem, spaced))
+    assert not known.has_answer(answer_of(problem, "nothing"))
+    other = training_replies(cards, "terse", 1, 20)
+    assert known.texts != other.texts
+    walks = get_task("virl-l")
+    route = walks.problem("train", 0, 0, "terse")
+    said = training_replies(walks, "terse", 0, 1)
+    assert said.answers == set(route.describe()["actions"])  # type: ignore[call-overload]
+
+
+def test_replies_are_sampled_and_told_apart() -> None:
+    task, chat = EchoTask(), tiny_chat()
+    known = training_replies(task, "terse", 0, 8)
+    engine = LocalEngine(tiny_model(layers=1), chat, Sampling(1.0, 3, seed=5))
+    found = sampled_replies(engine, task, "train", 3, 4, "terse", 0, known)
+    assert len(found.right) == len(found.answers) == 3
+    assert all(len(row) == 4 for row in (*found.right, *found.logprobs))
+    assert all(row[0] == 0 for row in found.answers)
+    assert found.expert_copied == (1, 1, 1)
+    assert all(count <= 3 for row in found.tokens for count in row)
+    greedy = LocalEngine(tiny_model(layers=1, spread=0.3), chat, Sampling(0.0, 3))
+    same = sampled_replies(greedy, task, "train", 3, 4, "terse", 0, known)
+    assert same.answers == ((0, 0, 0, 0),) * 3
+
+
+# ---------------------------------------------------------------- weights
+
+
+def test_a_turned_matrix_has_turned_by_its_angle() -> None:
+    matrix = torch.diag(torch.tensor([3.0, 2.0, 0.1]))
+    angle = math.radians(30)
+    turn = torch.eye(3)
+    turn[0, 0] = turn[2, 2] = math.cos(angle)
+    turn[0, 2], turn[2, 0] = -math.sin(angle), math.sin(angle)
+    assert turned(matrix, matrix, 1) == pytest.approx(0.0, abs=1e-3)
+    assert turned(matrix, 5 * matrix, 1) == pytest.approx(0.0, abs=1e-3)  # larger is not turned
+    assert turned(matrix, turn @ matrix, 1) == pytest.approx(15.0, abs=1e-3)  # left 30 degrees, right none
+    assert turned(matrix, turn @ matrix @ turn.T, 1) == pytest.approx(30.0, abs=1e-3)
+    assert turned(matrix, torch.diag(torch.tensor([0.1, 2.0, 3.0])), 1) == pytest.approx(90.0)
+    assert turned(matrix, turn @ matrix @ turn.T, 3) == pytest.approx(0.0, abs=1e-3)  # all of space is the same space
+
+
+def test_the_rotation_of_a_model_is_that_of_its_matrices() -> None:
+    start, model = tiny_model(layers=1, spread=0.3), tiny_model(layers=1, spread=0.3)
+    assert rotation(start, model) == 0.0
+    with torch.no_grad():
+        model.get_input_embeddings().weight.normal_()
+    assert rotation(start, model) == 0.0  # embeddings are left out
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.normal_()
+    assert 0 < rotation(start, model, top=2) < 90
+
+
+# ---------------------------------------------------------------- what foretells what
+
+
+def test_rank_correlation_and_explained_variance() -> None:
+    x = np.array([1.0, 2.0, 3.0, 10.0])
+    assert spearman(x, x**3) == pytest.approx(1.0)
+    assert spearman(x, -x) == pytest.approx(-1.0)
+    assert math.isnan(spearman(np.array([1.0, 1.0, 2.0]), np.array([3.0, 3.0, 3.0])))  # nothing varies
+    assert r_squared(x, 2 * x + 1) == pytest.approx(1.0)
+    assert r_squared(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 0.0, 1.0])) == pytest.approx(0.0)
+
+
+def test_left_out_runs_are_those_of_fits_without_them() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(9, 2)), rng.normal(size=9)
+    fitted, left_out = explained(x, y)
+    errors = []
+    for i in range(9):
+        rest = np.arange(9) != i
+        design = np.column_stack([np.ones(8), x[rest]])
+        weights = np.linalg.lstsq(design, y[rest], rcond=None)[0]
+        errors.append(y[i] - weights @ [1.0, *x[i]])
+    assert left_out == pytest.approx(1 - sum(e**2 for e in errors) / ((y - y.mean()) ** 2).sum())
+    assert left_out < fitted
+    assert explained(x, x @ [1.0, 2.0]) == pytest.approx((1.0, 1.0))
+    assert all(map(math.isnan, explained(x[:3], y[:3])))  # as many weights as runs
+
+
+# ---------------------------------------------------------------- the record
+
+
+def test_values_are_those_worked_out_by_hand() -> None:
+    values = values_of(INSIGHT)
+    assert INSIGHT.least == pytest.approx(0.1)  # per token 0.5, 0.5, 0.1, 0.1: all four
+    expected = {
+        "copied": [0.5, 0.0],
+        "copied_answer": [1.0, 0.0],
+        "expert_copied": [1.0, 0.0],
+        "distinct_right": [1.0, 1.0],
+        "distinct_wrong": [0.0, 1.0],
+        "pass@1": [1.0, 0.5],
+        "pass@2": [1.0, 1.0],
+        "agreement": [1.0, 0.5],
+        "majority": [1.0, 0.0],
+        "strict": [0.5, 0.5],
+        "answered": [1.0, 1.0],
+        "sure_wrong": [0.0, 0.5],
+        "answered_wrong": [0.0, 0.5],
+        "brier": [0.25, (0.01**2 + 0.9**2) / 2],
+        "brier_per_token": [0.25, (0.1**2 + 0.9**2) / 2],
+        "brier_agreement": [0.0, 0.25],
+    }
+    for metric, numbers in expected.items():
+        assert values["id", metric] == pytest.approx(numbers), metric
+    assert values["id-val", "rule_follows"] == [1.0, 0.0]
+    assert sum(values["id-val", "rule_read"]) / 2 == pytest.approx(6 / 8)
+    assert values["id-val", "rule_attention"] == pytest.approx([0.1, 0.3])
+
+
+def test_rows_have_every_number_and_an_interval() -> None:
+    rows = {(row.metric, row.split): row for row in rows_of_insight(INSIGHT, 0.5, 1e9)}
+    assert rows["copied", "id"].value == 0.25
+    assert rows["rotation", "id-val"].value == rows["rotation", "id-val"].ci_high == 12.5
+    assert rows["aurc_per_token", "id"].value == pytest.approx((0 + 0 + 0.5 / 3 + 1 / 4) / 4)
+    assert all(row.ci_low <= row.value + 1e-9 and row.value <= row.ci_high + 1e-9 for row in rows.values())
+    assert {row.kl_to_start for row in rows.values()} == {0.5}
+    assert not any(metric.startswith("rule") for metric, _ in {(r.metric, 0) for r in rows_of_insight(no_flow())})
+    assert [point[0] for point in coverage_curve(REPLIES, 2)] == [0.5, 1.0]
+
+
+def no_flow() -> Insight:
+    return replace(INSIGHT, flow=None)
+
+
+def test_records_are_read_back_or_refused(tmp_path) -> None:
+    path = tmp_path / "one.json"
+    for insight in (INSIGHT, no_flow()):
+        save_insight(path, insight)
+        assert load_insight(path) == insight
+    save_insight(path, INSIGHT)
+    content = json.loads(path.read_text())
+    for damage in ([], {}, {**content, "flow": {}}, {**content, "replies": [{}]}, {**content, "more": 1}):
+        path.write_text(json.dumps(damage))
+        with pytest.raises(RuleshiftError, match="delete it and run the same command again"):
+            load_insight(path)

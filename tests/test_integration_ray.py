@@ -1,0 +1,96 @@
+"""A study on a real Ray cluster, one machine of which is killed meanwhile: its numbers are those of this process."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.lock import holding
+from ruleshift.studies.cluster import Cluster, run_on_ray
+from ruleshift.studies.progress import load_record, states_of
+from ruleshift.studies.run import run_study
+from ruleshift.studies.study import Arm, Study, variant
+from study_helpers import in_this_process, plan_of, rows_in, tiny_start
+
+pytest.importorskip("ray", reason="needs Ray: pip install 'ruleshift[ray]'")
+psutil = pytest.importorskip("psutil")
+
+UPDATES = 12
+
+
+def _arms(recipe: Any, options: object) -> list[Arm]:
+    rl = Arm("rl", variant(Arm("rl", recipe.rl), updates=UPDATES, save_every=2).training)
+    return [rl, variant(rl, learning_rate=1e-3)]
+
+
+STUDY = Study("two", "do two ways of RL differ?", "two arms", "seconds", ("gp-l",), _arms, ())
+
+
+@pytest.fixture
+def machines() -> Iterator[Any]:
+    """A cluster of two machines with one CPU each, which notices soon that one is gone."""
+    from ray.cluster_utils import Cluster as Machines
+
+    soon = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 4,
+        "worker_niceness": 0,
+    }
+    small = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+    cluster = Machines(initialize_head=True, head_node_args={**small, "_system_config": soon})
+    cluster.add_node(**{**small, "include_dashboard": None})
+    yield cluster
+    cluster.shutdown()
+
+
+def _kill_a_machine_at_work(machines: Any, arms: Path, killed: list[str]) -> None:
+    """The machine that is no head, once it is in the middle of a training."""
+    (machine,) = machines.worker_nodes
+    raylet = machine.all_processes["raylet"][0].process.pid
+    while not killed:
+        for run in arms.glob("rl*"):
+            held = holding(run)
+            begun = (run / "metrics.jsonl").is_file() and len((run / "metrics.jsonl").read_bytes().splitlines()) > 2
+            if held and begun and psutil.Process(held.owner.pid).ppid() == raylet:
+                killed.append(run.name)
+                machines.remove_node(machine, allow_graceful=False)
+                return
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_machine_killed_in_mid_study_changes_no_number(
+    machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(STUDY, tiny_start(tmp_path))
+    killed: list[str] = []
+    killer = threading.Thread(
+        target=_kill_a_machine_at_work, args=(machines, tmp_path / "ray" / "gp-l" / "arms", killed), daemon=True
+    )
+    killer.start()
+    run_study([plan], tmp_path / "ray", cluster=Cluster(machines.address))
+    killer.join(1)
+    said = capsys.readouterr().err
+    assert len(killed) == 1
+    assert f"arm gp-l {killed[0]} is lost" in said
+    monkeypatch.setattr("ruleshift.studies.run.run_jobs", in_this_process)
+    run_study([plan], tmp_path / "here")
+    assert rows_in(tmp_path / "ray") == rows_in(tmp_path / "here")
+    for run in ("rl-seed0", "rl-lr1e-3-seed0"):
+        one, other = (tmp_path / place / "gp-l" / "arms" / run / "metrics.jsonl" for place in ("ray", "here"))
+        assert one.read_bytes() == other.read_bytes()  # no step is lost, or made twice
+    record = load_record(tmp_path / "ray")
+    assert {state.standing for state in states_of(record, tmp_path / "ray")} == {"done"}
+    assert record.took is not None
+    assert record.took.work > 0
+
+
+def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # none of this machine's own
+    with pytest.raises(RuleshiftError, match=r"no Ray cluster to use on this machine .*ray start --head"):
+        run_on_ray([object()], Cluster(), tmp_path)  # type: ignore[list-item]

@@ -1,0 +1,209 @@
+"""Studies of what is memorised, of failures and of phases, from end to end on a tiny untrained model, and what is read
+from their folders afterwards."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ruleshift.commands.foretell import Foretell
+from ruleshift.commands.study import StudyCommand, label_starts
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.phases import PhaseCell, explanations
+from ruleshift.report.insights import insights_in
+from ruleshift.report.phase import cells_in, phase_map
+from ruleshift.results import Results, Row, load_results
+from ruleshift.studies.failures import FAILURES
+from ruleshift.studies.foretell import signs_of, trained_in
+from ruleshift.studies.memorisation import MEMORISATION
+from ruleshift.studies.phase import PHASE, Ground
+from ruleshift.studies.run import run_study
+from study_helpers import MEASUREMENT, in_process, plan_of, tiny_start
+
+__all__ = ["in_process"]
+SMALL = replace(MEASUREMENT, insight_samples=2, insight_training=4)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_start(tmp_path_factory.mktemp("models"))
+
+
+def test_memorisation_is_measured_at_every_point_and_once(
+    model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(MEMORISATION, model, SMALL, options=MEMORISATION.quick, further=0)
+    plan = replace(plan, recipe=replace(plan.recipe, sft=replace(plan.recipe.sft, steps=4)))
+    run_study([plan], tmp_path)
+    folder, told = tmp_path / "gp-l", capsys.readouterr().out
+    points = sorted(path.relative_to(folder).as_posix() for path in folder.glob("arms/*/points/*.insight.json"))
+    assert len(points) == sum(len(run.points) for run in plan.runs()) == 4  # of SFT two
+    content = json.loads((folder / "insights.json").read_text())
+    measured = {(row["arm"], row["metric"]) for row in content["rows"]}
+    assert {"base", "sft", "rl"} == {arm for arm, _ in measured}
+    assert {"copied", "rule_follows", "rotation", "pass@2", "aurc"} <= {metric for _, metric in measured}
+    assert len(content["levels"][0]["carried"]) == 2  # the embedding, and a layer
+    assert "What is memorised at the end of training" in told
+    assert "carry on after each layer" in told
+    changes = json.loads((folder / "changes.json").read_text())
+    primary = [change for change in changes if change["of"] > 1]
+    assert {(c["arm"], c["metric"]) for c in primary} == {
+        (arm, metric) for arm in ("sft", "rl") for metric in ("rule_follows", "rule_moved")
+    }
+    assert {change["of"] for change in primary} == {4}
+    page = (folder / "report.html").read_text()
+    assert all(f'id="page-{name}"' in page for name in ("insights", "layers", "risk"))
+
+    found = insights_in(folder)
+    assert found is not None
+    assert list(found.levels) == ["base", "sft", "rl"]
+    before = (folder / "insights.json").read_bytes()
+    (folder / points[-1]).unlink()
+    run_study([plan], tmp_path)  # from the model that was kept
+    assert (folder / "insights.json").read_bytes() == before
+    (folder / "insights.json").write_text('{"rows": 3}')
+    assert insights_in(folder) is None
+
+
+def test_failures_are_measured_at_the_ends(
+    model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(FAILURES, model, replace(SMALL, kl_problems=2, kl_most=2), further=0)
+    plan = replace(plan, recipe=replace(plan.recipe, rl=replace(plan.recipe.rl, updates=1)))
+    run_study([plan], tmp_path)
+    folder, told = tmp_path / "gp-l", capsys.readouterr().out
+    assert "Confident and wrong, and what mitigates" in told
+    assert "AURC" in told
+    content = json.loads((folder / "insights.json").read_text())
+    assert content["levels"] == []
+    assert {(entry["arm"], entry["split"]) for entry in content["coverage"]} >= {("base", "id"), ("rl", "rule-ood")}
+    primary = {c["metric"] for c in json.loads((folder / "changes.json").read_text()) if c["of"] > 1}
+    assert primary == {"sure_wrong"}
+    rows = load_results(folder / "results.json").rows
+    ends = {run.name: run.points for run in plan.runs()}
+    assert {(row.arm, row.step) for row in rows if row.step} <= {(arm, step) for arm, (step,) in ends.items()}
+
+
+def test_phases_are_mapped_over_start_models(
+    model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = replace(MEASUREMENT, kl_problems=2, kl_most=2)
+    plan = plan_of(PHASE, model, small, options=Ground((1e-3,), free=False), further=0)
+    run_study([replace(plan, label="weak"), replace(plan, label="strong")], tmp_path)
+    told = capsys.readouterr().out
+    assert "what explains the change" in told
+    content = json.loads((tmp_path / "gp-l@weak" / "phase.json").read_text())
+    ways = {(cell["way"], cell["learning_rate"]) for cell in content["cells"]}
+    assert ways == {("sft", 1e-3), ("rl", 1e-3)}
+    assert all(cell["ci_low"] <= cell["ood_change"] <= cell["ci_high"] for cell in content["cells"])
+    both = cells_in(tmp_path / "gp-l@weak")
+    assert len(both) == 2 * len(content["cells"])
+    assert {cell.start for cell in both} == {"weak", "strong"}
+    assert 'id="page-map"' in (tmp_path / "gp-l@weak" / "report.html").read_text()
+
+
+def cell(way: str, kl: float, change: float) -> PhaseCell:
+    return PhaseCell("base", 0.5, way, 1e-3, 3, 0.1, change, change, change, "problems", kl, 1.0, 1)
+
+
+def test_the_map_shows_every_dose_at_every_rate() -> None:
+    made = [
+        replace(cell(way, 0.1, 0.01 * step - rate), start=start, strength=strength, learning_rate=rate, step=step)
+        for way in ("sft", "rl")
+        for start, strength in (("strong", 0.9), ("weak", 0.2))
+        for rate in (0.1, 0.2)
+        for step in (1, 10)
+    ]
+    drawn = phase_map(made)
+    assert drawn is not None
+    assert [one.text for one in drawn.layout.annotations] == [
+        "weak (20% at the start)",
+        "strong (90% at the start)",
+        "sft",
+        "rl",
+    ]
+    assert len(drawn.data) == 4
+    assert [list(line) for line in drawn.data[0].z] == [pytest.approx([-9, 0]), pytest.approx([-19, -10])]
+    assert (drawn.data[0].zmin, drawn.data[0].zmax) == (-19, 19)
+    assert phase_map([]) is None
+
+
+def test_drift_and_the_way_to_train_are_told_apart() -> None:
+    kls = (0.01, 0.04, 0.25, 0.49, 1.0, 1.44)
+    by_drift = [cell(way, kl, -(kl**0.5)) for kl in kls for way in ("sft", "rl")]
+    told = {one.by: one for one in explanations(by_drift)}
+    assert told["drift: root of KL"].q2 == pytest.approx(1.0)
+    assert told["the way to train alone"].r2 == pytest.approx(0.0, abs=1e-9)
+    by_way = [cell(way, kl, -0.3 if way == "sft" else 0.1) for kl in kls for way in ("sft", "rl")]
+    told = {one.by: one for one in explanations(by_way)}
+    assert told["the way to train alone"].q2 == pytest.approx(1.0)
+    assert told["drift: root of KL"].r2 == pytest.approx(0.0, abs=1e-9)
+    assert explanations([])[0].r2 is None
+
+
+def test_start_models_are_told_apart_by_name() -> None:
+    assert label_starts(("runs/a/models/step-1", "runs/a/models/step-2/")) == {
+        "step-1": "runs/a/models/step-1",
+        "step-2": "runs/a/models/step-2/",
+    }
+    assert list(label_starts(("a/model", "b/model"))) == ["a-model", "b-model"]
+    assert label_starts(()) == {}
+    plans = StudyCommand("phase", tasks=("gp-l", "virl-l"), starts=("a/x", "b/y")).plans(PHASE)
+    assert [(plan.folder, plan.model) for plan in plans] == [
+        ("gp-l@x", "a/x"),
+        ("gp-l@y", "b/y"),
+        ("virl-l@x", "a/x"),
+        ("virl-l@y", "b/y"),
+    ]
+    assert [plan.folder for plan in StudyCommand("phase").plans(PHASE)] == ["gp-l", "virl-l"]
+    with pytest.raises(RuleshiftError, match="twice"):
+        label_starts(("a", "a"))
+
+
+# ---------------------------------------------------------------- what foretells a loss
+
+
+def row(arm: str, seed: int, step: int, split: str, value: float, metric: str = "success") -> Row:
+    return Row("gp-l", arm, seed, step, split, metric, 1, "sampled", value, 10, value, value, 0.1 * step)
+
+
+def results_of(runs: int) -> Results:
+    """Trainings whose loss under shift is twice what they gained early on the training rule."""
+    rows = [row("base", 0, 0, "id", 0.5), row("base", 0, 0, "rule-ood", 0.9)]
+    for seed in range(runs):
+        gain = 0.05 * (seed + 1)
+        rows += [row("sft", seed, 3, "id", 0.5 + gain), row("sft", seed, 9, "id", 0.99)]
+        rows += [row("sft", seed, 3, "rule-ood", 0.9), row("sft", seed, 9, "rule-ood", 0.9 - 2 * gain)]
+        rows += [row("sft", seed, 3, "id", 1.0, "validity")]
+    return Results(tuple(rows), {"metric": "success", "start": "base"})
+
+
+def write(folder: Path, results: Results) -> Path:
+    from ruleshift.results import save_results
+
+    folder.mkdir(parents=True)
+    save_results(folder / "results.json", results.rows, results.meta)
+    return folder
+
+
+def test_early_signs_foretell_the_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write(tmp_path / "one" / "gp-l", results_of(5))
+    trainings = trained_in(study)
+    assert [one.loss for one in trainings] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert trainings[0].signs == pytest.approx({"success, id": 0.05, "validity, id": 1.0, "KL to the start": 0.3})
+    found = signs_of(trainings)  # nothing that does not vary
+    assert [(sign.name, sign.runs) for sign in found] == [("success, id", 5)]
+    assert (found[0].spearman, found[0].r2, found[0].q2) == pytest.approx((1.0, 1.0, 1.0))
+    assert signs_of(trainings[:3]) == []
+    Foretell((tmp_path / "one",), tmp_path / "signs.json").run()
+    assert "success, id" in capsys.readouterr().out
+    assert json.loads((tmp_path / "signs.json").read_text())[0]["runs"] == 5
+
+
+def test_too_few_trainings_foretell_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "one" / "gp-l", results_of(3))
+    with pytest.raises(RuleshiftError, match="3 trainings"):
+        Foretell((tmp_path / "one",)).run()
+    with pytest.raises(RuleshiftError, match="holds no results"):
+        Foretell((tmp_path / "none",)).run()
