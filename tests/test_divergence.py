@@ -91,7 +91,7 @@ def broken(rl: RL, where: str) -> None:
     """Make one kind of number of the next update not finite."""
     learner = rl.learner
     if where == "reference":
-        next(learner.reference.parameters()).data.fill_(float("nan"))
+        learner.as_at_start.__self__.values[0].fill_(float("nan"))
     elif where == "critic":
         next(learner.critic.parameters()).data.fill_(float("nan"))
     elif where == "gradient":

@@ -309,8 +309,8 @@ def test_the_bundled_model_ends_its_replies_whatever_its_tokenizer_calls_the_end
     folder = Path(shutil.copytree(BUNDLED, tmp_path / "model"))
     change(folder / "tokenizer_config.json", eos_token="<pad>")
     backbone = load_backbone(str(folder), device="cpu")
-    engine = LocalEngine(backbone.model, backbone.chat, Sampling(0.0, 48))
-    episodes = evaluate(engine, get_task("gp-l"), "id", 40, 1, "terse", seed=1000)
+    engine = LocalEngine(backbone.model, backbone.chat, Sampling(0.0, 80))
+    episodes = evaluate(engine, get_task("gp-l"), "id", 40, 1, "stepwise", seed=1000)
     assert all(episode.turns[0].verdict.valid for episode in episodes)
     assert all(episode.turns[0].completion.stop_reason == "stop" for episode in episodes)
 

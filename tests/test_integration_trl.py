@@ -79,7 +79,7 @@ def test_rollouts_are_our_own_conversations_token_for_token() -> None:
         model=backbone.model, processing_class=tokenizer, accelerator=accelerator, state=SimpleNamespace(global_step=4)
     )
     made = trl.Rollouts(data)(prompts, trainer)
-    engine = LocalEngine(backbone.model, backbone.chat, Sampling(1.0, 48, 4), 3)
+    engine = LocalEngine(backbone.model, backbone.chat, Sampling(1.0, 80, 4), 3)
     problems = [SMALL.at(index).problem() for index in (0, 0, 1)]
     talks = revise(problems, engine, 3, samples=[0, 1, 0])
     assert made["episode_reward"] == [talk.total_reward for talk in talks]

@@ -132,10 +132,11 @@ class Profile:
 
 
 def _rows(questions: "Questions", episodes: "Episodes", decoding: str) -> "list[Row]":
+    from ruleshift.evaluation.failures import with_explanations
     from ruleshift.evaluation.profile import rows_of_samples
 
     rows = rows_of_samples(questions, episodes, decoding, range(1, questions.turns + 1))
-    return [replace(row, kl_to_start=None, train_flops=None) for row in rows]
+    return with_explanations([replace(row, kl_to_start=None, train_flops=None) for row in rows], questions, episodes)
 
 
 def _then_and_now(title: object, old: "list[Row]", new: "list[Row]") -> object:

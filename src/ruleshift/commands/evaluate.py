@@ -169,21 +169,12 @@ class Eval(OnTask[Options]):
 
     def _rows(self, questions: "Questions", episodes: "Episodes") -> "list[Row]":
         """Rows of arm `base`: a model as it comes. How far it is from any start, and its compute, nobody measured."""
+        from ruleshift.evaluation.failures import with_explanations
         from ruleshift.evaluation.profile import rows_of_samples
 
         rows = rows_of_samples(questions, episodes, self.drawing.decoding, self._budgets(questions.task))
         rows = [replace(row, kl_to_start=None, train_flops=None) for row in rows]
-        return [row for split in questions.splits for row in self._explained(questions.task, split, rows, episodes)]
-
-    def _explained(self, task: "Task", split: str, rows: "list[Row]", episodes: "Episodes") -> "list[Row]":
-        """The rows of a split, and where nothing is solved, those that say why."""
-        from ruleshift.evaluation.failures import explains, failure_rows
-
-        mine = [row for row in rows if row.split == split]
-        if not explains(mine, task.metric):
-            return mine
-        last = max(mine, key=lambda row: row.turns)
-        return [*mine, *failure_rows(last, [e for place, e in episodes.items() if place.split == split])]
+        return with_explanations(rows, questions, episodes)
 
     def _references(self, questions: "Questions") -> "list[Row]":
         """Floors and ceiling on the same problems, but for who answers already."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
+from ruleshift.evaluation.asking import Episodes, Questions
 from ruleshift.evaluation.statistics import pooled_share, share_interval
 from ruleshift.records import Episode
 from ruleshift.results import Row
@@ -21,6 +22,18 @@ def explains(rows: Sequence[Row], metric: str) -> bool:
     """Whether rows of a split call for an explanation: at the most turns they have, the metric is at or near 0."""
     values = [(row.turns, row.value) for row in rows if row.metric == metric]
     return bool(values) and max(values)[1] <= NEARLY_NOTHING
+
+
+def with_explanations(rows: Sequence[Row], questions: Questions, episodes: Episodes) -> list[Row]:
+    """The rows of an evaluation, split by split, and where nothing is solved, those that say why."""
+    found: list[Row] = []
+    for split in questions.splits:
+        mine = [row for row in rows if row.split == split]
+        found += mine
+        if explains(mine, questions.task.metric):
+            last = max(mine, key=lambda row: row.turns)
+            found += failure_rows(last, [e for place, e in episodes.items() if place.split == split])
+    return found
 
 
 def failure_rows(like: Row, episodes: Sequence[Episode]) -> list[Row]:
