@@ -14,6 +14,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.asking import replay
 from ruleshift.evaluation.episodes import load_episodes
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+from ruleshift.evaluation.failures import with_explanations
 from ruleshift.evaluation.finished import load_finished
 from ruleshift.evaluation.profile import rows_of_samples
 from ruleshift.evaluation.statistics import pooled_share, share_interval
@@ -279,6 +280,7 @@ def _log_of_folder(folder: Path) -> EvalLog:
         replay(conversation, finished.kept[place])
         episodes[place] = conversation.episode()
     rows = rows_of_samples(questions, episodes, finished.decoding, range(1, questions.turns + 1))
+    rows = with_explanations(rows, questions, episodes)
     return _log(questions.task.id, finished.model, list(episodes.values()), rows, targets)
 
 
