@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt tests/maps.txt
 	@touch $@
 
 study: venv
-	$(BIN)/ruleshift study headline --points 2 --further 1 --n 200 --set gp-l.rl.updates=20 --set gp-l.sft.steps=200 \
+	$(BIN)/ruleshift study headline --points 2 --further 1 --n 100 --set gp-l.rl.updates=12 --set gp-l.sft.steps=120 \
 	  --set virl-l.rl.updates=12 --set virl-l.sft.steps=50 --set other_data=none --out runs/headline
 
 # On every core, four at most: a worker takes about 1 GB.

@@ -439,7 +439,10 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(tmp_path: Path) -> None:
     script = Script(solver(), wait=lambda body: 0.1)
     with serving(script) as url:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ruleshift", *command(url, tmp_path / "run")], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "ruleshift", *command(url, tmp_path / "run")],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
         )
         script.at = lambda number: number == 12 and process.send_signal(signal.SIGINT)
         errors = process.communicate(timeout=120)[1]

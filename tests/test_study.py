@@ -221,7 +221,7 @@ def test_what_the_makefile_trains() -> None:
     recipe = makefile.replace("\\\n", " ").split("study headline", 1)[1].splitlines()[0].split()
     given = tuple(recipe[i + 1] for i, word in enumerate(recipe) if word == "--set")
     found = plans("headline", points=int(recipe[recipe.index("--points") + 1]), set=given)
-    for task, steps, updates in (("gp-l", 200, 20), ("virl-l", 50, 12)):
+    for task, steps, updates in (("gp-l", 120, 12), ("virl-l", 50, 12)):
         usual = recipe_of(task)
         small = replace(usual, sft=replace(usual.sft, steps=steps), rl=replace(usual.rl, updates=updates))
         assert found[task].recipe == small
