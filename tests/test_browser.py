@@ -155,6 +155,19 @@ def test_side_by_side_colours_keys_and_links(opened: Opened, browser: Any) -> No
     again.page.close()
 
 
+def test_what_is_shown_is_copied_as_text_and_json(opened: Opened) -> None:
+    page = opened.page
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    copied = {}
+    for name in ("text", "JSON"):
+        page.click(f"text=copy {name}")
+        page.wait_for_function("window.copied !== undefined")
+        copied[name] = page.evaluate("const text = window.copied; window.copied = undefined; text")
+    shown = opened.texts(".panel .bubble")
+    assert shown[-1].split()[-1] in copied["text"]
+    assert json.loads(copied["JSON"])
+
+
 def test_everything_is_reached_by_keys_alone(opened: Opened) -> None:
     page, focus = opened.page, "document.activeElement"
     page.keyboard.press("Tab")
