@@ -426,7 +426,7 @@ def test_a_real_server_gives_the_numbers_of_the_model_itself(tmp_path: Path) -> 
         port = probe.getsockname()[1]
     program = "from transformers.cli.transformers import main; main()"
     where = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    asked = ["eval", "gp-l", "--split", "id", "--split", "rule-ood", "--n", "6", "--turns", "2", "--style", "terse"]
+    asked = ["eval", "gp-l", "--split", "id", "--split", "rule-ood", "--n", "6", "--turns", "2", "--style", "stepwise"]
     served = ["--model", f"api:{BUNDLED}", "--base-url", f"http://127.0.0.1:{port}/v1"]
     with (tmp_path / "log").open("w") as log:
         arguments = [sys.executable, "-c", program, "serve", str(BUNDLED), *where]
