@@ -63,7 +63,7 @@ class BuildConfig:
     """Width of the feed-forward part of a layer."""
     echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
-    first_steps: Natural = 3400
+    first_steps: Natural = 6000
     """Steps of the second phase, of first tries."""
     retry_steps: Natural = 600
     """Steps of the third phase, in which failed tries and feedback come before some right ones."""
@@ -81,6 +81,9 @@ class BuildConfig:
     """Weight decay of matrices and embeddings."""
     max_grad_norm: Positive = 1.0
     """Gradient clipping (global norm)."""
+    bf16: bool = True
+    """Matrix products in bfloat16 (autocast); faster where the processor has instructions for it. Weights and optimiser
+    states are float32 in any case."""
     seed: Seed = 0
     """Seed of the weights and of the data."""
 
@@ -133,6 +136,9 @@ class VisionBuildConfig:
     """Weight decay of matrices and embeddings."""
     max_grad_norm: Positive = 1.0
     """Gradient clipping (global norm)."""
+    bf16: bool = True
+    """Matrix products in bfloat16 (autocast); faster where the processor has instructions for it. Weights and optimiser
+    states are float32 in any case."""
     seed: Seed = 0
     """Seed of the tower's weights and of the data."""
 

@@ -79,19 +79,22 @@ class Batches(Dataset[list[Sequences]]):
         return batch_of(self.chat, self.config, self.first_step + index)
 
 
-def loss_of(model: PreTrainedModel, batch: Sequence[Sequences], chat: Chat, max_tokens: int = 3_000) -> float:
+def loss_of(
+    model: PreTrainedModel, batch: Sequence[Sequences], chat: Chat, max_tokens: int = 3_000, bf16: bool = False
+) -> float:
     """Accumulate gradients of the mean cross-entropy over reply tokens, each weighted by its mask; returns it in nats
-    per token."""
+    per token. bf16: matrix products in bfloat16 (autocast)."""
     total = sum(sum(sequence.reply_mask) for sequence in batch)
     loss_sum = 0.0
     for group in pack([len(sequence.token_ids) for sequence in batch], max_tokens):
         ids = pad([batch[i].token_ids for i in group], 0, torch.long).to(model.device)  # (B, T)
         weights = pad([batch[i].reply_mask for i in group], 0, torch.float32).to(model.device)  # (B, T)
-        hidden = _hidden(model, chat, ids, weights == 0, [batch[i].pictures for i in group])[:, :-1]  # (B, T-1, H)
+        targets, learned = ids[:, 1:], weights[:, 1:] > 0
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            hidden = _hidden(model, chat, ids, weights == 0, [batch[i].pictures for i in group])[:, :-1]  # (B, T-1, H)
+            logits = model.get_output_embeddings()(hidden[learned])
+        losses = torch.nn.functional.cross_entropy(logits.float(), targets[learned], reduction="none")
         weights = weights[:, 1:]
-        learned = weights > 0
-        logits = model.get_output_embeddings()(hidden[learned])
-        losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][learned], reduction="none")
         loss = (losses * weights[learned]).sum() / total
         loss.backward()
         loss_sum += loss.item()
@@ -117,17 +120,19 @@ def pretrain(
 ) -> None:
     """Run steps `first_step` to the last. `after_step(steps done, loss)` logs and saves.
 
-    Pictures are drawn by a process beside this one.
+    Conversations are made, and pictures drawn, by a process beside this one. Attention in bfloat16 on a CPU is written
+    out in matrix products: PyTorch's fused one takes three times as long to differentiate.
     """
     model.train()
-    beside = {"num_workers": 1, "prefetch_factor": AHEAD, "worker_init_fn": _remember}
-    workers = {} if chat.eye is None else beside
-    batches = DataLoader(Batches(chat, config, first_step), batch_size=None, **workers)  # type: ignore[arg-type]
+    if config.bf16 and model.device.type == "cpu":
+        model.set_attn_implementation("eager")
+    data = Batches(chat, config, first_step)
+    batches = DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=AHEAD, worker_init_fn=_remember)
     for step, batch in enumerate(batches, first_step):
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate_scale(config, step)
-        loss = loss_of(model, batch, chat)
+        loss = loss_of(model, batch, chat, bf16=config.bf16)
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         for optimizer in optimizers.values():
             optimizer.step()

@@ -1,11 +1,10 @@
 """GeneralPoints in the pretraining mixture: hands of any target, with the work shown.
 
-J, Q, K count something new each time, never as in a training, validation or test split. In the first phase the target
-is what a random formula over the hand comes to, 24 no more often than by chance, so that hardly an example repeats, and
-what is learned is the arithmetic that all hands and rules share rather than the formulas of the few hands that make 24.
-In the second phase a share of the hands are to make 24, each multiset a few times; held-out ones never. And some
-conversations begin with failed attempts and the verifier's feedback, which are read and not learned: what the base
-lacks is judgement, it is not careless on purpose.
+J, Q, K count something new each time, never as in a training, validation or test split. Nearly all targets are what a
+random formula over the hand comes to, so that hardly an example repeats, and what is learned is the arithmetic that all
+hands and rules share rather than the formulas of the few hands that make 24. A small share are to make 24, each multiset
+some twenty times; held-out ones never. In the second phase some conversations begin with failed attempts and the verifier's
+feedback, which are read and not learned: what the base lacks is judgement, it is not careless on purpose.
 """
 
 import random
@@ -39,8 +38,8 @@ class Exercise:
     misread: float = 0.15
 
 
-FIRST_TRIES = Exercise()
-WITH_RETRIES = Exercise(usual=0.25, failed=0.3)
+FIRST_TRIES = Exercise(usual=0.025)
+WITH_RETRIES = Exercise(usual=0.05, failed=0.3)
 
 
 def conversation(chat: Chat, exercise: Exercise, seed: int, index: int, picture: int | None = None) -> Sequences:
