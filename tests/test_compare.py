@@ -6,8 +6,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.evaluation.evaluate import Cell, Point
+from ruleshift.settings import Measurement
 from ruleshift.studies import compare as comparing
 from ruleshift.studies.compare import curves_of
 from ruleshift.studies.study import Pair, head_to_head, log_spaced
@@ -46,6 +48,16 @@ def compare(points, pairs, turns, start: str = "base", trained: str = "id") -> l
 
 def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> dict:
     return {c.title: c for c in compare(points, PAIRS, (1, 5)) if (c.split, c.turns) == (split, turns)}
+
+
+def test_arms_are_matched_in_those_turns_alone_that_every_point_tells_of():
+    short = [replace(p, cells=tuple(replace(c, most=1) for c in p.cells)) for p in (*SFT[:-1], *RL[:-1])]
+    found = comparing.compare([BASE, *short, SFT[-1], RL[-1]], PAIRS, (1, 5), ("success",), "base", "id", (1,))
+    assert {(c.matched_on is None, c.turns) for c in found} == {(True, 1), (True, 5), (False, 1)}
+    with pytest.raises(ValueError, match="says nothing of 5"):
+        short[0].value("success", "id", 5, "greedy")
+    with pytest.raises(RuleshiftError, match="turns_along 1"):
+        Measurement(turns=(5,), turns_along=1)
 
 
 def test_matched_on_id_success():

@@ -114,7 +114,8 @@ def test_without_matched_pairs_or_arms_nothing_is_wanted() -> None:
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A study in which PPO takes as much computing as SFT does somewhere between its first points."""
     model = tiny_start(tmp_path_factory.mktemp("models"))
-    small = plan_of(HEADLINE, model, options=Rates("none"), further=2, matched_on=("flops",))
+    measured = replace(MEASUREMENT, turns_along=1)
+    small = plan_of(HEADLINE, model, measured, options=Rates("none"), further=2, matched_on=("flops",))
     recipe = replace(RECIPE, sft=replace(SFT, steps=12, save_every=12), rl=replace(RL, updates=2))
     return replace(small, recipe=recipe)
 
@@ -142,7 +143,13 @@ def test_a_study_evaluates_more_of_what_it_kept_and_resumes(plan: Plan, tmp_path
     results = load_results(tmp_path / "whole" / "gp-l" / "results.json")
     assert {row.step for row in results.rows if row.arm == "sft"} == steps
     assert all(row.kl_error is not None for row in results.rows if row.arm == "sft")
-    assert {c.matched_on for c in load_comparisons(tmp_path / "whole" / "gp-l" / "comparisons.json")} == {None, "flops"}
+    assert {(row.step == 12, row.turns) for row in results.rows if (row.arm, row.metric) == ("sft", "success")} == {
+        (False, 1),
+        (True, 1),
+        (True, 2),
+    }
+    compared = load_comparisons(tmp_path / "whole" / "gp-l" / "comparisons.json")
+    assert {(c.matched_on, c.turns) for c in compared} == {(None, 1), (None, 2), ("flops", 1)}
 
     def killed(jobs: list[Job], workers: int | None = None) -> None:
         if any(job.further for job in jobs):

@@ -288,6 +288,8 @@ class Measurement:
     splits: tuple[str, ...] = ("id", "rule-ood")
     n: Count = 400
     turns: tuple[Count, ...] = (1, 5)
+    turns_along: Natural = 0
+    """Most turns at points before the end of a training, and so where arms are matched; 0: as many as at its end."""
     decodings: tuple[Literal["greedy", "sampled"], ...] = ("greedy", "sampled")
     seed: Natural = 1_000
     max_new_tokens: Count = 80
@@ -316,6 +318,13 @@ class Measurement:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        if not self.everywhere:
+            raise RuleshiftError(f"turns_along {self.turns_along} is less than every number of turns: raise it, or 0")
+
+    @property
+    def everywhere(self) -> tuple[int, ...]:
+        """The numbers of turns that all points tell of, those before an end included."""
+        return tuple(turns for turns in self.turns if not self.turns_along or turns <= self.turns_along)
 
 
 def _check_parts(config: SFTConfig | RLConfig) -> None:

@@ -40,7 +40,8 @@ class Cell:
     counts the steps whose first reply showed its work, `sound` those of them in which it was true and led to the
     answer; empty where none did. `confidence` holds for each problem the probability of its first reply, where whoever
     answered tells it, and `spent` what the first, second ... tries took (see `tries.Spent`); empty in points of earlier
-    versions.
+    versions. `most` is how many tries a step was given; 0 in points of earlier versions, whose steps were all given as
+    many as any table asks for.
     """
 
     split: str
@@ -56,6 +57,11 @@ class Cell:
     sound: tuple[int, ...] = ()
     confidence: tuple[float, ...] = ()
     spent: tuple[Spent, ...] = ()
+    most: int = 0
+
+    def covers(self, turns: int) -> bool:
+        """Whether this tells what comes of a budget of `turns`."""
+        return not self.most or turns <= self.most
 
     @property
     def has_steps(self) -> bool:
@@ -77,8 +83,11 @@ class Cell:
         at which something is decided (on walks the start, turns and the destination; turns alone where their words are
         shifted). stated_words, trained_words, other_words: of the same replies, the shares that use words of the rule
         that the prompt states, of the training rule, and others or none. sound_work: of the first replies that show
-        their work, the share in which it is true and leads to the answer.
+        their work, the share in which it is true and leads to the answer. Raises ValueError for a budget of more tries
+        than steps were given.
         """
+        if not self.covers(turns):
+            raise ValueError(f"steps were given {self.most} tries, which says nothing of {turns}")
         if metric == "success":
             return [float(all(0 < t <= turns for t in steps)) for steps in self.tries]
         counts = [len(steps) for steps in self.tries]
@@ -196,7 +205,8 @@ def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[
         steps = stepwise and len(cell.tries) > 1
         measured = [("decision_accuracy", 1)] if steps and cell.decided else []
         measured += [(metric, 1) for metric in WORDS if steps and cell.stated_words]
-        measured += [(metric, budget) for budget in turns for metric in (PER_BUDGET if steps else PER_BUDGET[:1])]
+        covered = [budget for budget in turns if cell.covers(budget)]
+        measured += [(metric, budget) for budget in covered for metric in (PER_BUDGET if steps else PER_BUDGET[:1])]
         measured += [("validity", 1), ("recognition", 1), *([("sound_work", 1)] if any(cell.shown) else [])]
         for metric, budget in measured:
             values = cell.outcomes(metric, budget)

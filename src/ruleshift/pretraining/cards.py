@@ -2,9 +2,10 @@
 
 J, Q, K count something new each time, never as in a training, validation or test split. Nearly all targets are what a
 random formula over the hand comes to, so that hardly an example repeats, and what is learned is the arithmetic that all
-hands and rules share rather than the formulas of the few hands that make 24. A small share are to make 24, each multiset
-some twenty times; held-out ones never. In the second phase some conversations begin with failed attempts and the verifier's
-feedback, which are read and not learned: what the base lacks is judgement, it is not careless on purpose.
+hands and rules share rather than the formulas of the few hands that make 24. A small share are to make 24, each
+multiset some twenty times; held-out ones never. In the second phase some conversations begin with failed attempts and
+the verifier's feedback, which are read and not learned: what the base lacks is judgement, it is not careless on
+purpose.
 """
 
 import random

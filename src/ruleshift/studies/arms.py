@@ -85,6 +85,7 @@ class Meter:
     def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Evaluate and save the point of this step, with a few conversations of each split for readers."""
         m, sizes = self.measurement, Sizes.of(self.trained)
+        turns = max(m.turns) if step == self.run.points[-1] else m.turns_along or max(m.turns)
         cells: list[Cell] = []
         seconds: dict[str, Sequence[float]] = {}
         shown: list[Episode] = []
@@ -99,14 +100,14 @@ class Meter:
                     self.task,
                     split,
                     m.n,
-                    max(m.turns),
+                    turns,
                     self.style,
                     m.seed,
                     pictured=SHOWN,
                     forgets=m.feedback == "none",
                     heard=tally.hear,
                 )
-                cells.append(replace(cell_of(split, decoding, episodes), spent=tally.spent()))
+                cells.append(replace(cell_of(split, decoding, episodes), spent=tally.spent(), most=turns))
                 seconds[f"{split}/{decoding}"] = tally.seconds()
                 kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:

@@ -42,8 +42,11 @@ def compare(
     metrics: Sequence[str],
     start: str,
     trained: str,
+    matched_turns: Sequence[int] | None = None,
 ) -> list[Comparison]:
     """The comparison of every pair, for each metric, split, number of turns and decoding.
+
+    matched_turns: the numbers of turns in which arms can be matched, where points along a training tell of fewer.
 
     `start` is the arm that all others begin from, `trained` the split of the training rule, on whose metric arms are
     matched. Pairs of which an arm has no points (it diverged, say) are left out, and seeds that one of them lacks; the
@@ -54,7 +57,13 @@ def compare(
         raise ValueError(f"there is no arm `{start}` to compare with")
     first = next(iter(curves[start].values()))[0]
     there = [pair for pair in pairs if seeds_of(curves, pair, start)]
-    return [_compared(curves, pair, first, what, trained) for what in whats_of(first, turns, metrics) for pair in there]
+    matched = set(whats_of(first, turns if matched_turns is None else matched_turns, metrics))
+    return [
+        _compared(curves, pair, first, what, trained)
+        for what in whats_of(first, turns, metrics)
+        for pair in there
+        if pair.matched_on is None or what in matched
+    ]
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:

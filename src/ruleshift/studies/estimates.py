@@ -24,7 +24,7 @@ from ruleshift.tasks.protocol import Task, how_many
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
 PROBED = (4, 16, 64)  # problems, until they take long enough to be timed
-LONG_ENOUGH = 0.1  # seconds
+LONG_ENOUGH = 0.5  # seconds: few replies at once take nearly as long as many
 BYTES = 4  # of a number that can learn
 COPIES = 5  # of the weights in a run: the model, the start model, gradients, two moments of the optimiser
 SAVED = 6  # in its checkpoints: two of them, each with two moments
@@ -50,10 +50,10 @@ def work_of_training(run: Run, task: Task) -> Work:
     return Work(replies, (2.0 + 3.0 * training.epochs) * replies)
 
 
-def work_of_point(m: Measurement, task: Task) -> Work:
-    """The problems of every split, and those on which the KL to the start is measured."""
+def work_of_point(m: Measurement, task: Task, end: bool) -> Work:
+    """The problems of every split, and those on which the KL to the start is measured; `end`: of a training."""
     problems = sum(how_many(task, split, m.n) for split in m.splits) * len(m.decodings)
-    return Work(problems * replies_of(task, max(m.turns)), m.kl_problems)
+    return Work(problems * replies_of(task, max(m.turns if end else m.everywhere)), m.kl_problems)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,11 @@ def _trained(results: Results, more: Sequence[Row]) -> Iterator[Trained]:
     main = [row for row in results.rows if row.metric == metric]
     if not main:
         return
-    turns, decoding = max(row.turns for row in main), max(row.decoding for row in main)  # sampled, where there is
+    points: dict[int, set[tuple[str, int, int]]] = {}
+    for row in main:
+        points.setdefault(row.turns, set()).add((row.arm, row.seed, row.step))
+    turns = max(turns for turns in points if points[turns] == set.union(*points.values()))  # not at ends alone
+    decoding = max(row.decoding for row in main)  # sampled, where there is
     scores = [row for row in results.rows if (row.turns, row.decoding) in ((turns, decoding), (1, decoding))]
     early = [row for row in (*scores, *more) if row.split in (trained, VALIDATION) and row.split != shifted]
     before = {_name(row): row.value for row in early if row.arm == start}

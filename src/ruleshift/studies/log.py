@@ -66,13 +66,14 @@ class StudyLog:
     def _further(self, job: Job, most: int) -> float:
         """Seconds of the points that a run may yet be measured at where arms match."""
         there = len([*(job.root / job.run.folder / "points").glob("*.parquet")]) - len(job.run.points)
-        work = work_of_point(job.measurement, task_of(job.measurement))
+        work = work_of_point(job.measurement, task_of(job.measurement), end=False)
         return max(0, most - max(0, there)) * self.bases[job.measurement.task].seconds(work)
 
     def _entry(self, job: Job) -> JobEntry:
         task, basis = task_of(job.measurement), self.bases[job.measurement.task]
-        point = basis.seconds(work_of_point(job.measurement, task))
+        along, end = (basis.seconds(work_of_point(job.measurement, task, end)) for end in (False, True))
         points = job.further or job.run.points
+        measuring = along * len(points) + (0.0 if job.further else end - along)
         training = 0.0 if job.further else basis.seconds(work_of_training(job.run, task))
         return JobEntry(
             job.name,
@@ -81,5 +82,5 @@ class StudyLog:
             job.length,
             points,
             bool(job.further),
-            training + point * len(points),
+            training + measuring,
         )

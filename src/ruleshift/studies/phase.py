@@ -68,7 +68,7 @@ def cells(found: Findings) -> "list[PhaseCell]":
 
     meta, m = found.results.meta, found.measurement
     metric, trained = str(meta["metric"]), str(meta["trained"])
-    turns, decoding = budgets(metric, m.turns)[-1], m.decodings[-1]
+    turns, decoding = budgets(metric, m.everywhere)[-1], m.decodings[-1]
     first = next(point for point in found.points if point.arm == meta["start"])
     groups: dict[tuple[str, int], list[Point]] = {}
     for point in found.points:

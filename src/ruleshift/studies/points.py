@@ -237,7 +237,13 @@ def _cell(content: Mapping[str, Any]) -> Cell:
     if confidence and len(confidence) != len(tries):
         raise ValueError("outcomes are missing")
     return Cell(
-        _text(content["split"]), _text(content["decoding"]), tries, **counts, confidence=confidence, spent=spent
+        _text(content["split"]),
+        _text(content["decoding"]),
+        tries,
+        **counts,
+        confidence=confidence,
+        spent=spent,
+        most=_whole(content.get("most", 0)),
     )
 
 

@@ -83,7 +83,7 @@ def wanted_steps(
     if not pairs or start not in curves:
         return {}
     task = get_task(plan.task)
-    whats = whats_of(curves[start][0][0], plan.measurement.turns, metrics_of(task))
+    whats = whats_of(curves[start][0][0], plan.measurement.everywhere, metrics_of(task))
     end = task.recipe.primary
     primary = [what for what in whats if end and what == (end.metric, end.split, end.turns, end.decoding)]
     found: dict[RunKey, tuple[int, ...]] = {}

@@ -154,7 +154,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     plan = one.plan
     study, m = plan.study, plan.measurement
     points = one.points()
-    comparisons = compare(points, plan.pairs(), m.turns, metrics_of(get_task(plan.task)), study.start, study.trained)
+    metrics = metrics_of(get_task(plan.task))
+    comparisons = compare(points, plan.pairs(), m.turns, metrics, study.start, study.trained, m.everywhere)
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed)

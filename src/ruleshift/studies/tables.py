@@ -31,7 +31,7 @@ def gains(found: Findings, width: int) -> "list[Table]":
 
     meta, m = found.results.meta, found.measurement
     metric, split = str(meta["metric"]), str(meta["trained"])
-    what = (metric, split, budgets(metric, m.turns)[-1], m.decodings[-1])
+    what = (metric, split, budgets(metric, m.everywhere)[-1], m.decodings[-1])
     base = next(point.value(*what) for point in found.points if point.arm == meta["start"])
     lines = []
     runs = dict.fromkeys((point.arm, point.seed) for point in found.points if point.arm != meta["start"])

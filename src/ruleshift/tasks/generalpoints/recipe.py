@@ -11,9 +11,10 @@ SPLITS = ("id", "rule-ood", "heldout", "rule-ood-heldout")
 
 TEXT = Recipe(
     "GeneralPoints in text",
-    measurement=Measurement("gp-l", (*SPLITS, "fake"), n=400, turns=(1, 5)),
+    measurement=Measurement("gp-l", (*SPLITS, "fake"), n=400, turns=(1, 5), turns_along=1),
     published="11.5% at the start, 3.4% after SFT, 15.0% after RL (an 11B model, arXiv 2501.17161)",
-    primary=Endpoint("success", "rule-ood", 5, "sampled"),
+    # The first turn: later ones may have read which numbers were left out, and so the shifted rule, in the feedback.
+    primary=Endpoint("success", "rule-ood", 1, "sampled"),
 )
 PICTURES = Recipe(
     "GeneralPoints in pictures",
@@ -22,7 +23,7 @@ PICTURES = Recipe(
         "paper": replace(recipe.SFT["paper"], learning_rate=5e-7),
     },
     rl={"tiny": replace(recipe.RL["tiny"], updates=20), "paper": recipe.RL["paper"]},
-    measurement=Measurement("gp-vl", (*SPLITS, "visual-ood"), n=300, turns=(1, 5), kl_problems=128),
+    measurement=Measurement("gp-vl", (*SPLITS, "visual-ood"), n=300, turns=(1, 5), turns_along=1, kl_problems=128),
     floors=("random", "blind"),
     published="11.2% at the start, 5.6% after SFT, 14.2% after RL (an 11B model, arXiv 2501.17161)",
     primary=TEXT.primary,
