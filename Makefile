@@ -34,7 +34,8 @@ $(STAMP): pyproject.toml constraints.txt tests/maps.txt
 
 study: venv
 	$(BIN)/ruleshift study headline --points 2 --further 1 --n 100 --set gp-l.rl.updates=12 --set gp-l.sft.steps=120 \
-	  --set virl-l.rl.updates=12 --set virl-l.sft.steps=50 --set other_data=none --out runs/headline
+	  --set virl-l.rl.updates=12 --set virl-l.sft.steps=50 --set other_data=none --set matched_rates=none \
+	  --set measurement.kl_most=256 --out runs/headline
 
 # On every core, four at most: a worker takes about 1 GB.
 test: venv

@@ -10,8 +10,8 @@ from helpers import tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import evaluate
-from ruleshift.evaluation.kl import PRECISE, StartReplies, forward_kl
-from ruleshift.evaluation.statistics import relative_error
+from ruleshift.evaluation.kl import CLOSE, PRECISE, StartReplies, forward_kl
+from ruleshift.evaluation.statistics import relative_error, standard_error
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
@@ -68,6 +68,9 @@ def test_problems_are_added_until_the_error_is_small() -> None:
     assert relative_error(found) <= PRECISE < relative_error(few.kl_of(other))
     assert len(found) in many.ends
     assert len(found) < 1_000
+    near = many.kl_of(moved(start, 0.0005))
+    assert standard_error(near) <= CLOSE < 10 * fmean(near)
+    assert relative_error(near) > PRECISE  # as few as that
     assert many.kl_of(start) == [0.0] * 4  # nothing moved: nothing to add
     again = StartReplies(engine(start), TASK, "terse", 4, 1_000)
     assert again.kl_of(start) == [0.0] * 4

@@ -296,7 +296,7 @@ class Measurement:
     kl_problems: Count = 256
     """Problems of `id-val` on which the start model's replies (with one try each) give the KL, at first."""
     kl_most: Count = 4_096
-    """Most such problems: they double until the standard error of the KL is below 5% of it."""
+    """Most such problems: they double until the standard error of the KL is below 5% of it, or 0.005 nats."""
     feedback: Told = "full"
     """What the verifier says of a wrong reply, in training too; none, in evaluation alone, forgets the reply."""
     profile_problems: Natural = 0

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
 
-import numpy as np
-
 from ruleshift.engines.protocol import Responder
-from ruleshift.evaluation.statistics import mean_interval, mean_variance, pooled_share, share_interval
+from ruleshift.evaluation.statistics import mean_interval, pooled_share, share_interval, standard_error
 from ruleshift.evaluation.tries import Spent
 from ruleshift.records import Episode
 from ruleshift.results import Row
@@ -140,7 +138,7 @@ class Point:
     @property
     def kl_error(self) -> float | None:
         """The standard error of the KL to the start."""
-        return mean_variance(np.array(self.kls)).variance ** 0.5 if len(self.kls) > 1 else None
+        return standard_error(self.kls) if len(self.kls) > 1 else None
 
     def value(self, metric: str, split: str, turns: int, decoding: str) -> float:
         return fmean(self.cell(split, decoding).outcomes(metric, turns))

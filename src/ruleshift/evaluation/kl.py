@@ -7,13 +7,14 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.head import chunks, logits_of
 from ruleshift.engines.local import LocalEngine
-from ruleshift.evaluation.statistics import pooled_share, relative_error
+from ruleshift.evaluation.statistics import pooled_share, relative_error, standard_error
 from ruleshift.revision import revise
 from ruleshift.sight import Eye
 from ruleshift.tasks.protocol import Style, Task, how_many
 from ruleshift.training.trajectories import Trajectory, groups_of, reply_states
 
 PRECISE = 0.05  # standard error of a KL, as a share of it
+CLOSE = 0.005  # or in nats: a tenth of what matched KLs may differ by
 SPLIT, SEED = "id-val", 7
 MAX_TOKENS, MAX_PICTURES = 3_000, 64  # of a pass
 
@@ -36,7 +37,8 @@ class StartReplies:
 
     def kl_of(self, model: PreTrainedModel) -> list[float]:
         """Forward KL(start || model) per reply in nats on the training rule: a number per problem (see `pooled_share`)
-        whose mean it is, of as many problems, in lots, as bring its standard error below 5% of it.
+        whose mean it is, of as many problems, in lots, as bring its standard error below 5% of it, or
+        below 0.005 nats.
 
             KL = E_{y ~ start} sum_t KL(start(. | y_<t) || model(. | y_<t))
 
@@ -52,7 +54,7 @@ class StartReplies:
             sums += forward_kl(self.engine.model, model, lot, self.engine.chat.eye)
             replies += [len(trajectory.rewards) for trajectory in lot]
             found = pooled_share(sums, replies)
-            if relative_error(found) <= PRECISE:
+            if min(relative_error(found) / PRECISE, standard_error(found) / CLOSE) <= 1:
                 break
         return found
 

@@ -166,10 +166,14 @@ def mean_variance(values: np.ndarray) -> Part:
     return Part(float(values.var(ddof=1)) / n, n - 1) if n > 1 else Part(math.inf, 1)
 
 
+def standard_error(values: Sequence[float]) -> float:
+    """The standard error of a mean, sd(x) / sqrt(n), values (n,); endless for one value."""
+    return mean_variance(np.array(values, dtype=float)).variance ** 0.5
+
+
 def relative_error(values: Sequence[float]) -> float:
-    """The standard error of a mean as a share of it, sd(x) / sqrt(n) / |mean(x)|, values (n,); 0 where all are 0."""
-    part = mean_variance(np.array(values, dtype=float))
-    return part.variance**0.5 / max(abs(fmean(values)), ROUNDING)
+    """The standard error of a mean as a share of it, |mean(x)|, values (n,); 0 where all are 0."""
+    return standard_error(values) / max(abs(fmean(values)), ROUNDING)
 
 
 def _satterthwaite(variance: float, parts: Sequence[Part]) -> Reading:

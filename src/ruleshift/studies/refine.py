@@ -10,11 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.evaluation.matching import Measured, next_steps, reach
-from ruleshift.evaluation.statistics import mean_variance
+from ruleshift.evaluation.statistics import standard_error
 from ruleshift.studies.arms import load_points
 from ruleshift.studies.compare import (
     TOLERANCES,
@@ -119,4 +117,4 @@ def _needed(
 
 def _largest_error(curve: Sequence[Measured]) -> float:
     """The largest standard error of the matched quantity along a curve."""
-    return max(mean_variance(np.array(p.matched)).variance ** 0.5 if len(p.matched) > 1 else 0.0 for p in curve)
+    return max(standard_error(p.matched) if len(p.matched) > 1 else 0.0 for p in curve)
