@@ -51,10 +51,10 @@ def instead(old: str, new: str) -> Callable[[str], str]:
 def other_seed(text: str) -> str:
     """The results with another value of one seed, at the primary endpoint."""
     content = json.loads(text)
-    wanted = {"arm": "sft", "seed": 1, "step": 400, "split": "rule-ood", "turns": 5, "decoding": "sampled"}
+    wanted = {"arm": "sft", "seed": 1, "step": 400, "split": "rule-ood", "turns": 1, "decoding": "sampled"}
     wanted["metric"] = "success"
     (row,) = [row for row in content["rows"] if wanted.items() <= row.items()]
-    row["value"] = 0.9
+    row["value"] += 0.01
     return json.dumps(content)
 
 
