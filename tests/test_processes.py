@@ -20,6 +20,8 @@ from several import CONFIGS, in_processes, refuse, run
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
 RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3, "sft on pictures": 3}  # stopped once so many steps are told of
+WHOLE = ("the expert mixed in by noise", "distillation of all logits", "sft, a loss of our own")  # not in pieces
+IN_PIECES = [name for name in CONFIGS if name not in WHOLE]
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +35,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     """What two processes come to in every case, and where; and in runs that one process began."""
     out = tmp_path_factory.mktemp("two")
     jobs: dict = {name: (run, (name, out / name)) for name in CONFIGS}
+    jobs |= {f"{name}, in pieces": (run, (name, out / f"{name}, in pieces", None, True)) for name in IN_PIECES}
     jobs["an error"] = (refuse, (out,))
     with one_thread():
         for name, steps in RESUMED.items():
-            run(name, out / f"{name}, begun by one", steps=steps)
-            jobs[f"{name}, begun by one"] = (run, (name, out / f"{name}, begun by one"))
-            jobs[f"{name}, begun by two"] = (run, (name, out / f"{name}, begun by two", steps))
+            for shard, by in ((False, ""), (True, " in pieces")):
+                one, two = f"{name}, begun by one{by}", f"{name}, begun by two{by}"
+                run(name, out / one, steps=steps)
+                jobs |= {one: (run, (name, out / one, None, shard)), two: (run, (name, out / two, steps, shard))}
     return out, in_processes(jobs, out)
 
 
@@ -55,9 +59,9 @@ def check_same(there: dict, here: dict) -> None:
 
 
 @pytest.mark.slow  # with the others, of what two processes do
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, *(f"{name}, in pieces" for name in IN_PIECES)])
 def test_two_processes_come_to_the_numbers_of_one(name, found, tmp_path):
-    here, (first, second) = run(name, tmp_path / "one"), found[1][name]
+    here, (first, second) = run(name.removesuffix(", in pieces"), tmp_path / "one"), found[1][name]
     check_same(first, here)
     assert len(first["metrics"]) == len(here["metrics"])
     assert all(torch.equal(weight, second["weights"][key]) for key, weight in first["weights"].items())
@@ -71,10 +75,11 @@ def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("by", ["", " in pieces"])
 @pytest.mark.parametrize("name", RESUMED)
-def test_a_run_goes_on_in_another_number_of_processes(name, found, tmp_path):
+def test_a_run_goes_on_in_another_number_of_processes(name, by, found, tmp_path):
     unbroken = run(name, tmp_path / "unbroken")
-    for resumed in (found[1][f"{name}, begun by one"][0], run(name, found[0] / f"{name}, begun by two")):
+    for resumed in (found[1][f"{name}, begun by one{by}"][0], run(name, found[0] / f"{name}, begun by two{by}")):
         check_same(resumed, unbroken)
         assert len(resumed["metrics"]) == 1  # the last step
 
