@@ -21,7 +21,7 @@ from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style
 from ruleshift.training.algorithms import configured
 from ruleshift.training.processes import ALONE, Processes, start
-from ruleshift.training.sharding import full
+from ruleshift.training.sharding import full, here
 from ruleshift.training.train import train
 from vision_helpers import BUILDERS, LookTask
 
@@ -88,7 +88,8 @@ class PaidEchoTask(EchoTask):
 def run(
     name: str, folder: Path, steps: int | None = None, shard: bool = False, processes: Processes = ALONE
 ) -> dict[str, Any]:
-    """Train as the case says, from where the folder is (to `steps` only), and return metrics and weights."""
+    """Train as the case says, from where the folder is (to `steps` only), and return metrics, weights, and how many of
+    these this process holds."""
     config, processes = CONFIGS[name], replace(processes, shard=shard)
     sees = "pictures" in name
     model, chat = BUILDERS["idefics3"]() if sees else (tiny_model(layers=1, spread=0.3), tiny_chat())
@@ -107,7 +108,8 @@ def run(
         except RuleshiftError as error:
             if "stopped" not in str(error):
                 raise
-    return {"metrics": kept, "weights": {n: full(p.detach()).clone() for n, p in model.named_parameters()}}
+    weights = {n: full(p.detach()).clone() for n, p in model.named_parameters()}
+    return {"metrics": kept, "weights": weights, "held": sum(here(p).numel() for p in model.parameters())}
 
 
 def refuse(folder: Path, processes: Processes) -> str:

@@ -20,8 +20,21 @@ from several import CONFIGS, in_processes, refuse, run
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
 RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3, "sft on pictures": 3}  # stopped once so many steps are told of
-WHOLE = ("the expert mixed in by noise", "distillation of all logits", "sft, a loss of our own")  # not in pieces
-IN_PIECES = [name for name in CONFIGS if name not in WHOLE]
+IN_PIECES = (
+    "ppo",
+    "ppo, one by one",
+    "ppo, values learned with the model",
+    "ppo, lora",
+    "distillation from the expert",
+    "ppo on pictures",
+    "ppo on pictures, lora",
+    "sft",
+    "sft, lora",
+    "sft, talr",
+    "sft in passes of few tokens",
+    "sft on pictures",
+)
+RESUMED_IN_PIECES = ("ppo, lora", "ppo", "sft")
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +52,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     jobs["an error"] = (refuse, (out,))
     with one_thread():
         for name, steps in RESUMED.items():
-            for shard, by in ((False, ""), (True, " in pieces")):
+            for by in ("", " in pieces") if name in RESUMED_IN_PIECES else ("",):
                 one, two = f"{name}, begun by one{by}", f"{name}, begun by two{by}"
                 run(name, out / one, steps=steps)
-                jobs |= {one: (run, (name, out / one, None, shard)), two: (run, (name, out / two, steps, shard))}
+                jobs[one] = (run, (name, out / one, None, bool(by)))
+                jobs[two] = (run, (name, out / two, steps, bool(by)))
     return out, in_processes(jobs, out)
 
 
@@ -59,14 +73,18 @@ def check_same(there: dict, here: dict) -> None:
 
 
 @pytest.mark.slow  # with the others, of what two processes do
-@pytest.mark.parametrize("name", [*CONFIGS, *(f"{name}, in pieces" for name in IN_PIECES)])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_two_processes_come_to_the_numbers_of_one(name, found, tmp_path):
-    here, (first, second) = run(name.removesuffix(", in pieces"), tmp_path / "one"), found[1][name]
-    check_same(first, here)
-    assert len(first["metrics"]) == len(here["metrics"])
-    assert all(torch.equal(weight, second["weights"][key]) for key, weight in first["weights"].items())
-    alone, together = (RunFolder(path).read_metrics() for path in (tmp_path / "one", found[0] / name))
-    assert [line["step"] for line in together] == [line["step"] for line in alone]
+    here = run(name, tmp_path / "one")
+    for way in (name, f"{name}, in pieces") if name in IN_PIECES else (name,):
+        first, second = found[1][way]
+        check_same(first, here)
+        assert len(first["metrics"]) == len(here["metrics"])
+        assert all(torch.equal(weight, second["weights"][key]) for key, weight in first["weights"].items())
+        alone, together = (RunFolder(path).read_metrics() for path in (tmp_path / "one", found[0] / way))
+        assert [line["step"] for line in together] == [line["step"] for line in alone]
+        held = [one["held"] / here["held"] for one in (first, second)]
+        assert held == [1, 1] if way == name else sum(held) == 1 and held == pytest.approx([0.5, 0.5], abs=0.05)
 
 
 def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
@@ -75,13 +93,13 @@ def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("by", ["", " in pieces"])
 @pytest.mark.parametrize("name", RESUMED)
-def test_a_run_goes_on_in_another_number_of_processes(name, by, found, tmp_path):
+def test_a_run_goes_on_in_another_number_of_processes(name, found, tmp_path):
     unbroken = run(name, tmp_path / "unbroken")
-    for resumed in (found[1][f"{name}, begun by one{by}"][0], run(name, found[0] / f"{name}, begun by two{by}")):
-        check_same(resumed, unbroken)
-        assert len(resumed["metrics"]) == 1  # the last step
+    for by in ("", " in pieces") if name in RESUMED_IN_PIECES else ("",):
+        for resumed in (found[1][f"{name}, begun by one{by}"][0], run(name, found[0] / f"{name}, begun by two{by}")):
+            check_same(resumed, unbroken)
+            assert len(resumed["metrics"]) == 1  # the last step
 
 
 @pytest.mark.slow
@@ -119,7 +137,7 @@ def test_buckets_hold_all_weights_in_order_within_their_room():
 def test_ways_of_sharing_that_are_not_supported_are_refused(variable, name, monkeypatch, capsys):
     for key, value in {"RANK": "0", "WORLD_SIZE": "2", variable: "true"}.items():
         monkeypatch.setenv(key, value)
-    with pytest.raises(Exception, match=f"{name}.* is not supported: launch with --multi_gpu"):
+    with pytest.raises(Exception, match=f"{name}.* launch with --multi_gpu, and give --shard"):
         start()
     assert "only sft, rl and distil run in several processes" in refusal(capsys, "play", "gp-l")
 
@@ -139,8 +157,9 @@ def children(parent: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_kill_of_one_process_ends_all_within_seconds_and_the_run_resumes(tmp_path):
-    killed = launch(tmp_path / "run", 2)
+@pytest.mark.parametrize("how", [(), ("--shard",)])
+def test_a_kill_of_one_process_ends_all_within_seconds_and_the_run_resumes(how, tmp_path):
+    killed = launch(tmp_path / "run", 2, *how)
     checkpoint = tmp_path / "run" / "checkpoints" / "step-000001"
     while not checkpoint.exists():
         assert killed.poll() is None

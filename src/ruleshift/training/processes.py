@@ -137,7 +137,7 @@ def start(shard: bool = False) -> Processes:
     for variable, name in UNSUPPORTED.items():
         if os.environ.get(variable, "false").lower() == "true":
             raise RuleshiftError(
-                f"{name} is not configured by the launcher here: launch with --multi_gpu, and give --shard to "
+                f"{name} is not taken from the launcher: launch with --multi_gpu, and give --shard to "
                 "ruleshift, which divides weights, gradients and moments by FSDP2 (docs/scale.md)"
             )
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
