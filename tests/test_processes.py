@@ -5,17 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from cli_helpers import refusal
-from helpers import one_thread
-from ruleshift.errors import Diverged
+from cli_helpers import refusal, save_tiny_model
+from helpers import one_thread, tiny_model
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.runs import FollowedFolder, RunFolder
 from ruleshift.training.processes import ALONE, Processes, buckets, start
-from several import CONFIGS, in_processes, refuse, run
+from ruleshift.training.sharding import Shards, clip_gradients
+from ruleshift.training.trajectories import forward, groups_of
+from several import CONFIGS, PPO, in_processes, refuse, run
 
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
@@ -27,7 +30,6 @@ IN_PIECES = (
     "ppo, lora",
     "distillation from the expert",
     "ppo on pictures",
-    "ppo on pictures, lora",
     "sft",
     "sft, lora",
     "sft, talr",
@@ -142,6 +144,44 @@ def test_ways_of_sharing_that_are_not_supported_are_refused(variable, name, monk
     assert "only sft, rl and distil run in several processes" in refusal(capsys, "play", "gp-l")
 
 
+@pytest.mark.parametrize(
+    ("config", "needs"),
+    [
+        (replace(PPO, adam_8bit=True), "--adam-8bit"),
+        (CONFIGS["the expert mixed in by noise"], "--sft-mix noise"),
+        (CONFIGS["distillation of all logits"], "--teacher self"),
+        (CONFIGS["sft, a loss of our own"], "--loss psft"),
+    ],
+)
+def test_what_needs_whole_weights_is_refused_where_they_would_be_in_pieces(config, needs):
+    with pytest.raises(RuleshiftError, match=f"{needs} is not for weights in pieces: leave it or --shard out"):
+        Shards.of(tiny_model(layers=1), config, Processes(0, 2, shard=True))
+    model = tiny_model(layers=1)
+    assert Shards.of(model, config, ALONE).whole() is model
+
+
+def test_one_process_has_nobody_to_divide_with(tmp_path, capsys):
+    model = save_tiny_model(tmp_path / "model")
+    said = refusal(capsys, "rl", "gp-l", "--model", model, "--out", tmp_path / "run", "--shard")
+    assert "--shard divides a model among several processes" in said
+    assert "leave --shard out" in refusal(capsys, "sft", "gp-l", "--plan", "cpu", "--shard")
+
+
+def test_a_pass_over_nothing_has_a_gradient_of_0_for_all_that_learns():
+    model = tiny_model(layers=1)
+    forward(model, []).logprobs.sum().backward()
+    assert all(weight.grad is not None and not weight.grad.any() for weight in model.parameters())
+    assert groups_of([], 100, 10, least=2) == [[], []]
+
+
+def test_gradients_are_clipped_together():
+    weights = [torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)]
+    weights[0].grad = torch.tensor([2.0, 1.0, 2.0])
+    assert clip_gradients(weights, 1.5) == 3.0
+    assert torch.allclose(weights[0].grad, torch.tensor([1.0, 0.5, 1.0]))
+    assert clip_gradients([weights[1]], 1.0) == 0.0
+
+
 def launch(out: Path, world: int, *more: object) -> subprocess.Popen[bytes]:
     """`ruleshift rl` as a launcher starts it."""
     options = ("--updates", 4, "--episodes", 4, "--minibatches", 2, "--max-new-tokens", 6, "--save-every", 1, *more)
@@ -157,9 +197,8 @@ def children(parent: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [(), ("--shard",)])
-def test_a_kill_of_one_process_ends_all_within_seconds_and_the_run_resumes(how, tmp_path):
-    killed = launch(tmp_path / "run", 2, *how)
+def test_a_kill_of_one_process_ends_all_within_seconds_and_the_run_resumes(tmp_path):
+    killed = launch(tmp_path / "run", 2, "--shard")
     checkpoint = tmp_path / "run" / "checkpoints" / "step-000001"
     while not checkpoint.exists():
         assert killed.poll() is None

@@ -80,7 +80,7 @@ class Rl(Planned[Options]):
     left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
-    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl
+    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl [--shard]
     """
 
     training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
@@ -108,6 +108,8 @@ class Distil(Training[Options]):
 def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     if command.plan is None:
         _train(command, verb, config, steps)
+    elif command.shard:
+        raise RuleshiftError("--plan tells of processes that hold the whole model: leave --shard out of it")
     else:
         task = command.open()
         check_training(config, task)

@@ -72,8 +72,8 @@ def divided_like(whole: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """A tensor that every process has, in pieces where `other` of the same shape is."""
     if not isinstance(other, DTensor) or whole.shape != other.shape:
         return whole
-    placed = whole.to(other.device)
-    return distribute_tensor(placed, other.device_mesh, other.placements, src_data_rank=None)
+    placed = distribute_tensor(whole.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
+    return placed.clone()  # without the memory of the whole
 
 
 def load_whole(module: nn.Module, tensors: Mapping[str, torch.Tensor], strict: bool = True) -> Any:
