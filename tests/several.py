@@ -62,7 +62,7 @@ CONFIGS: dict[str, RLConfig | SFTConfig] = {
     "sft": SFT,
     "sft, lora": replace(SFT, lora_rank=2),
     "sft, talr": replace(SFT, loss="talr"),
-    "sft in passes of few tokens": replace(SFT, max_tokens=40),
+    "sft in passes of few tokens": replace(SFT, max_tokens=20),
     "sft, a loss of our own": replace(SFT, loss="psft", loss_lag=2),
     "sft on what the model said": replace(SFT, data="self-unverified", batch_size=2, max_new_tokens=4),
     "sft on pictures": SFT,
