@@ -61,7 +61,6 @@ CONFIGS: dict[str, RLConfig | SFTConfig] = {
     "ppo on pictures, lora": replace(PPO, turns=1, lora_rank=2),
     "sft": SFT,
     "sft, lora": replace(SFT, lora_rank=2),
-    "sft, talr": replace(SFT, loss="talr"),
     "sft in passes of few tokens": replace(SFT, max_tokens=20),
     "sft, a loss of our own": replace(SFT, loss="psft", loss_lag=2),
     "sft on what the model said": replace(SFT, data="self-unverified", batch_size=2, max_new_tokens=4),

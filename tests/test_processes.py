@@ -23,16 +23,12 @@ from several import CONFIGS, PPO, in_processes, refuse, run
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
 RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3, "sft on pictures": 3}  # stopped once so many steps are told of
-IN_PIECES = (
-    "ppo",
+IN_PIECES = (  # and those of the next line, which are resumed
     "ppo, one by one",
     "ppo, values learned with the model",
-    "ppo, lora",
     "distillation from the expert",
     "ppo on pictures",
-    "sft",
     "sft, lora",
-    "sft, talr",
     "sft in passes of few tokens",
     "sft on pictures",
 )
