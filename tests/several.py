@@ -21,6 +21,7 @@ from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style
 from ruleshift.training.algorithms import configured
 from ruleshift.training.processes import ALONE, Processes, start
+from ruleshift.training.sharding import full, here
 from ruleshift.training.train import train
 from vision_helpers import BUILDERS, LookTask
 
@@ -60,6 +61,7 @@ CONFIGS: dict[str, RLConfig | SFTConfig] = {
     "ppo on pictures, lora": replace(PPO, turns=1, lora_rank=2),
     "sft": SFT,
     "sft, lora": replace(SFT, lora_rank=2),
+    "sft in passes of few tokens": replace(SFT, max_tokens=20),
     "sft, a loss of our own": replace(SFT, loss="psft", loss_lag=2),
     "sft on what the model said": replace(SFT, data="self-unverified", batch_size=2, max_new_tokens=4),
     "sft on pictures": SFT,
@@ -82,9 +84,12 @@ class PaidEchoTask(EchoTask):
         return PaidEcho(shown.id, shown.rank, shown.count)
 
 
-def run(name: str, folder: Path, steps: int | None = None, processes: Processes = ALONE) -> dict[str, Any]:
-    """Train as the case says, from where the folder is (to `steps` only), and return metrics and weights."""
-    config = CONFIGS[name]
+def run(
+    name: str, folder: Path, steps: int | None = None, shard: bool = False, processes: Processes = ALONE
+) -> dict[str, Any]:
+    """Train as the case says, from where the folder is (to `steps` only), and return metrics, weights, and how many of
+    these this process holds."""
+    config, processes = CONFIGS[name], replace(processes, shard=shard)
     sees = "pictures" in name
     model, chat = BUILDERS["idefics3"]() if sees else (tiny_model(layers=1, spread=0.3), tiny_chat())
     task, style = (LookTask(), "full") if sees else (PaidEchoTask(), "terse")
@@ -102,7 +107,8 @@ def run(name: str, folder: Path, steps: int | None = None, processes: Processes 
         except RuleshiftError as error:
             if "stopped" not in str(error):
                 raise
-    return {"metrics": kept, "weights": {n: p.detach().clone() for n, p in model.named_parameters()}}
+    weights = {n: full(p.detach()).clone() for n, p in model.named_parameters()}
+    return {"metrics": kept, "weights": weights, "held": sum(here(p).numel() for p in model.parameters())}
 
 
 def refuse(folder: Path, processes: Processes) -> str:

@@ -13,7 +13,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
 from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
-from ruleshift.training.checkpoints import load_learner, save_learner
+from ruleshift.training.checkpoints import load_learner, writer_of
 from ruleshift.training.estimators import ESTIMATORS
 from ruleshift.training.rl import RL, train_rl
 
@@ -223,7 +223,7 @@ def test_the_running_baseline_is_the_mean_return_of_earlier_updates_and_is_kept(
         means.append(float(returns.mean()))
     running = decay * (decay * means[0] + (1 - decay) * means[1]) + (1 - decay) * means[2]
     assert rl.learner.baseline == pytest.approx(running, abs=1e-5)
-    save_learner(tmp_path, rl.learner)
+    writer_of(rl.learner)(tmp_path)
     again = with_opinions(config)
     load_learner(tmp_path, again.learner)
     assert (again.learner.baseline, again.learner.account.problems) == (rl.learner.baseline, 48)
@@ -324,7 +324,7 @@ def test_credit_of_groups_can_be_given_turn_by_turn(name):
 
 def test_a_checkpoint_without_a_critic_holds_none(tmp_path):
     rl = learned_from_one_update(configured(MULTI, "reinforce"))
-    save_learner(tmp_path, rl.learner)
+    writer_of(rl.learner)(tmp_path)
     assert not (tmp_path / "value.safetensors").exists()
     again = with_opinions(rl.config)
     load_learner(tmp_path, again.learner)

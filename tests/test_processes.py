@@ -5,21 +5,34 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from cli_helpers import refusal
-from helpers import one_thread
-from ruleshift.errors import Diverged
+from cli_helpers import refusal, save_tiny_model
+from helpers import one_thread, tiny_model
+from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.runs import FollowedFolder, RunFolder
 from ruleshift.training.processes import ALONE, Processes, buckets, start
-from several import CONFIGS, in_processes, refuse, run
+from ruleshift.training.sharding import Shards, clip_gradients
+from ruleshift.training.trajectories import forward, groups_of
+from several import CONFIGS, PPO, in_processes, refuse, run
 
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
 RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3, "sft on pictures": 3}  # stopped once so many steps are told of
+IN_PIECES = (  # and those of the next line, which are resumed
+    "ppo, one by one",
+    "ppo, values learned with the model",
+    "distillation from the expert",
+    "ppo on pictures",
+    "sft, lora",
+    "sft in passes of few tokens",
+    "sft on pictures",
+)
+RESUMED_IN_PIECES = ("ppo, lora", "ppo", "sft")
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +46,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
     """What two processes come to in every case, and where; and in runs that one process began."""
     out = tmp_path_factory.mktemp("two")
     jobs: dict = {name: (run, (name, out / name)) for name in CONFIGS}
+    jobs |= {f"{name}, in pieces": (run, (name, out / f"{name}, in pieces", None, True)) for name in IN_PIECES}
     jobs["an error"] = (refuse, (out,))
     with one_thread():
         for name, steps in RESUMED.items():
-            run(name, out / f"{name}, begun by one", steps=steps)
-            jobs[f"{name}, begun by one"] = (run, (name, out / f"{name}, begun by one"))
-            jobs[f"{name}, begun by two"] = (run, (name, out / f"{name}, begun by two", steps))
+            for by in ("", " in pieces") if name in RESUMED_IN_PIECES else ("",):
+                one, two = f"{name}, begun by one{by}", f"{name}, begun by two{by}"
+                run(name, out / one, steps=steps)
+                jobs[one] = (run, (name, out / one, None, bool(by)))
+                jobs[two] = (run, (name, out / two, steps, bool(by)))
     return out, in_processes(jobs, out)
 
 
@@ -57,12 +73,16 @@ def check_same(there: dict, here: dict) -> None:
 @pytest.mark.slow  # with the others, of what two processes do
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_processes_come_to_the_numbers_of_one(name, found, tmp_path):
-    here, (first, second) = run(name, tmp_path / "one"), found[1][name]
-    check_same(first, here)
-    assert len(first["metrics"]) == len(here["metrics"])
-    assert all(torch.equal(weight, second["weights"][key]) for key, weight in first["weights"].items())
-    alone, together = (RunFolder(path).read_metrics() for path in (tmp_path / "one", found[0] / name))
-    assert [line["step"] for line in together] == [line["step"] for line in alone]
+    here = run(name, tmp_path / "one")
+    for way in (name, f"{name}, in pieces") if name in IN_PIECES else (name,):
+        first, second = found[1][way]
+        check_same(first, here)
+        assert len(first["metrics"]) == len(here["metrics"])
+        assert all(torch.equal(weight, second["weights"][key]) for key, weight in first["weights"].items())
+        alone, together = (RunFolder(path).read_metrics() for path in (tmp_path / "one", found[0] / way))
+        assert [line["step"] for line in together] == [line["step"] for line in alone]
+        held = [one["held"] / here["held"] for one in (first, second)]
+        assert held == [1, 1] if way == name else sum(held) == 1 and held == pytest.approx([0.5, 0.5], abs=0.05)
 
 
 def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
@@ -74,9 +94,10 @@ def test_the_tolerance_tells_apart_trainings_that_differ(tmp_path):
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_run_goes_on_in_another_number_of_processes(name, found, tmp_path):
     unbroken = run(name, tmp_path / "unbroken")
-    for resumed in (found[1][f"{name}, begun by one"][0], run(name, found[0] / f"{name}, begun by two")):
-        check_same(resumed, unbroken)
-        assert len(resumed["metrics"]) == 1  # the last step
+    for by in ("", " in pieces") if name in RESUMED_IN_PIECES else ("",):
+        for resumed in (found[1][f"{name}, begun by one{by}"][0], run(name, found[0] / f"{name}, begun by two{by}")):
+            check_same(resumed, unbroken)
+            assert len(resumed["metrics"]) == 1  # the last step
 
 
 @pytest.mark.slow
@@ -114,9 +135,47 @@ def test_buckets_hold_all_weights_in_order_within_their_room():
 def test_ways_of_sharing_that_are_not_supported_are_refused(variable, name, monkeypatch, capsys):
     for key, value in {"RANK": "0", "WORLD_SIZE": "2", variable: "true"}.items():
         monkeypatch.setenv(key, value)
-    with pytest.raises(Exception, match=f"{name}.* is not supported: launch with --multi_gpu"):
+    with pytest.raises(Exception, match=f"{name}.* launch with --multi_gpu, and give --shard"):
         start()
     assert "only sft, rl and distil run in several processes" in refusal(capsys, "play", "gp-l")
+
+
+@pytest.mark.parametrize(
+    ("config", "needs"),
+    [
+        (replace(PPO, adam_8bit=True), "--adam-8bit"),
+        (CONFIGS["the expert mixed in by noise"], "--sft-mix noise"),
+        (CONFIGS["distillation of all logits"], "--teacher self"),
+        (CONFIGS["sft, a loss of our own"], "--loss psft"),
+    ],
+)
+def test_what_needs_whole_weights_is_refused_where_they_would_be_in_pieces(config, needs):
+    with pytest.raises(RuleshiftError, match=f"{needs} is not for weights in pieces: leave it or --shard out"):
+        Shards.of(tiny_model(layers=1), config, Processes(0, 2, shard=True))
+    model = tiny_model(layers=1)
+    assert Shards.of(model, config, ALONE).whole() is model
+
+
+def test_one_process_has_nobody_to_divide_with(tmp_path, capsys):
+    model = save_tiny_model(tmp_path / "model")
+    said = refusal(capsys, "rl", "gp-l", "--model", model, "--out", tmp_path / "run", "--shard")
+    assert "--shard divides a model among several processes" in said
+    assert "leave --shard out" in refusal(capsys, "sft", "gp-l", "--plan", "cpu", "--shard")
+
+
+def test_a_pass_over_nothing_has_a_gradient_of_0_for_all_that_learns():
+    model = tiny_model(layers=1)
+    forward(model, []).logprobs.sum().backward()
+    assert all(weight.grad is not None and not weight.grad.any() for weight in model.parameters())
+    assert groups_of([], 100, 10, least=2) == [[], []]
+
+
+def test_gradients_are_clipped_together():
+    weights = [torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)]
+    weights[0].grad = torch.tensor([2.0, 1.0, 2.0])
+    assert clip_gradients(weights, 1.5) == 3.0
+    assert torch.allclose(weights[0].grad, torch.tensor([1.0, 0.5, 1.0]))
+    assert clip_gradients([weights[1]], 1.0) == 0.0
 
 
 def launch(out: Path, world: int, *more: object) -> subprocess.Popen[bytes]:
@@ -135,7 +194,7 @@ def children(parent: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_kill_of_one_process_ends_all_within_seconds_and_the_run_resumes(tmp_path):
-    killed = launch(tmp_path / "run", 2)
+    killed = launch(tmp_path / "run", 2, "--shard")
     checkpoint = tmp_path / "run" / "checkpoints" / "step-000001"
     while not checkpoint.exists():
         assert killed.poll() is None

@@ -20,7 +20,7 @@ from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
 from ruleshift.training.accounting import Sizes, TokenCount
-from ruleshift.training.checkpoints import load_learner, save_learner
+from ruleshift.training.checkpoints import load_learner, writer_of
 from ruleshift.training.learner import Batch, rate_scale
 from ruleshift.training.objectives import k3
 from ruleshift.training.rl import RL, train_rl
@@ -393,7 +393,7 @@ def test_updates_after_the_last_checkpoint_are_made_again(unbroken, tmp_path):
 def test_a_checkpoint_holds_the_moments_of_the_optimiser(tmp_path):
     ppo, loaded, without = new_ppo(), new_ppo(), new_ppo()
     ppo.update()
-    save_learner(tmp_path, ppo.learner)
+    writer_of(ppo.learner)(tmp_path)
     for other in (loaded, without):
         load_learner(tmp_path, other.learner)
         other.done = 1

@@ -177,6 +177,7 @@ def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", 
     from ruleshift.commands.bars import Bar
     from ruleshift.pretraining.build import new_optimizers, pretrain
     from ruleshift.training.checkpoints import load_state, save_state
+    from ruleshift.training.optimizers import moments
 
     model, chat = new()
     model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
@@ -192,7 +193,8 @@ def _build(config: BuildConfig | VisionBuildConfig, new: New, run: "RunFolder", 
         def after_step(done: int, loss: float) -> None:
             run.append_metrics({"step": done, "loss": loss})
             if done % SAVE_EVERY == 0 or done == config.steps:
-                run.save_checkpoint(done, lambda folder: save_state(folder, {"model": model}, optimizers), keep_last=2)
+                states = {name: moments(optimizer) for name, optimizer in optimizers.items()}
+                run.save_checkpoint(done, lambda folder: save_state(folder, {"model": model}, states), keep_last=2)
             kept = final.parent / "models" / f"step-{done:06d}"
             if models_every and done % models_every == 0 and not kept.is_dir():
                 kept.parent.mkdir(exist_ok=True)

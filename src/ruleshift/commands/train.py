@@ -36,6 +36,9 @@ class Training(OnTask[Options]):
     2501.17161; or another name that the task gives."""
     threads: int | None = None
     """Cores to compute on; by default those that are free, or as many as the run began with."""
+    shard: bool = False
+    """Divide weights, gradients and moments over the processes of a launcher (FSDP2); to sample, each puts together a
+    whole copy."""
     tracker: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Also send the metrics to tensorboard, wandb, trackio ...; give it again for several."""
     loading: ModelArguments = ModelOptions()
@@ -77,7 +80,7 @@ class Rl(Planned[Options]):
     left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift rl gp-l --model bundled --out runs/rl --updates 40 --learning-rate 1e-4
-    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl
+    On several GPUs, as sft and distil: accelerate launch --multi_gpu -m ruleshift rl gp-l --out runs/rl [--shard]
     """
 
     training: Annotated[RLConfig, tyro.conf.arg(name="")] = RLConfig()
@@ -105,6 +108,8 @@ class Distil(Training[Options]):
 def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     if command.plan is None:
         _train(command, verb, config, steps)
+    elif command.shard:
+        raise RuleshiftError("--plan tells of processes that hold the whole model: leave --shard out of it")
     else:
         task = command.open()
         check_training(config, task)
@@ -130,11 +135,14 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
     from ruleshift.training.processes import start as find_each_other
+    from ruleshift.training.sharding import check_sharding
     from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
 
+    if command.shard:
+        check_sharding(config)
     quiet_libraries()
-    processes = find_each_other()
+    processes = find_each_other(command.shard)
     set_threads(command.threads, RunFolder(command.out).threads())
     # Before the folder takes this configuration down: the name may be wrong.
     dtype = "auto" if config.lora_rank else "float32"
@@ -152,7 +160,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
             bar = Bar(verb, steps, quiet=not processes.main)
             with tracking(command.tracker, run.path, settings) as trackers:
                 with bar:
-                    train(
+                    trained = train(
                         config,
                         start.model,
                         start.chat,
@@ -163,7 +171,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
                         teacher=teacher,
                         processes=processes,
                     )
-                processes.once(lambda: save_model(start.model, start.chat.source, final))
+                processes.once(lambda: save_model(trained, start.chat.source, final))
     if processes.main:
         print(f"model: {final}   metrics: {run.metrics_path}")
 

@@ -1,7 +1,7 @@
 """Training state as safetensors: weights and optimiser moments, no pickle."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 
@@ -15,20 +15,28 @@ from ruleshift.runs import read_tensors
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.learner import Learner
 from ruleshift.training.optimizers import SHARED, fits, moments
+from ruleshift.training.sharding import divided_like, load_whole
 
 Tensors = dict[str, torch.Tensor]
 
 
-def save_learner(folder: Path, learner: Learner) -> None:
-    """Everything needed to resume, as safetensors; the model in Hugging Face format."""
-    save_model(learner.model, learner.chat.source, folder / "model")
-    save_state(folder, learner.modules, {"optimizer": learner.optimizer})
-    save_file(_counted(learner), folder / "tokens.safetensors")
+def writer_of(learner: Learner) -> Callable[[Path], None]:
+    """What writes everything needed to resume into a folder, as safetensors, and the model in Hugging Face format. All
+    processes of a run ask for it, which puts pieces together; one of them calls it."""
+    model = learner.shards.whole()
+    state = learner.shards.kept(moments(learner.optimizer))
+
+    def write(folder: Path) -> None:
+        save_model(model, learner.chat.source, folder / "model")
+        save_state(folder, learner.modules(model), {"optimizer": state})
+        save_file(_counted(learner), folder / "tokens.safetensors")
+
+    return write
 
 
 def load_learner(folder: Path, learner: Learner) -> None:
-    """Resume from what `save_learner` wrote. Raises RuleshiftError for what is missing, damaged, or of another run."""
-    load_state(folder, learner.modules, {"optimizer": learner.optimizer})
+    """Resume from what `writer_of` wrote. Raises RuleshiftError for what is missing, damaged, or of another run."""
+    load_state(folder, learner.modules(), {"optimizer": learner.optimizer})
     file = folder / "tokens.safetensors"
     found = read_tensors(file)
     _check(file, found, _counted(learner))
@@ -48,12 +56,12 @@ def _counted(learner: Learner) -> Tensors:
     }
 
 
-def save_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
-    """Write the weights of each module and the state of each optimiser into `folder`, a file each."""
+def save_state(folder: Path, modules: Mapping[str, nn.Module], states: Mapping[str, Tensors]) -> None:
+    """Write the weights of each module and the `moments` of each optimiser into `folder`, a file each."""
     for name, module in modules.items():
         _save(folder, name, module.state_dict())
-    for name, optimizer in optimizers.items():
-        _save(folder, name, moments(optimizer))
+    for name, state in states.items():
+        _save(folder, name, state)
 
 
 def load_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
@@ -64,7 +72,7 @@ def load_state(folder: Path, modules: Mapping[str, nn.Module], optimizers: Mappi
         _check(folder / f"{name}.safetensors", read[name], module.state_dict())
     states = {name: _moments(folder / f"{name}.safetensors", read[name], o) for name, o in optimizers.items()}
     for name, module in modules.items():
-        module.load_state_dict(read[name])
+        load_whole(module, read[name])
     for name, optimizer in optimizers.items():
         optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
 
@@ -81,7 +89,8 @@ def _moments(file: Path, found: Tensors, optimizer: torch.optim.Optimizer) -> di
         if not fits(parameters[int(index)], {key: tensor}):
             raise _of_another(file, f"{entry} of the shape {tuple(tensor.shape)}")
         counts = not tensor.dim() and not tensor.is_floating_point()
-        state.setdefault(int(index), {})[key] = int(tensor) if counts else tensor
+        value = divided_like(tensor, parameters[int(index)])
+        state.setdefault(int(index), {})[key] = int(tensor) if counts else value
     keys = {frozenset(of_one) for of_one in state.values()}
     if len({of_one - SHARED for of_one in keys}) > 1 or any(of_one & SHARED not in (set(), SHARED) for of_one in keys):
         raise _of_another(file, "not the same entries for every weight")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -30,6 +31,7 @@ from ruleshift.training.objectives import (
 from ruleshift.training.optimizers import adam
 from ruleshift.training.parts import choose, learns, start_of
 from ruleshift.training.processes import ALONE, Processes
+from ruleshift.training.sharding import Shards, clip_gradients
 from ruleshift.training.teachers import Told
 from ruleshift.training.trajectories import PassResult, Thrift, Trajectory, evaluate_tokens, forward, groups_of
 
@@ -78,6 +80,7 @@ class Learner:
         choose(model, config.train_parts, config.lora_rank, config.seed)
         if chat.eye is None:
             check_head(model)
+        self.shards = Shards.of(model, config, processes)
         self.as_at_start = start_of(model, config)
         self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
@@ -97,16 +100,13 @@ class Learner:
             config, Pupil(model, self.as_at_start, chat, self.known, self.account, processes), teacher
         )
 
-    @property
-    def policy(self) -> nn.Module:
-        """What a checkpoint holds of the model: all of it, or its adapters."""
-        return nn.ParameterList(self.trained) if self.config.lora_rank else self.model
-
-    @property
-    def modules(self) -> dict[str, nn.Module]:
-        """All that changes."""
+    def modules(self, model: nn.Module | None = None) -> dict[str, nn.Module]:
+        """All that changes, and a checkpoint holds: of the model (or a whole copy of it) all, or its adapters."""
+        model = self.model if model is None else model
+        adapters = nn.ParameterList([p for p in model.parameters() if p.requires_grad])
         critic = {} if self.critic is None else {"value": self.critic}
-        return {"policy": self.policy} | critic | ({} if self.guide is None else self.guide.modules)
+        policy = adapters if self.config.lora_rank else model
+        return {"policy": policy} | critic | ({} if self.guide is None else self.guide.modules)
 
     def read(self, trajectories: Sequence[Trajectory]) -> Readings:
         """States and their values, and the log-probs of the start model and, with a critic or an
@@ -136,9 +136,10 @@ class Learner:
     def _evaluate(self, trajectories: Sequence[Trajectory]) -> tuple[list[torch.Tensor], ...]:
         limits = (self.config.max_tokens, self.chat.eye, self.config.max_pictures)
         how = (self.known, self.config.temperature, self.thrift)
+        least = self._least(trajectories)
 
         def read(some: Sequence[Trajectory]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-            found = evaluate_tokens(self.model, some, *limits, *how)
+            found = self.shards.run(lambda: evaluate_tokens(self.model, some, *limits, *how, least))
             return [(logprobs.cpu(), states.cpu()) for logprobs, states in zip(*found, strict=True)]
 
         found = self.processes.spread(read, trajectories)
@@ -189,10 +190,13 @@ class Learner:
         apart: list[list[torch.Tensor]] = []  # the gradient of each half, where there are two
         for half in halves:
             for group in self._groups([batch.trajectories[i] for i in half]):
+                if not group:
+                    self._sum_of_logprobs([]).backward()
+                    continue
                 members = [half[i] for i in group]
-                loss, parts, logprobs = self._loss(batch, members, counts)
+                loss, parts, logprobs = self.shards.run(partial(self._loss, batch, members, counts))
                 loss.backward()
-                again.append(logprobs.detach().cpu())
+                again.append(logprobs.cpu())
                 for t in (batch.trajectories[i] for i in members):
                     drawn += t.sampled or t.old_logprobs
                 for name, part in parts.items():
@@ -266,14 +270,27 @@ class Learner:
                 value_loss(self.critic(result.states), returns, before, config.value_clip).sum() / counts.turns
             )
             loss = loss + config.value_coef * parts["value_loss"]
-        return loss, parts, result.logprobs
+        return loss, parts, result.logprobs.detach()
 
     def _groups(self, trajectories: Sequence[Trajectory]) -> list[list[int]]:
-        """Which of them share a pass that learns, of this process's own."""
+        """Which of them share a pass that learns, of this process's own. Some are empty where another process makes
+        more, and takes all to put the model together."""
         self.account.trained(trajectories)
-        own = self.processes.share(range(len(trajectories)))
-        groups = groups_of([trajectories[i] for i in own], self.config.max_tokens, self.config.max_pictures)
+        own, limits = self.processes.share(range(len(trajectories))), (self.config.max_tokens, self.config.max_pictures)
+        groups = groups_of([trajectories[i] for i in own], *limits, self._least(trajectories))
         return [[own[i] for i in group] for group in groups]
+
+    def _least(self, trajectories: Sequence[Trajectory]) -> int:
+        """How many passes over these every process makes at least."""
+        limits = (self.config.max_tokens, self.config.max_pictures)
+        return self.shards.passes(
+            lambda own: len(groups_of([trajectories[i] for i in own], *limits)), len(trajectories)
+        )
+
+    def _sum_of_logprobs(self, some: Sequence[Trajectory]) -> torch.Tensor:
+        """Of all reply tokens, by one pass; of none its gradient is 0."""
+        how = (self.chat.eye, self.known)
+        return self.shards.run(lambda: forward(self.model, some, *how, thrift=self.thrift).logprobs.sum())
 
     def _demonstrate(self, shown: Sequence[Trajectory], of_rl: Sequence[list[torch.Tensor]]) -> dict[str, float]:
         """Add the gradient of SFT on the expert's conversations to that of RL, at its fixed weight; or where the halves
@@ -296,8 +313,7 @@ class Learner:
         """Backward passes of the mean negative log-likelihood over `count` tokens, times `weight`; returns the mean."""
         total = 0.0
         for group in self._groups(shown) if shown else []:
-            result = forward(self.model, [shown[i] for i in group], self.chat.eye, self.known, thrift=self.thrift)
-            loss = -result.logprobs.sum() / count
+            loss = -self._sum_of_logprobs([shown[i] for i in group]) / count
             (weight * loss).backward()
             total += float(loss.detach())
         return sum(self.processes.gather(total))
@@ -324,15 +340,15 @@ class Learner:
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.
         Raises Diverged instead where it is not finite."""
-        norm = torch.nn.utils.clip_grad_norm_([*self.trained, *self._beside], self.config.max_grad_norm)
-        check_finite({"grad_norm": float(norm)})
+        norm = clip_gradients([*self.trained, *self._beside], self.config.max_grad_norm)
+        check_finite({"grad_norm": norm})
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
 
     def check_weights(self) -> None:
         """Raise Diverged if a weight is not finite, or so large that its square is not."""
-        for name, module in self.modules.items():
+        for name, module in self.modules().items():
             if not all(bool(p.detach().float().square().sum().isfinite()) for p in module.parameters()):
                 raise Diverged(f"the weights of the {name} are not finite, or too large to continue with,")
 

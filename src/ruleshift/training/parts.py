@@ -16,6 +16,7 @@ from ruleshift.backbones.lora import add_lora, has_lora, without_lora
 from ruleshift.backbones.vision import FAMILIES, sees
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import Part, RLConfig
+from ruleshift.training.sharding import exchange, here
 
 
 def part_of(model: PreTrainedModel, name: str) -> Part:
@@ -74,22 +75,23 @@ class StartCopy:
         self.learning = [p for p in model.parameters() if p.requires_grad]
         self.file = NamedTemporaryFile(suffix=".safetensors") if place == "disk" else None  # noqa: SIM115
         self.values: list[torch.Tensor] = []
+        mine = [here(p) for p in self.learning]
         if self.file is None:
-            self.values = [p.detach().to(p.device if place == "device" else "cpu", copy=True) for p in self.learning]
+            self.values = [value.to(value.device if place == "device" else "cpu", copy=True) for value in mine]
         else:
-            save_file({str(i): p.detach().contiguous() for i, p in enumerate(self.learning)}, self.file.name)
+            save_file({str(i): value.contiguous() for i, value in enumerate(mine)}, self.file.name)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Inside, the model has these values, which must stay as they are."""
-        now = [p.data for p in self.learning]
+        now: list[torch.Tensor] = []
         try:
             for parameter, value in zip(self.learning, self._read(), strict=True):
-                parameter.data = value.to(parameter.device)
+                now.append(exchange(parameter, value))
             yield
         finally:
-            for parameter, value in zip(self.learning, now, strict=True):
-                parameter.data = value
+            for parameter, value in zip(self.learning, now, strict=False):
+                exchange(parameter, value)
 
     def _read(self) -> Iterator[torch.Tensor]:
         if self.file is None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.tensor import DTensor
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.launched import launched
@@ -37,6 +38,7 @@ class Processes:
     rank: int = 0
     world: int = 1
     talk: Any = None  # the group in which objects are exchanged, on the CPU
+    shard: bool = False  # whether models that learn are divided among them (see `sharding`)
 
     @property
     def main(self) -> bool:
@@ -45,7 +47,11 @@ class Processes:
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Those of the items that are this process's own: every `world`-th."""
-        return items if self.world == 1 else items[self.rank :: self.world]
+        return items if self.world == 1 else self.shares(items)[self.rank]
+
+    def shares(self, items: Sequence[Item]) -> list[Sequence[Item]]:
+        """Those of each process."""
+        return [items[rank :: self.world] for rank in range(self.world)]
 
     def gather(self, mine: Item) -> list[Item]:
         """What every process has, in their order; tensors in it stand on the CPU."""
@@ -92,10 +98,10 @@ class Processes:
     @torch.no_grad()
     def share_gradients(self, weights: Sequence[torch.Tensor], mean: bool = False) -> None:
         """Have each process hold the sum (or mean) of all gradients of these weights, which are of one kind of number.
-        One that has none of a weight adds nothing."""
+        One that has none of a weight adds nothing. Those of weights in pieces are sums (or means) already."""
         if self.world == 1:
             return
-        for bucket in buckets(weights):
+        for bucket in buckets([weight for weight in weights if not isinstance(weight, DTensor)]):
             flat = torch.cat([(torch.zeros_like(w) if w.grad is None else w.grad).flatten() for w in bucket])
             dist.all_reduce(flat)
             parts = (flat / self.world if mean else flat).split([w.numel() for w in bucket])
@@ -116,21 +122,27 @@ class Processes:
 ALONE = Processes()
 
 
-def start() -> Processes:
-    """Those that a launcher started, once they have found each other and have their devices. Raises RuleshiftError for
-    a way of sharing a model out that is not supported here."""
+def start(shard: bool = False) -> Processes:
+    """Those that a launcher started, once they have found each other and have their devices; `shard`: to divide what
+    learns among them. Raises RuleshiftError for a way of sharing a model out that is not supported here."""
     if launched() == 1:
+        if shard:
+            raise RuleshiftError(
+                "--shard divides a model among several processes: start them with accelerate launch or torchrun, or "
+                "leave it out"
+            )
         return ALONE
     from accelerate import PartialState
 
     for variable, name in UNSUPPORTED.items():
         if os.environ.get(variable, "false").lower() == "true":
             raise RuleshiftError(
-                f"{name} is not supported: launch with --multi_gpu, which keeps the whole model on each device, or "
-                "take the tasks to verl or TRL (docs/scale.md)"
+                f"{name} is not taken from the launcher: launch with --multi_gpu, and give --shard to "
+                "ruleshift, which divides weights, gradients and moments by FSDP2 (docs/scale.md)"
             )
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
-    return Processes(state.process_index, state.num_processes, dist.new_group(backend="gloo", timeout=PATIENCE))
+    talk = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return Processes(state.process_index, state.num_processes, talk, shard)
 
 
 def buckets(weights: Sequence[torch.Tensor], room: int = BUCKET) -> list[list[torch.Tensor]]:

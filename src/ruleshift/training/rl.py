@@ -20,7 +20,7 @@ from ruleshift.runs import RunFolder
 from ruleshift.training.algorithms import check_algorithm
 from ruleshift.training.answers import token_counts
 from ruleshift.training.batching import pad, split_evenly
-from ruleshift.training.checkpoints import load_learner, save_learner
+from ruleshift.training.checkpoints import load_learner, writer_of
 from ruleshift.training.estimators import (
     ESTIMATORS,
     Turns,
@@ -33,7 +33,7 @@ from ruleshift.training.guide import Guided
 from ruleshift.training.learner import Batch, Learner, check_finite
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
-from ruleshift.training.rollout import Rollout, episode_metrics, turns_within
+from ruleshift.training.rollout import Rollout, episode_metrics, rollout_dtype, turns_within
 from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_lessons import demonstration
 from ruleshift.training.trajectories import Trajectory
@@ -62,7 +62,8 @@ class RL:
     def update(self) -> dict[str, float]:
         """One update; returns its metrics. Raises Diverged, before a step is taken, for a number that is not finite."""
         try:
-            with room_to_sample(self.config):
+            with room_to_sample(self.config), self.learner.shards.sampler(rollout_dtype(self.config)) as sampler:
+                self.rollout.engine.sync(sampler)
                 episodes, collected = self.collect()
             with room_to_learn(self.config):
                 batch, estimates = self.estimate(episodes)
@@ -77,7 +78,6 @@ class RL:
         self.done += 1
         if self.watch and seen:
             self.watch.after(self.learner, episodes, batch, self.done, seen)
-        self.rollout.engine.sync(self.learner.model)
         flops = self.learner.account.flops()
         return {**collected, **estimates, **losses, "train_flops": flops}
 
@@ -233,7 +233,6 @@ def train_rl(
     if last is not None:
         load_learner(last.path, rl.learner)
         rl.done = last.step
-        rl.rollout.engine.sync(rl.learner.model)
     run.truncate_metrics(rl.done)
     while rl.done < rl.config.updates:
         metrics = rl.update()
@@ -241,7 +240,7 @@ def train_rl(
         if evaluate is not None and rl.done in at:
             evaluate(rl.done, rl)
         if rl.done % rl.config.save_every == 0 or rl.done == rl.config.updates:
-            run.save_checkpoint(rl.done, lambda folder: save_learner(folder, rl.learner), keep_last=2)
+            run.save_checkpoint(rl.done, writer_of(rl.learner), keep_last=2)
         if progress is not None:
             progress(rl.done, metrics)
 

@@ -24,16 +24,20 @@ class SyncedEngine(Engine, Protocol):
     """An engine that answers as a model does that learns elsewhere. It returns token ids and log-probabilities."""
 
     def sync(self, model: PreTrainedModel) -> None:
-        """Answer as this model does from now on; called after every update."""
+        """Answer as this model does, as long as an update samples; called before every update."""
         ...
 
 
 def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig | SFTConfig) -> LocalEngine:
     """Samples from the model itself that learns, or will, in this process."""
     sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
-    name = config.rollout_dtype if isinstance(config, RLConfig) else "auto"
-    dtype = None if name == "auto" else getattr(torch, name)
+    dtype = rollout_dtype(config) if isinstance(config, RLConfig) else None
     return LocalEngine(model, chat, sampling, config.batch_size, dtype)
+
+
+def rollout_dtype(config: RLConfig) -> torch.dtype | None:
+    """The precision to sample in, where one is named."""
+    return None if config.rollout_dtype == "auto" else getattr(torch, config.rollout_dtype)
 
 
 @dataclass(frozen=True)

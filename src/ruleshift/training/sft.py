@@ -32,6 +32,7 @@ from ruleshift.training.sft_lessons import Lessons
 from ruleshift.training.sft_losses import OF_TRL
 from ruleshift.training.sft_pictures import Collator, PictureTrainer
 from ruleshift.training.sft_samples import pass_rates, sample
+from ruleshift.training.sharding import Shards
 from ruleshift.training.trainer import Trainer
 
 
@@ -128,8 +129,9 @@ def train_sft(
     evaluate: Callable[[int, TokenCount], None] | None = None,
     progress: Callable[[int, dict[str, float]], object] | None = None,
     processes: Processes = ALONE,
-) -> None:
-    """Train `model` in place in a run folder, from its last checkpoint if it has one.
+) -> PreTrainedModel:
+    """Train `model` in place in a run folder, from its last checkpoint if it has one. Returns it, or where it is in
+    pieces a whole copy in the process that writes.
 
     Where `config.data` asks for it, `model` first replies to the problems itself, as it is: a start model. progress is
     then called with step 0, and how many were `sampled` of how many `problems`.
@@ -180,13 +182,14 @@ def train_sft(
     choose(model, config.train_parts, config.lora_rank, config.seed)
     if chat.eye is None:
         check_head(model)
+    shards = Shards.of(model, config, processes, mean=True)
     last = run.latest_checkpoint()
     run.truncate_metrics(0 if last is None else last.step)
     given = {
         "run": run,
         "config": config,
         "chat": chat,
-        "processes": processes,
+        "shards": shards,
         "model": model,
         "args": arguments,
         "train_dataset": Dataset.from_dict({"index": lessons.rows}),
@@ -201,3 +204,4 @@ def train_sft(
         trainer.finish(last)
     vars(model).pop("forward", None)  # see `own_forward`
     model.eval()
+    return shards.whole()

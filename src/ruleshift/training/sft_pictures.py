@@ -58,9 +58,7 @@ class PictureTrainer(Trainer):
         again = 0 if self._old is None else self.patches
         return super().count(tokens) + TokenCount(0, 0, self.patches * learned, self.patches * (not learned) + again)
 
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> torch.Tensor:
+    def loss_of(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         model = self.model
         ids, labels, pictures = inputs["input_ids"], inputs["labels"][:, 1:], inputs["pictures"]  # (B, T), (B, T-1)
         eye = self.chat.eye

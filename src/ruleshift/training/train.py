@@ -30,8 +30,9 @@ def train(
     watched: bool = False,
     teacher: PreTrainedModel | None = None,
     processes: Processes = ALONE,
-) -> None:
-    """Train `model` in place in a run folder, from its last checkpoint if it has one.
+) -> PreTrainedModel:
+    """Train `model` in place in a run folder, from its last checkpoint if it has one. Returns it; where it is divided
+    among processes, a whole copy in the one that writes.
 
     evaluate(steps made, tokens so far) is called after the steps listed in `at`, and may be called again for a step
     when a killed run resumes before it. progress(steps made, metrics) is called after every step. watched: a sample of
@@ -40,10 +41,10 @@ def train(
     `Processes.folder` gives, and neither `evaluate` nor `watched` is for several.
     """
     if isinstance(config, SFTConfig):
-        train_sft(model, chat, task, style, config, run, at, evaluate, progress, processes)
-        return
+        return train_sft(model, chat, task, style, config, run, at, evaluate, progress, processes)
     rollout = Rollout(task, style, config, local_engine(model, chat, config), processes)
     watch = Watch(run.path) if watched else None
     rl = RL(model, chat, rollout, watch, teacher or load_teacher(config, chat, task.pictures))
     at_point = None if evaluate is None else lambda step, trained: evaluate(step, trained.learner.account.tokens)
     train_rl(rl, run, at, at_point, progress)
+    return rl.learner.shards.whole()

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import TrainerState
+from safetensors.torch import load_file
+from transformers import PreTrainedModel, TrainerState
 from trl import SFTTrainer
 
 from ruleshift.backbones.head import last_states
@@ -23,8 +24,8 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pack
 from ruleshift.training.optimizers import fits
 from ruleshift.training.parts import LaggingCopy
-from ruleshift.training.processes import Processes
 from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
+from ruleshift.training.sharding import Shards, divided_like, load_whole
 from ruleshift.training.trajectories import Thrift, token_logprobs
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
@@ -43,22 +44,29 @@ class Trainer(SFTTrainer):
     Diverged is raised before weights are kept that are not finite.
     """
 
-    def __init__(self, run: RunFolder, config: SFTConfig, chat: Chat, processes: Processes, **more: Any) -> None:
+    def __init__(self, run: RunFolder, config: SFTConfig, chat: Chat, shards: Shards, **more: Any) -> None:
         super().__init__(**more)
-        self.run, self.config, self.chat, self.processes = run, config, chat, processes
+        self.run, self.config, self.chat, self.shards, self.processes = run, config, chat, shards, shards.processes
         self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
         self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
         self._followed = -1  # the last step at which the old weights followed
         self._partial = run.checkpoints_path  # the folder that a checkpoint is written into
+        self._whole: tuple[PreTrainedModel, dict[str, Any]] | None = None  # what it holds of model and optimiser
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
+        """The loss of a pass, in which all processes take part where the model is in pieces."""
+        one = model if self.shards.root is None else self.model
+        return self.shards.run(lambda: self.loss_of(one, inputs, num_items_in_batch))
+
+    def loss_of(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
         """TRL's loss where it has it, and else that of `sft_losses` over the labels of a step."""
         if self.config.loss in OF_TRL:
             with self.thrift.around(self.model):  # type: ignore[arg-type]
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+                loss: torch.Tensor = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+                return loss
         labels = inputs["labels"][:, 1:]
 
         def states() -> torch.Tensor:
@@ -85,11 +93,12 @@ class Trainer(SFTTrainer):
         return losses.sum() * self.processes.world / (len(tokens) if items is None else items)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes, some of
-        which may take more passes than others, bring theirs together in the last one."""
+        """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes make as
+        many, the last of which may learn nothing, and bring their gradients together in the last one."""
         lengths = inputs["attention_mask"].sum(1).tolist()
         groups = pack(lengths, self.config.max_tokens)
         parts = [_some(inputs, group, max(lengths[i] for i in group)) for group in groups]
+        parts += [_nothing(inputs)] * (max(self.processes.gather(len(parts))) - len(parts))
         losses = []
         for number, part in enumerate(parts, 1):
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
@@ -115,11 +124,17 @@ class Trainer(SFTTrainer):
         if not all(bool(weight.detach().float().square().sum().isfinite()) for weight in model.parameters()):
             raise diverged(self.run.path, self.state.global_step, "the weights are not finite")
 
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        """A model in pieces is not wrapped again."""
+        return super()._wrap_model(model, training, dataloader) if self.shards.root is None else self.shards.root
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._partial)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.refuse_divergence()
+        optimizer: Any = self.optimizer
+        self._whole = self.shards.whole(), self.shards.kept(optimizer.state_dict())
 
         def write(folder: Path) -> None:
             self._partial = folder
@@ -132,6 +147,7 @@ class Trainer(SFTTrainer):
                 (folder / "rng_state_0.pth").rename(folder / RNG)
 
         self.run.save_checkpoint(self.state.global_step, write, keep_last=self.config.checkpoints)
+        self._whole = None
 
     def store_flos(self) -> None:
         """Several processes would have to add theirs up, while only one of them saves. Ours are in `accounting`."""
@@ -142,15 +158,20 @@ class Trainer(SFTTrainer):
         """None: a run folder holds what its page in the documentation says."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        if self.args.should_save:
-            folder = output_dir or self.args.output_dir
-            model: Any = self.model
+        if self.args.should_save and self._whole is not None:
+            folder, model = str(output_dir or self.args.output_dir), self._whole[0]
             model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
-            self.chat.source.save_pretrained(str(folder))
+            self.chat.source.save_pretrained(folder)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        with _full_disk():
-            super()._save_optimizer_and_scheduler(output_dir)
+        if self._whole is None or self.shards.root is None:
+            with _full_disk():
+                super()._save_optimizer_and_scheduler(output_dir)
+            return
+        scheduler: Any = self.lr_scheduler
+        for name, state in (("optimizer.pt", self._whole[1]), ("scheduler.pt", scheduler.state_dict())):
+            with _full_disk():
+                torch.save(state, Path(output_dir) / name)
 
     def _save_rng_state(self, output_dir: str) -> None:
         with _full_disk():
@@ -158,7 +179,12 @@ class Trainer(SFTTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *rest: Any, **more: Any) -> None:
         with _damage_of(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, *rest, **more)
+            if self.shards.root is None:
+                super()._load_from_checkpoint(resume_from_checkpoint, *rest, **more)
+                return
+            files = sorted(Path(resume_from_checkpoint).glob("*.safetensors"))
+            tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+            self._issue_warnings_after_load(load_whole(self.model, tensors, strict=False))  # type: ignore[arg-type]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         with _damage_of(checkpoint):
@@ -166,6 +192,8 @@ class Trainer(SFTTrainer):
             optimizer: Any = self.optimizer
             if not all(fits(weight, moments) for weight, moments in optimizer.state.items()):
                 raise ValueError("optimizer.pt is of another model")
+            for weight, moments in optimizer.state.items():
+                moments |= {key: divided_like(value, weight) for key, value in moments.items()}
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """The state of the generators that dropout draws from, which several processes do not share: they go on with
@@ -193,6 +221,13 @@ def _some(inputs: Mapping[str, Any], rows: Sequence[int], width: int) -> dict[st
         name: value[list(rows), :width] if isinstance(value, torch.Tensor) else [value[i] for i in rows]
         for name, value in inputs.items()
     }
+
+
+def _nothing(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Part of a batch from which nothing is learned, and in which nothing is seen."""
+    part = _some(inputs, [0], 2)
+    seen = {"pictures": [()]} if "pictures" in part else {}
+    return {**part, "labels": torch.full_like(part["labels"], -100), **seen}
 
 
 def _check(last: Checkpoint) -> None:

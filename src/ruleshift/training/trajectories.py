@@ -123,19 +123,20 @@ def reply_states(
     known: Known | None = None,
     thrift: Thrift = AS_THEY_ARE,
 ) -> ReplyStates:
-    """One pass over whole conversations, padded on the right; every turn of an episode is scored at once.
+    """One pass over whole conversations, padded on the right; every turn of an episode is scored at once. Without any
+    it is a pass over one token, which says nothing.
 
     With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
     """
     device = model.device
-    ids = pad([t.ids for t in group], 0, torch.long).to(device)  # (B, T)
+    ids = pad([t.ids for t in group] or [[0]], 0, torch.long).to(device)  # (B, T)
     rows = _rows([len(t.positions) for t in group], device)
-    columns = torch.tensor([p for t in group for p in t.positions], device=device)
+    columns = torch.tensor([p for t in group for p in t.positions], dtype=torch.long, device=device)
     with thrift.around(model):
         if eye is None:
             last = last_states(model, ids)
         else:
-            given = pad([[1] * len(t.ids) for t in group], 0, torch.long).to(device) > 0
+            given = pad([[1] * len(t.ids) for t in group] or [[0]], 0, torch.long).to(device) > 0
             given[rows, columns] = False
             view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
             last = read(model, ids, view, use_cache=False)
@@ -158,7 +159,7 @@ def forward(
     """
     said = reply_states(model, group, eye, known, thrift)
     rows = _rows([len(t.states) for t in group], said.last.device)
-    columns = torch.tensor([p for t in group for p in t.states], device=said.last.device)
+    columns = torch.tensor([p for t in group for p in t.states], dtype=torch.long, device=said.last.device)
     hidden = said.last[rows, columns]  # (N, H)
     with thrift.around(model):
         logprobs, uncertainty = token_logprobs(model, said.before, said.tokens, temperature, entropy_learns)
@@ -185,10 +186,14 @@ def token_logprobs(
     return logprobs, uncertainty
 
 
-def groups_of(trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int) -> list[list[int]]:
-    """Which trajectories share a pass; one alone may have more tokens or pictures than that."""
+def groups_of(
+    trajectories: Sequence[Trajectory], max_tokens: int, max_pictures: int, least: int = 0
+) -> list[list[int]]:
+    """Which trajectories share a pass; one alone may have more tokens or pictures than that. Of at least so many passes
+    the last may be empty."""
     counts = [len(t.pictures) for t in trajectories]
-    return pack([len(t.ids) for t in trajectories], max_tokens, counts, max_pictures)
+    groups = pack([len(t.ids) for t in trajectories], max_tokens, counts, max_pictures)
+    return groups + [[] for _ in range(least - len(groups))]
 
 
 def reply_places(turns: Sequence[Turn], pieces: Sequence[Sequence[int]]) -> tuple[list[int], list[int], list[int]]:
@@ -205,7 +210,7 @@ def reply_places(turns: Sequence[Turn], pieces: Sequence[Sequence[int]]) -> tupl
 
 
 def _rows(counts: Sequence[int], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(device)
+    return torch.from_numpy(np.repeat(np.arange(len(counts)), np.array(counts, dtype=np.int64))).to(device)
 
 
 def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tensor:
@@ -215,7 +220,7 @@ def group_turns(group: Sequence[Trajectory], device: torch.device) -> torch.Tens
     for trajectory in group:
         flat += [first + k for k in trajectory.turn]
         first += len(trajectory.states)
-    return torch.tensor(flat, device=device)
+    return torch.tensor(flat, dtype=torch.long, device=device)
 
 
 @torch.no_grad()
@@ -228,16 +233,17 @@ def evaluate_tokens(
     known: Known | None = None,
     temperature: float = 1.0,
     thrift: Thrift = AS_THEY_ARE,
+    least: int = 0,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Per trajectory: log-probs of its reply tokens (T_i,) and hidden states of its turns (N_i, H), no gradient.
 
-    Without dropout, in the middle of training too.
+    Without dropout, in the middle of training too. At least so many passes are made.
     """
     was_training = model.training
     model.eval()
     logprobs: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
     states: list[torch.Tensor] = [torch.empty(0)] * len(trajectories)
-    for group in groups_of(trajectories, max_tokens, max_pictures):
+    for group in groups_of(trajectories, max_tokens, max_pictures, least):
         result = forward(model, [trajectories[i] for i in group], eye, known, temperature, thrift=thrift)
         token_parts = result.logprobs.split([len(trajectories[i].positions) for i in group])
         state_parts = result.states.split([len(trajectories[i].states) for i in group])

@@ -1,0 +1,72 @@
+"""Memory of each of several processes that train one model by PPO: whole in each of them, or in pieces (--shard).
+
+    MALLOC_MMAP_THRESHOLD_=65536 torchrun --nproc-per-node 2 benchmarks/sharding.py
+    MALLOC_MMAP_THRESHOLD_=65536 torchrun --nproc-per-node 2 benchmarks/sharding.py --shard
+
+On a CPU under Linux; random float32 weights of a plain Llama, few tokens. Resident memory beyond that before the model,
+in bytes for each parameter: what is held after an update, and the most of that update, the second one. The variable has
+large blocks given back to the kernel once they are free.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import tyro
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from ruleshift.backbones.load import load_backbone
+from ruleshift.settings import RLConfig
+from ruleshift.tasks import get_task
+from ruleshift.training.processes import start
+from ruleshift.training.rl import RL
+from ruleshift.training.rollout import Rollout, local_engine
+
+SMALL = RLConfig(updates=3, episodes=4, turns=1, max_new_tokens=8, minibatches=1, value_only=0)
+
+
+@dataclass(frozen=True)
+class Options:
+    shard: bool = False
+    """In pieces."""
+    width: int = 512
+    """Of the hidden states; a layer has 16 of its squares."""
+    layers: int = 8
+
+
+def memory(key: str) -> int:
+    """Bytes that /proc has under this key."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
+
+
+def main(options: Options) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    processes = start(options.shard)
+    bundled = load_backbone(device="cpu")
+    before = memory("VmRSS")
+    shape = {"hidden_size": options.width, "intermediate_size": 4 * options.width, "num_hidden_layers": options.layers}
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": bundled.model.config.vocab_size}
+    model = LlamaForCausalLM(LlamaConfig(**shape, **heads)).eval()
+    count = model.num_parameters()
+    engine = local_engine(model, bundled.chat, SMALL)
+    rl = RL(model, bundled.chat, Rollout(get_task("gp-l"), bundled.style, SMALL, engine, processes))
+    rl.update()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    rl.update()
+    held, most = ((memory(key) - before) / count for key in ("VmRSS", "VmHWM"))
+    found = processes.gather((held, most))
+    if processes.main:
+        print(
+            f"{count / 1e6:.1f}M parameters, {processes.world} processes, {'in pieces' if options.shard else 'whole'}"
+        )
+        print(
+            "\n".join(f"process {i}: {a:.1f} bytes a parameter held, {b:.1f} at most" for i, (a, b) in enumerate(found))
+        )
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
