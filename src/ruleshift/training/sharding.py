@@ -127,6 +127,8 @@ class Shards:
         if not processes.shard:
             return cls(model, processes)
         check_sharding(config)
+        if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+            raise RuleshiftError("--shard needs PyTorch 2.13 or newer: upgrade torch, or leave --shard out")
         if sees(model) and looks_across(model):
             raise RuleshiftError(
                 f"{type(model).__name__} has layers that only pictures pass through, and is not for weights in pieces: "
