@@ -1,8 +1,8 @@
 """How memory goes back to the system on a CPU (glibc; elsewhere nothing is done).
 
-What torch frees below 32 MiB, glibc keeps for later requests, which torch's alignment makes slightly larger than the hole
-that a tensor of the same size has left: passes that compute again then take several times what is alive in them. Above a
-threshold, blocks are mapped for themselves and leave no holes; each costs the kernel fresh pages.
+What torch frees below 32 MiB, glibc keeps for later requests. A hole is too small for the next tensor of the same size,
+since torch asks for aligned memory and glibc looks for room to spare: passes that compute again take several times what
+is alive in them. From a threshold on, blocks are mapped by themselves and leave no holes; that costs fresh pages each.
 """
 
 import ctypes

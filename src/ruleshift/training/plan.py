@@ -120,7 +120,7 @@ def forecast(
             phases.insert(0, _sampling(run, config, fixed))
         sizes, tokens = Sizes.of(model), _tokens(run)
     return Forecast(
-        sizes.decoder,
+        sizes.decoder + sizes.tower,
         sum(p.numel() for p in run.learning),
         max(len(t.ids) for t in told),
         max(len(t.ids) for t in group) * len(group),
@@ -201,7 +201,7 @@ def _fixed(run: Run) -> dict[str, int]:
 
 
 def _pictures(run: Run) -> int:
-    """Bytes of the pictures of an update or a step, which stay in the memory of the CPU, and of what is kept of them."""
+    """Bytes of the pictures of an update or a step, which are in the memory of the CPU, and of what is kept of them."""
     eye, config = run.chat.eye, run.config
     if eye is None:
         return 0
@@ -246,7 +246,8 @@ def _learning(run: Run, fixed: dict[str, int]) -> Phase:
 @torch.no_grad()
 def _teaching(run: Run, fixed: dict[str, int]) -> Phase:
     """A teacher reads the group, and says how likely its tokens are."""
-    assert run.guide is not None and run.guide.teacher is not None
+    assert run.guide is not None
+    assert run.guide.teacher is not None
     with _footprint(run, "activations") as footprint:
         scores = run.guide.teacher.scores(run.taught)
         scores.logprobs(chunks(run.model, len(scores.known))[0])

@@ -52,7 +52,7 @@ def _look(model: Any, count: int) -> torch.Tensor:
     tile = min(count, (shape.image_size // shape.patch_size) ** 2)
     pixels = torch.empty(-(-count // tile), 3, shape.patch_size * tile, shape.patch_size, dtype=model.dtype)
     embeddings = tower.embeddings
-    embedded = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
+    embedded = embeddings.patch_embedding(pixels.clone()).flatten(2).transpose(1, 2)  # tiles of padding are left out
     embedded = embedded + embeddings.position_embedding(torch.zeros(embedded.shape[:2], dtype=torch.long))
     states = tower.encoder(inputs_embeds=embedded, attention_mask=None).last_hidden_state
     return model.model.connector(tower.post_layernorm(states)).flatten(0, 1)
