@@ -89,4 +89,4 @@ def _count(eye: Eye, pictures: Sequence[Picture]) -> int:
 
 
 def _width(model: PreTrainedModel) -> int:
-    return int(model.get_input_embeddings().weight.shape[1])  # type: ignore[arg-type]
+    return int(model.get_input_embeddings().weight.shape[1])  # type: ignore[index]
