@@ -323,7 +323,6 @@ def test_plan_trains_nothing(verb, tmp_path, capsys):
     for word in ("parameters", "tokens", "FLOPs", "weights", "optimiser", "learning", "fits into the 80 GB of h100"):
         assert word in said
     assert ("sampling" in said) == (verb == "rl")
-    assert "leave it out" in refusal(capsys, verb, "gp-vl", "--plan", "cpu")
     assert "give --out FOLDER" in refusal(capsys, verb, "gp-l", "--model", model)
 
 

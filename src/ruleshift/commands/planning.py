@@ -1,11 +1,10 @@
-"""`--plan` of `ruleshift sft` and `ruleshift rl`: what the run would take, printed in the place of the run."""
+"""`--plan` of `ruleshift sft`, `rl` and `distil`: what the run would take, printed in the place of the run."""
 
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ruleshift.backbones.config import ModelOptions
-from ruleshift.errors import RuleshiftError
+from ruleshift.backbones.config import AnyStyle, ModelOptions
 from ruleshift.settings import RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -36,24 +35,32 @@ GPUS = {
 }
 
 
-def show_plan(task: "Task", model: str, loading: ModelOptions, config: SFTConfig | RLConfig, machine: Machine) -> None:
-    """Raises RuleshiftError for a task in pictures, and for what cannot be trained."""
-    if task.pictures:
-        raise RuleshiftError(f"--plan knows tasks in text only, and {task.id} shows pictures: leave it out")
-
+def show_plan(
+    task: "Task",
+    model: str,
+    loading: ModelOptions,
+    style: AnyStyle,
+    config: SFTConfig | RLConfig,
+    machine: Machine,
+) -> None:
+    """Raises RuleshiftError for what cannot be trained, and for pictures of a family whose passes cannot be planned."""
     import psutil
 
     import ruleshift.training.train  # noqa: F401  (what a run loads is part of its memory)
     from ruleshift.backbones.load import load_backbone
     from ruleshift.quiet import quiet_libraries
     from ruleshift.training.plan import forecast
+    from ruleshift.training.teachers import load_teacher
 
     quiet_libraries()
     card = GPUS.get(machine)
     halves = config.lora_rank and card is not None
-    found = load_backbone(model, "meta", "bfloat16" if halves else "float32", options=loading)
+    found = load_backbone(model, "meta", "bfloat16" if halves else "float32", task.pictures, loading, style=style)
+    teacher = None
+    if isinstance(config, RLConfig):
+        teacher = load_teacher(config, found.chat, task.pictures, "meta", "bfloat16" if card else "float32")
     program = 0 if card else psutil.Process().memory_info().rss
-    plan = forecast(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu")
+    plan = forecast(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu", teacher)
     memory = card.memory if card else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     _print(plan, program, machine, memory)
     if card:
@@ -74,7 +81,8 @@ def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> N
     if program:
         rows = {"program": [program] * len(names)} | rows
     for part, sizes in rows.items():
-        print(f"  {part:12}" + "".join(f"{size / GB:12.2f}" for size in sizes))
+        if any(sizes):
+            print(f"  {part:12}" + "".join(f"{size / GB:12.2f}" for size in sizes))
     totals = [phase.total + program for phase in plan.phases]
     print(f"  {'total':12}" + "".join(f"{size / GB:12.2f}" for size in totals))
     fits = "fits into" if max(totals) < memory else "does not fit into"

@@ -24,7 +24,7 @@ RESUMES = "the work up to the last checkpoint is kept; run the same command agai
 
 @dataclass(frozen=True)
 class Training(OnTask[Options]):
-    """The options that both kinds of training share."""
+    """The options that all kinds of training share."""
 
     out: Path | None = None
     """Run folder; made if need be. All but --plan need it."""
@@ -44,20 +44,14 @@ class Training(OnTask[Options]):
     loading: ModelArguments = ModelOptions()
     style: AnyStyle = "auto"
     """Wording of the prompts, which the trained model then keeps; auto is what the model reads best."""
+    plan: Machine | None = None
+    """Print parameters, tokens, FLOPs and peak memory by part on this machine (cpu: this one), and train nothing."""
 
     stopped: ClassVar[str] = RESUMES
 
 
 @dataclass(frozen=True)
-class Planned(Training[Options]):
-    """A kind of training that tells beforehand what it will take."""
-
-    plan: Machine | None = None
-    """Print parameters, tokens, FLOPs and peak memory by part on this machine (cpu: this one), and train nothing."""
-
-
-@dataclass(frozen=True)
-class Sft(Planned[Options]):
+class Sft(Training[Options]):
     """Supervised fine-tuning of a model with TRL: on an expert's replies or, as --data says, on these after the model's
     own failed ones, or on its own right ones; the loss is on what is learned only. --out becomes a run folder:
     config.json, metrics.jsonl, checkpoints, `samples` of what the start model said, and in the end `model` in Hugging
@@ -73,7 +67,7 @@ class Sft(Planned[Options]):
 
 
 @dataclass(frozen=True)
-class Rl(Planned[Options]):
+class Rl(Training[Options]):
     """Multi-turn reinforcement learning: the model answers, the verifier's feedback joins the conversation, and the
     rewards of all turns train it. --out becomes a run folder: config.json, metrics.jsonl, checkpoints, and in the end
     `model` in Hugging Face format. A killed run resumes when the command is given again, with the same numbers. Options
@@ -102,10 +96,10 @@ class Distil(Training[Options]):
     training: Annotated[DistilConfig, tyro.conf.arg(name="")] = DistilConfig()
 
     def run(self) -> None:
-        _train(self, "distil", self.training, self.training.updates)
+        _plan_or_train(self, "distil", self.training, self.training.updates)
 
 
-def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
+def _plan_or_train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:
     if command.plan is None:
         _train(command, verb, config, steps)
     elif command.shard:
@@ -113,7 +107,7 @@ def _plan_or_train(command: Planned[Options], verb: str, config: SFTConfig | RLC
     else:
         task = command.open()
         check_training(config, task)
-        show_plan(task, command.model, command.loading, config, command.plan)
+        show_plan(task, command.model, command.loading, command.style, config, command.plan)
 
 
 def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, steps: int) -> None:

@@ -86,9 +86,9 @@ def forward_of(model: PreTrainedModel) -> Forward:
     Fused: LlamaForCausalLM (SmolLM2, TinyLlama ...) and what sees through a decoder of that kind (Idefics3, SmolVLM,
     LLaVA), float32 on a CPU, up to 2^28 parameters. All else goes through transformers.
     """
-    model = sampler_of(model)
-    if can_fuse(model):
-        return FusedLlama(model)
-    if sees(model):
-        return CrossForward(model) if looks_across(model) else SeeingForward(model)
-    return ModelForward(model)
+    sampler = sampler_of(model)
+    if can_fuse(sampler):
+        return FusedLlama(sampler, spent=sampler is not model)
+    if sees(sampler):
+        return CrossForward(sampler) if looks_across(sampler) else SeeingForward(sampler)
+    return ModelForward(sampler)

@@ -77,9 +77,11 @@ class Layer:
 
 
 class FusedLlama:
-    """The decoder of a model as it is now. Called like any `engines.forward.Forward`."""
+    """The decoder of a model as it is now. Called like any `engines.forward.Forward`.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    spent: nobody else needs the model, which gives up a layer as soon as it is packed."""
+
+    def __init__(self, model: PreTrainedModel, spent: bool = False) -> None:
         decoder: Any = model.get_decoder()
         head: Any = model.get_output_embeddings()
         first = decoder.layers[0].self_attn
@@ -90,7 +92,11 @@ class FusedLlama:
         # |x| / sqrt(H) is the root mean square of norms: sqrt(H) is a factor of the weights.
         self.root = self.embedding.shape[1] ** 0.5
         self.floor = self.embedding.new_tensor(decoder.config.rms_norm_eps**0.5 * self.root)
-        self.layers = [self._pack(layer) for layer in decoder.layers]
+        self.layers = []
+        for index, layer in enumerate(decoder.layers):
+            self.layers.append(self._pack(layer))
+            if spent:
+                decoder.layers[index] = nn.Identity()
         self.output = _packed(head.weight * (self.root * decoder.norm.weight))  # (H, V)
         self.turns = self._turns(256)
         self.buffers = Buffers(self, 0, 1)

@@ -1,37 +1,42 @@
 """What a training run would take, without its weights: its own passes are made on tensors without numbers."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedModel
 
+from ruleshift.backbones.head import chunks
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
 from ruleshift.engines.local import READ_AT_ONCE
-from ruleshift.engines.protocol import Reply, Request
 from ruleshift.engines.window import Window
-from ruleshift.records import Completion, Message
-from ruleshift.revision import revise
-from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.tasks.protocol import Style, Task, TaskProblem
-from ruleshift.training.accounting import Sizes, TokenCount
+from ruleshift.records import Picture
+from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
+from ruleshift.tasks.protocol import Style, Task
+from ruleshift.training.accounting import Account, Sizes, TokenCount
 from ruleshift.training.critic import ValueHead
 from ruleshift.training.footprint import Footprint, weightless
-from ruleshift.training.parts import choose
-from ruleshift.training.sft_data import data_of, expert
-from ruleshift.training.sft_lessons import Lesson, Lessons, tell
+from ruleshift.training.guide import Guide, Pupil, guide_of
+from ruleshift.training.longest import longest
+from ruleshift.training.parts import choose, learns, start_of
+from ruleshift.training.plan_pictures import bytes_of_features, bytes_of_pixels, check_planned, looked_at, planned_view
+from ruleshift.training.privileged import Asked
+from ruleshift.training.teachers import ModelTeacher, MovingTeacher, StartTeacher, Told
 from ruleshift.training.trajectories import Thrift, Trajectory, forward, groups_of
 
-LOOKED_AT = 64  # problems of the split whose conversations are told
-PARTS = ("weights", "reference", "gradients", "optimiser", "activations", "logits", "cache", "sampler")
+PARTS = (
+    *("weights", "reference", "teacher", "gradients", "optimiser", "activations", "logits", "cache", "sampler"),
+    "pictures",
+)
 
 
 @dataclass(frozen=True)
 class Phase:
     """Bytes of each of PARTS when this phase of a run needs most; `sampler` is what sampling makes for itself, a copy
-    of small models that is quicker among it."""
+    of small models that is quicker among it, and `pictures` their pixels and what is kept of their features."""
 
     name: str
     parts: dict[str, int]
@@ -54,79 +59,69 @@ class Forecast:
     phases: tuple[Phase, ...]
 
 
-class LongReplies:
-    """Answers everything with as many tokens as it may."""
+@dataclass(frozen=True)
+class Run:
+    """What is planned: conversations of the first problems (`told`), those of them that make the largest pass
+    (`group`), and what a teacher is told of the latter."""
 
-    def __init__(self, chat: Chat, count: int, batch_size: int) -> None:
-        self.chat, self.batch_size = chat, batch_size
-        self.reply = (chat.encode_reply("a a")[0],) * count
+    model: PreTrainedModel
+    chat: Chat
+    config: SFTConfig | RLConfig
+    device: str
+    told: list[Trajectory]
+    group: list[Trajectory]
+    guide: Guide | None
+    taught: list[Told]
 
-    def open(self, requests: Sequence[Request]) -> "LongSession":
-        return LongSession(self, requests)
+    @property
+    def learning(self) -> list[torch.nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
 
-
-class LongSession:
-    def __init__(self, engine: LongReplies, requests: Sequence[Request]) -> None:
-        self.engine = engine
-        self.appended: list[tuple[int, ...]] = []
-        self.append((), (), requests)
-
-    def generate(self) -> list[Reply]:
-        ids = self.engine.reply
-        said = Completion(self.engine.chat.decode(ids), ids, (0.0,) * len(ids), "length")
-        return [Reply(appended, said) for appended in self.appended]
-
-    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
-        chat = self.engine.chat
-        self.appended = [chat.encode_feedback(message, self.engine.reply) for message in feedback]
-        self.appended += [chat.encode_prompt(request.messages) for request in joining]
-
-
-def conversations(chat: Chat, task: Task, style: Style, config: SFTConfig | RLConfig) -> list[Trajectory]:
-    """Of the first problems, each as long as it may become: what is learned from the expert where that is what SFT
-    learns from, and else the longer of two: the longest wrong replies until the budget ends, and the expert's way."""
-    if isinstance(config, SFTConfig) and not data_of(config).sampled:
-        lessons = Lessons(chat, task, style, replace(config, pass_low=0.0, pass_high=1.0), None, None)
-        return [_told(lessons[row]) for row in lessons.rows[:LOOKED_AT]]
-    indices = range(min(LOOKED_AT, config.episodes if isinstance(config, RLConfig) else config.examples))
-
-    def problems() -> list[TaskProblem]:
-        return [task.problem(config.split, config.seed, index, style) for index in indices]
-
-    engine = LongReplies(chat, config.max_new_tokens, len(indices))
-    wrong = [Trajectory.of(episode) for episode in revise(problems(), engine, config.turns)]
-    right = [_told(tell(chat, problem, lambda step: expert(None, 0.0), config.turns)) for problem in problems()]
-    return [max(pair, key=lambda t: len(t.ids)) for pair in zip(wrong, right, strict=True)]
-
-
-def _told(lesson: Lesson) -> Trajectory:
-    places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
-    nothing = (0.0,) * len(places)
-    return Trajectory(lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))
+    @property
+    def known(self) -> bool:
+        """Whether features of pictures are computed once an update."""
+        return isinstance(self.config, RLConfig) and not learns(self.model, "tower", "projector")
 
 
 def forecast(
-    model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: SFTConfig | RLConfig, device: str = "cpu"
+    model: PreTrainedModel,
+    chat: Chat,
+    task: Task,
+    style: Style,
+    config: SFTConfig | RLConfig,
+    device: str = "cpu",
+    teacher: PreTrainedModel | None = None,
 ) -> Forecast:
     """model: the one that is to learn, on the meta device, in the number format that it is loaded in; it is changed.
-    device: "cpu" or "cuda", which need not be there: passes are planned as on a CPU.
+    teacher: another one that guides it, there too. device: "cpu" or "cuda", which need not be there: passes are planned
+    as on a CPU.
 
-    Raises RuleshiftError for settings that the model cannot be trained with."""
-    told = conversations(chat, task, style, config)
-    size = _together(config)
-    group = _largest([told[i % len(told)] for i in range(size)], config.max_tokens)
+    Raises RuleshiftError for settings that the model cannot be trained with, and for pictures of a family whose passes
+    cannot be planned."""
+    if task.pictures:
+        check_planned(model)
+    told, asked = longest(chat, task, style, config)
+    members = _largest(told, config)
     choose(model, config.train_parts, config.lora_rank, config.seed)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        weightless(model.eval(), torch.device("cpu"))
-        sizes = Sizes.of(model)
-        fixed = _fixed(model, config, device)
-        phases = [_learning(model, group, config, fixed), _step(model, fixed, device)]
+        for one in (model, teacher):
+            if one is not None:
+                weightless(one.eval(), torch.device("cpu"))
+        guide = _guide(model, chat, config, teacher)
+        group = [told[i] for i in members]
+        run = Run(
+            model, chat, config, device, told, group, guide, _told(guide, [asked[i] for i in members if asked], group)
+        )
+        fixed = _fixed(run)
+        phases = [_learning(run, fixed), _step(run, fixed)]
+        if run.taught and isinstance(config, DistilConfig) and config.distillation_mode == "sampled_token":
+            phases.insert(0, _teaching(run, fixed))
         if isinstance(config, RLConfig):
-            phases.insert(0, _sampling(model, told, config, fixed))
-    tokens = _tokens(sum(len(t.ids) for t in told) / len(told), config)
+            phases.insert(0, _sampling(run, config, fixed))
+        sizes, tokens = Sizes.of(model), _tokens(run)
     return Forecast(
-        sizes.decoder,
-        sizes.learning,
+        sizes.decoder + sizes.tower,
+        sum(p.numel() for p in run.learning),
         max(len(t.ids) for t in told),
         max(len(t.ids) for t in group) * len(group),
         tokens,
@@ -135,47 +130,91 @@ def forecast(
     )
 
 
-def _together(config: SFTConfig | RLConfig) -> int:
-    """Conversations among which passes are made up."""
+def _largest(told: Sequence[Trajectory], config: SFTConfig | RLConfig) -> list[int]:
+    """Which conversations make the pass with the most padded tokens, among those that passes are made up of."""
     if isinstance(config, RLConfig):
-        return max(1, config.episodes // config.minibatches)
-    return min(config.micro_batch, config.batch)
+        size, most = max(1, config.episodes // config.minibatches), config.max_pictures
+    else:
+        size, most = min(config.micro_batch, config.batch), sum(len(t.pictures) for t in told) * config.batch
+    drawn = [i % len(told) for i in range(size)]
+    groups = groups_of([told[i] for i in drawn], config.max_tokens, most)
+    return [drawn[i] for i in max(groups, key=lambda group: len(group) * len(told[drawn[group[0]]].ids))]
 
 
-def _largest(trajectories: Sequence[Trajectory], max_tokens: int) -> list[Trajectory]:
-    """The pass with the most padded tokens."""
-    groups = groups_of(trajectories, max_tokens, len(trajectories))
-    largest = max(groups, key=lambda group: len(group) * len(trajectories[group[0]].ids))
-    return [trajectories[i] for i in largest]
+def _guide(
+    model: PreTrainedModel, chat: Chat, config: SFTConfig | RLConfig, teacher: PreTrainedModel | None
+) -> Guide | None:
+    if not isinstance(config, DistilConfig):
+        return None
+    start = start_of(model, replace(config, reference="device"))  # there is nothing to write to a disk
+    guide = guide_of(config, Pupil(model, start, chat, None, Account(model, chat.eye)), teacher)
+    if guide is not None and isinstance(guide.teacher, ModelTeacher):
+        guide.teacher.see = planned_view(known=False)
+    return guide
 
 
-def _tokens(mean: float, config: SFTConfig | RLConfig) -> TokenCount:
+def _told(guide: Guide | None, asked: Sequence[Asked], group: Sequence[Trajectory]) -> list[Told]:
+    if guide is None or guide.teacher is None:
+        return []
+    return [guide.teacher.told(one, trajectory) for one, trajectory in zip(asked, group, strict=True)]
+
+
+def _tokens(run: Run) -> TokenCount:
+    """What `Account` would count."""
+    config, told = run.config, run.told
+    account = Account(run.model, run.chat.eye)
     if isinstance(config, SFTConfig):
-        return TokenCount(trained=round(config.steps * config.batch * mean))
-    each = config.updates * config.episodes * mean
-    learned = max(0, config.updates - config.value_only) * config.episodes * config.epochs * mean
-    return TokenCount(trained=round(learned), forward=round((3 if config.critic else 2) * each))
+        account.trained(told)
+        return _scaled(account.tokens, config.steps * config.batch / len(told))
+    each = config.episodes / len(told)
+    account.passed(told, 3 if config.critic or config.importance_sampling_cap is not None else 2)
+    if run.taught and run.guide is not None and run.guide.teacher is not None:
+        account.passed([one.trajectory for one in run.taught], 1, run.guide.teacher.share * len(told) / len(run.taught))
+    read, account.tokens = _scaled(account.tokens, config.updates * each), TokenCount()
+    account.trained(told)
+    return read + _scaled(account.tokens, max(0, config.updates - config.value_only) * config.epochs * each)
 
 
-def _fixed(model: PreTrainedModel, config: SFTConfig | RLConfig, device: str) -> dict[str, int]:
+def _scaled(tokens: TokenCount, factor: float) -> TokenCount:
+    return TokenCount(*(round(count * factor) for count in astuple(tokens)))
+
+
+def _fixed(run: Run) -> dict[str, int]:
     """Bytes that are there as long as the run is."""
-    learning = [p for p in model.parameters() if p.requires_grad]
+    model, config, teacher = run.model, run.config, run.guide and run.guide.teacher
     heads = list(ValueHead(model).parameters()) if isinstance(config, RLConfig) and config.critic else []
-    steps = [*learning, *heads]
-    weights = sum(p.nbytes for p in [*model.parameters(), *model.buffers(), *heads])
     copies = isinstance(config, RLConfig) and not config.lora_rank
-    here = isinstance(config, RLConfig) and config.reference in ("device", device)
+    here = isinstance(config, RLConfig) and config.reference in ("device", run.device)
+    learning = sum(p.nbytes for p in run.learning)
+    of_teacher = learning if isinstance(teacher, MovingTeacher) else 0
+    if isinstance(teacher, ModelTeacher) and teacher.model is not model:
+        of_teacher = sum(p.nbytes for p in teacher.model.parameters())
     return {
-        "weights": weights,
-        "reference": sum(p.nbytes for p in learning) if copies and here else 0,
-        "optimiser": sum((2 if config.adam_8bit and p.numel() >= 4096 else 8) * p.numel() for p in steps),
+        "weights": sum(p.nbytes for p in [*model.parameters(), *model.buffers(), *heads]),
+        "reference": learning if copies and (here or isinstance(teacher, StartTeacher)) else 0,
+        "teacher": of_teacher,
+        "optimiser": sum(
+            (2 if config.adam_8bit and p.numel() >= 4096 else 8) * p.numel() for p in [*run.learning, *heads]
+        ),
+        "pictures": _pictures(run),
     }
 
 
-def _footprint(model: PreTrainedModel, part: str) -> Footprint:
-    """One in which the model is counted already."""
-    footprint = Footprint(model.get_output_embeddings().weight.shape, part)
-    for tensor in (*model.parameters(), *model.buffers()):
+def _pictures(run: Run) -> int:
+    """Bytes of the pictures of an update or a step, which are in the memory of the CPU, and of what is kept of them."""
+    eye, config = run.chat.eye, run.config
+    if eye is None:
+        return 0
+    count = config.episodes if isinstance(config, RLConfig) else config.batch
+    each = bytes_of_pixels(run.told) if run.device == "cpu" else 0
+    kept = bytes_of_features(run.model, eye, run.told, count) if run.known else 0
+    return round(each * count) + kept
+
+
+def _footprint(run: Run, part: str) -> Footprint:
+    """One in which models are counted already."""
+    footprint = Footprint(run.model.get_output_embeddings().weight.shape, part)
+    for tensor in (*run.model.parameters(), *run.model.buffers()):
         footprint.hold(tensor, "weights")
     return footprint
 
@@ -184,47 +223,70 @@ def _phase(name: str, footprint: Footprint, fixed: dict[str, int]) -> Phase:
     return Phase(name, {part: fixed.get(part, footprint.peak.get(part, 0)) for part in PARTS})
 
 
-def _learning(
-    model: PreTrainedModel, group: Sequence[Trajectory], config: SFTConfig | RLConfig, fixed: dict[str, int]
-) -> Phase:
+def _learning(run: Run, fixed: dict[str, int]) -> Phase:
     """Two passes of a group, whose gradients add up."""
-    learning = [p for p in model.parameters() if p.requires_grad]
+    config = run.config
     temperature = config.temperature if isinstance(config, RLConfig) else 1.0
     entropy_learns = isinstance(config, RLConfig) and config.entropy_coef > 0
-    thrift = Thrift(config.bf16, config.gradient_checkpointing)
-    with _footprint(model, "activations") as footprint, footprint.gradients_of(learning):
+    how = (temperature, entropy_learns, Thrift(config.bf16, config.gradient_checkpointing), planned_view(run.known))
+    diverges = run.taught if isinstance(config, DistilConfig) and config.distillation_mode == "full_logits" else []
+    with _footprint(run, "activations") as footprint, footprint.gradients_of(run.learning):
         for _ in range(2):
-            result = forward(model, group, None, None, temperature, entropy_learns, thrift)
-            (result.logprobs.sum() + result.entropy.sum() + result.states.sum()).backward()
-            del result
-    for parameter in learning:
+            result = forward(run.model, run.group, run.chat.eye, None, *how)
+            loss = result.logprobs.sum() + result.entropy.sum() + result.states.sum()
+            if diverges and run.guide is not None:
+                loss = loss + run.guide.loss(diverges, result.before, torch.zeros_like(result.logprobs)).sum()
+            loss.backward()
+            del result, loss
+    for parameter in run.learning:
         parameter.grad = None
     return _phase("learning", footprint, fixed)
 
 
-def _step(model: PreTrainedModel, fixed: dict[str, int], device: str) -> Phase:
+@torch.no_grad()
+def _teaching(run: Run, fixed: dict[str, int]) -> Phase:
+    """A teacher reads the group, and says how likely its tokens are."""
+    assert run.guide is not None
+    assert run.guide.teacher is not None
+    with _footprint(run, "activations") as footprint:
+        scores = run.guide.teacher.scores(run.taught)
+        scores.logprobs(chunks(run.model, len(scores.known))[0])
+    return _phase("teaching", footprint, fixed)
+
+
+def _step(run: Run, fixed: dict[str, int]) -> Phase:
     """Adam divides the first moment by the root of the second, of one parameter at a time or (GPU) of all at once."""
-    sizes = [p.nbytes for p in model.parameters() if p.requires_grad]
-    passing = sum(sizes) if device == "cuda" else 2 * max(sizes)
+    sizes = [p.nbytes for p in run.learning]
+    passing = sum(sizes) if run.device == "cuda" else 2 * max(sizes)
     found = {"gradients": sum(sizes), "activations": passing}
     return Phase("step", {part: fixed.get(part, found.get(part, 0)) for part in PARTS})
 
 
 @torch.inference_mode()
-def _sampling(model: PreTrainedModel, told: Sequence[Trajectory], config: RLConfig, fixed: dict[str, int]) -> Phase:
+def _sampling(run: Run, config: RLConfig, fixed: dict[str, int]) -> Phase:
     """Prompts are read and a reply begins; later the last of the longest conversations does."""
+    model, told, eye = run.model, run.told, run.chat.eye
     rows = min(config.batch_size, config.episodes)
-    longest = max(len(t.ids) for t in told)
-    prompt = min(max(t.states[0] + 1 for t in told), longest - 1)
-    with _footprint(model, "sampler") as footprint:
+    most = max(len(t.ids) for t in told)
+    prompt = min(max(t.states[0] + 1 for t in told), most - 1)
+    with _footprint(run, "sampler") as footprint:
         forward_ = forward_of(model)
         window = Window.empty(forward_.new_cache(rows), rows, model.dtype, model.device)
-        some = max(1, READ_AT_ONCE // (rows * longest))
-        for width in (prompt, longest - prompt):
+        some = max(1, READ_AT_ONCE // (rows * most))
+        for width in (prompt, most - prompt):
+            shown = [] if eye is None else _shown(told, rows)
+            seen = looked_at(model, eye, shown) if eye is not None and shown else None
             for first in range(0, width, some):
                 count = min(some, width - first)
                 new = torch.ones(rows, count, dtype=torch.bool)
                 position, mask = window.extend(new)
                 logits = forward_(torch.zeros(rows, count, dtype=torch.long), position, mask, window.cache)
+            del seen
         (logits / config.temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
     return _phase("sampling", footprint, fixed)
+
+
+def _shown(told: Sequence[Trajectory], rows: int) -> list[Picture]:
+    """Pictures that so many conversations are shown at once: of each as many as one message has."""
+    most = max(told, key=lambda t: len(t.pictures))
+    return rows * list(most.pictures[: math.ceil(len(most.pictures) / len(most.states))])

@@ -1,12 +1,13 @@
 """What to change where memory runs out."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.training.heap import given_back
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch raises a plain RuntimeError for the memory of a CPU
 
@@ -24,14 +25,19 @@ def room_for(doing: str, remedy: str) -> Iterator[None]:
         ) from error
 
 
-def room_to_sample(config: SFTConfig | RLConfig) -> AbstractContextManager[None]:
+@contextmanager
+def room_to_sample(config: SFTConfig | RLConfig) -> Iterator[None]:
     """While conversations are sampled."""
-    return room_for("while it sampled", f"lower --batch-size (now {config.batch_size})")
+    remedy = f"lower --batch-size (now {config.batch_size})"
+    with room_for("while it sampled", remedy), given_back(config.gradient_checkpointing):
+        yield
 
 
-def room_to_learn(config: SFTConfig | RLConfig) -> AbstractContextManager[None]:
+@contextmanager
+def room_to_learn(config: SFTConfig | RLConfig) -> Iterator[None]:
     """While passes and steps are made."""
     ways = [f"lower --max-tokens (now {config.max_tokens})"]
     ways += [] if config.gradient_checkpointing else ["give --gradient-checkpointing"]
     ways += [] if config.lora_rank else ["train adapters (--lora-rank 16)"]
-    return room_for("while it learned", ", or ".join(ways))
+    with room_for("while it learned", ", or ".join(ways)), given_back(config.gradient_checkpointing):
+        yield

@@ -97,7 +97,11 @@ def bare_answer(reply: str) -> str:
 
 def demonstration(chat: Chat, problem: TaskProblem, turns: int) -> Trajectory:
     """The expert's conversation about a problem, whose replies are to be learned."""
-    lesson = tell(chat, problem, lambda step: expert(None, 0.0), turns)
+    return taught(tell(chat, problem, lambda step: expert(None, 0.0), turns))
+
+
+def taught(lesson: Lesson) -> Trajectory:
+    """A lesson as a trajectory, whose reply tokens are those that are learned."""
     places = tuple(place for place, learned in enumerate(lesson.learned) if learned)
     nothing = (0.0,) * len(places)
     whole = (lesson.said.token_ids, places, (0,) * len(places), nothing, (places[0] - 1,), (0.0,))

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.head import logits_of
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.vision import Known
+from ruleshift.backbones.vision import AnyView, Known, view_of
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
@@ -66,6 +66,7 @@ class ModelTeacher:
     def __init__(self, model: PreTrainedModel, chat: Chat, config: DistilConfig, share: float = 1.0) -> None:
         self.model, self.chat, self.config, self.share = model, chat, config, share
         self.features: Known | None = None
+        self.see: Callable[..., AnyView] = view_of
 
     @contextmanager
     def weights(self) -> Iterator[PreTrainedModel]:
@@ -79,7 +80,9 @@ class ModelTeacher:
     def scores(self, group: Sequence[Told]) -> Scores:
         thrift = Thrift(self.config.bf16)
         with self.weights() as model:
-            said = reply_states(model, [one.trajectory for one in group], self.chat.eye, self.features, thrift)
+            said = reply_states(
+                model, [one.trajectory for one in group], self.chat.eye, self.features, thrift, self.see
+            )
 
         @torch.no_grad()
         def logprobs(part: slice) -> torch.Tensor:
@@ -92,8 +95,11 @@ class ModelTeacher:
         """It stays as it is."""
 
 
-def load_teacher(config: RLConfig, chat: Chat, pictures: bool) -> PreTrainedModel | None:
+def load_teacher(
+    config: RLConfig, chat: Chat, pictures: bool, device: str = "auto", dtype: str = "auto"
+) -> PreTrainedModel | None:
     """The model that guides, where that is another one than the student: of a folder, a hub id, or a run that ended.
+    device and dtype: as `load_backbone` has them.
     Raises RuleshiftError for one that cannot be loaded, and for one whose tokens are not those of `chat`."""
     if not isinstance(config, DistilConfig) or config.teacher in ("self", "expert"):
         return None
@@ -104,7 +110,7 @@ def load_teacher(config: RLConfig, chat: Chat, pictures: bool) -> PreTrainedMode
         raise RuleshiftError(
             f"the run {config.teacher} has not ended, and has no model to teach: give its command again, which resumes"
         )
-    found = load_backbone(str(end) if end.is_dir() else config.teacher, pictures=pictures)
+    found = load_backbone(str(end) if end.is_dir() else config.teacher, device, dtype, pictures)
     if found.chat.tokenizer.get_vocab() != chat.tokenizer.get_vocab():
         raise RuleshiftError(
             f"the teacher {config.teacher!r} reads other tokens than the student: choose one with the same tokenizer"
