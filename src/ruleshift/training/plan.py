@@ -60,7 +60,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Run:
+class Planned:
     """What is planned: conversations of the first problems (`told`), those of them that make the largest pass
     (`group`), and what a teacher is told of the latter."""
 
@@ -109,7 +109,7 @@ def forecast(
                 weightless(one.eval(), torch.device("cpu"))
         guide = _guide(model, chat, config, teacher)
         group = [told[i] for i in members]
-        run = Run(
+        run = Planned(
             model, chat, config, device, told, group, guide, _told(guide, [asked[i] for i in members if asked], group)
         )
         fixed = _fixed(run)
@@ -159,7 +159,7 @@ def _told(guide: Guide | None, asked: Sequence[Asked], group: Sequence[Trajector
     return [guide.teacher.told(one, trajectory) for one, trajectory in zip(asked, group, strict=True)]
 
 
-def _tokens(run: Run) -> TokenCount:
+def _tokens(run: Planned) -> TokenCount:
     """What `Account` would count."""
     config, told = run.config, run.told
     account = Account(run.model, run.chat.eye)
@@ -179,7 +179,7 @@ def _scaled(tokens: TokenCount, factor: float) -> TokenCount:
     return TokenCount(*(round(count * factor) for count in astuple(tokens)))
 
 
-def _fixed(run: Run) -> dict[str, int]:
+def _fixed(run: Planned) -> dict[str, int]:
     """Bytes that are there as long as the run is."""
     model, config, teacher = run.model, run.config, run.guide and run.guide.teacher
     heads = list(ValueHead(model).parameters()) if isinstance(config, RLConfig) and config.critic else []
@@ -200,7 +200,7 @@ def _fixed(run: Run) -> dict[str, int]:
     }
 
 
-def _pictures(run: Run) -> int:
+def _pictures(run: Planned) -> int:
     """Bytes of the pictures of an update or a step, which are in the memory of the CPU, and of what is kept of them."""
     eye, config = run.chat.eye, run.config
     if eye is None:
@@ -211,7 +211,7 @@ def _pictures(run: Run) -> int:
     return round(each * count) + kept
 
 
-def _footprint(run: Run, part: str) -> Footprint:
+def _footprint(run: Planned, part: str) -> Footprint:
     """One in which models are counted already."""
     footprint = Footprint(run.model.get_output_embeddings().weight.shape, part)
     for tensor in (*run.model.parameters(), *run.model.buffers()):
@@ -223,7 +223,7 @@ def _phase(name: str, footprint: Footprint, fixed: dict[str, int]) -> Phase:
     return Phase(name, {part: fixed.get(part, footprint.peak.get(part, 0)) for part in PARTS})
 
 
-def _learning(run: Run, fixed: dict[str, int]) -> Phase:
+def _learning(run: Planned, fixed: dict[str, int]) -> Phase:
     """Two passes of a group, whose gradients add up."""
     config = run.config
     temperature = config.temperature if isinstance(config, RLConfig) else 1.0
@@ -244,7 +244,7 @@ def _learning(run: Run, fixed: dict[str, int]) -> Phase:
 
 
 @torch.no_grad()
-def _teaching(run: Run, fixed: dict[str, int]) -> Phase:
+def _teaching(run: Planned, fixed: dict[str, int]) -> Phase:
     """A teacher reads the group, and says how likely its tokens are."""
     assert run.guide is not None
     assert run.guide.teacher is not None
@@ -254,7 +254,7 @@ def _teaching(run: Run, fixed: dict[str, int]) -> Phase:
     return _phase("teaching", footprint, fixed)
 
 
-def _step(run: Run, fixed: dict[str, int]) -> Phase:
+def _step(run: Planned, fixed: dict[str, int]) -> Phase:
     """Adam divides the first moment by the root of the second, of one parameter at a time or (GPU) of all at once."""
     sizes = [p.nbytes for p in run.learning]
     passing = sum(sizes) if run.device == "cuda" else 2 * max(sizes)
@@ -263,7 +263,7 @@ def _step(run: Run, fixed: dict[str, int]) -> Phase:
 
 
 @torch.inference_mode()
-def _sampling(run: Run, config: RLConfig, fixed: dict[str, int]) -> Phase:
+def _sampling(run: Planned, config: RLConfig, fixed: dict[str, int]) -> Phase:
     """Prompts are read and a reply begins; later the last of the longest conversations does."""
     model, told, eye = run.model, run.told, run.chat.eye
     rows = min(config.batch_size, config.episodes)
