@@ -134,7 +134,7 @@ def test_matched_rates_and_seeds_decide_the_arms() -> None:
 def test_sft_on_other_data_differs_in_its_data_and_is_asked_as_ppo_asks() -> None:
     for task in HEADLINE.tasks + VISION.tasks:
         recipe = recipe_of(task)
-        for study, options in ((HEADLINE, Rates()), (HEADLINE, HEADLINE.quick)):
+        for study, options in ((HEADLINE, Rates()), (HEADLINE, Rates(other_data="dense"))):
             arms = {arm.name: arm for arm in Plan(study, recipe, recipe.measurement, options).arms()}
             sft, rl = arms["sft"].training, arms["rl"].training
             for name, data in (("sft-revision", "expert-revision"), ("self-sft", "self-verified")):
@@ -146,7 +146,7 @@ def test_sft_on_other_data_differs_in_its_data_and_is_asked_as_ppo_asks() -> Non
                 assert changes.pop("data") == ("expert", data)
                 assert changes.pop("examples", None) in (None, (sft.examples, rl.updates * rl.episodes))
                 assert not changes, "the recipe's SFT asks as its PPO does"
-                assert arms[name].dense == (options != HEADLINE.quick)
+                assert arms[name].dense == (options.other_data == "dense")
     other = replace(RECIPE, rl=replace(RL, turns=3, temperature=0.5))
     revision = next(a for a in Plan(HEADLINE, other, RECIPE.measurement, Rates()).arms() if a.name == "sft-revision")
     assert (revision.training.turns, revision.training.temperature) == (3, 0.5)

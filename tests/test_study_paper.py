@@ -179,9 +179,9 @@ def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tmp_path: Path) -> None:
-    where = ("success", "rule-ood", 5, "sampled")
+    where = ("success", "rule-ood", 1, "sampled")
     claim = Claim("gp-l", "rl-verifier", "rl-outcome", *where, 0.02, -0.01, 0.04, "seeds and problems", "keeps", 6)
-    rows = [Row("gp-l", "rl-outcome", 0, 30, "rule-ood", "success", 5, "sampled", 0.5, 400, 0.4, 0.6, 0.1, 1e9)]
+    rows = [Row("gp-l", "rl-outcome", 0, 30, "rule-ood", "success", 1, "sampled", 0.5, 400, 0.4, 0.6, 0.1, 1e9)]
     meta = {"start": "base", "seeds": [0, 1], "diverged": [{"arm": "rl-outcome", "seed": 2, "why": ""}]}
 
     def line(word: str) -> tuple[str, str, str]:
@@ -195,7 +195,7 @@ def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tm
     assert {one.verdict for one in expected.lines()} == {"not run yet"}
     figure, verdict, against = line("keeps")
     assert figure == "+2.0 [-1.0, +4.0] points against rl-outcome " + (
-        "(success, rule-ood, 5 turns, sampled; over seeds and problems; seeds: 2)"
+        "(success, rule-ood, 1 turn, sampled; over seeds and problems; seeds: 2)"
     )
     assert verdict == "holds"
     assert against.endswith("2 seeds only; rl-outcome diverged with seed 2")

@@ -24,7 +24,7 @@ class Rates:
 
     matched_rates: Literal["none", "sft", "both"] = "sft"
     """Also train SFT at the learning rate of PPO (sft), and PPO at that of SFT (both), where they differ."""
-    other_data: Literal["none", "ends", "dense"] = "dense"
+    other_data: Literal["none", "ends", "dense"] = "ends"
     """Also train SFT after failed replies (sft-revision) and on the start model's right ones (self-sft); evaluate these
     as often as SFT (dense), or at their ends alone (ends)."""
 
