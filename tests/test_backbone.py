@@ -27,7 +27,7 @@ from ruleshift.tasks.generalpoints.targets import random_formula
 from ruleshift.tasks.protocol import TaskProblem
 from ruleshift.tasks.streams import stream
 
-_STEPS = {"echo_steps": 2, "first_steps": 4, "retry_steps": 2, "warmup": 2}
+_STEPS = {"echo_steps": 2, "task_steps": 6, "warmup": 2}
 TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, batch=4, **_STEPS)  # type: ignore[arg-type]
 
 
@@ -101,6 +101,20 @@ def test_batches_are_a_function_of_the_step(chat: Chat) -> None:
     assert batch_of(chat, TINY, 1) != batch_of(chat, TINY, 2)
     seen = [sequence for step in range(TINY.steps) for sequence in batch_of(chat, TINY, step)]
     assert len(set(seen)) == len(seen)
+
+
+def test_failed_tries_come_before_some_right_ones_in_the_share_told(chat: Chat) -> None:
+    reply = chat.tokenizer.convert_tokens_to_ids("<bot>")
+
+    def retried(share: float) -> float:
+        batches = [batch_of(chat, BuildConfig(walk_share=0.0, retry_share=share), step) for step in range(300, 306)]
+        tries = [sequence.token_ids.count(reply) for batch in batches for sequence in batch]
+        return sum(count > 1 for count in tries) / len(tries)
+
+    assert retried(0.0) == 0
+    assert (
+        0.1 < retried(0.6) < 0.26
+    )  # 0.18 are to be, five standard errors of 0.014 and those that were right by chance
 
 
 def test_the_walks_of_a_mixed_batch_are_as_many_as_told(chat: Chat) -> None:

@@ -63,14 +63,14 @@ class BuildConfig:
     """Width of the feed-forward part of a layer."""
     echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
-    first_steps: Natural = 6000
-    """Steps of the second phase, of first tries."""
-    retry_steps: Natural = 600
-    """Steps of the third phase, in which failed tries and feedback come before some right ones."""
+    task_steps: Natural = 6300
+    """Steps of the second phase, of cards and walks."""
+    retry_share: Share = 0.6
+    """Share of its conversations in which failed tries and feedback may come before right ones."""
     batch: Count = 128
     """Conversations a step."""
     walk_share: Share = 0.1
-    """Share of walks in the second and third phase; the others are card problems."""
+    """Share of walks in the second phase; the others are card problems."""
     learning_rate: Positive = 4e-3
     """Peak learning rate of the layers' matrices (Muon)."""
     embedding_learning_rate: Positive = 2e-3
@@ -94,7 +94,7 @@ class BuildConfig:
 
     @property
     def steps(self) -> int:
-        return self.echo_steps + self.first_steps + self.retry_steps
+        return self.echo_steps + self.task_steps
 
 
 @dataclass(frozen=True)

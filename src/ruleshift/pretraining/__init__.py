@@ -10,7 +10,7 @@ from ruleshift.pretraining import cards, walks
 def conversation(
     chat: Chat, retries: bool, walk_share: float, seed: int, index: int, picture: int | None = None
 ) -> Sequences:
-    """The conversation at `index` of a phase, as token ids with the mask of its replies.
+    """The conversation at `index`, as token ids with the mask of its replies.
 
     retries: whether failed attempts come before right ones. A walk where the index falls into `walk_share` of all, a
     card problem otherwise. picture: pixels a side of the pictures in which cards and streets are seen; None where they

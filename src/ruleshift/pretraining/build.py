@@ -1,6 +1,6 @@
 """`ruleshift backbone build`: train the bundled backbones from scratch.
 
-Deterministic (a function of the configuration), resumable after a kill, less than an hour each on two CPU cores. The
+Deterministic (a function of the configuration), resumable after a kill, two hours at most each on two CPU cores. The
 text backbone comes first; the vision-language one starts from it and learns to see.
 """
 
@@ -18,6 +18,7 @@ from ruleshift.chat import Chat, Sequences
 from ruleshift.pretraining import conversation, echo
 from ruleshift.pretraining.muon import Muon
 from ruleshift.tasks.generalpoints.pictures import drawing
+from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.rules import PRETRAINING_CITIES
 from ruleshift.tasks.virl.views import render
 from ruleshift.training.batching import pack, pad
@@ -59,11 +60,14 @@ def rate_scale(config: AnyConfig, step: int) -> float:
 def batch_of(chat: Chat, config: AnyConfig, step: int) -> list[Sequences]:
     """The conversations of one step, none of which any other step sees."""
     indices = range(step * config.batch, (step + 1) * config.batch)
-    picture, echo_steps = (config.picture, 0) if isinstance(config, VisionBuildConfig) else (None, config.echo_steps)
-    if step < echo_steps:
+    if isinstance(config, VisionBuildConfig):
+        retries = step >= config.first_steps
+        return [conversation(chat, retries, config.walk_share, config.seed, i, config.picture) for i in indices]
+    if step < config.echo_steps:
         return [echo.conversation(chat, config.seed, index) for index in indices]
-    retries = step >= echo_steps + config.first_steps
-    return [conversation(chat, retries, config.walk_share, config.seed, index, picture) for index in indices]
+    retried = [stream("retries", config.seed, index).random() < config.retry_share for index in indices]
+    told = zip(retried, indices, strict=True)
+    return [conversation(chat, retries, config.walk_share, config.seed, index) for retries, index in told]
 
 
 class Batches(Dataset[list[Sequences]]):

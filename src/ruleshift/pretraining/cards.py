@@ -3,9 +3,8 @@
 J, Q, K count something new each time, never as in a training, validation or test split. Nearly all targets are what a
 random formula over the hand comes to, so that hardly an example repeats, and what is learned is the arithmetic that all
 hands and rules share rather than the formulas of the few hands that make 24. A small share are to make 24, each
-multiset some twenty times; held-out ones never. In the second phase some conversations begin with failed attempts and
-the verifier's feedback, which are read and not learned: what the base lacks is judgement, it is not careless on
-purpose.
+multiset some twenty times; held-out ones never. Some conversations begin with failed attempts and the verifier's
+feedback, which are read and not learned: what the base lacks is judgement, it is not careless on purpose.
 """
 
 import random
@@ -40,7 +39,7 @@ class Exercise:
 
 
 FIRST_TRIES = Exercise(usual=0.025)
-WITH_RETRIES = Exercise(usual=0.05, failed=0.3)
+WITH_RETRIES = Exercise(usual=0.025, failed=0.3)
 
 
 def conversation(chat: Chat, exercise: Exercise, seed: int, index: int, picture: int | None = None) -> Sequences:
