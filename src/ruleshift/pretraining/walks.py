@@ -2,7 +2,7 @@
 
 Every route comes from the split `pretrain`: the words for turns are drawn for each route, and are never those of the
 training rule or of the shifted one; and its ways are shorter than those of training and test, so that what the base
-lacks, keeping its place on a longer way, is lacking under every rule. In the second phase some replies are wrong, more
+lacks, keeping its place on a longer way, is lacking under every rule. In some conversations replies are wrong, more
 often where a turn is wanted, and are told so: they are read and not learned.
 """
 
