@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from rich.console import Console
 
 import synthetic
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, load_comparisons
 from ruleshift.pictures import picture_of, read_picture
 from ruleshift.records import Verdict
@@ -534,6 +535,16 @@ def test_the_first_figure_has_an_arrow_for_each_arm_and_a_dot_for_each_seed() ->
         dots = next(trace for trace in figure.data if trace.name == f"{arm}, single seeds")
         assert list(dots.y) == pytest.approx([100 * value for value in y.by_seed])
     assert arrows(Results(tuple(r for r in results.rows if r.arm == "base"), {}), "greedy", "rule-ood") is None
+
+
+def test_the_first_figure_shows_the_turns_in_which_something_is_claimed() -> None:
+    results = synthetic.results()
+    what = ("success", "rule-ood", 1, "sampled")
+    claim = Claim("gp-l", "sft", "base", *what, -0.1, -0.2, 0.0, "problems", "undecided", 2)
+    figure = arrows(Results(results.rows, results.meta | {"claims": [asdict(claim)]}), "greedy", "rule-ood")
+    assert figure is not None
+    assert "1 turn" in figure.layout.xaxis.title.text
+    assert "5 turns" in arrows(results, "greedy", "rule-ood").layout.xaxis.title.text  # type: ignore[union-attr]
 
 
 def test_floors_and_ceiling_are_lines_of_the_first_figure() -> None:

@@ -1,11 +1,14 @@
 """The first figure: where training led, on the shifted rule against the training rule, as arrows from the start."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from ruleshift.report.arms import legend_of, references_in, trained_split
 from ruleshift.report.palette import SOFT_INK, arm_styles, axis, layout
 from ruleshift.report.plots import DOTTED, in_words, measured, metric_of, with_interval
 from ruleshift.report.points import Mean, Measure, end, turns_in, turns_label
+from ruleshift.report.tables import claims_of
 from ruleshift.results import Results
 
 
@@ -13,7 +16,7 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     """An arrow for each arm from the start to its end, a dot for each seed, floors and ceiling as lines. None where
     nothing was trained, or nothing measured on both splits."""
     rows, legend = measured(results, decoding), legend_of(results)
-    turns, trained = max(turns_in(rows), default=1), trained_split(results)
+    turns, trained = _turns(results, turns_in(rows)), trained_split(results)
     view, styles = Measure(turns, decoding, metric_of(results)), arm_styles(legend)
     ends = {arm: (end(rows, view, arm, trained), end(rows, view, arm, ood)) for arm in legend.names}
     start_x, start_y = ends.get(legend.start, (None, None))
@@ -65,6 +68,12 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     if figure.layout.shapes:
         figure.update_yaxes(range=[-3, 107])
     return figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
+
+
+def _turns(results: Results, there: Sequence[int]) -> int:
+    """Those in which the study claims something; the most of all where it does not."""
+    claimed = {claim.turns for claim in claims_of(results)} & set(there)
+    return max(claimed or there, default=1)
 
 
 def _seeds(x: Mean, y: Mean, arm: str, colour: str, symbol: str) -> go.Scatter:
