@@ -17,7 +17,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.pretraining import conversation as mixed
 from ruleshift.pretraining import echo, walks
-from ruleshift.pretraining.build import batch_of, loss_of, new_model, new_optimizers, rate_scale
+from ruleshift.pretraining.build import batch_of, loss_of, new_model, new_optimizers, pretrain, rate_scale
 from ruleshift.pretraining.cards import FIRST_TRIES, WITH_RETRIES, Exercise, conversation
 from ruleshift.pretraining.muon import Muon, orthogonalised
 from ruleshift.tasks import get_task
@@ -27,7 +27,7 @@ from ruleshift.tasks.generalpoints.targets import random_formula
 from ruleshift.tasks.protocol import TaskProblem
 from ruleshift.tasks.streams import stream
 
-_STEPS = {"echo_steps": 2, "task_steps": 6, "warmup": 2}
+_STEPS = {"echo_steps": 2, "first_steps": 4, "retry_steps": 2, "warmup": 2}
 TINY = BuildConfig(width=32, layers=1, heads=2, feedforward=32, batch=4, **_STEPS)  # type: ignore[arg-type]
 
 
@@ -106,15 +106,27 @@ def test_batches_are_a_function_of_the_step(chat: Chat) -> None:
 def test_failed_tries_come_before_some_right_ones_in_the_share_told(chat: Chat) -> None:
     reply = chat.tokenizer.convert_tokens_to_ids("<bot>")
 
-    def retried(share: float) -> float:
-        batches = [batch_of(chat, BuildConfig(walk_share=0.0, retry_share=share), step) for step in range(300, 306)]
-        tries = [sequence.token_ids.count(reply) for batch in batches for sequence in batch]
+    def retried(share: float, steps: range) -> float:
+        config = BuildConfig(first_steps=100, walk_share=0.0, retry_share=share)
+        tries = [s.token_ids.count(reply) for step in steps for s in batch_of(chat, config, step)]
         return sum(count > 1 for count in tries) / len(tries)
 
-    assert retried(0.0) == 0
-    assert (
-        0.1 < retried(0.6) < 0.26
-    )  # 0.18 are to be, five standard errors of 0.014 and those that were right by chance
+    assert retried(0.6, range(298, 300)) == 0
+    assert retried(0.0, range(300, 302)) == 0
+    last = retried(0.6, range(300, 306))  # 0.18 are to be, five standard errors and those that were right by chance
+    assert 0.1 < last < 0.26
+
+
+def test_optimisers_start_anew_with_the_failed_tries(chat: Chat) -> None:
+    model, _ = new_model(TINY)
+    optimizers = new_optimizers(TINY, model)
+    steps: dict[int, float] = {}
+
+    def after_step(done: int, loss: float) -> None:
+        steps[done] = max(float(state["step"]) for state in optimizers["adamw"].state.values())
+
+    pretrain(TINY, model, chat, optimizers, 0, after_step)
+    assert steps == {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 1, 8: 2}
 
 
 def test_the_walks_of_a_mixed_batch_are_as_many_as_told(chat: Chat) -> None:

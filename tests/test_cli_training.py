@@ -131,7 +131,7 @@ def test_missing_trackers(
 def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ruleshift.commands import backbone
 
-    shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --task-steps 4 --batch 4 --warmup 1"
+    shape = "--width 16 --layers 1 --heads 2 --feedforward 16 --first-steps 2 --retry-steps 2 --batch 4 --warmup 1"
     command = ["backbone", "build", *shape.split(), "--echo-steps", "1", "--out"]
     monkeypatch.setattr(backbone, "SAVE_EVERY", 1)
     assert main([*command, str(tmp_path / "whole"), "--models-every", "2"]) == 0

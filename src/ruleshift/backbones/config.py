@@ -63,14 +63,16 @@ class BuildConfig:
     """Width of the feed-forward part of a layer."""
     echo_steps: Natural = 200
     """Steps of the first phase, which teaches to copy."""
-    task_steps: Natural = 6300
-    """Steps of the second phase, of cards and walks."""
+    first_steps: Natural = 4600
+    """Steps of the second phase, of first tries at cards and walks."""
+    retry_steps: Natural = 2000
+    """Steps of the third phase, in which failed tries and feedback come before some right ones. Optimisers start anew."""
     retry_share: Share = 0.6
-    """Share of its conversations in which failed tries and feedback may come before right ones."""
+    """Share of its conversations in which failed tries may come first."""
     batch: Count = 128
     """Conversations a step."""
     walk_share: Share = 0.1
-    """Share of walks in the second phase; the others are card problems."""
+    """Share of walks in the second and third phase; the others are card problems."""
     learning_rate: Positive = 4e-3
     """Peak learning rate of the layers' matrices (Muon)."""
     embedding_learning_rate: Positive = 2e-3
@@ -94,7 +96,12 @@ class BuildConfig:
 
     @property
     def steps(self) -> int:
-        return self.echo_steps + self.task_steps
+        return self.retries_from + self.retry_steps
+
+    @property
+    def retries_from(self) -> int:
+        """Steps before the first failed try."""
+        return self.echo_steps + self.first_steps
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class VisionBuildConfig:
     first_steps: Natural = 1000
     """Steps of the first phase, of first tries."""
     retry_steps: Natural = 500
-    """Steps of the second phase, in which failed tries and feedback come before some right ones."""
+    """Steps of the second phase, in which failed tries and feedback come before some right ones. Optimisers start anew."""
     batch: Count = 24
     """Conversations a step."""
     walk_share: Share = 0.17
@@ -149,7 +156,12 @@ class VisionBuildConfig:
 
     @property
     def steps(self) -> int:
-        return self.first_steps + self.retry_steps
+        return self.retries_from + self.retry_steps
+
+    @property
+    def retries_from(self) -> int:
+        """Steps before the first failed try."""
+        return self.first_steps
 
 
 def _check_multiple(option: str, value: int, what: str, divisor: int) -> None:

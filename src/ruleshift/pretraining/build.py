@@ -60,14 +60,13 @@ def rate_scale(config: AnyConfig, step: int) -> float:
 def batch_of(chat: Chat, config: AnyConfig, step: int) -> list[Sequences]:
     """The conversations of one step, none of which any other step sees."""
     indices = range(step * config.batch, (step + 1) * config.batch)
-    if isinstance(config, VisionBuildConfig):
-        retries = step >= config.first_steps
-        return [conversation(chat, retries, config.walk_share, config.seed, i, config.picture) for i in indices]
-    if step < config.echo_steps:
+    if isinstance(config, BuildConfig) and step < config.echo_steps:
         return [echo.conversation(chat, config.seed, index) for index in indices]
-    retried = [stream("retries", config.seed, index).random() < config.retry_share for index in indices]
+    picture, share = (config.picture, 1.0) if isinstance(config, VisionBuildConfig) else (None, config.retry_share)
+    share = share if step >= config.retries_from else 0.0
+    retried = [stream("retries", config.seed, index).random() < share for index in indices]
     told = zip(retried, indices, strict=True)
-    return [conversation(chat, retries, config.walk_share, config.seed, index) for retries, index in told]
+    return [conversation(chat, retries, config.walk_share, config.seed, index, picture) for retries, index in told]
 
 
 class Batches(Dataset[list[Sequences]]):
@@ -134,6 +133,8 @@ def pretrain(
     batches = DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=AHEAD, worker_init_fn=_remember)
     for step, batch in enumerate(batches, first_step):
         for optimizer in optimizers.values():
+            if step == config.retries_from:
+                optimizer.state.clear()
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate_scale(config, step)
         loss = loss_of(model, batch, chat, bf16=config.bf16)
