@@ -117,7 +117,7 @@ def test_help_of_a_build_describes_every_option(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     for verb, folder, cost in (
-        ("build", BUNDLED, "98 minutes on one CPU core"),
+        ("build", BUNDLED, "155 minutes on one CPU core"),
         ("build-vision", BUNDLED_VISION, "33 minutes on two CPU cores"),
     ):
         said = help_of(capsys, f"backbone {verb}")

@@ -27,8 +27,8 @@ New = Callable[[], "tuple[PreTrainedModel, Chat]"]
 class Build:
     """Train the small text model that stands in for a foundation model anew: from scratch, a function of its seed.
     It sees many card rules, never one of a training, validation or test split. Writes `model` in Hugging Face format
-    into --out. A killed build resumes when the command is given again. The bundled weights, of a shorter recipe, took
-    98 minutes on one CPU core, with other work on the one beside it.
+    into --out. A killed build resumes when the command is given again. The bundled weights took
+    155 minutes on one CPU core, with other work on the one beside it.
 
     Example: ruleshift backbone build --out runs/backbone
     """

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.settings import Measurement, SFTConfig
 from ruleshift.tasks import recipe
 from ruleshift.tasks.recipe import Endpoint, Recipe
 
@@ -16,14 +16,15 @@ TEXT = Recipe(
     "V-IRL in text",
     sft={
         "tiny": SFTConfig(
-            steps=200, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3, turns=2, max_new_tokens=24
+            steps=100, examples=1_000, batch=32, micro_batch=8, learning_rate=1e-3, turns=2, max_new_tokens=24
         ),
         "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, turns=2, save_every=5),
         "small-llm": _SMALL_SFT,
         "gpu": replace(_SMALL_SFT, steps=100, examples=1_000, batch=32, micro_batch=32),
     },
     rl={
-        "tiny": RLConfig(episodes=96, turns=2, max_new_tokens=24, value_only=2),
+        # The start model is sure of what it says, right or wrong: at temperature 1 hardly a reply is another's rival.
+        "tiny": replace(recipe.RL["tiny"], episodes=96, turns=2, max_new_tokens=24, value_only=2, temperature=1.5),
         # The official code never finds the key `action`. About 13 turns a route.
         "paper": replace(recipe.RL["paper"], turns=2, updates=15, episodes=256, schedule_updates=20, answer_key=""),
         "small-llm": _SMALL_RL,
