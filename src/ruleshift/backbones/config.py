@@ -66,7 +66,8 @@ class BuildConfig:
     first_steps: Natural = 4600
     """Steps of the second phase, of first tries at cards and walks."""
     retry_steps: Natural = 2000
-    """Steps of the third phase, in which failed tries and feedback come before some right ones. Optimisers start anew."""
+    """Steps of the third phase, in which failed tries and feedback come before some right ones. Optimisers start
+    anew."""
     retry_share: Share = 0.6
     """Share of its conversations in which failed tries may come first."""
     batch: Count = 128
@@ -126,7 +127,8 @@ class VisionBuildConfig:
     first_steps: Natural = 1000
     """Steps of the first phase, of first tries."""
     retry_steps: Natural = 500
-    """Steps of the second phase, in which failed tries and feedback come before some right ones. Optimisers start anew."""
+    """Steps of the second phase, in which failed tries and feedback come before some right ones. Optimisers start
+    anew."""
     batch: Count = 24
     """Conversations a step."""
     walk_share: Share = 0.17
