@@ -316,6 +316,22 @@ def test_episode_metrics():
     assert episode_metrics(episodes) == {**expected, "reply_tokens": (1 + 3 + 6 + 1) / 4}
 
 
+def test_a_walk_is_solved_at_first_where_no_position_took_another_try():
+    ahead, wrong, arrived = (
+        Verdict("", 1.0, False, "", advanced=True),
+        Verdict("", -1.0, False, ""),
+        Verdict("", 1.0, True, ""),
+    )
+
+    def walk(*verdicts: Verdict) -> Episode:
+        return Episode("p", tuple(Turn((1,), Completion("", (1,), (0.0,)), verdict) for verdict in verdicts), ())
+
+    walks = [walk(ahead, ahead, arrived), walk(ahead, wrong, ahead, arrived), walk(ahead, ahead, wrong), walk(arrived)]
+    assert episode_metrics(walks)["success_first"] == 2 / 4
+    assert [walks[1].solved_within(tries) for tries in (1, 2)] == [False, True]
+    assert not walks[2].solved_within(9)
+
+
 # Resuming
 
 

@@ -145,7 +145,8 @@ def test_sft_on_other_data_differs_in_its_data_and_is_asked_as_ppo_asks() -> Non
                 }
                 assert changes.pop("data") == ("expert", data)
                 assert changes.pop("examples", None) in (None, (sft.examples, rl.updates * rl.episodes))
-                assert not changes, "the recipe's SFT asks as its PPO does"
+                assert changes.pop("temperature", (0, rl.temperature))[1] == rl.temperature
+                assert not changes, "the recipe's SFT asks as its PPO does, but for the temperature"
                 assert arms[name].dense == (options.other_data == "dense")
     other = replace(RECIPE, rl=replace(RL, turns=3, temperature=0.5))
     revision = next(a for a in Plan(HEADLINE, other, RECIPE.measurement, Rates()).arms() if a.name == "sft-revision")

@@ -138,9 +138,9 @@ class Episode:
     def total_reward(self) -> float:
         return sum(turn.verdict.reward for turn in self.turns)
 
-    def solved_within(self, turns: int) -> bool:
-        """Whether one of the first `turns` replies solved the problem."""
-        return any(turn.verdict.solved for turn in self.turns[:turns])
+    def solved_within(self, tries: int) -> bool:
+        """Whether the problem was solved with at most `tries` replies to each of its steps."""
+        return self.solved and max(map(len, self.steps)) <= tries
 
     @property
     def steps(self) -> tuple[tuple[Turn, ...], ...]:

@@ -99,7 +99,7 @@ def turns_within(episodes: Sequence[Episode], most: int) -> list[int]:
 
 
 def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Success on the first turn and within the budget, mean total reward, turns and reply tokens per episode."""
+    """Success by first replies alone and within the budget, mean total reward, turns and reply tokens per episode."""
     count = len(episodes)
     return {
         "success_first": sum(e.solved_within(1) for e in episodes) / count,
