@@ -93,7 +93,7 @@ def _panel(row: int, column: int, task: str, what: Endpoint) -> Iterator[str]:
     yield f'<path d="M{x:.1f} {_y(row, start) - 6:.1f} l6 6 -6 6 -6 -6z" fill="{START_COLOUR}"/>'
     yield _text(x, _y(row, start) - 11, f"{100 * start:.0f}", 'text-anchor="middle"')
     for arm in ARMS:
-        change = found.change(arm, what).interval()
+        change = found.change(arm, what)
         ends = (_y(row, start + change.low), _y(row, start + change.high))
         seeds = [_y(row, value) for value in found.values(arm, what)]
         label = f"{100 * fmean(found.values(arm, what)):.0f}"

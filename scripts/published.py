@@ -1,5 +1,6 @@
 """The published runs in docs/results: the values of every seed, differences to the start model, and what is claimed."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,8 +11,9 @@ import numpy as np
 
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.comparison import Comparison, load_comparisons
-from ruleshift.evaluation.statistics import Estimate, Part, combine, mean_variance
+from ruleshift.evaluation.statistics import Difference, Estimate, Part, combine, mean_variance
 from ruleshift.report.arms import Legend, legend_of
+from ruleshift.report.tables import claims_of
 from ruleshift.results import Results, load_results
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -59,8 +61,20 @@ class Published:
             if (c.arm, c.reference, c.metric, c.split, c.turns, c.decoding, c.matched_on) == wanted
         )
 
-    def change(self, arm: str, what: Endpoint) -> Estimate:
-        """The difference to the start model, over seeds and problems.
+    def change(self, arm: str, what: Endpoint) -> Difference:
+        """The difference to the start model, with its 95% interval over seeds and problems."""
+        found = next(self._against_start(arm, what))
+        if found.over == "problems" and len(self.results.meta["seeds"]) > 1:
+            return self.estimate(arm, what).interval()
+        problems = min(row.n for row in self.results.rows if row.split == what.split)
+        low, high = (
+            -math.inf if found.ci_low is None else found.ci_low,
+            math.inf if found.ci_high is None else found.ci_high,
+        )
+        return Difference(found.difference, low, high, problems)
+
+    def estimate(self, arm: str, what: Endpoint) -> Estimate:
+        """The same where the file is of a version whose intervals were over problems only.
 
         What seeds add is Student's of the published values, what problems add is read off the published interval over
         problems. The files hold no outcomes of single problems, so what both contain (MS_E) is not taken off once, as
@@ -94,13 +108,15 @@ def primary(task: str) -> Endpoint:
 
 @cache
 def claimed() -> dict[tuple[str, str], Claim]:
-    """What every study claims, by task and arm."""
+    """What every study claims, by task and arm: as its run wrote it, or worked out for one of an earlier version."""
     found = {}
     for tasks in STUDIES.values():
+        written = [claim for task in tasks for claim in claims_of(published(task).results)]
         about = [
-            (task, arm, published(task).legend.start, primary(task), published(task).change(arm, primary(task)))
+            (task, arm, published(task).legend.start, primary(task), published(task).estimate(arm, primary(task)))
             for task in tasks
             for arm in ARMS
+            if not written
         ]
-        found |= {(claim.task, claim.arm): claim for claim in claims(about)}
+        found |= {(claim.task, claim.arm): claim for claim in written or claims(about)}
     return found

@@ -136,7 +136,7 @@ def _ends(claim: Claim) -> str:
 
 def greedy_losses() -> str:
     """Where SFT lowers the shifted rule of its task, greedily, by how much; and where it does not."""
-    found = {task: published(task).change("sft", _greedy(task)).interval() for task in TASKS}
+    found = {task: published(task).change("sft", _greedy(task)) for task in TASKS}
     lost = {task: change for task, change in found.items() if verdict(change) == "lowers"}
     others = [TITLES[task] for task in TASKS if task not in lost]
     losses = _and([f"{TITLES[task]} by {-100 * change.mean:.0f}" for task, change in lost.items()])
@@ -161,7 +161,7 @@ def seeds(task: str, arm: str, *what: str | int) -> str:
 
 def change(task: str, arm: str, *what: str | int) -> str:
     """The difference to the start model with its interval: +4.2 [-1.8, +10.1]"""
-    found = published(task).change(arm, Endpoint(*what)).interval()  # type: ignore[arg-type]
+    found = published(task).change(arm, Endpoint(*what))  # type: ignore[arg-type]
     return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
 
 
