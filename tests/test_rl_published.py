@@ -295,4 +295,5 @@ def test_the_paper_preset_runs_on_the_loop(task):
 
 
 def test_tiny_is_the_default():
-    assert get_task("gp-l").recipe.rl["tiny"] == RLConfig()
+    tiny = RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2", learning_rate=1e-4)
+    assert get_task("gp-l").recipe.rl["tiny"] == tiny

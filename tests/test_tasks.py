@@ -46,7 +46,7 @@ def test_a_class_of_ones_own():
     recipe = recipe_of(CLOCK)
     assert recipe.title == "clock"
     assert recipe.sft == SFTConfig()
-    assert recipe.rl == RLConfig()
+    assert recipe.rl == RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2")
     assert recipe.measurement.task == CLOCK
     assert recipe.measurement.splits == ("id", "rule-ood", "fake")
 
