@@ -387,18 +387,20 @@ def test_unknown_names_and_settings_that_do_not_fit_are_refused(tmp_path, capsys
 def test_options_left_out_take_the_values_of_the_algorithm():
     from ruleshift.cli import parse
 
+    tiny = get_task("gp-l").recipe.rl["tiny"]
     command = parse(["rl", "gp-l", "--out", "x", "--algorithm=grpo", "--gamma", "0.5"])
-    assert command.training == replace(configured(RLConfig(), "grpo"), gamma=0.5)
-    assert parse(["rl", "gp-l", "--out", "x"]).training == RLConfig()
+    assert command.training == replace(configured(tiny, "grpo"), gamma=0.5)
+    assert parse(["rl", "gp-l", "--out", "x"]).training == tiny
 
 
 def test_every_setting_of_an_algorithm_can_be_given_by_itself():
     from ruleshift.cli import _as_named, parse
 
+    tiny = get_task("gp-l").recipe.rl["tiny"]
     for name, algorithm in ALGORITHMS.items():
         for setting in algorithm.settings:
             assert hasattr(RLConfig(), setting)
-        assert parse(["rl", "gp-l", "--out", "x", "--algorithm", name]).training == configured(RLConfig(), name)
+        assert parse(["rl", "gp-l", "--out", "x", "--algorithm", name]).training == configured(tiny, name)
     flags = ["--ratio", "geometric", "--clip-high", "0.3", "--weigh", "constant", "--kl-estimator", "k2"]
     ppo = parse(["rl", "gp-l", "--out", "x", *flags]).training
     assert (ppo.ratio, ppo.clip_high, ppo.weigh, ppo.kl_estimator) == ("geometric", 0.3, "constant", "k2")

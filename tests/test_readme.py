@@ -108,10 +108,13 @@ def test_the_learning_rates_are_those_of_the_sweeps_but_for_the_one_named() -> N
     )
     others = []
     for study, task in (("headline", "gp-l"), ("headline", "virl-l"), ("vision", "gp-vl"), ("vision", "virl-vl")):
-        chosen = json.loads((ROOT / f"docs/results/sweep-{task}.json").read_text())["chosen"]
+        sweep = json.loads((ROOT / f"docs/results/sweep-{task}.json").read_text())
         config = json.loads((ROOT / f"docs/results/{study}/{task}/results.json").read_text())["meta"]["config"]
+        if "budget" in sweep and "ppo" in config:  # the run is older than the sweep, of an earlier start model
+            assert "an **earlier text model**" in (ROOT / "README.md").read_text(encoding="utf-8")
+            continue
         for arm, name in (("sft", "sft"), ("rl", "ppo")):
-            if float(chosen[arm].split("-lr")[1]) != config[name]["learning_rate"]:
+            if float(sweep["chosen"][arm].split("-lr")[1]) != config[name]["learning_rate"]:
                 others.append((task, arm))
     assert others == [("virl-vl", "rl")]
 

@@ -196,7 +196,7 @@ def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
 def test_presets():
     paper = get_task("gp-l").recipe.sft["paper"]
     assert (paper.learning_rate, paper.schedule, paper.batch) == (1e-6, "cosine", 128)
-    assert get_task("gp-l").recipe.sft["tiny"] == SFTConfig(steps=300)
+    assert get_task("gp-l").recipe.sft["tiny"] == SFTConfig(steps=300, learning_rate=1e-3)
     assert all(
         preset.batch % preset.micro_batch == 0 for name in TASKS for preset in get_task(name).recipe.sft.values()
     )

@@ -11,7 +11,7 @@ SPLITS = ("id", "rule-ood", "heldout", "rule-ood-heldout")
 
 TEXT = Recipe(
     "GeneralPoints in text",
-    sft={**recipe.SFT, "tiny": replace(recipe.SFT["tiny"], steps=300)},
+    sft={**recipe.SFT, "tiny": replace(recipe.SFT["tiny"], steps=300, learning_rate=1e-3)},
     rl={**recipe.RL, "tiny": replace(recipe.RL["tiny"], learning_rate=1e-4)},
     measurement=Measurement("gp-l", (*SPLITS, "fake"), n=400, turns=(1, 5), turns_along=1),
     published="11.5% at the start, 3.4% after SFT, 15.0% after RL (an 11B model, arXiv 2501.17161)",
