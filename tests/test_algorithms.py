@@ -12,6 +12,7 @@ from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
+from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from ruleshift.training.checkpoints import load_learner, writer_of
 from ruleshift.training.estimators import ESTIMATORS
