@@ -112,6 +112,9 @@ def claimed() -> dict[tuple[str, str], Claim]:
     found = {}
     for tasks in STUDIES.values():
         written = [claim for task in tasks for claim in claims_of(published(task).results)]
+        missing = {(task, arm) for task in tasks for arm in ARMS} - {(claim.task, claim.arm) for claim in written}
+        if written and missing:
+            raise SystemExit(f"{missing} of a study are not claimed: publish all of its tasks from one run of it")
         about = [
             (task, arm, published(task).legend.start, primary(task), published(task).estimate(arm, primary(task)))
             for task in tasks

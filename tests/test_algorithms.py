@@ -402,6 +402,7 @@ def test_every_setting_of_an_algorithm_can_be_given_by_itself():
         for setting in algorithm.settings:
             assert hasattr(RLConfig(), setting)
         assert parse(["rl", "gp-l", "--out", "x", "--algorithm", name]).training == configured(tiny, name)
+    assert parse(["rl", "gp-l", "--out", "x", "--algorithm", "grpo"]).training.kl_estimator == "k3"  # as in its paper
     flags = ["--ratio", "geometric", "--clip-high", "0.3", "--weigh", "constant", "--kl-estimator", "k2"]
     ppo = parse(["rl", "gp-l", "--out", "x", *flags]).training
     assert (ppo.ratio, ppo.clip_high, ppo.weigh, ppo.kl_estimator) == ("geometric", 0.3, "constant", "k2")

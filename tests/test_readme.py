@@ -1,18 +1,25 @@
 """What README and docs/results/README.md show and say is what recorded runs measured."""
 
+import importlib
 import json
+import math
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
 from ruleshift.engines.text import blind_guesser
+from ruleshift.evaluation.claims import Claim
+from ruleshift.evaluation.comparison import Comparison
 from ruleshift.evaluation.evaluate import cell_of, evaluate
+from ruleshift.results import Results, Row
 from ruleshift.tasks import get_task
+from ruleshift.tasks.recipe import Endpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = ("README.md", "scripts", "docs/results", "docs/rules.svg")
@@ -151,3 +158,34 @@ def test_the_files_that_are_linked_to_exist(page: str) -> None:
     local = [link for link in links if not link.startswith("http")]
     assert len(local) >= 4
     assert [link for link in local if not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_intervals_over_seeds_and_problems_are_read_as_their_run_wrote_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those over problems only, of earlier versions, are widened by what seeds add."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    module = importlib.import_module("published")
+    what = Endpoint("success", "rule-ood", 1, "sampled")
+    values = {("base", 0): 0.5, ("rl", 0): 0.6, ("rl", 1): 0.7}
+    place = ("rule-ood", "success", 1, "sampled")
+    rows = tuple(Row("gp-l", arm, seed, 9, *place, v, 400, 0.4, 0.8, 0.1, 1e9) for (arm, seed), v in values.items())
+    meta = {"seeds": [0, 1], "start": "base", "arms": [{"name": name, "about": ""} for name in ("base", "rl")]}
+    one = Comparison("", "rule-ood", 1, "sampled", "rl", "base", "rl", 0.65, 0.5, 0.15, 0.1, 0.2)
+
+    def change(comparison: Comparison) -> tuple[float, float, float]:
+        return tuple(module.Published("gp-l", "headline", Results(rows, meta), [comparison]).change("rl", what)[:3])
+
+    assert change(replace(one, over="seeds and problems")) == (0.15, 0.1, 0.2)
+    assert change(replace(one, over="seeds and problems", ci_low=None)) == (0.15, -math.inf, 0.2)
+    mean, low, high = change(one)
+    assert mean == pytest.approx(0.15)
+    assert low < -0.4  # Student's t of two seeds
+    assert high > 0.7
+
+
+def test_tasks_of_a_study_are_published_from_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    module = importlib.import_module("published")
+    of = ("base", "success", "rule-ood", 1, "sampled", 0.1, 0.0, 0.2, "seeds and problems", "undecided", 2)
+    monkeypatch.setattr(module, "claims_of", lambda results: [Claim("gp-l", arm, *of) for arm in ("sft", "rl")])
+    with pytest.raises(SystemExit, match="publish all of its tasks from one run"):
+        module.claimed.__wrapped__()

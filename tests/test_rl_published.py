@@ -8,8 +8,7 @@ import torch
 
 from helpers import EchoProblem, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.records import Verdict
-from ruleshift.settings import RLConfig
-from ruleshift.tasks import get_task
+from ruleshift.tasks import TASKS, get_task
 from ruleshift.tasks.protocol import Style
 from ruleshift.training.accounting import Sizes
 from ruleshift.training.algorithms import check_algorithm
@@ -294,6 +293,9 @@ def test_the_paper_preset_runs_on_the_loop(task):
     assert not same_weights(ppo.learner.model, before)
 
 
-def test_tiny_is_the_default():
-    tiny = RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2", learning_rate=1e-4)
-    assert get_task("gp-l").recipe.rl["tiny"] == tiny
+def test_the_paper_preset_has_nothing_of_what_was_chosen_for_small_models():
+    """Rewards of later turns count, as there, and there is no KL."""
+    for task in TASKS:
+        paper, tiny = get_task(task).recipe.rl["paper"], get_task(task).recipe.rl["tiny"]
+        assert (paper.gamma, paper.lam, paper.kl_coef, paper.epochs) == (0.9, 0.95, 0.0, 4)
+        assert (tiny.gamma, tiny.kl_coef, tiny.kl_estimator, tiny.epochs) == (0.0, 0.02, "k2", 2)

@@ -15,10 +15,11 @@ from clock import Clock
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
-from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.settings import Measurement, SFTConfig
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.tasks import TASKS, get_task
 from ruleshift.tasks.protocol import Blind, NoOptions, Task
+from ruleshift.tasks.recipe import RL
 
 CLOCK = "clock:Clock"
 
@@ -46,7 +47,7 @@ def test_a_class_of_ones_own():
     recipe = recipe_of(CLOCK)
     assert recipe.title == "clock"
     assert recipe.sft == SFTConfig()
-    assert recipe.rl == RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2")
+    assert recipe.rl == RL["tiny"]
     assert recipe.measurement.task == CLOCK
     assert recipe.measurement.splits == ("id", "rule-ood", "fake")
 

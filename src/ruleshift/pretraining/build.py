@@ -121,7 +121,8 @@ def pretrain(
     first_step: int,
     after_step: Callable[[int, float], None],
 ) -> None:
-    """Run steps `first_step` to the last. `after_step(steps done, loss)` logs and saves.
+    """Run steps `first_step` to the last. `after_step(steps done, loss)` logs and saves. With the first failed tries,
+    which make conversations longer and other than before, the optimisers begin anew.
 
     Conversations are made, and pictures drawn, by a process beside this one. Attention in bfloat16 on a CPU is written
     out in matrix products: PyTorch's fused one takes three times as long to differentiate.

@@ -44,7 +44,7 @@ ALGORITHMS = {
     ),
     "reinforce": Algorithm(
         "Every reply in proportion to the rewards from it on, less their running mean: no critic, no clip.",
-        settings={**_WITHOUT_CRITIC, **_ONE_STEP, "lam": 1.0, "baseline_decay": 0.9},
+        settings={**_WITHOUT_CRITIC, **_ONE_STEP, "lam": 1.0, "gamma": 0.9, "baseline_decay": 0.9},
         paper="Williams (1992), Machine Learning 8",
         deviations="the mean over tokens, not the sum over an episode; Adam; the baseline is a mean over all turns, "
         "and 0 in the first update; with more than one step to an update, ratios correct for what has moved since the "
@@ -81,7 +81,7 @@ ALGORITHMS = {
     ),
     "grpo": Algorithm(
         "The return of an episode against those of its group, in units of their deviation: no critic.",
-        settings={**_OF_GROUPS, "weigh": "episode", "kl_coef": 0.04},
+        settings={**_OF_GROUPS, "weigh": "episode", "kl_coef": 0.04, "kl_estimator": "k3"},
         paper="Shao et al., arXiv 2402.03300",
         deviations=f"{_SEVERAL_TURNS}, and each episode weighs the same; an update ends at target_kl.",
     ),
