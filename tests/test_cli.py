@@ -314,6 +314,26 @@ assert "torch" not in sys.modules
     assert done.stderr.count("error: no model at /nope/folder") == 2
 
 
+def test_what_asks_no_model_in_this_process_loads_no_library_of_models(tmp_path: Path) -> None:
+    script = """
+import sys
+from ruleshift.cli import main
+for command in (
+    "eval gp-l --model expert --n 1 --out run",
+    "eval virl-l --model blind --n 1",
+    "eval gp-l --model api:nobody --base-url http://localhost:9 --n 1 --retries 0",
+    "eval gp-l --model random --n 1 --out other",
+    "rescore run",
+    "compare run other --out card",
+    "data gp-l --n 1 --out problems.jsonl",
+):
+    assert main(command.split()) == 2 * ("nobody" in command), command
+    heavy = {"torch", "transformers", "trl", "datasets"} & set(sys.modules)
+    assert not heavy, (command, heavy)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, cwd=tmp_path, capture_output=True)
+
+
 def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is not there" in refusal(capsys, "report", tmp_path)
     assert main(f"eval gp-l --model expert --n 2 --json {tmp_path}/results.json".split()) == 0

@@ -15,6 +15,8 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Style
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from ruleshift.engines.api import ApiModel
     from ruleshift.engines.protocol import Responder
 
@@ -26,22 +28,21 @@ REPLY_TOKENS = {"full": 512, "terse": 48, "varied": 512, "stepwise": 128, "full-
 @dataclass(frozen=True)
 class Policy:
     """Who answers, the prompt style it is shown, and what else its prompts depend on (`Chat.facts`). `remote` is the
-    model behind a server."""
+    model behind a server, `local` the one in this process: of others neither."""
 
     engine: "Responder"
     style: Style
     facts: Mapping[str, str] = field(default_factory=dict)
     remote: "ApiModel | None" = None
+    local: "PreTrainedModel | None" = None
 
     def fingerprint(self) -> str | None:
         """That of the weights, for models in this process."""
-        from ruleshift.engines.local import LocalEngine
-
-        if not isinstance(self.engine, LocalEngine):
+        if self.local is None:
             return None
         from ruleshift.backbones.fingerprint import fingerprint
 
-        return fingerprint(self.engine.model)
+        return fingerprint(self.local)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def open_policy(
     sampling = Sampling(temperature, drawing.max_new_tokens or REPLY_TOKENS[chosen], drawing.seed, thought)
     engine = LocalEngine(backbone.model, backbone.chat, sampling, drawing.batch_size)
     facts = {**backbone.chat.facts, **({"thinking_tokens": str(thought)} if thinks else {})}
-    return Policy(engine, chosen, facts)
+    return Policy(engine, chosen, facts, local=backbone.model)
 
 
 def _remote(
