@@ -49,9 +49,8 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     if not figure.data:
         return None
     if start_x and start_y:
-        figure.add_trace(
-            _mean(start_x, start_y, f"{legend.start} (start)", styles[legend.start].colour, "diamond", False)
-        )
+        start = _mean(start_x, start_y, f"{legend.start} (start)", styles[legend.start].colour, "diamond", False)
+        figure.add_trace(start.update(textposition="middle left"))  # away from the arrows, most of which lead right
     for name, kind in references_in(rows).items():
         point = end(rows, view, name, ood)
         if point:
@@ -63,11 +62,19 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
                 label={**label, "textposition": "start", "yanchor": "bottom"},
             )
     measure = f"{in_words(view.metric)} (%), {turns_label(turns)}, {decoding}"
-    figure.update_xaxes(axis(title_text=f"training rule: {trained}, {measure}"))
+    figure.update_xaxes(axis(title_text=f"training rule: {trained}, {measure}"), range=_with_room(figure))
     figure.update_yaxes(axis(title_text=f"shifted: {ood}, {in_words(view.metric)} (%)"))
     if figure.layout.shapes:
         figure.update_yaxes(range=[-3, 107])
     return figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
+
+
+def _with_room(figure: go.Figure) -> list[float]:
+    """The range of x that leaves room for the labels on either side."""
+    places = [x for trace in figure.data for x in trace.x]
+    low, high = min(places), max(places)
+    width = max(high - low, 1.0)
+    return [low - 0.4 * width, high + 0.25 * width]
 
 
 def _turns(results: Results, there: Sequence[int]) -> int:
@@ -93,7 +100,7 @@ def _mean(x: Mean, y: Mean, name: str, colour: str, symbol: str, small: bool) ->
         x=[100 * x.value],
         y=[100 * y.value],
         mode="markers+text",
-        text=[f"  {name}"],
+        text=[f"  {name}  "],
         textposition="middle right",
         textfont={"color": colour, "size": 12 if small else 14},
         marker={"color": colour, "size": 8 if small else 11, "symbol": symbol, "line": {"color": "white", "width": 1}},
