@@ -323,7 +323,8 @@ def test_tables_of_published_studies_fit_any_terminal(study: str, width: int) ->
     lines = [line for table in comparison_records(results, shown, "greedy") for line in table.lines]
     assert lines
     for line in lines:
-        told = (line.change_interval.replace(", ", ","), *line.matched.split(" vs "), *line.point.split())
+        told = (line.change_interval.replace(", ", ","), *line.matched.replace("\u00b1 ", "vs \u00b1 ").split(" vs "))
+        told += (*line.point.split(), line.value.partition("\u2013")[0])
         assert [part for part in told if part not in text] == []
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report.arms import feedback_note, legend_of
+from ruleshift.report.points import turns_label
 from ruleshift.report.tables import (
     ComparisonLine,
     ComparisonTable,
@@ -101,12 +102,13 @@ def _wide_comparison(record: ComparisonTable) -> Table:
 
 
 def _narrow_comparison(record: ComparisonTable) -> Table:
-    """The same with two lines in a row: the arm's and the reference's, the difference and its interval."""
-    headings = ["split", "turns", "point\nvs", "%\n%", "difference"]
+    """The same in fewer columns: the turns below the split, the reference and both values below the arm's step."""
+    headings = ["split", "point, %", "difference"]
 
     def texts(line: ComparisonLine) -> list[Text]:
-        words = [line.split, line.turns, f"{line.point}\n{line.reference}", f"{line.value}\n{line.reference_value}"]
-        return [*map(Text, words), _difference_text(line, "\n")]
+        where = f"{line.split}\n{turns_label(int(line.turns))}"
+        points = f"{line.point}: {line.value}\n{line.reference}: {line.reference_value}"
+        return [Text(where), Text(points), _difference_text(line, "\n")]
 
     return _comparison(record, headings, texts, "\n")
 
