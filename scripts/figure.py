@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from published import ARMS, TASKS, primary, published
+from published import ARMS, TASKS, measured, primary, published
 
 from ruleshift.report.palette import FONT, GRID, INK, SOFT_INK, START_COLOUR, arm_styles
 from ruleshift.tasks import get_task
@@ -21,11 +21,6 @@ HALO = 'stroke="white" stroke-width="4" paint-order="stroke"'
 TICKS = (0, 0.25, 0.5, 0.75, 1)
 DECODINGS = ("sampled", "greedy")
 NAMES = {"sft": "SFT", "rl": "PPO"}
-MEASURES = {
-    "success": ("solved", "turn", "turns"),
-    "step_accuracy": ("right steps", "try", "tries"),
-    "decision_accuracy": ("right decisions", "try", "tries"),
-}
 
 
 def figure() -> str:
@@ -103,10 +98,8 @@ def _panel(row: int, column: int, task: str, what: Endpoint) -> Iterator[str]:
     bottom = _top(row) + HEIGHT
     for name, place in (("start", START_AT), *((NAMES[arm], PLACES[arm]) for arm in ARMS)):
         yield _text(left + place * PANEL, bottom + 22, name, 'text-anchor="middle"')
-    measure, one, many = MEASURES[what.metric]
-    tries = f"{what.turns} {one if what.turns == 1 else many}"
     more = f'text-anchor="middle" fill="{SOFT_INK}" font-size="12"'
-    yield _text(left + PANEL / 2, bottom + 44, f"{measure}, {tries}", more)
+    yield _text(left + PANEL / 2, bottom + 44, measured(task), more)
 
 
 def _arm(x: float, seeds: Sequence[float], ends: tuple[float, float], label: str, colour: str) -> Iterator[str]:

@@ -1,16 +1,18 @@
 """The published runs in docs/results: the values of every seed, differences to the start model, and what is claimed."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from ruleshift.evaluation.claims import Claim, claims
-from ruleshift.evaluation.comparison import Comparison, load_comparisons
+from ruleshift.evaluation.comparison import Comparison, MatchedOn, load_comparisons
 from ruleshift.evaluation.statistics import Difference, Estimate, Part, combine, mean_variance
 from ruleshift.report.arms import Legend, legend_of
 from ruleshift.report.tables import claims_of
@@ -23,6 +25,11 @@ PUBLISHED = ROOT / "docs" / "results"
 STUDIES = {"headline": ("gp-l", "virl-l"), "vision": ("gp-vl", "virl-vl")}
 TASKS = [task for tasks in STUDIES.values() for task in tasks]
 ARMS = ("sft", "rl")
+MEASURES = {
+    "success": ("solved", "turn", "turns"),
+    "step_accuracy": ("right steps", "try", "tries"),
+    "decision_accuracy": ("right decisions", "try", "tries"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,14 @@ class Published:
 
     def compares(self, arm: str, what: Endpoint) -> bool:
         """Whether an arm is compared with the start model in this."""
-        return next(self._against_start(arm, what), None) is not None
+        return any(self._comparisons(arm, self.legend.start, what, None))
 
-    def _against_start(self, arm: str, what: Endpoint) -> Iterator[Comparison]:
-        wanted = (arm, self.legend.start, what.metric, what.split, what.turns, what.decoding, None)
+    def comparison(self, arm: str, reference: str, what: Endpoint, on: MatchedOn | None = None) -> Comparison:
+        """The published one of two arms: at their ends, or at points that have something in common."""
+        return next(self._comparisons(arm, reference, what, on))
+
+    def _comparisons(self, arm: str, reference: str, what: Endpoint, on: MatchedOn | None) -> Iterator[Comparison]:
+        wanted = (arm, reference, what.metric, what.split, what.turns, what.decoding, on)
         return (
             c
             for c in self.comparisons
@@ -63,7 +74,7 @@ class Published:
 
     def change(self, arm: str, what: Endpoint) -> Difference:
         """The difference to the start model, with its 95% interval over seeds and problems."""
-        found = next(self._against_start(arm, what))
+        found = self.comparison(arm, self.legend.start, what)
         if found.over == "problems" and len(self.results.meta["seeds"]) > 1:
             return self.estimate(arm, what).interval()
         problems = min(row.n for row in self.results.rows if row.split == what.split)
@@ -81,7 +92,7 @@ class Published:
         `crossed_estimate` does: the interval is a little wider than need be, never narrower.
         """
         (start,) = self.values(self.legend.start, what)
-        over_problems = next(self._against_start(arm, what))
+        over_problems = self.comparison(arm, self.legend.start, what)
         error = (over_problems.ci_high - over_problems.ci_low) / 2 / 1.96
         problems = min(row.n for row in self.results.rows if row.split == what.split)
         differences = [value - start for value in self.values(arm, what)]
@@ -96,6 +107,11 @@ def published(task: str) -> Published:
     return Published(task, study, load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json"))
 
 
+def sweep_of(task: str) -> dict[str, Any]:
+    """The published sweep of a task: what every learning rate came to, on validation splits."""
+    return json.loads((PUBLISHED / f"sweep-{task}.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
 def primary(task: str) -> Endpoint:
     """The primary endpoint of a task's published run: with the metric that it was run for."""
     found, results = get_task(task).recipe.primary, published(task).results
@@ -104,6 +120,13 @@ def primary(task: str) -> Endpoint:
     if metric == found.metric:
         return found
     return replace(found, metric=metric, turns=max(row.turns for row in results.rows if row.metric == metric))
+
+
+def measured(task: str) -> str:
+    """What that endpoint counts, and within how many turns: "right decisions, 1 try"."""
+    what = primary(task)
+    measure, one, many = MEASURES[what.metric]
+    return f"{measure}, {what.turns} {one if what.turns == 1 else many}"
 
 
 @cache

@@ -70,9 +70,10 @@ SHOWN = {
 NOTES = {
     "gp-l": "Success in %; {n} hands a cell. *shifted rule*: J, Q, K count 11, 12, 13. *fake*: the prompt states the "
     "shifted rule, the verifier scores the training rule; higher means memorised.",
-    "virl-l": "Right steps (retries counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted "
-    "rule*: left and right in place of compass names. *fake*: the prompt lists the shifted words, the verifier wants "
-    "those of training, 1 try; higher means memorised.",
+    "virl-l": "Right decisions (start, turns and destination; under a shifted rule turns alone), right steps (retries "
+    "counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted rule*: left and right in place "
+    "of compass names. *fake*: the prompt lists the shifted words, the verifier wants those of training, 1 try; higher "
+    "means memorised.",
     "gp-vl": "Success within 5 turns, and first replies that state all cards rightly, in %; {n} hands a cell. *black "
     "suits*: as in training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
     "virl-vl": "Right steps (retries counted), 2 tries at a position, and positions whose first reply states rightly "

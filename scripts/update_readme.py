@@ -12,14 +12,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import get_args
 
 from expected import lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from published import ARMS, ROOT, TASKS, claimed, primary, published
+from published import ARMS, ROOT, TASKS, claimed, measured, primary, published, sweep_of
 from tables import COLUMNS, NOTES, SHOWN
 
-from ruleshift.evaluation.claims import Claim, verdict
+from ruleshift.evaluation.claims import Claim, Word, verdict
+from ruleshift.evaluation.comparison import MatchedOn
 from ruleshift.report.arms import references_in
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -31,6 +33,12 @@ PAPER = {  # start, SFT, RL: Chu et al., arXiv 2501.17161, rule shift, an 11B mo
     "virl-vl": (35.7, 2.5, 45.0),
 }
 TITLES = {"gp-l": "cards", "virl-l": "walks", "gp-vl": "cards in pictures", "virl-vl": "walks in pictures"}
+SAID = {  # by claim, what is said of tasks
+    "raises": "raises the shifted rule of",
+    "lowers": "lowers the shifted rule of",
+    "keeps": "keeps that of",
+    "undecided": "is undecided on",
+}
 BEGIN, END = "<!-- results: scripts/update_readme.py writes what follows -->", "<!-- /results -->"
 
 
@@ -65,7 +73,8 @@ def rendered(template: str) -> str:
         keep_trailing_newline=True,
     )
     said = {
-        f.__name__: f for f in (title, start, paper, claim_cell, does, undecided, value, seeds, change, than, table)
+        f.__name__: f
+        for f in (title, measured, start, paper, claim_cell, says, value, seeds, change, ahead, than, swept, table)
     }
     return environment.get_template(template).render(
         **said,
@@ -100,38 +109,30 @@ def paper(task: str) -> str:
 def claim_cell(task: str, arm: str) -> str:
     """The mean, the seeds, the corrected interval, and the word that follows from it."""
     claim, values = claimed()[task, arm], published(task).values(arm, primary(task))
-    between = f"{signed(claim.difference)} [{signed(claim.ci_low)}, {signed(claim.ci_high)}]"
-    return f"{points(fmean(values))} ({', '.join(map(points, values))})<br>{between}<br>**{claim.word}**"
+    change = between(claim.difference, claim.ci_low, claim.ci_high)
+    return f"{points(fmean(values))} ({', '.join(map(points, values))})<br>{change}<br>**{claim.word}**"
 
 
-def does(arm: str, word: str) -> str:
-    """What an arm does to the shifted rule where its claims say this word."""
-    chosen = [claim for claim in _claims(arm) if claim.word == word]
-    if not chosen:
-        raise SystemExit(f"no claim says that {arm} {word} anything: take the sentence out of the template")
-    return f"{word} the shifted rule of {_and([f'{TITLES[c.task]} by {_size(c)}' for c in chosen])} points"
-
-
-def undecided(arm: str) -> str:
-    """The word of those of an arm's claims that decide nothing, with their sizes."""
-    chosen = [claim for claim in _claims(arm) if claim.word == "undecided"]
-    if not chosen:
-        raise SystemExit(f"every claim about {arm} is decided: take the sentence out of the template")
-    parts = [f"{TITLES[c.task]} {signed(c.difference)}, {_ends(c)}" for c in chosen]
-    return f"undecided ({'; '.join(parts)})"
+def says(arm: str) -> str:
+    """What an arm does to the shifted rule of each task, in the words of its claims, with sizes in points."""
+    parts = []
+    for word in get_args(Word):
+        chosen = [f"{TITLES[claim.task]} {_sized(claim)}" for claim in _claims(arm) if claim.word == word]
+        if chosen:
+            parts.append(f"{SAID[word]} {_and(chosen)}")
+    return "; it ".join(parts)
 
 
 def _claims(arm: str) -> list[Claim]:
     return [claimed()[task, arm] for task in TASKS]
 
 
-def _size(claim: Claim) -> str:
+def _sized(claim: Claim) -> str:
+    """A difference that is decided in plain words; any other with its interval."""
+    if claim.word not in ("raises", "lowers"):
+        return f"({between(claim.difference, claim.ci_low, claim.ci_high)})"
     low, high = sorted(abs(100 * end) for end in (claim.ci_low, claim.ci_high) if end is not None)
-    return f"{abs(100 * claim.difference):.0f} ({low:.0f} to {high:.0f})"
-
-
-def _ends(claim: Claim) -> str:
-    return " to ".join(points(end) for end in (claim.ci_low, claim.ci_high) if end is not None)
+    return f"by {abs(100 * claim.difference):.0f} ({low:.0f} to {high:.0f}) points"
 
 
 def greedy_losses() -> str:
@@ -162,7 +163,22 @@ def seeds(task: str, arm: str, *what: str | int) -> str:
 def change(task: str, arm: str, *what: str | int) -> str:
     """The difference to the start model with its interval: +4.2 [-1.8, +10.1]"""
     found = published(task).change(arm, Endpoint(*what))  # type: ignore[arg-type]
-    return f"{signed(found.mean)} [{signed(found.low)}, {signed(found.high)}]"
+    return between(found.mean, found.low, found.high)
+
+
+def ahead(task: str, on: MatchedOn | None = None) -> str:
+    """PPO minus SFT at the primary endpoint: at their ends, or where both have the same of something."""
+    found = published(task).comparison("rl", "sft", primary(task), on)
+    return between(found.difference, found.ci_low, found.ci_high)
+
+
+def swept(task: str, way: str, split: str) -> str:
+    """The changes of a sweep (one seed, validation) on a split at each learning rate: 1e-4 +3.1, 3e-4 +1.0"""
+    rows = {row["arm"]: row[split] for row in sweep_of(task)["rows"] if split in row}
+    start = rows.pop("base")
+    return ", ".join(
+        f"{arm.split('-lr')[1]} {signed(share - start)}" for arm, share in rows.items() if arm.startswith(f"{way}-lr")
+    )
 
 
 def than(first: tuple, second: tuple) -> str:
@@ -191,6 +207,11 @@ def table(task: str, decoding: str) -> str:
 def _each(task: str, arm: str, what: tuple) -> str:
     single = " ".join(map(points, published(task).values(arm, Endpoint(*what))))
     return f"{single}<br>{change(task, arm, *what)}" if published(task).compares(arm, Endpoint(*what)) else single
+
+
+def between(difference: float, low: float | None, high: float | None) -> str:
+    """A difference with its interval, in points: +4.2 [-1.8, +10.1]"""
+    return f"{signed(difference)} [{signed(low)}, {signed(high)}]"
 
 
 def points(share: float) -> str:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
 ROOT = Path(__file__).resolve().parent.parent
+EXCEPTION = "PPO on walks in pictures has a learning rate that its sweep did not choose"
 NEEDED = ("README.md", "scripts", "docs/results", "docs/rules.svg")
 
 
@@ -47,20 +49,24 @@ def test_what_is_said_of_the_recorded_results_is_what_they_hold() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def instead(old: str, new: str) -> Callable[[str], str]:
-    def changed(text: str) -> str:
-        assert old in text
-        return text.replace(old, new, 1)
+def other_size(text: str) -> str:
+    """README with another end of an interval in a sentence."""
+    found = re.search(r"by \d+ \(\d+ to (\d+)\) points", text)
+    assert found
+    return f"{text[: found.start(1)]}{int(found[1]) + 1}{text[found.end(1) :]}"
 
-    return changed
+
+def other_word(text: str) -> str:
+    """README with another word for what a claim says."""
+    assert "is undecided on" in text
+    return text.replace("is undecided on", "keeps that of", 1)
 
 
 def other_seed(text: str) -> str:
     """The results with another value of one seed, at the primary endpoint."""
     content = json.loads(text)
-    wanted = {"arm": "sft", "seed": 1, "step": 400, "split": "rule-ood", "turns": 1, "decoding": "sampled"}
-    wanted["metric"] = "success"
-    (row,) = [row for row in content["rows"] if wanted.items() <= row.items()]
+    wanted = {"arm": "sft", "seed": 1, "split": "rule-ood", "turns": 1, "decoding": "sampled", "metric": "success"}
+    row = max((row for row in content["rows"] if wanted.items() <= row.items()), key=lambda row: row["step"])
     row["value"] += 0.01
     return json.dumps(content)
 
@@ -68,8 +74,8 @@ def other_seed(text: str) -> str:
 @pytest.mark.parametrize(
     ("name", "change", "stale"),
     [
-        ("README.md", instead("by 75 (54 to 96) points", "by 75 (64 to 86) points"), ["README.md"]),  # a sentence
-        ("README.md", instead("is undecided", "keeps"), ["README.md"]),  # a word
+        ("README.md", other_size, ["README.md"]),
+        ("README.md", other_word, ["README.md"]),
         (
             "docs/results/headline/gp-l/results.json",
             other_seed,
@@ -110,18 +116,14 @@ def test_who_never_looks_passes_as_many_steps_as_said() -> None:
 
 
 def test_the_learning_rates_are_those_of_the_sweeps_but_for_the_one_named() -> None:
-    assert "PPO on walks in pictures has a learning rate that its sweep did not choose" in " ".join(
-        (ROOT / "README.md").read_text(encoding="utf-8").split()
-    )
+    assert EXCEPTION in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     others = []
     for study, task in (("headline", "gp-l"), ("headline", "virl-l"), ("vision", "gp-vl"), ("vision", "virl-vl")):
         sweep = json.loads((ROOT / f"docs/results/sweep-{task}.json").read_text())
         config = json.loads((ROOT / f"docs/results/{study}/{task}/results.json").read_text())["meta"]["config"]
-        if "budget" in sweep and "ppo" in config:  # the run is older than the sweep, of an earlier start model
-            assert "an **earlier text model**" in (ROOT / "README.md").read_text(encoding="utf-8")
-            continue
-        for arm, name in (("sft", "sft"), ("rl", "ppo")):
-            if float(sweep["chosen"][arm].split("-lr")[1]) != config[name]["learning_rate"]:
+        rates = config["training"] if study == "headline" else {"sft": config["sft"], "rl": config["ppo"]}
+        for arm in ("sft", "rl"):
+            if float(sweep["chosen"][arm].split("-lr")[1]) != rates[arm]["learning_rate"]:
                 others.append((task, arm))
     assert others == [("virl-vl", "rl")]
 
@@ -145,9 +147,8 @@ def test_presets_are_what_their_sweep_chose() -> None:
             assert differing(task, sweep) == []
         else:
             others += differing(task, sweep)
-    said = "PPO on walks in pictures has a learning rate that its sweep did not choose"
     assert others in ([], [("virl-vl", "rl")])
-    assert not others or said in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert not others or EXCEPTION in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert differing("gp-l", {"chosen": {"sft": "sft-lr1e-5", "rl": "rl-lr1e-4"}}) == [("gp-l", "sft")]  # the control
 
 

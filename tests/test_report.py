@@ -454,6 +454,14 @@ def test_figures_do_without_what_was_not_measured() -> None:
     assert headline_figure(results) is not None
 
 
+def test_the_picture_of_a_study_shows_the_turns_that_it_claims_something_of() -> None:
+    results = load_results(Path(__file__).parent.parent / "docs" / "results" / "headline" / "gp-l" / "results.json")
+    figure, unclaimed = headline_figure(results), headline_figure(replace(results, meta={**results.meta, "claims": []}))
+    for shown, turns in ((figure, "1 turn"), (unclaimed, "5 turns")):
+        assert shown is not None
+        assert all(f"({turns}, greedy)" in panel.text for panel in shown.layout.annotations[:2])
+
+
 # ---------------------------------------------------------------- the page
 
 

@@ -1,14 +1,12 @@
 """The first figure: where training led, on the shifted rule against the training rule, as arrows from the start."""
 
-from collections.abc import Sequence
-
 import plotly.graph_objects as go
 
 from ruleshift.report.arms import legend_of, references_in, trained_split
 from ruleshift.report.palette import SOFT_INK, arm_styles, axis, layout
 from ruleshift.report.plots import DOTTED, in_words, measured, metric_of, with_interval
 from ruleshift.report.points import Mean, Measure, end, turns_in, turns_label
-from ruleshift.report.tables import claims_of
+from ruleshift.report.tables import claimed_turns
 from ruleshift.results import Results
 
 
@@ -16,7 +14,7 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     """An arrow for each arm from the start to its end, a dot for each seed, floors and ceiling as lines. None where
     nothing was trained, or nothing measured on both splits."""
     rows, legend = measured(results, decoding), legend_of(results)
-    turns, trained = _turns(results, turns_in(rows)), trained_split(results)
+    turns, trained = claimed_turns(results, turns_in(rows)), trained_split(results)
     view, styles = Measure(turns, decoding, metric_of(results)), arm_styles(legend)
     ends = {arm: (end(rows, view, arm, trained), end(rows, view, arm, ood)) for arm in legend.names}
     start_x, start_y = ends.get(legend.start, (None, None))
@@ -75,12 +73,6 @@ def _with_room(figure: go.Figure) -> list[float]:
     low, high = min(places), max(places)
     width = max(high - low, 1.0)
     return [low - 0.4 * width, high + 0.25 * width]
-
-
-def _turns(results: Results, there: Sequence[int]) -> int:
-    """Those in which the study claims something; the most of all where it does not."""
-    claimed = {claim.turns for claim in claims_of(results)} & set(there)
-    return max(claimed or there, default=1)
 
 
 def _seeds(x: Mean, y: Mean, arm: str, colour: str, symbol: str) -> go.Scatter:

@@ -17,6 +17,7 @@ from plotly.subplots import make_subplots
 from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
 from ruleshift.report.points import Mean, Measure, curve, decodings_in, turns_in, turns_label
+from ruleshift.report.tables import claimed_turns
 from ruleshift.results import Results, Row
 
 OOD = "rule-ood"
@@ -78,11 +79,12 @@ def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> 
 def headline_figure(
     results: Results, turns: int | None = None, decoding: str | None = None, ood: str = OOD
 ) -> go.Figure | None:
-    """OOD success against ID success and against KL, side by side. By default with the most turns, and greedy."""
+    """OOD success against ID success and against KL, side by side. By default greedy, with the turns that the study
+    makes a claim of."""
     if not results.rows:
         return None
     decoding = decoding or decodings_in(results.rows)[0]
-    view = Measure(turns or max(turns_in(measured(results, decoding)), default=1), decoding, metric_of(results))
+    view = Measure(turns or claimed_turns(results, turns_in(measured(results, decoding))), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
     panels = [
         Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"),

@@ -275,6 +275,12 @@ def claims_of(results: Results) -> list[Claim]:
     return found
 
 
+def claimed_turns(results: Results, there: Sequence[int]) -> int:
+    """Those in which the study claims something; the most of all where it does not."""
+    claimed = {claim.turns for claim in claims_of(results)} & set(there)
+    return max(claimed or there, default=1)
+
+
 def interval_of(comparison: Comparison | Claim, metric: str = "success") -> str:
     """The interval of a difference; "" where it is endless."""
     if comparison.ci_low is None or comparison.ci_high is None:
