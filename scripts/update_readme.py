@@ -173,11 +173,11 @@ def ahead(task: str, on: MatchedOn | None = None) -> str:
 
 
 def swept(task: str, way: str, split: str) -> str:
-    """The changes of a sweep (one seed, validation) on a split at each learning rate: 1e-4 +3.1, 3e-4 +1.0"""
+    """The changes of a sweep (one seed, validation) on a split at each learning rate: +3.1 (1e-4), +1.0 (3e-4)"""
     rows = {row["arm"]: row[split] for row in sweep_of(task)["rows"] if split in row}
     start = rows.pop("base")
     return ", ".join(
-        f"{arm.split('-lr')[1]} {signed(share - start)}" for arm, share in rows.items() if arm.startswith(f"{way}-lr")
+        f"{signed(share - start)} ({arm.split('-lr')[1]})" for arm, share in rows.items() if arm.startswith(f"{way}-lr")
     )
 
 
