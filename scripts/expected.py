@@ -1,5 +1,6 @@
 """What the paper and later ones claim, beside what the published runs in docs/results found of it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,9 +10,10 @@ from typing import Any
 from published import PUBLISHED
 
 from ruleshift.evaluation.claims import Claim, answer
-from ruleshift.report.tables import claims_of, endpoint_in_words
+from ruleshift.report.tables import claims_of, endpoint_in_words, number, signed
 from ruleshift.results import Results, load_results
 from ruleshift.studies import STUDIES
+from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.study import Claimed, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -63,6 +65,47 @@ def runs() -> list[PublishedRun]:
         if results is not None:
             shown = picture if (PUBLISHED.parent / picture).is_file() else None
             found.append(PublishedRun(study, task, results.meta, shown))
+    return found
+
+
+@dataclass(frozen=True)
+class ChangedRun:
+    """A published run of a study that is decided by measures of insight, and what its arms did to these."""
+
+    study: str
+    task: str
+    meta: Mapping[str, Any]
+    changes: tuple[MeasureChange, ...]
+
+    def table(self) -> str:
+        """A line for each measure, a column for each arm: value, change with interval, and the word of primary ones."""
+        arms = list(dict.fromkeys(change.arm for change in self.changes))
+        known = {(change.metric, change.split, change.arm): change for change in self.changes}
+        lines = [f"| | start | {' | '.join(arms)} |", "|---|---:|" + "---:|" * len(arms)]
+        for metric, split in dict.fromkeys((change.metric, change.split) for change in self.changes):
+            there = [known[metric, split, arm] for arm in arms]
+            cells = " | ".join(map(_changed, there))
+            lines.append(f"| {metric}, {split} | {number(there[0].start_value, metric)} | {cells} |")
+        return "\n".join(lines)
+
+
+def _changed(change: MeasureChange) -> str:
+    ends = [signed(end, change.metric) for end in (change.ci_low, change.ci_high) if end is not None]
+    said = f"<br>**{change.word}**" if change.of > 1 else ""
+    change_in_words = f"{signed(change.difference, change.metric)} [{', '.join(ends)}]"
+    return f"{number(change.value, change.metric)}<br>{change_in_words}{said}"
+
+
+def changed() -> list[ChangedRun]:
+    """All of them that are published."""
+    found = []
+    for study in STUDIES.values():
+        for name in study.tasks:
+            task = get_task(name).id
+            path, results = PUBLISHED / study.name / task / "changes.json", results_of(study.name, task)
+            if results is not None and path.is_file():
+                changes = tuple(MeasureChange(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+                found.append(ChangedRun(study.name, task, results.meta, changes))
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import get_args
 
-from expected import lines, runs
+from expected import changed, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from published import ARMS, ROOT, TASKS, claimed, measured, primary, published, sweep_of
@@ -81,6 +81,7 @@ def rendered(template: str) -> str:
         tasks=TASKS,
         claims=lines(),
         runs=runs(),
+        changed=changed(),
         of=claimed()[TASKS[0], ARMS[0]].of,
         greedy_losses=greedy_losses(),
         shown=SHOWN.__getitem__,
