@@ -1,12 +1,14 @@
 """The statistics of each city's streets. Numbers are invented in the manner of the place whose name they carry."""
 
+import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.streams import stream
 
 PRETRAINING = "pretrain-"  # any number may follow: a city of random style
+INNERMOST = 40.0  # m
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def style_of(city: str) -> Style:
 def _draw_style(rng: random.Random) -> Style:
     facade = rng.uniform(6.0, 7.5)
     diagonals = ((1, 1), (1, -1), (1, 2), (2, -1), (1, -3), (3, 1))
-    return Style(
+    drawn = Style(
         origin=(rng.uniform(-50, 60), rng.uniform(-180, 180)),
         columns=rng.randint(10, 14),
         rows=rng.randint(10, 14),
@@ -122,3 +124,11 @@ def _draw_style(rng: random.Random) -> Style:
         places=rng.uniform(1.2, 2.5),
         facade=(facade, facade + rng.uniform(0, 1.5)),
     )
+    return replace(drawn, bow=_bent_at_most(drawn))
+
+
+def _bent_at_most(style: Style) -> float:
+    """Its bow, or as much of it as leaves INNERMOST metres between rows where bending brings them closest."""
+    width, height = (style.columns - 1) * style.block[0], (style.rows - 1) * style.block[1]
+    most = math.degrees(2 * height / width * (1 - INNERMOST / style.block[1]))
+    return max(-most, min(style.bow, most))
