@@ -61,6 +61,7 @@ def test_memorisation_is_measured_at_every_point_and_once(
     before = (folder / "insights.json").read_bytes()
     (folder / points[-1]).unlink()
     run_study([plan], tmp_path)  # from the model that was kept
+    assert "3 runs, 2 of them done" in capsys.readouterr().out
     assert (folder / "insights.json").read_bytes() == before
     (folder / "insights.json").write_text('{"rows": 3}')
     assert insights_in(folder) is None

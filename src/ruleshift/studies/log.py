@@ -83,4 +83,5 @@ class StudyLog:
             points,
             bool(job.further),
             training + measuring,
+            bool(job.measurement.insight_problems) and not job.further,
         )

@@ -30,7 +30,8 @@ STANDINGS: tuple[Standing, ...] = get_args(Standing)
 @dataclass(frozen=True)
 class JobEntry:
     """A job on record: its name, the folder of its run within that of the study, units of work, the points that it
-    makes, whether of a run that was trained before, and the seconds that it was estimated to take."""
+    makes, whether of a run that was trained before, the seconds that it was estimated to take, and whether insights
+    are read at its points."""
 
     name: str
     kind: str
@@ -39,6 +40,7 @@ class JobEntry:
     points: tuple[int, ...]
     further: bool
     seconds: float
+    insights: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class State:
 def state_of(entry: JobEntry, study: Path) -> State:
     """How a job stands now."""
     folder = study / entry.folder
-    there = sum(_is_whole(folder / "points", step) for step in entry.points)
+    kinds = ("json", "parquet", *(["insight.json"] if entry.insights else []))
+    there = sum(all((folder / "points" / f"{step:06d}.{kind}").is_file() for kind in kinds) for step in entry.points)
     if there == len(entry.points):
         return State(entry, "done", entry.length)
     who, done = holding(folder), there if entry.further else min(last_step(folder), entry.length)
@@ -119,10 +122,6 @@ def state_of(entry: JobEntry, study: Path) -> State:
     if failed:
         return State(entry, "failed", done, None, failed)
     return State(entry, "stopped" if who is not None else "waiting", done, who)
-
-
-def _is_whole(points: Path, step: int) -> bool:
-    return all((points / f"{step:06d}.{kind}").is_file() for kind in ("json", "parquet"))
 
 
 def last_step(folder: Path) -> int:
