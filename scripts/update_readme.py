@@ -74,7 +74,22 @@ def rendered(template: str) -> str:
     )
     said = {
         f.__name__: f
-        for f in (title, measured, start, paper, claim_cell, says, value, seeds, change, ahead, than, swept, table)
+        for f in (
+            title,
+            measured,
+            start,
+            paper,
+            claim_cell,
+            says,
+            value,
+            seeds,
+            change,
+            ahead,
+            within,
+            than,
+            swept,
+            table,
+        )
     }
     return environment.get_template(template).render(
         **said,
@@ -171,6 +186,12 @@ def ahead(task: str, on: MatchedOn | None = None) -> str:
     """PPO minus SFT at the primary endpoint: at their ends, or where both have the same of something."""
     found = published(task).comparison("rl", "sft", primary(task), on)
     return between(found.difference, found.ci_low, found.ci_high)
+
+
+def within(task: str, on: MatchedOn) -> str:
+    """The interval alone of such a difference, where it is read across steps that are far apart."""
+    found = published(task).comparison("rl", "sft", primary(task), on)
+    return f"[{signed(found.ci_low)}, {signed(found.ci_high)}]"
 
 
 def swept(task: str, way: str, split: str) -> str:
