@@ -1,21 +1,21 @@
 """Memory of one update of PPO on a CPU, phase by phase: as `--plan` foretells it, and as it is measured.
 
     python benchmarks/memory.py --model smollm2 --rl.lora-rank 16 --rl.episodes 13
-    python benchmarks/memory.py --model FOLDER --style full --rl.lora-rank 16 --rl.turns 1 --rl.episodes 3
+    python benchmarks/memory.py --model FOLDER --chat-template plain --rl.lora-rank 16 --rl.episodes 16
 
-On Linux. Measured is the largest resident memory of the process beyond what it held before it read the model, so that
-libraries are left out, as they are of a plan. Nothing is saved.
+On Linux. Measured is the largest resident memory of the process beyond what it held before it read the model; what
+`--plan` calls the program is left out of both. Nothing is saved.
 """
 
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import tyro
 
+from resident import forget_peak, memory
 from ruleshift.backbones.config import AnyStyle, ModelOptions
 from ruleshift.backbones.load import load_backbone
 from ruleshift.commands.policies import ModelArguments
@@ -53,16 +53,10 @@ class Measured(RL):
         return super().estimate(episodes)
 
 
-def memory(key: str) -> int:
-    """Bytes that /proc has under this key."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
-
-
 def peak() -> int:
     """The largest resident memory since this was last asked for."""
     most = memory("VmHWM")
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     return most
 
 

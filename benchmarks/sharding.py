@@ -9,13 +9,13 @@ large blocks given back to the kernel once they are free.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import tyro
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from resident import forget_peak, memory
 from ruleshift.backbones.load import load_backbone
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task
@@ -35,12 +35,6 @@ class Options:
     layers: int = 8
 
 
-def memory(key: str) -> int:
-    """Bytes that /proc has under this key."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(key))
-
-
 def main(options: Options) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -54,7 +48,7 @@ def main(options: Options) -> None:
     engine = local_engine(model, bundled.chat, SMALL)
     rl = RL(model, bundled.chat, Rollout(get_task("gp-l"), bundled.style, SMALL, engine, processes))
     rl.update()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    forget_peak()
     rl.update()
     held, most = ((memory(key) - before) / count for key in ("VmRSS", "VmHWM"))
     found = processes.gather((held, most))

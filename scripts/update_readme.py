@@ -9,7 +9,6 @@ of the results.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import get_args
@@ -20,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from published import ARMS, ROOT, TASKS, claimed, measured, primary, published, sweep_of
 from tables import COLUMNS, NOTES, SHOWN
 
-from ruleshift.evaluation.claims import Claim, Word, verdict
+from ruleshift.evaluation.claims import Claim, Word
 from ruleshift.evaluation.comparison import MatchedOn
 from ruleshift.report.arms import references_in
 from ruleshift.tasks import get_task
@@ -72,25 +71,8 @@ def rendered(template: str) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    said = {
-        f.__name__: f
-        for f in (
-            title,
-            measured,
-            start,
-            paper,
-            claim_cell,
-            says,
-            value,
-            seeds,
-            change,
-            ahead,
-            within,
-            than,
-            swept,
-            table,
-        )
-    }
+    named = (title, measured, start, paper, claim_cell, says, change, ahead, within, than, swept, table)
+    said = {f.__name__: f for f in named}
     return environment.get_template(template).render(
         **said,
         tasks=TASKS,
@@ -98,7 +80,6 @@ def rendered(template: str) -> str:
         runs=runs(),
         changed=changed(),
         of=claimed()[TASKS[0], ARMS[0]].of,
-        greedy_losses=greedy_losses(),
         shown=SHOWN.__getitem__,
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
         meta=lambda task: published(task).results.meta,
@@ -151,29 +132,11 @@ def _sized(claim: Claim) -> str:
     return f"by {abs(100 * claim.difference):.0f} ({low:.0f} to {high:.0f}) points"
 
 
-def greedy_losses() -> str:
-    """Where SFT lowers the shifted rule of its task, greedily, by how much; and where it does not."""
-    found = {task: published(task).change("sft", _greedy(task)) for task in TASKS}
-    lost = {task: change for task, change in found.items() if verdict(change) == "lowers"}
-    others = [TITLES[task] for task in TASKS if task not in lost]
-    losses = _and([f"{TITLES[task]} by {-100 * change.mean:.0f}" for task, change in lost.items()])
-    return f"{losses} points" + (f", not of {_and(others)}" if others else "")
-
-
-def _greedy(task: str) -> Endpoint:
-    return replace(primary(task), decoding="greedy")
-
-
 # ---------------------------------------------------------------- any number
 
 
 def value(task: str, arm: str, *what: str | int) -> str:
     return points(fmean(published(task).values(arm, Endpoint(*what))))  # type: ignore[arg-type]
-
-
-def seeds(task: str, arm: str, *what: str | int) -> str:
-    """Single seeds: 84.5, 82.6 and 96.0"""
-    return _and([points(share) for share in published(task).values(arm, Endpoint(*what))])  # type: ignore[arg-type]
 
 
 def change(task: str, arm: str, *what: str | int) -> str:
