@@ -97,6 +97,22 @@ def terminal(*tables: object, width: int = 80) -> str:
 # ---------------------------------------------------------------- points and tables
 
 
+def test_the_name_of_an_arm_does_not_run_over_the_end_of_another() -> None:
+    """Names stand on the right, but for that of an arm beside whose end another one ends, further right."""
+    results = synthetic.results(arms=())
+    base = [row for row in results.rows if row.arm == "base"]
+    ends = {"sft": (0.9, 0.2), "rl": (0.82, 0.2), "rl-lr": (0.82, 0.5)}
+    rows = [
+        synthetic.row(arm, 100, split, seed=1, turns=1, value=value)
+        for arm, values in ends.items()
+        for split, value in zip(("id", "rule-ood"), values, strict=True)
+    ]
+    figure = ood_against_id(replace(results, rows=[*base, *rows]), "greedy")
+    assert figure is not None
+    sides = {trace.name: trace.textposition.split()[1] for trace in figure.data if trace.text}
+    assert sides == {"sft": "right", "rl": "left", "rl-lr": "right"}
+
+
 def test_arms_and_splits_come_in_a_fixed_order() -> None:
     rows = synthetic.results(arms=("rl", "sft-lr3e-4", "sft")).rows
     other = replace(rows[0], arm="dft", split="all-12", step=1)

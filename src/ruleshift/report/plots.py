@@ -139,7 +139,8 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
                 seeds = _seeds(rows, panel, arm, split, trained)
                 traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in seeds]
             if by_arm[arm]:
-                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm)
+                others = [spots[-1] for other, spots in by_arm.items() if spots and other != arm]
+                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm, _side(by_arm[arm][-1], others))
         if start:
             traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
@@ -196,15 +197,25 @@ def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) 
     return [_spots([row for row in rows if row.seed == seed], panel, arm, ood, trained) for seed in seeds]
 
 
-def _path_traces(spots: Sequence[PlanePoint], style: ArmStyle, arm: str) -> list[go.Scatter]:
-    """The path with a small mark per evaluation, and a large labelled one with error bars at its end."""
+def _side(end: PlanePoint, others: Sequence[PlanePoint]) -> str:
+    """Where an arm's name stands beside its end: on the left where another arm ends close by on the right."""
+    every = [end, *others]
+    width = max(spot.x for spot in every) - min(spot.x for spot in every)
+    height = max(spot.y + spot.above[1] for spot in every) - min(spot.y - spot.below[1] for spot in every)
+    close = any(0 < spot.x - end.x < width / 4 and abs(spot.y - end.y) < height / 10 for spot in others)
+    return "left" if close else "right"
+
+
+def _path_traces(spots: Sequence[PlanePoint], style: ArmStyle, arm: str, side: str) -> list[go.Scatter]:
+    """The path with a small mark per evaluation, and a large one with error bars at its end, with the arm's name on
+    that `side`."""
     last, rises = spots[-1], spots[-1].y >= spots[0].y
     line = {"color": style.colour, "width": 1.6 if style.is_variant else 2.4, "dash": style.dash}
     path = _scatter(spots, arm, style, mode="lines+markers", line=line, marker={"size": 5}, showlegend=True)
     final = _scatter([last], arm, style, mode="markers" if style.is_variant else "markers+text", marker={"size": 11})
     final.update(
-        text=[f" {arm}"],
-        textposition="top right" if rises else "bottom right",
+        text=[f" {arm} "],
+        textposition=f"{'top' if rises else 'bottom'} {side}",
         textfont={"color": style.colour, "size": 14, "weight": 700},
         error_x=_error_bar(last, 0, style),
         error_y=_error_bar(last, 1, style),
