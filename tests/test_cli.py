@@ -118,7 +118,7 @@ def test_help_of_a_build_describes_every_option(
     monkeypatch.setenv("COLUMNS", "300")
     for verb, folder, cost in (
         ("build", BUNDLED, "155 minutes on one CPU core"),
-        ("build-vision", BUNDLED_VISION, "33 minutes on two CPU cores"),
+        ("build-vision", BUNDLED_VISION, "72 minutes on one CPU core"),
     ):
         said = help_of(capsys, f"backbone {verb}")
         assert said.count("(default: ") >= 16

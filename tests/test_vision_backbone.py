@@ -83,11 +83,11 @@ def test_the_command_builds_a_folder_that_loads(tmp_path: Path) -> None:
 
 def test_the_bundled_one_reads_most_cards_in_unseen_suits_and_is_imperfect() -> None:
     seeing = load_backbone("bundled", pictures=True)
-    engine = LocalEngine(seeing.model, seeing.chat, Sampling(0.0, 36))
+    engine = LocalEngine(seeing.model, seeing.chat, Sampling(0.0, 80))
     cell = cell_of("visual-ood", "greedy", evaluate(engine, get_task("gp-vl"), "visual-ood", 48, 1, seeing.style))
     recognised = sum(cell.outcomes("recognition", 1)) / 48
     assert 0.75 < recognised <= 1.0
-    assert 0.4 < sum(cell.outcomes("success", 1)) / 48 < 0.95
+    assert 0.2 < sum(cell.outcomes("success", 1)) / 48 < 0.8
     assert sum(cell.outcomes("validity", 1)) / 48 > 0.95
 
 

@@ -124,9 +124,9 @@ class VisionBuildConfig:
     """Pixels a side of the patches that the tower cuts a picture into."""
     merged: Count = 3
     """Patches a side of the squares that become one token of the decoder."""
-    first_steps: Natural = 1000
+    first_steps: Natural = 2000
     """Steps of the first phase, of first tries."""
-    retry_steps: Natural = 500
+    retry_steps: Natural = 1000
     """Steps of the second phase, in which failed tries and feedback come before some right ones. Optimisers start
     anew."""
     batch: Count = 24
@@ -137,7 +137,7 @@ class VisionBuildConfig:
     """Peak learning rate of matrices (Muon)."""
     embedding_learning_rate: Positive = 2e-3
     """Peak learning rate of everything else (AdamW)."""
-    decoder_share: Share = 0.5
+    decoder_share: Share = 0.25
     """Share of these rates at which the decoder moves, which has learned already."""
     warmup: Natural = 50
     """Steps of linear warm-up."""

@@ -57,7 +57,7 @@ class BuildVision:
     """Train the small vision-language model anew: a vision tower before a copy of the bundled text model. It sees many
     rules, suits, card styles and cities, never red suits nor the styles of a training or test city. Writes `model` in
     Hugging Face format into --out. A killed build resumes when the command is given again. The bundled
-    model took 33 minutes on two CPU cores that other work shared.
+    model took 72 minutes on one CPU core, with other work on the one beside it.
 
     Example: ruleshift backbone build-vision --out runs/vision
     """
