@@ -73,7 +73,7 @@ def test_planned_passes_over_pictures_take_what_real_ones_take(parts, monkeypatc
         assert learning["pictures"] > sum(3 * p.height * p.width for t in group for p in t.pictures)
         assert learning["activations"] < real["activations"]
     else:
-        assert learning["activations"] == pytest.approx(real["activations"], rel=0.1)
+        assert 0.9 * real["activations"] < learning["activations"] < 1.15 * real["activations"]
 
 
 def test_a_plan_counts_the_patches_of_pictures():
