@@ -45,7 +45,7 @@ def work_of_training(run: Run, task: Task) -> Work:
     if training is None:
         return Work()
     if not isinstance(training, RLConfig):
-        return Work(read=3.0 * training.steps * training.batch)
+        return Work(read=3.0 * training.steps * training.batch * replies_of(task, 1))
     replies = training.updates * training.episodes * replies_of(task, training.turns)
     return Work(replies, (2.0 + 3.0 * training.epochs) * replies)
 
@@ -53,7 +53,8 @@ def work_of_training(run: Run, task: Task) -> Work:
 def work_of_point(m: Measurement, task: Task, end: bool) -> Work:
     """The problems of every split, and those on which the KL to the start is measured; `end`: of a training."""
     problems = sum(how_many(task, split, m.n) for split in m.splits) * len(m.decodings)
-    return Work(problems * replies_of(task, max(m.turns if end else m.everywhere)), m.kl_problems)
+    drawn = problems * replies_of(task, max(m.turns if end else m.everywhere))
+    return Work(drawn, m.kl_problems * replies_of(task, 1))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Basis:
     parameters: int
     vocabulary: int
     breadth: int  # layers x width
-    tokens: float  # of a reply with what is said before it
+    tokens: float  # of an episode: a reply, or all those of a walk, with what is said before them
     drawing: float
     reading: float
     process: int  # bytes of one that has loaded it
@@ -74,11 +75,11 @@ class Basis:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            drawing, drawn = _drawn(backbone, m)
+            drawn, replies, drawing = _drawn(backbone, m)
             evaluate_tokens(backbone.model, drawn[: PROBED[0]], MAX_TOKENS, backbone.chat.eye)  # the first takes longer
             began = time.monotonic()
             evaluate_tokens(backbone.model, drawn, MAX_TOKENS, backbone.chat.eye)
-            reading = (time.monotonic() - began) / len(drawn)
+            reading = (time.monotonic() - began) / replies
         finally:
             torch.set_num_threads(threads)
         tokens = sum(len(trajectory.ids) for trajectory in drawn) / len(drawn)
@@ -104,13 +105,16 @@ class Basis:
         return BYTES * self.parameters * (SAVED + len({*run.points, *run.kept})) if run.training else 0
 
 
-def _drawn(backbone: Backbone, m: Measurement) -> tuple[float, list[Trajectory]]:
-    """The seconds of a reply that is drawn, and episodes of one turn."""
+def _drawn(backbone: Backbone, m: Measurement) -> tuple[list[Trajectory], int, float]:
+    """Episodes of one try, the replies in them, and the seconds that each took."""
     engine = LocalEngine(backbone.model, backbone.chat, Sampling(1.0, m.max_new_tokens, m.seed))
+    task = task_of(m)
+    evaluate(engine, task, "id-val", PROBED[0], 1, backbone.style, m.seed)  # makes what is kept: a city, its pictures
     for problems in PROBED:
         began = time.monotonic()
-        episodes = evaluate(engine, task_of(m), "id-val", problems, 1, backbone.style, m.seed)
+        episodes = evaluate(engine, task, "id-val", problems, 1, backbone.style, m.seed)
         seconds = time.monotonic() - began
         if seconds > LONG_ENOUGH:
             break
-    return seconds / sum(len(e.turns) for e in episodes), [Trajectory.of(e) for e in episodes]
+    replies = sum(len(episode.turns) for episode in episodes)
+    return [Trajectory.of(episode) for episode in episodes], replies, seconds / replies
