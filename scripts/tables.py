@@ -38,13 +38,17 @@ COLUMNS = {
         Column("step_accuracy", "fake", 1, "fake, steps"),
     ),
     "gp-vl": (
-        Column("success", "id", 5, "black suits"),
-        Column("success", "visual-ood", 5, "red suits"),
-        Column("success", "rule-ood", 5, "shifted rule"),
-        Column("success", "heldout", 5, "unseen numbers"),
-        Column("success", "rule-ood-heldout", 5, "shifted rule, unseen numbers"),
+        Column("success", "id", 1, "training rule, black suits, 1 turn"),
+        Column("success", "id", 5, "training rule, black suits, 5 turns"),
+        Column("success", "visual-ood", 1, "red suits, 1 turn"),
+        Column("success", "visual-ood", 5, "red suits, 5 turns"),
+        Column("success", "rule-ood", 1, "shifted rule, 1 turn"),
+        Column("success", "rule-ood", 5, "shifted rule, 5 turns"),
+        Column("success", "heldout", 1, "unseen numbers, 1 turn"),
+        Column("success", "rule-ood-heldout", 1, "shifted rule, unseen numbers, 1 turn"),
         Column("recognition", "id", 1, "black suits, read right"),
         Column("recognition", "visual-ood", 1, "red suits, read right"),
+        Column("recognition", "rule-ood", 1, "shifted rule, read right"),
     ),
     "virl-vl": (
         Column("decision_accuracy", "id", 1, "training city, decisions"),
@@ -74,9 +78,10 @@ NOTES = {
     "counted) and whole routes in %, 2 tries at a position; {n} routes a cell. *shifted rule*: left and right in place "
     "of compass names. *fake*: the prompt lists the shifted words, the verifier wants those of training, 1 try; higher "
     "means memorised.",
-    "gp-vl": "Success within 5 turns, and first replies that state all cards rightly, in %; {n} hands a cell. *black "
-    "suits*: as in training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
-    "virl-vl": "Right steps (retries counted), 2 tries at a position, and positions whose first reply states rightly "
-    "what is seen, in %; {n} routes a cell, 18 in *mini*. *in other looks*: the training city as nine others look; "
+    "gp-vl": "Success, and first replies that state all cards rightly, in %; {n} hands a cell. *black suits*: as in "
+    "training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
+    "virl-vl": "Right decisions (start, turns and destination; under a shifted rule turns alone), right steps (retries "
+    "counted), 2 tries at a position, and positions whose first reply states rightly what is seen, in %; {n} routes a "
+    "cell, 18 in *mini*. *in other looks*: the training city as nine others look; "
     "*shifted rule*: the training city, left and right in place of compass names.",
 }

@@ -71,7 +71,7 @@ def rendered(template: str) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    named = (title, measured, start, paper, claim_cell, says, change, ahead, within, than, swept, table)
+    named = (title, measured, start, paper, claim_cell, says, change, ahead, within, than, chosen, swept, table)
     said = {f.__name__: f for f in named}
     return environment.get_template(template).render(
         **said,
@@ -164,6 +164,11 @@ def swept(task: str, way: str, split: str) -> str:
     return ", ".join(
         f"{signed(share - start)} ({arm.split('-lr')[1]})" for arm, share in rows.items() if arm.startswith(f"{way}-lr")
     )
+
+
+def chosen(task: str, way: str) -> str:
+    """The learning rate that a sweep chose."""
+    return str(sweep_of(task)["chosen"][way].split("-lr")[1])
 
 
 def than(first: tuple, second: tuple) -> str:
