@@ -156,9 +156,12 @@ def test_presets_are_what_their_sweep_chose() -> None:
 def test_the_files_that_are_linked_to_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in text.split("](")[1:]]
-    local = [link for link in links if not link.startswith("http")]
+    local = [link.partition("#") for link in links if not link.startswith("http")]
     assert len(local) >= 4
-    assert [link for link in local if not ((ROOT / page).parent / link).exists()] == []
+    targets = [((ROOT / page).parent / name, part) for name, _, part in local]
+    assert [target for target, _ in targets if not target.exists()] == []
+    parts = [(target, f"\n## {part.replace('-', ' ')}\n") for target, part in targets if part]
+    assert [part for target, part in parts if part not in target.read_text(encoding="utf-8").lower()] == []
 
 
 def test_intervals_over_seeds_and_problems_are_read_as_their_run_wrote_them(monkeypatch: pytest.MonkeyPatch) -> None:
