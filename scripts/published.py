@@ -42,6 +42,11 @@ class Published:
     comparisons: Sequence[Comparison]
 
     @property
+    def is_old(self) -> bool:
+        """Whether it is of a version that claimed nothing, with intervals over problems only."""
+        return not claims_of(self.results)
+
+    @property
     def legend(self) -> Legend:
         return legend_of(self.results)
 
@@ -131,18 +136,17 @@ def measured(task: str) -> str:
 
 @cache
 def claimed() -> dict[tuple[str, str], Claim]:
-    """What every study claims, by task and arm: as its run wrote it, or worked out for one of an earlier version."""
+    """What every study claims, by task and arm: as its run wrote it, or worked out for one of an earlier version.
+    Either is corrected for all tasks of the study, those of other runs too."""
     found = {}
     for tasks in STUDIES.values():
-        written = [claim for task in tasks for claim in claims_of(published(task).results)]
-        missing = {(task, arm) for task in tasks for arm in ARMS} - {(claim.task, claim.arm) for claim in written}
-        if written and missing:
-            raise SystemExit(f"{missing} of a study are not claimed: publish all of its tasks from one run of it")
-        about = [
-            (task, arm, published(task).legend.start, primary(task), published(task).estimate(arm, primary(task)))
-            for task in tasks
-            for arm in ARMS
-            if not written
-        ]
-        found |= {(claim.task, claim.arm): claim for claim in written or claims(about)}
+        family = len(tasks) * len(ARMS)
+        for task in tasks:
+            run = published(task)
+            end = primary(task)
+            about = [(task, arm, run.legend.start, end, run.estimate(arm, end)) for arm in ARMS if run.is_old]
+            here = claims_of(run.results) or claims(about, named=family)
+            if {claim.arm for claim in here} != {*ARMS} or any(claim.of < family for claim in here):
+                raise SystemExit(f"{task} is not claimed as one of the {family} endpoints of its study: run it again")
+            found |= {(claim.task, claim.arm): claim for claim in here}
     return found

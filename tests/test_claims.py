@@ -47,6 +47,22 @@ def test_corrected_intervals_leave_0_out_where_holm_rejects() -> None:
     assert corrected([]) == []
 
 
+def test_what_is_not_here_yet_makes_nothing_bolder() -> None:
+    """Some of eight estimates, corrected as some of eight, leave out 0 only where they do among all eight; corrected as
+    if they were alone they leave it out more often."""
+    rng = np.random.default_rng(0)
+    apart = alone = together = 0
+    for _ in range(100):
+        many = estimates([*rng.normal(1.5, 1.5, 8)])
+        all_of_them = [verdict(x) != "undecided" for x in corrected(many)]
+        some = [verdict(x) != "undecided" for x in corrected(many[:4], named=8)]
+        assert all(not one or other for one, other in zip(some, all_of_them[:4], strict=True))
+        apart, together = apart + sum(some), together + sum(all_of_them[:4])
+        alone += sum(verdict(x) != "undecided" for x in corrected(many[:4]))
+    assert 50 < apart <= together < alone
+    assert [c.of for c in claims([("gp-l", "sft", "base", ENDPOINT, many[0])], named=4)] == [4]
+
+
 def test_claims_are_corrected_over_all_tasks() -> None:
     raised, lowered, endless = *estimates([3.12, -2.1]), Estimate(0.5, (Reading(math.inf, 1.0),), 1, 1)
     about = [(f"task-{i}", "sft", "base", ENDPOINT, e) for i, e in enumerate((lowered, raised, endless))]

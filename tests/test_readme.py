@@ -186,10 +186,16 @@ def test_intervals_over_seeds_and_problems_are_read_as_their_run_wrote_them(monk
     assert high > 0.7
 
 
-def test_tasks_of_a_study_are_published_from_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("arms", "count"), [(("sft", "rl"), 2), (("sft",), 4), (("sft", "rl"), 4)])
+def test_claims_are_published_only_as_some_of_their_study(
+    arms: tuple[str, ...], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(ROOT / "scripts")
     module = importlib.import_module("published")
-    of = ("base", "success", "rule-ood", 1, "sampled", 0.1, 0.0, 0.2, "seeds and problems", "undecided", 2)
-    monkeypatch.setattr(module, "claims_of", lambda results: [Claim("gp-l", arm, *of) for arm in ("sft", "rl")])
-    with pytest.raises(SystemExit, match="publish all of its tasks from one run"):
-        module.claimed.__wrapped__()
+    of = ("base", "success", "rule-ood", 1, "sampled", 0.1, 0.0, 0.2, "seeds and problems", "undecided", count)
+    monkeypatch.setattr(module, "claims_of", lambda results: [Claim(results.rows[0].task, arm, *of) for arm in arms])
+    if len(arms) == 2 and count == 4:
+        assert len(module.claimed.__wrapped__()) == 8
+    else:
+        with pytest.raises(SystemExit, match="gp-l is not claimed as one of the 4 endpoints of its study"):
+            module.claimed.__wrapped__()

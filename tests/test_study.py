@@ -294,7 +294,7 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
         question="Does the batch matter?",
         about="Two batches, and practice.",
         cost="a minute",
-        tasks=("gp-l",),
+        tasks=("gp-l", "virl-l"),  # of which one is run: what is claimed is corrected for both
         arms=arms,
         tables=(ends,),
         pairs=(Pair("imitate-batch2", "imitate"), Pair("practise", "imitate-batch2", "kl")),
@@ -317,8 +317,8 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
     assert "over problems only: other seeds may differ" in " ".join(said.split())
     found = load_results(tmp_path / "gp-l" / "results.json")
     assert [(c.arm, c.split, c.over, c.of) for c in claims_of(found)] == [
-        ("imitate", "rule-ood", "problems", 2),
-        ("practise", "rule-ood", "problems", 2),
+        ("imitate", "rule-ood", "problems", 4),
+        ("practise", "rule-ood", "problems", 4),
     ]
     comparisons = load_comparisons(tmp_path / "gp-l" / "comparisons.json")
     assert {c.title for c in comparisons} == {
@@ -332,7 +332,7 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
     page = (tmp_path / "gp-l" / "report.html").read_text()
     assert "Does the batch matter? a title" in page
     assert "practises" in page
-    assert "corrected its intervals for 2 such endpoints" in page
+    assert "corrected its intervals for 4 such endpoints" in page
     assert "Every split over training" not in page
 
 

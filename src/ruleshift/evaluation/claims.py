@@ -42,22 +42,24 @@ class Claim:
     of: int
 
 
-def corrected(estimates: Sequence[Uncertain], level: float = 0.95) -> list[Difference]:
+def corrected(estimates: Sequence[Uncertain], level: float = 0.95, named: int = 0) -> list[Difference]:
     """Intervals of several estimates, in the order given, that leave 0 out exactly where Holm's procedure rejects it.
 
     The estimate with the i-th smallest p-value gets the level 1 - alpha / (m - i + 1), alpha = 1 - level; from the
-    first one that is not rejected on, all get that one's level. So the chance that any interval leaves 0 out where
-    there is no difference is at most alpha. Each interval covers its difference with at least `level`. That all do at
-    once is promised by Bonferroni's level for all, `interval(1 - alpha / m)`, and not by these: their ends say how
-    large a difference is, one at a time.
+    first one that is not rejected on, all get that one's level. m is how many were `named`, or given if that is more:
+    those that are not here are taken for the last in order, which makes no interval narrower than with them. So the
+    chance that any interval leaves 0 out where there is no difference is at most alpha. Each interval covers its
+    difference with at least `level`. That all do at once is promised by Bonferroni's level for all,
+    `interval(1 - alpha / m)`, and not by these: their ends say how large a difference is, one at a time.
     Source: Holm (1979), by the duality of tests and intervals.
     """
-    alpha, share = 1 - level, len(estimates)
+    alpha, count = 1 - level, max(named, len(estimates))
+    share = count
     intervals: dict[int, Difference] = {}
     rejecting = True
     for rank, index in enumerate(_by_size([estimate.p_value for estimate in estimates])):
         if rejecting:
-            share = len(estimates) - rank
+            share = count - rank
             rejecting = estimates[index].p_value <= alpha / share
         intervals[index] = estimates[index].interval(1 - alpha / share)
     return [intervals[index] for index in range(len(estimates))]
@@ -94,9 +96,12 @@ def answer(expected: Word, found: Word, reference: float) -> Answer:
     return "undecided" if found == "undecided" else "does not hold"
 
 
-def claims(about: Sequence[tuple[str, str, str, Endpoint, Estimate]], level: float = 0.95) -> list[Claim]:
-    """The claims of a study: of each task, arm and reference the estimate of its endpoint, corrected over all."""
-    intervals = corrected([estimate for *_, estimate in about], level)
+def claims(
+    about: Sequence[tuple[str, str, str, Endpoint, Estimate]], level: float = 0.95, named: int = 0
+) -> list[Claim]:
+    """The claims of a study: of each task, arm and reference the estimate of its endpoint, corrected over all that were
+    `named`, those of tasks that are not here among them."""
+    intervals = corrected([estimate for *_, estimate in about], level, named)
     return [
         Claim(
             task=task,
@@ -111,7 +116,7 @@ def claims(about: Sequence[tuple[str, str, str, Endpoint, Estimate]], level: flo
             ci_high=interval.high if math.isfinite(interval.high) else None,
             over=estimate.over,
             word=verdict(interval, endpoint.margin),
-            of=len(about),
+            of=max(named, len(about)),
         )
         for (task, arm, reference, endpoint, estimate), interval in zip(about, intervals, strict=True)
     ]

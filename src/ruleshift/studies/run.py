@@ -38,7 +38,7 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
-from ruleshift.studies.study import Claimed, Findings, Plan, StartModel, Study
+from ruleshift.studies.study import Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
@@ -129,23 +129,26 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
 
 
 def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
-    """What the study claims on all its tasks, where they measured their primary endpoints."""
-    # Each once, however many expectations there are of it.
+    """What the study claims on all its tasks, where they measured their primary endpoints.
+
+    Corrected over what its file names, of tasks that are left out of this run, too: so those that are run one after the
+    other, or chosen, claim no more than all at once."""
     about: dict[tuple[int, str, str, str, Endpoint], Estimate] = {}
     for owner, one in enumerate(refined):
         plan = one.plan
-        task, m, start, points = get_task(plan.task), plan.measurement, plan.study.start, one.points()
-        for claimed in plan.study.primary:
-            claim = Claimed("", claimed, "raises") if isinstance(claimed, str) else claimed
-            end, reference = claim.endpoint or task.recipe.primary, claim.reference or start
-            if end is None or (claim.tasks and plan.task not in claim.tasks):
-                continue
+        m, start, points = plan.measurement, plan.study.start, one.points()
+        for arm, reference, end in plan.study.endpoints(plan.task):
             measured = end.split in m.splits and end.turns <= max(m.turns) and end.decoding in m.decodings
             what = (end.metric, end.split, end.turns, end.decoding)
-            change = end_difference(points, claim.arm, reference, start, what) if measured else None
+            change = end_difference(points, arm, reference, start, what) if measured else None
             if change:
-                about[owner, task.id, claim.arm, reference, end] = change
-    made = claims([(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()])
+                about[owner, get_task(plan.task).id, arm, reference, end] = change
+    study, here = refined[0].plan.study, {one.plan.task for one in refined}
+    absent = [task for task in study.tasks if task not in here] if here & {*study.tasks} else []
+    made = claims(
+        [(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()],
+        named=len(about) + sum(len(study.endpoints(task)) for task in absent),
+    )
     return [(refined[owner], claim) for (owner, *_), claim in zip(about, made, strict=True)]
 
 

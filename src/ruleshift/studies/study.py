@@ -17,6 +17,7 @@ from ruleshift.records import Told
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import PRESET, StudyRecipe
+from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured
 
@@ -189,6 +190,17 @@ class Study:
     preset: str = PRESET
     kept: int = 24
     quick_part: int = 3
+
+    def endpoints(self, task: str) -> tuple[tuple[str, str, Endpoint], ...]:
+        """What is claimed on a task: of which arm, against what, and at which endpoint. Each once, however many
+        expectations there are of it."""
+        usual, found = get_task(task).recipe.primary, []
+        for one in self.primary:
+            claim = Claimed("", one, "raises") if isinstance(one, str) else one
+            end = claim.endpoint or usual
+            if end is not None and (not claim.tasks or task in claim.tasks):
+                found.append((claim.arm, claim.reference or self.start, end))
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
