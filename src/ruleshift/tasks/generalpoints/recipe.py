@@ -24,7 +24,7 @@ PICTURES = Recipe(
         "tiny": replace(recipe.SFT["tiny"], steps=200, micro_batch=32, learning_rate=1e-3),
         "paper": replace(recipe.SFT["paper"], learning_rate=5e-7),
     },
-    rl={"tiny": replace(recipe.RL["tiny"], updates=20), "paper": recipe.RL["paper"]},
+    rl={"tiny": replace(TEXT.rl["tiny"], updates=20), "paper": recipe.RL["paper"]},
     measurement=Measurement("gp-vl", (*SPLITS, "visual-ood"), n=300, turns=(1, 5), turns_along=1, kl_problems=128),
     floors=("random", "blind"),
     published="11.2% at the start, 5.6% after SFT, 14.2% after RL (an 11B model, arXiv 2501.17161)",
