@@ -76,7 +76,7 @@ class RunFolder:
         """
         folder = cls(Path(path))
         with held(folder.path):
-            folder._write_config(_plain(config), resume)
+            folder._write_config(plain(config), resume)
             folder._clear_leftovers()
             folder._mend_metrics()
             yield folder
@@ -103,7 +103,7 @@ class RunFolder:
         stored = self.read_config()
         if stored is not None:
             self._refuse_another_version(stored)
-            self._refuse_difference(stored, _plain(config))
+            self._refuse_difference(stored, plain(config))
 
     def _refuse_difference(self, stored: Mapping[str, Any], config: dict[str, Any]) -> None:
         difference = _difference(stored["config"], config)
@@ -155,6 +155,14 @@ class RunFolder:
         if not complete:
             raise RuleshiftError(f"{file} is not the configuration of a run: {self._elsewhere}")
         return content
+
+    def current_config(self) -> dict[str, Any] | None:
+        """The configuration of a run that this version made; None where there is none, or one of another version."""
+        try:
+            stored = self.read_config()
+        except RuleshiftError:
+            return None
+        return stored["config"] if stored is not None and stored.get("format", 1) == FORMAT else None
 
     def threads(self) -> int | None:
         """How many threads the run began with. None where there is no run, or it does not tell."""
@@ -354,7 +362,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _plain(config: "DataclassInstance | Mapping[str, Any]") -> dict[str, Any]:
+def plain(config: "DataclassInstance | Mapping[str, Any]") -> dict[str, Any]:
     """The configuration as JSON would give it back: lists for tuples, text for paths."""
     plain: dict[str, Any] = json.loads(json.dumps(config, default=_plain_value))
     return plain

@@ -80,6 +80,8 @@ class StudyCommand:
     workers: int | None = None
     """Arms side by side; by default one more than there are cores."""
     machines: MachineArguments = Machines()
+    reuse: tuple[Path, ...] = ()
+    """Folders of other studies, whose trainings are taken over where they are the same."""
     keep_episodes: Literal["all", "some", "none"] = "all"
     """Episodes kept for the page: all of evaluations and some of each update, of 20 problems a split, or none."""
     list: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -104,7 +106,7 @@ class StudyCommand:
 
         from ruleshift.studies.run import run_study
 
-        run_study(plans, self.out, self.workers, self.keep_episodes, cluster)
+        run_study(plans, self.out, self.workers, self.keep_episodes, cluster, self.reuse)
 
     def plans(self, study: "Study") -> "Sequence[Plan]":
         """The study of each task with all settings. Raises RuleshiftError for what cannot be run."""

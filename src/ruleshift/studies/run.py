@@ -38,6 +38,7 @@ from ruleshift.studies.profiles import profile_rows
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
+from ruleshift.studies.reuse import take_over, taken_from
 from ruleshift.studies.study import Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -53,18 +54,26 @@ def run_study(
     workers: int | None = None,
     keep: Keep = "none",
     cluster: Cluster | None = None,
+    reuse: Sequence[Path] = (),
 ) -> None:
     """Carry out (or resume) the study of some tasks, each in a folder of `out` that is named after it: in processes
-    here, or on a cluster.
+    here, or on a cluster. Trainings are taken over from the studies in the folders `reuse` where they are the same.
 
     What it takes is estimated and told before, and episodes are kept as `keep` says. Writes results.json,
     comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
     with held(out):
-        _run_study(plans, out, workers, keep, cluster)
+        _run_study(plans, out, workers, keep, cluster, reuse)
 
 
-def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep, cluster: Cluster | None) -> None:
+def _run_study(
+    plans: Sequence[Plan],
+    out: Path,
+    workers: int | None,
+    keep: Keep,
+    cluster: Cluster | None,
+    reuse: Sequence[Path],
+) -> None:
     starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
     folders = [out / plan.folder for plan in plans]
     refined = [
@@ -76,6 +85,8 @@ def _run_study(plans: Sequence[Plan], out: Path, workers: int | None, keep: Keep
     ]
     for job in jobs:
         RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
+    if reuse:
+        print(f"{take_over(jobs, reuse)} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
     log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
     log.begin(plans, jobs, size_of(plans, keep))
 
@@ -198,6 +209,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
     task = get_task(plan.task)
     runs, arms_of = plan.runs(), plan.arms()
     diverged = {run.folder: PointStore(arms, run, plan.measurement).diverged() for run in runs}
+    taken = {run.folder: source for run in runs if (source := taken_from(arms / run.folder)) is not None}
     return {
         "title": f"{study.question} {plan.recipe.title}",
         "study": study.name,
@@ -212,6 +224,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "diverged": [
             {"arm": run.name, "seed": run.seed, "why": why} for run in runs if (why := diverged[run.folder]) is not None
         ],
+        **({"taken": taken} if taken else {}),
         "trained": study.trained,
         "figures": study.figures,
         "command": "ruleshift " + shlex.join(sys.argv[1:]),

@@ -1,0 +1,116 @@
+"""Studies that take over what others trained: only where it is the same training, and with the same numbers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.evaluate import Point
+from ruleshift.results import load_results
+from ruleshift.studies import arms
+from ruleshift.studies.headline import HEADLINE, Rates
+from ruleshift.studies.points import points_in
+from ruleshift.studies.run import run_study
+from ruleshift.studies.study import Arm, Plan
+from study_helpers import MEASUREMENT, in_process, plan_of, tiny_start
+
+__all__ = ["in_process"]
+
+pytestmark = pytest.mark.usefixtures("in_process")
+MORE = replace(MEASUREMENT, n=6)  # other problems
+RENAMED = replace(
+    HEADLINE,
+    name="renamed",
+    pairs=(),
+    primary=(),
+    arms=lambda recipe, options: [Arm("imitate", recipe.sft), Arm("practise", replace(recipe.rl, updates=3))],
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_start(tmp_path_factory.mktemp("models"))
+
+
+def headline(model: str, **settings: object) -> Plan:
+    return plan_of(HEADLINE, model, options=Rates("none", "none"), **settings)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by the name of each arm that is trained."""
+    names: list[str] = []
+    train = arms._train
+
+    def watched(run: object, start: object, meter: arms.Meter, *rest: object) -> None:
+        if not all(meter.store.model(step).is_dir() for step in meter.store.missing()):
+            names.append(meter.run.name)
+        train(run, start, meter, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(arms, "_train", watched)
+    return names
+
+
+def points_of(out: Path, run: str) -> list[Point]:
+    return points_in(out / "gp-l" / "arms" / run)
+
+
+def test_trainings_and_points_are_taken_over(model: str, tmp_path: Path, trained: list[str]) -> None:
+    first, again, more = tmp_path / "first", tmp_path / "again", tmp_path / "more"
+    run_study([headline(model)], first)
+    assert trained == ["rl", "sft"]
+
+    run_study([headline(model)], again, reuse=[tmp_path])  # found below it
+    assert trained == ["rl", "sft"]
+    for run in ("sft-seed0", "rl-seed0"):
+        assert points_of(again, run) == points_of(first, run) != []
+    taken = load_results(again / "gp-l" / "results.json").meta["taken"]
+    assert taken == {run: str(first / "gp-l" / "arms" / run) for run in ("sft-seed0", "rl-seed0")}
+    assert "taken" not in load_results(first / "gp-l" / "results.json").meta
+
+    # Measured in another way: the models are taken, and what is measured is what it would have been.
+    run_study([headline(model, measurement=MORE)], more, reuse=[again])
+    assert trained == ["rl", "sft"]
+    run_study([headline(model, measurement=MORE)], tmp_path / "anew")
+    assert trained == ["rl", "sft", "rl", "sft"]
+    for run in ("sft-seed0", "rl-seed0"):
+        assert points_of(more, run) == points_of(tmp_path / "anew", run) != points_of(first, run)
+
+
+def test_only_the_same_training_is_taken_over(model: str, tmp_path: Path, trained: list[str]) -> None:
+    run_study([headline(model)], tmp_path / "first")
+    trained.clear()
+    study = tmp_path / "other"
+    run_study([plan_of(RENAMED, model)], study, reuse=[tmp_path / "first"])
+    assert trained == ["practise"]  # of other length; the other one has another name, and is the same
+    assert {point.arm for point in points_of(study, "imitate-seed0")} == {"imitate"}
+    assert (study / "gp-l" / "arms" / "imitate-seed0" / "taken.json").is_file()
+    assert not (study / "gp-l" / "arms" / "practise-seed0" / "taken.json").exists()
+
+    trained.clear()
+    run_study([headline(model, seeds=2)], tmp_path / "seeds", reuse=[tmp_path / "first"])
+    assert trained == ["rl", "sft"]  # the second seed
+    trained.clear()
+    config = tmp_path / "first" / "gp-l" / "arms" / "sft-seed0" / "config.json"
+    content = json.loads(config.read_text())
+    content["config"]["model"] = "another"
+    config.write_text(json.dumps(content))
+    run_study([headline(model)], tmp_path / "start", reuse=[tmp_path / "first"])
+    assert trained == ["sft"]
+
+
+def test_what_was_begun_is_left_alone_and_a_wrong_folder_refused(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_study([headline(model)], tmp_path / "first")
+    run_study([headline(model)], tmp_path / "second")
+    capsys.readouterr()
+    run_study([headline(model)], tmp_path / "second", reuse=[tmp_path / "first"])
+    assert f"0 runs take over what was trained in {tmp_path / 'first'}" in capsys.readouterr().out
+    with pytest.raises(RuleshiftError, match="holds no runs of this version: name the folder of a study"):
+        run_study([headline(model)], tmp_path / "third", reuse=[tmp_path / "nothing"])
+    (tmp_path / "second" / "gp-l" / "arms" / "sft-seed0" / "taken.json").write_text("[")
+    with pytest.raises(RuleshiftError, match=r"taken\.json cannot be read: delete the folder"):
+        run_study([headline(model)], tmp_path / "second")
