@@ -150,21 +150,16 @@ def _mean(metric: str, values: Sequence[float]) -> Found:
 
 
 def _bootstrapped(
-    statistic: Callable[[Sequence[float], Sequence[bool]], float],
+    statistic: Callable[[np.ndarray, np.ndarray], float],
     confidences: Sequence[Sequence[float]],
     right: Sequence[Sequence[int]],
 ) -> Found:
-    """A statistic of all replies, with the percentiles of those of problems drawn anew."""
-    count = len(right)
-
-    def of(problems: Sequence[int]) -> float:
-        return statistic(
-            _flat([confidences[p] for p in problems]), list(map(bool, _flat([right[p] for p in problems])))
-        )
-
+    """A statistic of all replies, (problems, samples) each, with the percentiles of those of problems drawn anew."""
+    sure, outcomes = np.array(confidences), np.array(right)
+    count = len(outcomes)
     draws = np.random.default_rng(0).integers(count, size=(RESAMPLED, count))
-    low, high = np.percentile([of(draw.tolist()) for draw in draws], [2.5, 97.5])
-    return of(range(count)), count, float(low), float(high)
+    low, high = np.percentile([statistic(sure[draw].ravel(), outcomes[draw].ravel()) for draw in draws], [2.5, 97.5])
+    return statistic(sure.ravel(), outcomes.ravel()), count, float(low), float(high)
 
 
 def _flat(rows: Sequence[Sequence[Any]]) -> list[Any]:

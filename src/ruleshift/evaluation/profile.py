@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from ruleshift.evaluation.asking import Episodes, Questions
 from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
 from ruleshift.evaluation.statistics import mean_interval, share_interval
@@ -134,7 +137,7 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def calibration(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> Calibration:
+def calibration(confidences: ArrayLike, right: ArrayLike, bins: int = 10) -> Calibration:
     """Confidence against outcomes, confidences (N,) in [0, 1], right (N,).
 
         brier = mean (c_i - r_i)^2        error = sum over bins b of n_b / N |mean c - mean r|
@@ -143,15 +146,17 @@ def calibration(confidences: Sequence[float], right: Sequence[bool], bins: int =
     Source: G. W. Brier, Monthly Weather Review 78 (1950); the expected calibration error with bins of equal mass, K.
     Nguyen and B. O'Connor, Posterior calibration and exploratory analysis for NLP models (arXiv 1508.05154).
     """
-    if not confidences:
+    said, outcomes = np.asarray(confidences, float), np.asarray(right, float)
+    if not len(said):
         raise ValueError("no reply has a confidence")
-    pairs = sorted(zip(confidences, map(float, right), strict=True))
-    count = len(pairs)
-    bins = min(bins, count)
-    groups = [pairs[count * i // bins : count * (i + 1) // bins] for i in range(bins)]
-    found = tuple(Bin(fmean(c for c, _ in group), fmean(r for _, r in group), len(group)) for group in groups)
-    error = sum(b.n * abs(b.confidence - b.right) for b in found) / count
-    return Calibration(count, fmean((c - r) ** 2 for c, r in pairs), error, found)
+    order = np.lexsort((outcomes, said))
+    count, bins = len(said), min(bins, len(said))
+    firsts = count * np.arange(bins) // bins
+    sizes = np.diff(np.append(firsts, count))
+    means = [np.add.reduceat(values[order], firsts) / sizes for values in (said, outcomes)]
+    found = tuple(map(Bin, means[0].tolist(), means[1].tolist(), sizes.tolist()))
+    error = float((sizes * np.abs(means[0] - means[1])).sum() / count)
+    return Calibration(count, float(((said - outcomes) ** 2).mean()), error, found)
 
 
 def calibration_of(episodes: Sequence[Episode]) -> Calibration | None:

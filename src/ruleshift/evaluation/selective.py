@@ -6,9 +6,10 @@ N answers, each with a confidence and whether it is right; P problems with K rep
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from itertools import groupby
-from statistics import fmean
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from ruleshift.evaluation.statistics import ROUNDING
 
@@ -20,7 +21,7 @@ class Selected(NamedTuple):
     risk: float
 
 
-def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> list[Selected]:
+def risk_coverage(confidences: ArrayLike, right: ArrayLike) -> list[Selected]:
     """The risk at every coverage k / N, k from 1 to N, where the surest answers are given first.
 
         risk(k) = 1/k sum over the k surest of 1[wrong]
@@ -29,24 +30,27 @@ def risk_coverage(confidences: Sequence[float], right: Sequence[bool]) -> list[S
     Raises ValueError without answers.
     Source: Y. Geifman and R. El-Yaniv, Selective classification for deep neural networks (arXiv 1705.08500).
     """
-    if not confidences:
-        raise ValueError("no answers")
-    pairs = sorted(zip(confidences, right, strict=True), key=lambda pair: -pair[0])
-    wrong: list[float] = []
-    for _, group in groupby(pairs, key=lambda pair: pair[0]):
-        alike = [float(not is_right) for _, is_right in group]
-        wrong += [fmean(alike)] * len(alike)
-    curve, total = [], 0.0
-    for k, one in enumerate(wrong, 1):
-        total += one
-        curve.append(Selected(k / len(wrong), total / k))
-    return curve
+    risks = _risks(confidences, right)
+    return [Selected(k / len(risks), float(risk)) for k, risk in enumerate(risks, 1)]
 
 
-def aurc(confidences: Sequence[float], right: Sequence[bool]) -> float:
+def aurc(confidences: ArrayLike, right: ArrayLike) -> float:
     """The area under the risk-coverage curve: the mean of risk(k). Where it is below the share that is wrong,
     confidence tells right answers from wrong ones. Source: Y. Geifman et al., arXiv 1805.08206, equation 2."""
-    return fmean(point.risk for point in risk_coverage(confidences, right))
+    return float(_risks(confidences, right).mean())
+
+
+def _risks(confidences: ArrayLike, right: ArrayLike) -> np.ndarray:
+    """risk(k) for k from 1 to N."""
+    sure, wrong = np.asarray(confidences, float), 1.0 - np.asarray(right, float)
+    if not len(sure):
+        raise ValueError("no answers")
+    order = np.argsort(-sure, kind="stable")
+    sure, wrong = sure[order], wrong[order]
+    firsts = np.flatnonzero(np.concatenate([[True], sure[1:] != sure[:-1]]))  # of those of equal confidence
+    alike = np.diff(np.append(firsts, len(sure)))
+    expected = np.repeat(np.add.reduceat(wrong, firsts) / alike, alike)
+    return expected.cumsum() / np.arange(1, len(sure) + 1)
 
 
 def threshold(confidences: Sequence[float], coverage: float) -> float:
