@@ -119,12 +119,15 @@ def sweep_of(task: str) -> dict[str, Any]:
 
 def primary(task: str) -> Endpoint:
     """The primary endpoint of a task's published run: with the metric that it was run for."""
-    found, results = get_task(task).recipe.primary, published(task).results
+    found, run = get_task(task).recipe.primary, published(task)
     assert found is not None, f"{task} names no primary endpoint"
-    metric = str(results.meta["metric"])
+    if not run.is_old:
+        return found
+    metric = str(run.results.meta["metric"])
     if metric == found.metric:
         return found
-    return replace(found, metric=metric, turns=max(row.turns for row in results.rows if row.metric == metric))
+    turns = max(row.turns for row in run.results.rows if row.metric == metric)
+    return replace(found, metric=metric, turns=turns)
 
 
 def measured(task: str) -> str:

@@ -47,7 +47,7 @@ def arms(recipe: StudyRecipe, options: Starts) -> list[Arm]:
 def _claimed() -> tuple[Claimed, ...]:
     ends_of = {
         "gp-l": Endpoint("success", "id", 5, "sampled"),
-        "virl-l": Endpoint("decision_accuracy", "id", 1, "sampled"),
+        "virl-l": Endpoint("success", "id", 1, "sampled"),  # decisions are counted where a walk comes to
     }
     says = "RL without SFT fails, since the start does not follow the form (arXiv 2501.17161)"
     against = "there the start never knew the form; here it was unlearned, and the skill is known to be there"

@@ -1,4 +1,4 @@
-"""Which learning rate? Both arms on one grid, chosen by the task's metric on `id-val` alone.
+"""Which learning rate? Both arms on one grid, chosen on `id-val` alone by what the task's primary endpoint counts.
 
 Every rate is given the same steps or updates, those of the recipe, and is measured at their end on the same problems.
 Validation shifts are measured too, for the record: `choose` never looks at them. No test split is touched.
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 SPLITS = ("id-val", "val-shift-a", "val-shift-b", "val-visual")  # the last of tasks in pictures
 CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
+
+
+def metric_of(task: str) -> str:
+    """What rates are chosen by: the metric of the task's primary endpoint, or that of the task where it names none."""
+    from ruleshift.tasks import get_task
+
+    found = get_task(task)
+    return found.recipe.primary.metric if found.recipe.primary else found.metric
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def record(found: Findings) -> Mapping[str, Any]:
     """The content of sweep.json: the choice, the steps or updates that all rates were given, the numbers of each."""
     from ruleshift.report.arms import legend_of
 
-    m, metric, legend = found.measurement, str(found.results.meta["metric"]), legend_of(found.results)
+    m, metric, legend = found.measurement, metric_of(found.measurement.task), legend_of(found.results)
     ways: dict[str, list[Point]] = {}
     for point in found.points:
         if point.arm != legend.start:

@@ -41,11 +41,11 @@ TEXT = Recipe(
 PICTURES = Recipe(
     "V-IRL in pictures",
     sft={
-        "tiny": replace(TEXT.sft["tiny"], steps=60, batch=16, learning_rate=3e-4),  # a walk holds a dozen pictures
+        "tiny": replace(TEXT.sft["tiny"], steps=60, batch=16, learning_rate=1e-4),  # a walk holds a dozen pictures
         "paper": replace(TEXT.sft["paper"], learning_rate=5e-7),
     },
     rl={
-        "tiny": replace(TEXT.rl["tiny"], updates=36, episodes=64, learning_rate=1e-4, warmup=3, save_every=6),
+        "tiny": replace(TEXT.rl["tiny"], updates=36, episodes=64, warmup=3, save_every=6),
         "paper": replace(TEXT.rl["paper"], learning_rate=1e-7, value_learning_rate=1e-7, final_rate=1e-2),
     },
     measurement=Measurement(
@@ -59,5 +59,7 @@ PICTURES = Recipe(
     floors=TEXT.floors,
     beside=TEXT.beside,
     published="35.7% at the start, 2.5% after SFT, 45.0% after RL (an 11B model, arXiv 2501.17161)",
-    primary=TEXT.primary,
+    # Decisions are counted where a walk comes to. The start model turns where there is nothing to be decided, and so
+    # meets few, of which it makes as many rightly as models that come to the end. A way without a mistake needs both.
+    primary=Endpoint("success", "rule-ood", 1, "sampled"),
 )
