@@ -4,6 +4,7 @@ import importlib
 import json
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,7 @@ from ruleshift.settings import Measurement
 from ruleshift.studies import STUDIES
 from ruleshift.studies.compare import metrics_of
 from ruleshift.studies.headline import HEADLINE, Rates
-from ruleshift.studies.recipes import StudyRecipe, recipe_of
+from ruleshift.studies.recipes import StudyRecipe, main_metric, recipe_of
 from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, _budgets, choose
@@ -114,6 +115,15 @@ def test_every_study_is_whole() -> None:
             assert study.trained in plan.measurement.splits
             assert {run.name for run in plan.runs()} == {study.start, *names}
             assert plan.pairs()[: len(names)] == [Pair(name, study.start) for name in names]
+
+
+def test_a_task_is_decided_by_the_metric_of_its_primary_endpoint() -> None:
+    for name, metric in (("gp-vl", "success"), ("virl-l", "decision_accuracy"), ("virl-vl", "success")):
+        task = get_task(name)
+        assert main_metric(task) == metrics_of(task)[0] == metric
+        assert task.metric in metrics_of(task)
+    without = SimpleNamespace(recipe=replace(task.recipe, primary=None), metric="steps")
+    assert main_metric(without) == "steps"  # type: ignore[arg-type]
 
 
 def test_matched_rates_and_seeds_decide_the_arms() -> None:

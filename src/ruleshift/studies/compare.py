@@ -10,6 +10,7 @@ from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.evaluate import Point, budgets
 from ruleshift.evaluation.matching import POINTS, Crossing, Matched, Measured, Tolerance, matched_difference
 from ruleshift.evaluation.statistics import ROUNDING, Estimate, crossed_estimate
+from ruleshift.studies.recipes import main_metric
 from ruleshift.studies.study import Pair
 from ruleshift.tasks.protocol import Task
 
@@ -67,8 +68,13 @@ def compare(
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
-    """What arms are compared by: the task's metric, others beside it and, where there are pictures, recognition."""
-    return tuple(dict.fromkeys((task.metric, *task.recipe.beside, *(("recognition",) if task.pictures else ()))))
+    """What arms are compared by: what decides, the task's metric, others beside it and, where there are pictures,
+    recognition."""
+    return tuple(
+        dict.fromkeys(
+            (main_metric(task), task.metric, *task.recipe.beside, *(("recognition",) if task.pictures else ()))
+        )
+    )
 
 
 def whats_of(point: Point, turns: Sequence[int], metrics: Sequence[str]) -> list[What]:

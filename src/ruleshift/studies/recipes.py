@@ -37,6 +37,11 @@ def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:
     return StudyRecipe(recipe.title, recipe.sft[preset], recipe.rl[preset], replace(measurement, task=task))
 
 
+def main_metric(task: Task) -> str:
+    """What a task is decided by: the metric of its primary endpoint, or that of the task where it names none."""
+    return task.recipe.primary.metric if task.recipe.primary else task.metric
+
+
 def task_of(measurement: Measurement) -> Task:
     """The task that is trained on and measured, at its level of feedback. Raises RuleshiftError where it has none."""
     task = get_task(measurement.task)

@@ -35,7 +35,7 @@ from ruleshift.studies.log import StudyLog
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.profiles import profile_rows
-from ruleshift.studies.recipes import task_of
+from ruleshift.studies.recipes import main_metric, task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
 from ruleshift.studies.reuse import take_over, taken_from
@@ -213,7 +213,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
     return {
         "title": f"{study.question} {plan.recipe.title}",
         "study": study.name,
-        "metric": task.metric,
+        "metric": main_metric(task),
         "feedback": plan.measurement.feedback,
         "pictures": task.pictures,
         "start": study.start,

@@ -13,7 +13,7 @@ from ruleshift.bounds import Positive, check_bounds
 from ruleshift.evaluation.evaluate import budgets
 from ruleshift.evaluation.statistics import crossed_difference
 from ruleshift.settings import Measurement
-from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.recipes import StudyRecipe, main_metric
 from ruleshift.studies.study import Arm, Findings, Study, variant
 
 if TYPE_CHECKING:
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("id-val", "val-shift-a", "val-shift-b", "val-visual")  # the last of tasks in pictures
 CRITERION = ("id-val", 1, "sampled")  # split, turns, decoding
-
-
-def metric_of(task: str) -> str:
-    """What rates are chosen by: the metric of the task's primary endpoint, or that of the task where it names none."""
-    from ruleshift.tasks import get_task
-
-    found = get_task(task)
-    return found.recipe.primary.metric if found.recipe.primary else found.metric
 
 
 @dataclass(frozen=True)
@@ -79,8 +71,9 @@ def choose(points: "Sequence[Point]", metric: str) -> str:
 def record(found: Findings) -> Mapping[str, Any]:
     """The content of sweep.json: the choice, the steps or updates that all rates were given, the numbers of each."""
     from ruleshift.report.arms import legend_of
+    from ruleshift.tasks import get_task
 
-    m, metric, legend = found.measurement, metric_of(found.measurement.task), legend_of(found.results)
+    m, metric, legend = found.measurement, main_metric(get_task(found.measurement.task)), legend_of(found.results)
     ways: dict[str, list[Point]] = {}
     for point in found.points:
         if point.arm != legend.start:
