@@ -78,7 +78,7 @@ def _scale(row: int, decoding: str) -> Iterator[str]:
 def _panel(row: int, column: int, task: str, what: Endpoint) -> Iterator[str]:
     """One task under one decoding: the start model and its line, then mean, interval and seeds of each arm."""
     left, found = LEFT + column * (PANEL + GAP), published(task)
-    styles, (start,) = arm_styles(found.legend), found.values(found.legend.start, what)
+    styles, (start,) = arm_styles(published(TASKS[0]).legend), found.values(found.legend.start, what)
     for share in TICKS:
         yield _line(left, _y(row, share), left + PANEL, _y(row, share), GRID)
     if row == 0:
