@@ -53,6 +53,20 @@ def test_rl_refuses_another_configuration(rl_run: Path, model: Path, capsys: pyt
     assert "0.123 now" in line
 
 
+def test_rl_refuses_other_weights_under_the_same_name(
+    rl_run: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, other = tmp_path / "run", tmp_path / "model"
+    shutil.copytree(rl_run, run)
+    shutil.copytree(rl_run / "model", other)
+    settings = json.loads((run / "config.json").read_text())
+    settings["config"]["model"] = str(other)
+    (run / "config.json").write_text(json.dumps(settings))
+    line = refusal(capsys, "rl", "gp-l", "--model", other, "--out", run, *TINY_RL)
+    assert f'weights: "{settings["config"]["weights"]}" there' in line
+    assert "choose another --out" in line
+
+
 def test_rl_resumes_with_the_same_numbers(
     rl_run: Path,
     model: Path,

@@ -1,11 +1,14 @@
 """Studies that take over what others trained: only where it is the same training, and with the same numbers."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from ruleshift.backbones.load import load_backbone
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import Point
 from ruleshift.results import load_results
@@ -114,3 +117,23 @@ def test_what_was_begun_is_left_alone_and_a_wrong_folder_refused(
     (tmp_path / "second" / "gp-l" / "arms" / "sft-seed0" / "taken.json").write_text("[")
     with pytest.raises(RuleshiftError, match=r"taken\.json cannot be read: delete the folder"):
         run_study([headline(model)], tmp_path / "second")
+
+
+def test_trainings_from_other_weights_are_not_taken_over(
+    model: str, tmp_path: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a start model under the same name, which is not resumed from either."""
+    start = tmp_path / "start"
+    shutil.copytree(model, start)
+    run_study([headline(str(start))], tmp_path / "first")
+    other = load_backbone(str(start))
+    with torch.no_grad():
+        next(iter(other.model.parameters())).add_(0.01)
+    other.model.save_pretrained(start)
+    capsys.readouterr()
+
+    run_study([headline(str(start))], tmp_path / "again", reuse=[tmp_path / "first"])
+    assert capsys.readouterr().out.startswith("0 runs take over")
+    assert trained == ["rl", "sft"] * 2
+    with pytest.raises(RuleshiftError, match=r'weights: "\w{16}" there, "\w{16}" now.*choose another'):
+        run_study([headline(str(start))], tmp_path / "first")

@@ -122,6 +122,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     check_trackers(command.tracker)
     check_threads(command.threads)
 
+    from ruleshift.backbones.fingerprint import fingerprint
     from ruleshift.backbones.load import load_backbone
     from ruleshift.backbones.save import is_saved, save_model
     from ruleshift.commands.bars import Bar
@@ -145,7 +146,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     )
     teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
-    settings |= command.options_given()
+    settings |= {"weights": fingerprint(start.model)} | command.options_given()
     settings |= {"chat": start.chat.facts} if start.chat.facts else {}
     settings |= {"style": command.style} if command.style != "auto" else {}
     final = command.out / "model"

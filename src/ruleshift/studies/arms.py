@@ -144,9 +144,8 @@ def load_start(start: StartModel, pictures: bool) -> Backbone:
 
 def settings_of(run: Run, start: StartModel, measurement: Measurement) -> dict[str, object]:
     """The configuration of the folder of a run, to which its results belong."""
-    facts = {"chat": start.facts} if start.facts else {}
     told = replace(measurement, feedback=run.feedback or measurement.feedback)
-    return {"arm": run, "model": start.name, "measurement": told, **facts}
+    return {"arm": run, "measurement": told, **start.settings}
 
 
 def run_arm(

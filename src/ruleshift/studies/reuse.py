@@ -60,7 +60,8 @@ def training_of(config: Mapping[str, Any]) -> str:
     """All that decides a training, of the configuration of a run, as text to compare."""
     arm, measurement = config["arm"], config["measurement"]
     decides = {name: value for name, value in arm.items() if name not in FREE}
-    where = [config["model"], config.get("chat"), measurement["task"], measurement["feedback"]]
+    begun = [config["model"], config.get("weights"), config.get("chat")]
+    where = [*begun, measurement["task"], measurement["feedback"]]
     return json.dumps([decides, where], sort_keys=True)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ruleshift.backbones.fingerprint import fingerprint
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
@@ -119,7 +120,8 @@ def _start(plan: Plan) -> tuple[StartModel, Basis]:
     if plan.measurement.flow_problems:
         levels_of(found.model)
     facts = {**found.chat.facts, **({} if plan.style == "auto" else {"style": plan.style})}
-    return StartModel(plan.model, plan.loading, plan.style, facts), Basis.of(found, plan.measurement)
+    start = StartModel(plan.model, plan.loading, plan.style, facts, fingerprint(found.model))
+    return start, Basis.of(found, plan.measurement)
 
 
 def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
@@ -128,15 +130,16 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
     if training is None:
         return start
     folder, task, name = out / "init", task_of(plan.measurement), f"{plan.task} warm start"
-    settings: dict[str, object] = {"task": plan.task, "model": start.name, "training": training}
-    with RunFolder.open(folder, settings | ({"chat": start.facts} if start.facts else {})) as run:
+    settings: dict[str, object] = {"task": plan.task, "training": training, **start.settings}
+    with RunFolder.open(folder, settings) as run:
         if not is_saved(folder / "model"):
             backbone = load_start(start, task.pictures)
             with Board([(name, name, training.steps)], workers=1) as board:
                 follow = lambda step, metrics: board.reach(name, step)  # noqa: E731
                 train(training, backbone.model, backbone.chat, task, backbone.style, run, progress=follow)
             save_model(backbone.model, backbone.chat.source, folder / "model")
-    return replace(start, name=str(folder / "model"))
+    warmed = replace(start, name=str(folder / "model"))
+    return replace(warmed, weights=fingerprint(load_start(warmed, task.pictures).model))
 
 
 def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:

@@ -206,12 +206,18 @@ class Study:
 @dataclass(frozen=True)
 class StartModel:
     """The model that all arms begin with, how it is loaded and spoken to, and what its prompts depend on for that
-    (`Chat.facts`), which goes on record."""
+    (`Chat.facts`), which goes on record with a digest of its weights."""
 
     name: str
     options: ModelOptions = ModelOptions()
     style: AnyStyle = "auto"
     facts: Mapping[str, str] = field(default_factory=dict)
+    weights: str = ""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides it, for the configuration of a run."""
+        return {"model": self.name, "weights": self.weights, **({"chat": self.facts} if self.facts else {})}
 
 
 @dataclass(frozen=True)
