@@ -287,4 +287,4 @@ def test_log_spaced_is_sorted_distinct_and_ends_at_the_last_step():
             steps = log_spaced(last, count)
             assert list(steps) == sorted(set(steps))
             assert (steps[0], steps[-1]) == (1, last)
-            assert len(steps) <= count
+            assert len(steps) == min(count, last)

@@ -142,7 +142,10 @@ def test_rewards_of_any_real_type_are_taken(of):
     assert {type(t.verdict.reward) for e in rl.rollout.collect(0) for t in e.turns} == {float}
 
 
-@pytest.mark.parametrize("reward", ["5", b"5", None, 1j, [5.0], torch.zeros(2), object(), 10**400, "x" * 10**6])
+@pytest.mark.parametrize(
+    "reward",
+    ["5", b"5", bytearray(b"5"), memoryview(b"5"), None, 1j, np.complex64(5), [5.0], object(), 10**400, "x" * 10**6],
+)
 def test_rewards_that_are_no_numbers_are_refused_with_the_name_of_the_task(reward):
     with pytest.raises(RuleshiftError, match=r"paying gave the reward .* no real number") as raised:
         new(task=Paying(of=lambda number: reward)).update()

@@ -179,12 +179,12 @@ def test_curves_that_cannot_be_matched_are_refused() -> None:
 
 # ---------------------------------------------------------------- coverage
 
-STEPS = np.linspace(0, 1, 13)
+COARSE, FINE = np.linspace(0, 1, 13), np.linspace(0, 1, 61)
 SPREAD = math.hypot(1, 0.7)  # of difficulties and of what seed and problem make together
 
 
 def study(
-    rng: np.random.Generator, seeds: int, effects: tuple[float, float], problems: int
+    rng: np.random.Generator, seeds: int, effects: tuple[float, float], problems: int, at: np.ndarray = COARSE
 ) -> list[list[list[Measured]]]:
     """Two arms that gain ID success at a pace, and lose the outcome with it at a slope (1.2 and 0.4), by seed.
 
@@ -197,15 +197,15 @@ def study(
     for slope in (1.2, 0.4):
         arms.append([])
         for _ in range(seeds):
-            gain = STEPS * (1 + effects[0] * rng.uniform(-1, 1))
+            gain = at * (1 + effects[0] * rng.uniform(-1, 1))
             loss = gain * (slope + effects[1] * rng.standard_normal())
             ability = np.stack([-0.5 + 1.5 * gain, 0.8 - loss])[..., None]  # (2, K, 1)
             if problems:
-                own = np.where(STEPS[:, None] > 0, 0.7 * rng.standard_normal((2, 1, problems)), start)
+                own = np.where(at[:, None] > 0, 0.7 * rng.standard_normal((2, 1, problems)), start)
                 values = (ability + difficulty + own > 0).astype(float)
             else:
                 values = np.vectorize(lambda x: (1 + math.erf(x / SPREAD / math.sqrt(2))) / 2)(ability)
-            arms[-1].append([Measured(k, *values[:, k]) for k in range(len(STEPS))])
+            arms[-1].append([Measured(k, *values[:, k]) for k in range(len(at))])
     return arms
 
 
@@ -232,6 +232,18 @@ def test_matched_intervals_cover(effect: str) -> None:
     assert all(widths[10, problems] < widths[3, problems] < 1 for problems in (100, 400))
     if effect == "large":  # the control: places taken as known, and no other seeds
         assert fmean(narrow.values()) < 0.85
+
+
+def test_matched_intervals_cover_where_values_are_read_between_close_steps() -> None:
+    """Coarse curves, as above, have neighbours too far apart for that in nearly all studies."""
+    rng, effect = np.random.default_rng(7), EFFECTS["like those seen"]
+    true = matched_difference(*study(rng, 400, effect, 0, FINE), replicates=1).interval().mean
+    studies = [study(rng, seeds, effect, 1_600, FINE) for seeds in (3, 10) for _ in range(15)]
+    found = [matched_difference(*arms, replicates=40) for arms in studies]
+    assert fmean(one.close for one in found) > 0.9
+    intervals = [one.interval() for one in found]
+    assert fmean(low <= true <= high for _, low, high, _ in intervals) >= 0.9
+    assert abs(fmean(mean for mean, *_ in intervals) - true) < 0.01
 
 
 def at_known_places(a: list[list[Measured]], b: list[list[Measured]]) -> tuple[float, float]:

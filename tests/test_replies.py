@@ -227,6 +227,12 @@ DENIED += [
     "I do not think there is an intersection",
     "No landmarks nearby and the intersection is not in sight",
     "no cross",
+    "Intersection? No.",
+    "landmark? yes, intersection? no",
+    "I doubt there is an intersection",
+    "You are no longer at an intersection",
+    "No sign of an intersection",
+    "There is no shop, landmark or intersection ahead",
 ]
 SEEN = [
     "You observe an intersection.",
@@ -236,6 +242,8 @@ SEEN = [
 ]
 SEEN += ["No landmarks nearby You observe an intersection", "I do not see a landmark, only an intersection"]
 SEEN += ["No doubt there is an intersection", "Landmark: none, intersection: yes", "An intersection, no landmarks"]
+SEEN += ["No landmark nearby, intersection ahead", "There is no traffic at the intersection", "intersection? yes"]
+SEEN += ["No street signs are visible at this intersection", "Landmark? No. Intersection? Yes."]
 
 
 @pytest.mark.parametrize(

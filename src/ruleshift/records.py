@@ -64,8 +64,8 @@ class Completion:
     """What a policy answered in one turn.
 
     `token_ids` are the sampled ids, the end-of-turn token included when `stop_reason` is "stop".
-    `logprobs` has one entry per token: the log-probability in nats under the distribution it was drawn from
-    at temperature 1, whatever temperature was used to draw. Both are empty for policies that do not work
+    `logprobs` has one entry per token: the log-probability in nats under the distribution it was drawn from, at the
+    temperature of the draw (greedily: at 1). Both are empty for policies that do not work
     on tokens (expert, random). A server tells no ids, and log-probabilities only if asked. `served` is None for models
     in this process.
     """

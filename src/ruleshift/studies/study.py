@@ -381,8 +381,11 @@ def first_point(training: Training) -> int:
 
 
 def log_spaced(last: int, count: int, first: int = 1) -> tuple[int, ...]:
-    """At most `count` steps from `first` to `last`, evenly spaced on a logarithmic scale, whole and distinct."""
+    """`count` steps from `first` to `last`, or all where there are fewer: whole and distinct, as evenly spaced on a
+    logarithmic scale as that allows."""
     if count == 1 or last <= first:
         return (last,)
-    ratio = (last / first) ** (1 / (count - 1))
-    return tuple(sorted({min(last, max(first, round(first * ratio**i))) for i in range(count)} | {last}))
+    steps = [first]
+    for left in range(min(count, last - first + 1) - 1, 0, -1):
+        steps.append(max(steps[-1] + 1, round(steps[-1] * (last / steps[-1]) ** (1 / left))))
+    return tuple(steps)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -38,6 +39,9 @@ def local_engine(model: PreTrainedModel, chat: Chat, config: RLConfig | SFTConfi
 def rollout_dtype(config: RLConfig) -> torch.dtype | None:
     """The precision to sample in, where one is named."""
     return None if config.rollout_dtype == "auto" else getattr(torch, config.rollout_dtype)
+
+
+NOT_REAL = (str, bytes, bytearray, memoryview, complex, np.complexfloating)  # though float() takes some of these
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Rollout:
         """The reward as a float, of whatever type of number the task gives it."""
         reward = turn.verdict.reward
         try:
-            number = float("text" if isinstance(reward, str | bytes) else reward)
+            number = float("no number" if isinstance(reward, NOT_REAL) else reward)
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise RuleshiftError(
                 f"{self.task.id} gave the reward {_short(reward)}, which is no real number: mend its `submit`"

@@ -150,22 +150,25 @@ _DASHES = dict.fromkeys(map(ord, "‐‑‒–—−"), "-")
 _INTERSECTION = re.compile(r"\bintersections?\b|\bintersection")
 _CROSS = re.compile(r"(?<!\bno )(?<!\bnot )cross\s*$")
 _SAID = r"(?:you|i|we)\s+(?:can\s+|now\s+)?(?:observe|see|are|am|stand|reach)|there(?:s|\s+is|\s+are)\b"
-_OPENS = rf"(?:{_SAID}|(?:you|i|we|it|this|only|just|an?|the|one|at|observe|see)\b|intersections?\s*[:=])"
+_OPENS = (
+    rf"(?:{_SAID}|(?:you|i|we|it|this|only|just|an?|the|one|at|observe|see)\b|intersections?\s*(?:[:=?]|ahead|here))"
+)
 _STATEMENTS = re.compile(
-    rf"[.;!?\n]|\b(?:but|however|though|although|whereas|while|except)\b|(?:,|\band\b)\s*(?={_OPENS})"
-    rf"|(?<!think)(?<!believe)(?<!that)\s(?={_SAID})"
+    rf"[.;!\n]|\?(?!\s*(?:no|not|none)\b)|\b(?:but|however|though|although|whereas|while|except)\b|(?:,|\band\b)\s*(?={_OPENS})"
+    rf"|(?<!think)(?<!believe)(?<!doubt)(?<!that)\s(?={_SAID})"
 )
 _NO = re.compile(
-    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing|zero"
+    r"\b(?:no|not|never|without|neither|nor|none|cannot|lack(?:s|ing)?|absent|nothing|zero|doubt"
     r"|(?:do|does|did|is|are|was|were|ca|could|wo|have|has)nt)\b"
 )
 _NO_DENIAL = re.compile(r"\b(?:no doubt|not only|not just|nothing but|none other)\b")
 _DENIED_AFTER = re.compile(
-    r"(?:\s+(?:is|are|was|here|nearby|ahead|visible|in sight|in view))*\s*[:=]?\s*"
+    r"(?:\s+(?:is|are|was|here|nearby|ahead|visible|in sight|in view))*\s*[:=?]?\s*"
     r"\b(?:not|no|none|isnt|arent|wasnt|false|absent|cannot|cant|nowhere|n/a)\b(?!\s+landmark)"
 )
 _ARTICLE = re.compile(r"\A\s*(?:the|an?)\s+", re.IGNORECASE)
-_NO_LANDMARK_AT = re.compile(r"\s*landmarks?\b(?!.*\b(?:or|nor|and)\b).*\b(?:at|near|by|around)\b")
+_THING = r"(?<=\bno)\s+(?!longer\b|at\b|near\b|by\b|around\b)[^\W\d]+|\s*landmarks?"
+_NO_THING_AT = re.compile(rf"(?:{_THING})\b(?!.*\b(?:or|nor|and)\b).*\b(?:at|near|by|around)\b")
 
 
 def states_intersection(observation: str, names: Collection[str] = ()) -> bool:
@@ -187,7 +190,7 @@ def _claims(statement: str) -> bool:
     if found is None:
         return False
     denials = list(_NO.finditer(statement, 0, found.start()))
-    if denials and not _NO_LANDMARK_AT.match(statement[denials[-1].end() : found.start()]):
+    if denials and not _NO_THING_AT.match(statement, denials[-1].end(), found.start()):
         return False
     return _DENIED_AFTER.match(statement, found.end()) is None
 
