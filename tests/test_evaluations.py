@@ -218,7 +218,10 @@ def test_samples_give_rates_passes_and_distinct_answers(kept: Path) -> None:
     profiles = problem_profiles(finished.questions, episodes)
     assert [p.split for p in profiles] == ["id"] * 12 + ["rule-ood"] * 12 + ["fake"] * 12
     assert [p.solved for p in profiles[:12]] == sorted((p.solved for p in profiles[:12]), reverse=True)
-    assert rows["id", "distinct_answers", 1].value == pytest.approx(sum(p.distinct for p in profiles[:12]) / 12)
+    for metric, right in (("distinct_right", True), ("distinct_wrong", False)):
+        firsts = [(p.index, e.turns[0]) for p, e in episodes.items() if p.split == "id"]
+        told = {(index, turn.completion.text) for index, turn in firsts if turn.verdict.right == right}
+        assert rows["id", metric, 1].value == pytest.approx(len(told) / 12)
 
 
 def test_pass_at_k_is_the_share_of_subsets() -> None:

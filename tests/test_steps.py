@@ -3,9 +3,10 @@
 import pytest
 
 from ruleshift.tasks import get_task
-from ruleshift.tasks.generalpoints.prompt import read_reply
+from ruleshift.tasks.generalpoints.prompt import read_reply, write_reply
 from ruleshift.tasks.generalpoints.solver import solve
 from ruleshift.tasks.generalpoints.steps import is_whole, judged_work, written_steps
+from ruleshift.tasks.generalpoints.task import GeneralPointsProblem
 from ruleshift.tasks.protocol import Style
 
 HAND = [10, 4, 6, 5]
@@ -33,6 +34,8 @@ def test_whole_partial_results() -> None:
     [
         (["10-4=6;6,6,5", "6*5=30;30,6", "30-6=24"], "(10-4)*5-6=24", "sound"),
         (["10-4 = 6; 6, 5, 6", "6*5=30", "30-6=24"], "(10-4)*5-6", "sound"),  # spacing, order, nothing left said
+        (["10 − 4 = 6; left: 6, 6, 5", "6×5=30; [30, 6].", "30-6=24."], "(10-4)*5-6", "sound"),  # as LLMs write
+        (["10-4=6;6,6,5,banana", "6*5=30", "30-6=24"], "(10-4)*5-6=24", "untrue"),
         (["10-4=7;7,6,5", "7*5=35;35,6", "35-6=29"], "(10-4)*5-6=24", "untrue"),  # arithmetic
         (["10-4=6;6,5", "6*5=30", "30-6=24"], "(10-4)*5-6=24", "untrue"),  # what is left
         (["10-3=7", "7*5=35", "35-6=29"], "(10-4)*5-6=24", "untrue"),  # a number that is not there
@@ -59,6 +62,18 @@ def test_the_work_of_every_solution_is_sound() -> None:
 def test_hostile_steps_are_bounded() -> None:
     assert judged_work(["9" * 100_000 + "+1=2"] * 1_000, HAND, "1") == "untrue"
     assert judged_work(["1+1=2;" + "1," * 100_000], [1, 1], "1+1") == "untrue"
+
+
+def test_work_is_judged_under_the_rule_that_is_stated() -> None:
+    """Where another one is scored, too: it is what the model was told."""
+    for index in range(10):
+        problem = get_task("gp-l").problem("fake", 0, index, "stepwise")
+        assert isinstance(problem, GeneralPointsProblem)
+        told, scored = (problem.hand.numbers(rule) for rule in (problem.hand.stated, problem.hand.scored))
+        assert told != scored
+        verdict = problem.submit(write_reply(problem.hand.ranks, told, solve(told)[0], "stepwise"), last=True)
+        assert (verdict.solved, verdict.work) == (False, "sound")
+        assert problem.submit(problem.gold(), last=True).work == "untrue"
 
 
 @pytest.mark.parametrize("style", ["stepwise", "full-stepwise"])

@@ -21,10 +21,11 @@ from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl.compass import ABSOLUTE, RELATIVE, SIXTEEN
+from ruleshift.tasks.virl.prompt import write_reply
 from ruleshift.tasks.virl.route import Route
 from ruleshift.tasks.virl.rules import COMPASS, POOL, SPLITS, TURNS, ActionSpace, drawn_spaces
 from ruleshift.tasks.virl.task import Virl, VirlProblem
-from ruleshift.tasks.virl.verifier import canonical_action, judge, read_reply, states_intersection
+from ruleshift.tasks.virl.verifier import FIELDS, canonical_action, judge, read_reply, states_intersection
 
 STYLES: tuple[Style, ...] = ("full", "terse", "varied")
 TASK = Virl()
@@ -460,3 +461,31 @@ def test_a_problem_describes_itself() -> None:
     assert facts["stated"] == list(RELATIVE)
     assert facts["actions"][-1] == "stop()"
     assert dataclasses.asdict(TASK)["metric"] == "decision_accuracy"
+
+
+@pytest.mark.parametrize("style", ["terse", "stepwise", "full", "varied"])
+def test_the_line_of_the_way_is_judged_apart_from_the_action(style: Style) -> None:
+    problem = get_task("virl-l").problem("rule-ood", 0, 3, style)
+    assert isinstance(problem, VirlProblem)
+    _, step, action = FIELDS
+    works: dict[str, set[str | None]] = {}
+    for position, _ in enumerate(problem.itinerary.points):
+        gold = json.loads(problem.gold())
+        others = {json.loads(write_reply(problem.itinerary, p, "", style))[step] for p in problem.itinerary.points}
+        said = {
+            "its own": gold,
+            "cut": {**gold, step: f" {gold[step].upper().rstrip('.')} "},
+            "another": {**gold, step: next(line for line in sorted(others) if line != gold[step])},
+            "all": {**gold, step: " ".join(sorted(others))},
+            "none": {**gold, step: ""},
+            "astray": {**gold, action: "turn_direction(nowhere)"},
+        }
+        for name, reply in said.items():
+            verdict = problem.submit(json.dumps(reply), last=False)
+            works.setdefault(name, set()).add(verdict.work)
+            assert verdict.right == (name != "astray")
+            problem.position = position
+        problem.submit(json.dumps(gold), last=False)
+    assert works["its own"] == works["cut"] == {"sound"}
+    assert works["another"] == works["all"] == {"untrue"}
+    assert (works["none"], works["astray"]) == ({None}, {"astray"})

@@ -127,7 +127,8 @@ class Profile:
         for profile in profiles[len(profiles) - min(self.show, len(profiles)) :]:
             shares = f"solved {100 * profile.solved:.0f}%, at first {100 * profile.first:.0f}%"
             console.print(
-                f"  problem {profile.index}: {shares}, {profile.replies:.1f} replies, {profile.distinct} distinct"
+                f"  problem {profile.index}: {shares}, {profile.replies:.1f} replies, "
+                f"distinct: {profile.distinct_right} right, {profile.distinct_wrong} wrong"
             )
 
 

@@ -181,8 +181,9 @@ class Eval(OnTask[Options]):
         from ruleshift.evaluation.floors import reference_rows
 
         turns = self._budgets(questions.task)
+        drawing = self.drawing
         rows = reference_rows(
-            questions.task, questions.splits, self.n, turns, [self.drawing.decoding], self.drawing.seed
+            questions.task, questions.splits, self.n, turns, [drawing.decoding], drawing.seed, questions.style
         )
         return [row for row in rows if row.arm != self.model]
 
@@ -232,6 +233,7 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
 
     from ruleshift.evaluation.evaluate import OF_FIRST_REPLIES
     from ruleshift.evaluation.failures import CUT, OF_REPLIES
+    from ruleshift.evaluation.profile import DISTINCT
     from ruleshift.report.arms import references_in
     from ruleshift.report.tables import is_share, number
 
@@ -246,7 +248,7 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
     for row in rows:
         if previous not in (None, row.split):
             table.add_section()
-        of_first = row.metric in (*OF_FIRST_REPLIES, "distinct_answers")
+        of_first = row.metric in (*OF_FIRST_REPLIES, *DISTINCT)
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if row.metric.startswith(OF_REPLIES):
             told = "cut at the token limit" if row.metric == CUT else row.metric.removeprefix(OF_REPLIES)

@@ -81,8 +81,7 @@ class StudyCommand:
     """Arms side by side; by default one more than there are cores."""
     machines: MachineArguments = Machines()
     reuse: tuple[Path, ...] = ()
-    """Folders of other studies, made with this version, whose trainings are taken over where they are the same, weights
-    of the start model included."""
+    """Folders of studies made with this version, whose trainings are taken over where they are the same."""
     keep_episodes: Literal["all", "some", "none"] = "all"
     """Episodes kept for the page: all of evaluations and some of each update, of 20 problems a split, or none."""
     list: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -7,11 +7,17 @@ from dataclasses import replace
 from ruleshift.engines.text import insider
 from ruleshift.evaluation.evaluate import Point, cell_of, evaluate, rows_of
 from ruleshift.results import CEILING, Row
-from ruleshift.tasks.protocol import Task
+from ruleshift.tasks.protocol import Style, Task
 
 
 def reference_rows(
-    task: Task, splits: Sequence[str], n: int, turns: Sequence[int], decodings: Sequence[str], seed: int
+    task: Task,
+    splits: Sequence[str],
+    n: int,
+    turns: Sequence[int],
+    decodings: Sequence[str],
+    seed: int,
+    style: Style = "full",
 ) -> list[Row]:
     """Rows of the floors that the task's recipe names, and of the expert, each as an arm of that name.
 
@@ -21,7 +27,7 @@ def reference_rows(
     unseen, points = task.unseen(), []
     for name in (*task.recipe.floors, CEILING):
         answered = {
-            split: evaluate(insider(name, seed), unseen, split, n, max(turns), seed=seed, pictured=0)
+            split: evaluate(insider(name, seed), unseen, split, n, max(turns), style, seed, pictured=0)
             for split in splits
         }
         cells = [cell_of(split, decoding, answered[split]) for decoding in decodings for split in splits]

@@ -14,6 +14,8 @@ from ruleshift.evaluation.statistics import mean_interval, share_interval
 from ruleshift.records import Episode
 from ruleshift.results import Row
 
+DISTINCT = ("distinct_right", "distinct_wrong")  # answers, counted for each problem
+
 
 def points_of(questions: Questions, episodes: Episodes, decoding: str) -> list[Point]:
     """A point for each sample, all about the same problems in the same order."""
@@ -46,9 +48,14 @@ def rows_of_samples(questions: Questions, episodes: Episodes, decoding: str, tur
                 ]
                 found.append(_with(row, f"pass@{k}", shares))
     for split in questions.splits:
-        distinct = [float(p.distinct) for p in problem_profiles(questions, episodes) if p.split == split]
+        profiles = [profile for profile in problem_profiles(questions, episodes) if profile.split == split]
         last = [row for row in found if row.split == split][-1]
-        found.insert(found.index(last) + 1, _with(replace(last, turns=1), "distinct_answers", distinct))
+        counts = [
+            _with(replace(last, turns=1), metric, [float(getattr(profile, metric)) for profile in profiles])
+            for metric in DISTINCT
+        ]
+        after = found.index(last) + 1
+        found[after:after] = counts
     return found
 
 
@@ -67,7 +74,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def _with(row: Row, metric: str, values: Sequence[float]) -> Row:
-    low, high = (mean_interval if metric in ("steps_passed", "distinct_answers") else share_interval)(values)
+    low, high = (mean_interval if metric in ("steps_passed", *DISTINCT) else share_interval)(values)
     low = max(low, 0.0)
     return replace(row, metric=metric, value=fmean(values), n=len(values), ci_low=low, ci_high=high)
 
@@ -81,7 +88,8 @@ def _ks(samples: int) -> list[int]:
 @dataclass(frozen=True)
 class ProblemProfile:
     """How one problem went: over its samples, the shares that the first reply solved (or whose first step it passed)
-    and that were solved in all turns, the mean number of replies, and the number of distinct first replies."""
+    and that were solved in all turns, the mean number of replies, and how many distinct first replies were right, or
+    wrong."""
 
     split: str
     index: int
@@ -89,7 +97,8 @@ class ProblemProfile:
     first: float
     solved: float
     replies: float
-    distinct: int
+    distinct_right: int
+    distinct_wrong: int
 
 
 def problem_profiles(questions: Questions, episodes: Episodes) -> list[ProblemProfile]:
@@ -105,12 +114,16 @@ def problem_profiles(questions: Questions, episodes: Episodes) -> list[ProblemPr
             fmean(first_right(episode) for episode in group),
             fmean(episode.solved for episode in group),
             fmean(len(episode.turns) for episode in group),
-            len({" ".join(episode.turns[0].completion.text.split()) for episode in group}),
+            *(len({_said(episode) for episode in group if first_right(episode) == right}) for right in (True, False)),
         )
         for (split, index), group in groups.items()
     ]
     order = {split: place for place, split in enumerate(questions.splits)}
     return sorted(profiles, key=lambda p: (order[p.split], -p.solved, -p.first, p.replies, p.index))
+
+
+def _said(episode: Episode) -> str:
+    return " ".join(episode.turns[0].completion.text.split())
 
 
 def first_right(episode: Episode) -> bool:

@@ -20,10 +20,12 @@ from ruleshift.tasks.generalpoints.expression import (
     left_side,
     parse,
 )
+from ruleshift.tasks.generalpoints.typography import plain
 
 _VALUE = r"-?[0-9]{1,9}(?:/[1-9][0-9]{0,8})?"
 _OPERAND = rf"(-?[0-9]{{1,9}}|\({_VALUE}\))"
-_STEP = re.compile(rf"{_OPERAND}([-+*/]){_OPERAND}=({_VALUE})(?:;(.{{0,200}}))?")
+_STEP = re.compile(rf"{_OPERAND}([-+*/]){_OPERAND}=({_VALUE})(?:[;,.](.{{0,200}}))?")
+_LEFT = re.compile(r"\A[a-zA-Z]{0,20}:?")  # what may stand before the numbers that are left
 _MOST = 20
 
 
@@ -104,14 +106,14 @@ def judged_work(steps: Sequence[str], numbers: Sequence[int], formula: str) -> W
     raises, in bounded time."""
     left = [Fraction(number) for number in numbers]
     for text in steps[:_MOST]:
-        found = _STEP.fullmatch(re.sub(r"\s+", "", text[:300]))
+        found = _STEP.fullmatch(re.sub(r"\s+", "", plain(text[:300])))
         if found is None:
             return "untrue"
         a, b, stated = (Fraction(found[place].strip("()")) for place in (1, 3, 4))
         if not _taken(left, a, b) or _result(a, found[2], b) != stated:
             return "untrue"
         left.insert(0, stated)
-        if found[5] is not None and sorted(_numbers(found[5])) != sorted(left):
+        if found[5] and _numbers(found[5]) != sorted(left):
             return "untrue"
     try:
         value = parse(formula_in(formula)).value
@@ -135,5 +137,7 @@ def _result(a: Fraction, sign: str, b: Fraction) -> Fraction | None:
     return a + b if sign == "+" else a - b if sign == "-" else a * b
 
 
-def _numbers(text: str) -> list[Fraction]:
-    return [Fraction(number) for number in text.split(",") if re.fullmatch(_VALUE, number)]
+def _numbers(text: str) -> list[Fraction] | None:
+    """The numbers of a list in rising order; None where something else is in it."""
+    numbers = [number.strip("().") for number in _LEFT.sub("", text, count=1).split(",")]
+    return sorted(map(Fraction, numbers)) if all(re.fullmatch(_VALUE, number) for number in numbers) else None

@@ -56,8 +56,8 @@ class GeneralPointsProblem:
         return judge(read.formula, self.hand.numbers(self.hand.scored), target, self.compat)
 
     def _work(self, read: prompt.CardReply) -> Work | None:
-        """What the steps shown are worth, if any are."""
-        numbers = self.hand.numbers(self.hand.scored)
+        """What the steps shown are worth under the rule that the prompt states, if any are."""
+        numbers = self.hand.numbers(self.hand.stated)
         return judged_work(read.steps, numbers, read.formula or "") if read.steps else None
 
     def _is_read_right(self, read: prompt.CardReply) -> bool:

@@ -291,7 +291,7 @@ def feedback(
 def write_reply(itinerary: Itinerary, point: RailPoint, action: str, style: Style) -> str:
     """A reply in the requested form that reads the observation right and gives this action; without spaces between
     fields in the terse style."""
-    return _fields_of(style, _stated(itinerary, point, style), _current_step(itinerary, point, style), action)
+    return _fields_of(style, _stated(itinerary, point, style), current_line(itinerary, point, style), action)
 
 
 def unseeing_reply(action: str, style: Style) -> str:
@@ -304,7 +304,8 @@ def _fields_of(style: Style, *said: str) -> str:
     return json.dumps(dict(zip(FIELDS, said, strict=True)), separators=separators)
 
 
-def _current_step(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
+def current_line(itinerary: Itinerary, point: RailPoint, style: Style) -> str:
+    """The line of the way that is followed at a point."""
     if is_terse(style):
         if point.next_heading is None:
             return "stop" if point.kind == "destination" else "forward"

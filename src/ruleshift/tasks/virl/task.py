@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Feedback, Message, Picture, Verdict
+from ruleshift.records import Feedback, Message, Picture, Verdict, Work
 from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.tasks.recipe import Recipe
@@ -90,7 +90,15 @@ class VirlProblem:
             words=verifier.whose_word(read.action, rule.space(rule.stated).words, rule.trained.words)
             if rule.shifted
             else None,
+            work=self._work(read, here),
         )
+
+    def _work(self, read: verifier.WalkReply, here: RailPoint) -> Work | None:
+        """What it is worth that a reply says which line of the way it follows here."""
+        way = self.itinerary
+        lines = {prompt.current_line(way, point, self.style) for point in way.points}
+        line = prompt.current_line(way, here, self.style)
+        return verifier.judged_work(read, line, lines, way.action(here, way.rule.stated))
 
     def answer(self, reply: str) -> str | None:
         """The action of a reply."""
@@ -231,7 +239,7 @@ class Virl(Task):
     """
 
     id: str = "virl-l"
-    version: str = "1.2"
+    version: str = "1.3"
     compat: str = "fixed"
     go_on: bool = False
     routes: tuple[Route, ...] = field(default=(), repr=False)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from ruleshift.records import Words
+from ruleshift.records import Words, Work
 from ruleshift.tasks.replies import MAX_REPLY, Fields, is_echo, named_value, read_fields, strict_fields
 from ruleshift.tasks.virl.route import Sight
 
@@ -42,11 +42,12 @@ _HALVES = re.compile(r"\b(north|south) (east|west)\b")
 @dataclass(frozen=True)
 class WalkReply:
     """What was read from a reply: the observation it states, its action in canonical form (None where none was found),
-    and whether the form is right to the letter."""
+    whether the form is right to the letter, and the line of the way that it says it is at."""
 
     observation: str
     action: str | None
     valid: bool
+    line: str = ""
 
 
 def read_reply(text: str) -> WalkReply:
@@ -55,13 +56,14 @@ def read_reply(text: str) -> WalkReply:
         return WalkReply("", None, False)
     fields = strict_fields(text, FIELDS)
     if fields is not None and all(isinstance(value, str) for value in fields.values()):
-        return WalkReply(_stated(fields[FIELDS[0]]), canonical_action(fields["action"]), True)
+        return WalkReply(_stated(fields[FIELDS[0]]), canonical_action(fields["action"]), True, fields[FIELDS[1]])
     found = read_fields(text, "action", _is_action, _in_words)
-    action = found.get("action")
+    action, line = found.get("action"), found.get(FIELDS[1])
     return WalkReply(
         _stated(found.get(FIELDS[0])),
         canonical_action(action) if isinstance(action, str) else None,
         False,
+        line if isinstance(line, str) else "",
     )
 
 
@@ -72,7 +74,7 @@ def _is_action(value: object) -> bool:
 
 def _in_words(text: str) -> Fields:
     """The fields of a reply that holds no object."""
-    found = {name: named_value(text, name, _is_action) for name in (FIELDS[0], "action")}
+    found = {name: named_value(text, name, _is_action) for name in FIELDS}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -139,6 +141,18 @@ def judge(
     shown = intersection and compat == "fixed"
     right = states_intersection(reply.observation, names) == shown and (sight_right or compat == "official")
     return "wrong_action" if right else "wrong_observation"
+
+
+def judged_work(reply: WalkReply, line: str, lines: Collection[str], leads_to: str) -> Work | None:
+    """What it is worth that a reply says at which of the `lines` of the way it is: None where it says nothing. True is
+    what names this `line`, or a part of it that no other one has; it leads to an action."""
+    said, here, *all_lines = (_squeezed(text).rstrip(".,;!") for text in (reply.line, line, *lines))
+    if not said:
+        return None
+    named = {each for each in all_lines if each == said} or {each for each in all_lines if each in said or said in each}
+    if named != {here}:
+        return "untrue"
+    return "sound" if reply.action == canonical_action(leads_to) else "astray"
 
 
 # ---------------------------------------------------------------- observations
