@@ -16,6 +16,7 @@ MEANINGS = {
     "copied_answer": "Share that answer what one of these answers, in whatever order of operands.",
     "expert_copied": "Share of the expert's own replies here that do: what a model that knows the rule comes to.",
     "expert_copied_answer": "Share of the expert's own answers here that do.",
+    "sound_work": "Share of first replies that show their work in which it is true and leads to the answer given.",
     "distinct_right": "Different right answers among the replies to a problem.",
     "distinct_wrong": "Different wrong answers among them.",
     "agreement": "Share of the replies to a problem that give the most frequent answer.",
