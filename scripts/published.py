@@ -3,17 +3,14 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from ruleshift.evaluation.claims import Claim, claims
+from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, MatchedOn, load_comparisons
-from ruleshift.evaluation.statistics import Difference, Estimate, Part, combine, mean_variance
+from ruleshift.evaluation.statistics import Difference
 from ruleshift.report.arms import Legend, legend_of
 from ruleshift.report.tables import claims_of
 from ruleshift.results import Results, load_results
@@ -25,10 +22,11 @@ PUBLISHED = ROOT / "docs" / "results"
 STUDIES = {"headline": ("gp-l", "virl-l"), "vision": ("gp-vl", "virl-vl")}
 TASKS = [task for tasks in STUDIES.values() for task in tasks]
 ARMS = ("sft", "rl")
-MEASURES = {
-    "success": ("solved", "turn", "turns"),
-    "step_accuracy": ("right steps", "try", "tries"),
-    "decision_accuracy": ("right decisions", "try", "tries"),
+MEASURES = {  # of primary endpoints: what is counted, all of them on the first reply
+    "gp-l": "solved, 1 turn",
+    "virl-l": "right decisions, 1 try",
+    "gp-vl": "solved, 1 turn",
+    "virl-vl": "whole routes, 1 try",
 }
 
 
@@ -42,17 +40,8 @@ class Published:
     comparisons: Sequence[Comparison]
 
     @property
-    def is_old(self) -> bool:
-        """Whether it is of a version that claimed nothing, with intervals over problems only."""
-        return not claims_of(self.results)
-
-    @property
     def legend(self) -> Legend:
         return legend_of(self.results)
-
-    def measured(self, metric: str, split: str, turns: int) -> bool:
-        """Whether the run measured this: those of earlier versions lack some."""
-        return any((row.metric, row.split, row.turns) == (metric, split, turns) for row in self.results.rows)
 
     def values(self, arm: str, what: Endpoint) -> list[float]:
         """The value of each seed of an arm at the end of its training, in the order of seeds."""
@@ -80,29 +69,10 @@ class Published:
     def change(self, arm: str, what: Endpoint) -> Difference:
         """The difference to the start model, with its 95% interval over seeds and problems."""
         found = self.comparison(arm, self.legend.start, what)
-        if found.over == "problems" and len(self.results.meta["seeds"]) > 1:
-            return self.estimate(arm, what).interval()
         problems = min(row.n for row in self.results.rows if row.split == what.split)
-        low, high = (
-            -math.inf if found.ci_low is None else found.ci_low,
-            math.inf if found.ci_high is None else found.ci_high,
-        )
+        low = -math.inf if found.ci_low is None else found.ci_low
+        high = math.inf if found.ci_high is None else found.ci_high
         return Difference(found.difference, low, high, problems)
-
-    def estimate(self, arm: str, what: Endpoint) -> Estimate:
-        """The same where the file is of a version whose intervals were over problems only.
-
-        What seeds add is Student's of the published values, what problems add is read off the published interval over
-        problems. The files hold no outcomes of single problems, so what both contain (MS_E) is not taken off once, as
-        `crossed_estimate` does: the interval is a little wider than need be, never narrower.
-        """
-        (start,) = self.values(self.legend.start, what)
-        over_problems = self.comparison(arm, self.legend.start, what)
-        error = (over_problems.ci_high - over_problems.ci_low) / 2 / 1.96
-        problems = min(row.n for row in self.results.rows if row.split == what.split)
-        differences = [value - start for value in self.values(arm, what)]
-        seeds = mean_variance(np.array(differences))
-        return combine(fmean(differences), [seeds], Part(error**2, problems - 1), [], problems)
 
 
 @cache
@@ -118,37 +88,21 @@ def sweep_of(task: str) -> dict[str, Any]:
 
 
 def primary(task: str) -> Endpoint:
-    """The primary endpoint of a task's published run: with the metric that it was run for."""
-    found, run = get_task(task).recipe.primary, published(task)
+    """The primary endpoint of a task, which its published run claims something of."""
+    found = get_task(task).recipe.primary
     assert found is not None, f"{task} names no primary endpoint"
-    if not run.is_old:
-        return found
-    metric = str(run.results.meta["metric"])
-    if metric == found.metric:
-        return found
-    turns = max(row.turns for row in run.results.rows if row.metric == metric)
-    return replace(found, metric=metric, turns=turns)
-
-
-def measured(task: str) -> str:
-    """What that endpoint counts, and within how many turns: "right decisions, 1 try"."""
-    what = primary(task)
-    measure, one, many = MEASURES[what.metric]
-    return f"{measure}, {what.turns} {one if what.turns == 1 else many}"
+    return found
 
 
 @cache
 def claimed() -> dict[tuple[str, str], Claim]:
-    """What every study claims, by task and arm: as its run wrote it, or worked out for one of an earlier version.
-    Either is corrected for all tasks of the study, those of other runs too."""
+    """What every study claims, by task and arm, as its run wrote it: corrected for all tasks of the study, those of
+    other runs too."""
     found = {}
     for tasks in STUDIES.values():
         family = len(tasks) * len(ARMS)
         for task in tasks:
-            run = published(task)
-            end = primary(task)
-            about = [(task, arm, run.legend.start, end, run.estimate(arm, end)) for arm in ARMS if run.is_old]
-            here = claims_of(run.results) or claims(about, named=family)
+            here = claims_of(published(task).results)
             if {claim.arm for claim in here} != {*ARMS} or any(claim.of < family for claim in here):
                 raise SystemExit(f"{task} is not claimed as one of the {family} endpoints of its study: run it again")
             found |= {(claim.task, claim.arm): claim for claim in here}

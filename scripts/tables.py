@@ -30,6 +30,8 @@ COLUMNS = {
         Column("decision_accuracy", "fake", 1, "fake, decisions"),
         Column("stated_words", "fake", 1, "fake, words of the stated rule"),
         Column("trained_words", "fake", 1, "fake, words of the training rule"),
+        Column("success", "id", 1, "training rule, routes, 1 try"),
+        Column("success", "rule-ood", 1, "shifted rule, routes, 1 try"),
         Column("step_accuracy", "id", 2, "training rule, steps"),
         Column("success", "id", 2, "training rule, routes"),
         Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
@@ -51,16 +53,17 @@ COLUMNS = {
         Column("recognition", "rule-ood", 1, "shifted rule, read right"),
     ),
     "virl-vl": (
-        Column("decision_accuracy", "id", 1, "training city, decisions"),
-        Column("decision_accuracy", "visual-ood", 1, "in other looks, decisions"),
-        Column("decision_accuracy", "city-ood", 1, "other cities, decisions"),
-        Column("decision_accuracy", "mini", 1, "mini, decisions"),
-        Column("decision_accuracy", "rule-ood", 1, "shifted rule, decisions"),
+        Column("success", "id", 1, "training city, routes, 1 try"),
+        Column("success", "visual-ood", 1, "in other looks, routes, 1 try"),
+        Column("success", "city-ood", 1, "other cities, routes, 1 try"),
+        Column("success", "mini", 1, "mini, routes, 1 try"),
+        Column("success", "rule-ood", 1, "shifted rule, routes, 1 try"),
+        Column("success", "rule-ood", 2, "shifted rule, routes"),
         Column("step_accuracy", "id", 2, "training city, steps"),
-        Column("step_accuracy", "visual-ood", 2, "in other looks, steps"),
-        Column("step_accuracy", "city-ood", 2, "other cities, steps"),
         Column("step_accuracy", "mini", 2, "mini, steps"),
         Column("step_accuracy", "rule-ood", 2, "shifted rule, steps"),
+        Column("decision_accuracy", "id", 1, "training city, decisions"),
+        Column("decision_accuracy", "rule-ood", 1, "shifted rule, decisions"),
         Column("recognition", "id", 1, "training city, read right"),
         Column("recognition", "city-ood", 1, "other cities, read right"),
     ),
@@ -80,8 +83,9 @@ NOTES = {
     "means memorised.",
     "gp-vl": "Success, and first replies that state all cards rightly, in %; {n} hands a cell. *black suits*: as in "
     "training; *shifted rule*: black suits, J, Q, K count 11, 12, 13.",
-    "virl-vl": "Right decisions (start, turns and destination; under a shifted rule turns alone), right steps (retries "
-    "counted), 2 tries at a position, and positions whose first reply states rightly what is seen, in %; {n} routes a "
+    "virl-vl": "Whole routes, without a mistake where one try is named; right steps (retries counted); right decisions "
+    "(start, turns and destination, where a walk comes to; under a shifted rule turns alone); positions whose first "
+    "reply states rightly what is seen; in %, with 2 tries at a position but where one is named; {n} routes a "
     "cell, 18 in *mini*. *in other looks*: the training city as nine others look; "
     "*shifted rule*: the training city, left and right in place of compass names.",
 }

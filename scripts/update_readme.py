@@ -16,11 +16,12 @@ from typing import get_args
 from expected import changed, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from published import ARMS, ROOT, TASKS, claimed, measured, primary, published, sweep_of
+from published import ARMS, MEASURES, ROOT, TASKS, claimed, primary, published, sweep_of
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
 from ruleshift.evaluation.comparison import MatchedOn
+from ruleshift.evaluation.kl import CLOSE, PRECISE
 from ruleshift.report.arms import references_in
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -71,8 +72,9 @@ def rendered(template: str) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    named = (title, measured, start, paper, claim_cell, says, change, ahead, within, than, chosen, swept, table)
-    said = {f.__name__: f for f in named}
+    ends = (title, references, start, paper, claim_cell, says)
+    numbers = (change, ahead, within, than, table, unsure_kls, chosen, swept, at_end, at_ends)
+    said = {f.__name__: f for f in (*ends, *numbers)}
     return environment.get_template(template).render(
         **said,
         tasks=TASKS,
@@ -80,6 +82,7 @@ def rendered(template: str) -> str:
         runs=runs(),
         changed=changed(),
         of=claimed()[TASKS[0], ARMS[0]].of,
+        measured=MEASURES.__getitem__,
         shown=SHOWN.__getitem__,
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
         meta=lambda task: published(task).results.meta,
@@ -97,6 +100,14 @@ def title(task: str) -> str:
 def start(task: str) -> str:
     found = published(task)
     return points(fmean(found.values(found.legend.start, primary(task))))
+
+
+def references(task: str) -> str:
+    """What needs no skill comes to, and the expert: random 0.0, blind 0.0; expert 100.0"""
+    by_kind: dict[str, list[str]] = {}
+    for name, kind in references_in(published(task).results.rows).items():
+        by_kind.setdefault(kind, []).append(f"{name} {points(fmean(published(task).values(name, primary(task))))}")
+    return "; ".join(map(", ".join, by_kind.values()))
 
 
 def paper(task: str) -> str:
@@ -171,6 +182,29 @@ def chosen(task: str, way: str) -> str:
     return str(sweep_of(task)["chosen"][way].split("-lr")[1])
 
 
+def at_end(task: str, way: str) -> bool:
+    """Whether that is the highest or the lowest rate of its grid."""
+    found = sweep_of(task)
+    rates = [float(row["arm"].split("-lr")[1]) for row in found["rows"] if row["arm"].startswith(f"{way}-lr")]
+    return float(chosen(task, way)) in (min(rates), max(rates))
+
+
+def at_ends() -> int:
+    """Of how many chosen rates that is so."""
+    return sum(at_end(task, way) for task in TASKS for way in ARMS)
+
+
+def unsure_kls() -> str:
+    """At how many steps of the published runs a KL is surer by neither measure: 12 of 100"""
+    steps = {
+        (row.task, row.arm, row.seed, row.step): row.kl_error > max(PRECISE * row.kl_to_start, CLOSE)
+        for task in TASKS
+        for row in published(task).results.rows
+        if row.kl_to_start and row.kl_error is not None
+    }
+    return f"{sum(steps.values())} of {len(steps)}"
+
+
 def than(first: tuple, second: tuple) -> str:
     """Whether one change is more than another, or less."""
     one, other = (published(task).change(arm, Endpoint(*what)).mean for task, arm, *what in (first, second))
@@ -180,7 +214,7 @@ def than(first: tuple, second: tuple) -> str:
 def table(task: str, decoding: str) -> str:
     """A line per arm, floor and ceiling, a column per split and number of turns."""
     found = published(task)
-    columns = [c for c in COLUMNS[task] if found.measured(c.metric, c.split, c.turns)]
+    columns = COLUMNS[task]
     lines = [f"| {decoding} | {' | '.join(c.heading for c in columns)} |", "|---|" + "---:|" * len(columns)]
     for arm in found.legend.names:
         whats = [(c.metric, c.split, c.turns, decoding) for c in columns]
