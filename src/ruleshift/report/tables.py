@@ -182,7 +182,12 @@ def _notes(items: Sequence[Comparison]) -> tuple[str, ...]:
         if item.note:
             places.setdefault((item.note, item.turns), []).append(item.split)
     said = [f"{', '.join(splits)}, {turns_label(turns)}: {note}" for (note, turns), splits in places.items()]
-    return tuple([old] if any(item.matched_on and not item.by_seed for item in items) else []) + tuple(said)
+    apart = "Ranges: the evaluated steps are too far apart to be read between (see --further)."
+    general = [
+        *([old] if any(item.matched_on and not item.by_seed for item in items) else []),
+        *([apart] if any(item.spread or item.reference_spread for item in items) else []),
+    ]
+    return (*general, *said)
 
 
 def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metric: str) -> ShownNumber:
