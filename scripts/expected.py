@@ -123,7 +123,7 @@ def _line(study: Study, task: str, claimed: Claimed) -> Line:
     against = [claimed.against] if claimed.against else []
     seeds = len(results.meta["seeds"])
     against += [f"{seeds} seed{'s' * (seeds > 1)} only"] if seeds < FEW_SEEDS else []
-    against += ["a quick run: a third of the training, or less"] if "--quick" in results.meta["command"] else []
+    against += ["a quick run: a third of the training, or less"] if "--quick" in results.meta.get("command", "") else []
     against += [
         f"{entry['arm']} diverged with seed {entry['seed']}"
         for entry in results.meta["diverged"]

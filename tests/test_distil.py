@@ -73,8 +73,14 @@ def test_divergences_are_those_worked_out_by_hand():
     assert float(divergence(student, teacher, 0.5)) == pytest.approx(js)
     assert float(divergence(teacher, student, 0.5)) == pytest.approx(js)  # symmetric there, and only there
     assert float(divergence(student, student, 0.3)) == pytest.approx(0.0, abs=1e-7)
-    near = divergence(student, teacher, 1e-4) / 1e-4  # (1 - a) KL(t || m) vanishes as a^2
-    assert float(near) > 0
+
+
+def test_towards_either_end_a_divergence_is_the_kl_of_that_end():
+    teacher, student = torch.tensor([[[3.0, 0.0, 0.0]], [[0.0, 1.0, -2.0]]], dtype=torch.float64).log_softmax(-1)
+    forward, reverse = (float(divergence(student, teacher, end)) for end in (0.0, 1.0))
+    assert abs(forward - reverse) > 0.1
+    assert float(divergence(student, teacher, 1e-5) / 1e-5) == pytest.approx(forward, rel=1e-3)
+    assert float(divergence(student, teacher, 1 - 1e-5) / 1e-5) == pytest.approx(reverse, rel=1e-3)
 
 
 def test_the_gradient_of_a_divergence_is_finite_where_the_teacher_never_draws_a_token():

@@ -218,10 +218,11 @@ def _origin(run: Run, start: StartModel, measurement: Measurement, root: Path) -
 
 def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress: Progress) -> None:
     """Train, unless all that is missing can be measured on models that were kept."""
-    assert run.training is not None
+    training = run.training
+    assert training is not None
     if all(meter.store.model(step).is_dir() for step in meter.store.missing()):
         # Its parameters are counted as in training.
-        choose(start.model, run.training.train_parts, run.training.lora_rank, run.training.seed)
+        choose(start.model, training.train_parts, training.lora_rank, training.seed)
         return
     clock = Clock(meter.store.folder)
 
@@ -229,8 +230,13 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         with clock.stopped():
             meter.at_step(start.model, step, tokens)
 
+    def follow(step: int, metrics: object) -> None:
+        progress(step)
+        if step and step % training.save_every == 0:  # with the checkpoint
+            clock.keep()
+
     train(
-        run.training,
+        training,
         start.model,
         start.chat,
         meter.task,
@@ -238,7 +244,7 @@ def _train(run: Run, start: Backbone, meter: Meter, folder: RunFolder, progress:
         folder,
         sorted({*run.points, *run.kept}),
         at_step,
-        lambda step, metrics: progress(step),
+        follow,
         watched=meter.keeper.keep != "none",
     )
 

@@ -2,7 +2,7 @@
 
 The start model knows the form, so `bare` is made first: SFT on the expert's answers without it, after which the skill
 is there and the verifier reads nothing of what is said. RL goes from there, and from steps of an SFT that gives the
-form back. `rl` is RL from the start model as it is.
+form back, each beside the same model without RL. `rl` is RL from the start model as it is.
 """
 
 from dataclasses import dataclass, replace
@@ -37,6 +37,10 @@ def arms(recipe: StudyRecipe, options: Starts) -> list[Arm]:
         Arm("sft", sft, "that one after SFT on whole replies", start=Start("bare")),
         Arm("rl-bare", recipe.rl, "that one after RL", start=Start("bare")),
         *(
+            Arm(f"sft{step}", None, f"that one after {step} steps of SFT", "sft", start=Start("sft", step))
+            for step in steps[:-1]
+        ),
+        *(
             Arm(f"rl-sft{step}", recipe.rl, f"that one after {step} steps of SFT, then RL", start=Start("sft", step))
             for step in steps
         ),
@@ -54,8 +58,9 @@ def _claimed() -> tuple[Claimed, ...]:
     found = []
     for task, end in ends_of.items():
         found.append(Claimed(f"{says}; {task}", "rl-bare", "keeps", "bare", end, (task,), against))
-        says_first = f"RL after a short SFT learns; {task}"
-        found.append(Claimed(says_first, f"rl-sft{Starts().steps[0]}", "raises", "bare", end, (task,), against))
+        first = Starts().steps[0]
+        says_first = f"RL after a short SFT learns, beyond what that SFT did; {task}"
+        found.append(Claimed(says_first, f"rl-sft{first}", "raises", f"sft{first}", end, (task,), against))
     return tuple(found)
 
 

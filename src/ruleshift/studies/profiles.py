@@ -56,9 +56,13 @@ class Clock:
     def stopped(self) -> Iterator[None]:
         """Inside, time does not count; what did so far is written down."""
         now = time.monotonic()
-        write_atomically(self.path, json.dumps(self.before + now - self.began - self.away) + "\n")
+        self.keep()
         yield
         self.away += time.monotonic() - now
+
+    def keep(self) -> None:
+        """Write down what counted so far: what comes after is lost with a kill, as is what was trained in it."""
+        write_atomically(self.path, json.dumps(self.before + time.monotonic() - self.began - self.away) + "\n")
 
 
 def seconds_in(folder: Path) -> float | None:

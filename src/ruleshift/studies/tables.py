@@ -34,11 +34,12 @@ def gains(found: Findings, width: int) -> "list[Table]":
     what = (metric, split, budgets(metric, m.everywhere)[-1], m.decodings[-1])
     base = next(point.value(*what) for point in found.points if point.arm == meta["start"])
     lines = []
-    runs = dict.fromkeys((point.arm, point.seed) for point in found.points if point.arm != meta["start"])
+    trained = meta["config"]["training"]  # but for arms that are other ones' models, measured again
+    runs = dict.fromkeys((point.arm, point.seed) for point in found.points if point.arm in trained)
     for arm, seed in runs:
         points = [point for point in found.points if (point.arm, point.seed) == (arm, seed)]
         first = next((p for p in points if p.value(*what) >= base + GAIN), None)
-        training = meta["config"]["training"][arm]
+        training = trained[arm]
         each = training.get("episodes", training.get("batch", 0))
         took = (
             ["never", "", ""]

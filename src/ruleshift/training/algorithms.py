@@ -26,7 +26,10 @@ class Algorithm:
     deviations: str
 
 
-_WITHOUT_CRITIC = {"critic": False, "value_steps": 0, "value_only": 0, "normalise_advantages": False, "kl_coef": 0.0}
+_WITHOUT_CRITIC = {
+    **{"critic": False, "value_steps": 0, "value_only": 0, "normalise_advantages": False, "kl_coef": 0.0},
+    **{"buffer": 0, "clip": 0.2, "clip_high": None, "ratio": "token", "skip_tokens": 0, "thought_coef": 1.0},
+}
 _ONE_STEP = {"clip": None, "target_kl": None, "epochs": 1, "minibatches": 1}
 _OF_GROUPS = {**_WITHOUT_CRITIC, "estimator": "group_scaled", "group": 8, "credit": "episode", "gamma": 1.0}
 _SEVERAL_TURNS = (
@@ -83,7 +86,8 @@ ALGORITHMS = {
         "The return of an episode against those of its group, in units of their deviation: no critic.",
         settings={**_OF_GROUPS, "weigh": "episode", "kl_coef": 0.04, "kl_estimator": "k3"},
         paper="Shao et al., arXiv 2402.03300",
-        deviations=f"{_SEVERAL_TURNS}, and each episode weighs the same; an update ends at target_kl.",
+        deviations=f"{_SEVERAL_TURNS}, and each episode weighs the same; the KL is a mean over all tokens, "
+        "however many an episode has; an update ends at target_kl.",
     ),
     "dr-grpo": Algorithm(
         "GRPO without its two biases: not divided by the deviation of the group, nor by the length of a reply.",
@@ -187,6 +191,10 @@ def check_algorithm(config: RLConfig) -> None:
         raise RuleshiftError("a group is a baseline already: leave --baseline-decay out, or set --estimator gae")
     if config.buffer and not config.critic:
         raise RuleshiftError("--buffer cuts an episode whose rest only a critic can estimate: set it to 0, or --critic")
+    if config.clip is None and config.clip_high is not None:
+        raise RuleshiftError(
+            f"--clip-high {config.clip_high} is the upper end of a clip: give --clip too, or leave it out"
+        )
     if config.group == 1 and (group or config.resample):
         usual = _named(config, config.algorithm).settings.get("group", 8)
         raise RuleshiftError(
@@ -202,6 +210,16 @@ def _check_teacher(config: DistilConfig) -> None:
         raise RuleshiftError(
             f"--ratio {config.ratio} is one for a whole reply, and here each token has an advantage of its own: use "
             "--ratio token, or --distillation-mode full_logits"
+        )
+    if by_tokens and config.distillation_alpha != 1:
+        raise RuleshiftError(
+            f"--distillation-alpha {config.distillation_alpha} weighs divergences over all next tokens: with sampled "
+            "ones it is the reverse KL, 1; leave it out, or give --distillation-mode full_logits"
+        )
+    if by_tokens and config.distillation_is_clip is not None:
+        raise RuleshiftError(
+            "--distillation-is-clip corrects divergences over all next tokens: leave it out, or give "
+            "--distillation-mode full_logits"
         )
     if config.fixed_advantage is not None:
         return

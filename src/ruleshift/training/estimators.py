@@ -147,13 +147,13 @@ def group_mean(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
 
 
 def without_variance(rewards: torch.Tensor, mask: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-    """Of each episode, whether all of its group have as many turns as it, and earned the same in each: then nothing can
-    be learned from comparing them. rewards, mask: (B, K), group: (B,); (B,) of truth values."""
+    """Of each episode, whether all of its group have as many turns as it, and earned the same in each (to 1e-9): then
+    nothing can be learned from comparing them. rewards, mask: (B, K), group: (B,); (B,) of truth values."""
     rows = torch.cat([rewards * mask, mask], dim=1)  # (B, 2K)
     index = group[:, None].expand_as(rows)
     empty = rows.new_zeros(int(group.max()) + 1, rows.shape[1])
     highest, lowest = (empty.scatter_reduce(0, index, rows, way, include_self=False) for way in ("amax", "amin"))
-    return (highest == lowest).all(1)[group]
+    return (highest - lowest <= 1e-9).all(1)[group]
 
 
 def normalise(values: torch.Tensor, mask: torch.Tensor, epsilon: float = 1e-8) -> torch.Tensor:

@@ -153,18 +153,18 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor, alpha: float) -> to
     """How far two distributions of the next token are apart, in nats: (T,).
 
         alpha = 0: KL(teacher || student)      alpha = 1: KL(student || teacher)
-        else:      (1 - alpha) KL(teacher || m) + alpha KL(student || m),   m = (1 - alpha) teacher + alpha student
+        else:      alpha KL(teacher || m) + (1 - alpha) KL(student || m),   m = alpha teacher + (1 - alpha) student
 
     student, teacher: log-probabilities (T, V), where the teacher's may be -inf if alpha < 1. At 0.5 this is the
-    Jensen-Shannon divergence. Sources: GKD, Agarwal et al., arXiv 2306.13649, section 2; alpha as in SDPO, arXiv
-    2601.20802, and in TRL.
+    Jensen-Shannon divergence; towards either end, divided by alpha or by 1 - alpha, it is the KL of that end. Sources:
+    GKD, Agarwal et al., arXiv 2306.13649, section 2; alpha as in SDPO, arXiv 2601.20802, and in TRL.
     """
     if alpha == 0:
         return _kl(teacher, student)
     if alpha == 1:
         return _kl(student, teacher)
-    mixed = torch.logaddexp(teacher + math.log(1 - alpha), student + math.log(alpha))
-    return (1 - alpha) * _kl(teacher, mixed) + alpha * _kl(student, mixed)
+    mixed = torch.logaddexp(teacher + math.log(alpha), student + math.log(1 - alpha))
+    return alpha * _kl(teacher, mixed) + (1 - alpha) * _kl(student, mixed)
 
 
 def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

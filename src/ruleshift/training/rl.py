@@ -105,8 +105,12 @@ class RL:
         return drawn[: config.episodes], metrics
 
     def _flat(self, episodes: Sequence[Episode]) -> list[bool]:
-        """Of each episode, whether its whole group earned the same."""
-        rows = [earned(episode.turns, self.config.reward, self.config.gamma) for episode in episodes]
+        """Of each episode, whether its whole group earned the same: in each turn, or in all where these are credited
+        together."""
+        config = self.config
+        rows = [earned(episode.turns, config.reward, config.gamma) for episode in episodes]
+        if config.credit == "episode":
+            rows = [[sum(config.gamma**turn * reward for turn, reward in enumerate(row))] for row in rows]
         group = torch.tensor(self.rollout.groups(len(episodes)))
         return without_variance(*_padded(rows), group).tolist()
 
@@ -134,7 +138,7 @@ class RL:
         metrics = {"explained_variance": explained_variance(values, returns, mask)} if config.critic else {}
         if config.normalise_advantages:
             advantages = normalise(advantages, mask, config.advantage_epsilon)
-        if bool(without_variance(rewards, mask, torch.zeros_like(group)).all()):
+        if config.critic and bool(without_variance(rewards, mask, torch.zeros_like(group)).all()):
             advantages = torch.zeros_like(advantages)  # what is left are the errors of the critic
         advantages = config.reward_coef * advantages
         check_finite({"a return": float(returns.sum()), "an advantage": float(advantages.sum()), **metrics})

@@ -113,8 +113,10 @@ def _lessons(
     sliced = (config.pass_low, config.pass_high) != (0.0, 1.0)
     rates = pass_rates(*of_start) if sliced else None
     samples = sample(*of_start) if data_of(config).sampled else None
-    if samples is not None and not run.read_metrics():
-        run.append_metrics({"step": 0, **samples.metrics})
+    if (samples or rates) and not run.read_metrics():
+        metrics = dict(samples.metrics) if samples else {}
+        generated = metrics.get("generated_tokens", 0.0) + (rates.generated if rates else 0)
+        run.append_metrics({"step": 0, **metrics, "generated_tokens": generated})
     return Lessons(chat, task, style, config, samples, rates)
 
 

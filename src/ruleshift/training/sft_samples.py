@@ -64,10 +64,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class PassRates:
-    """The share of first replies to each problem that the verifier accepts, by its index, and what these took."""
+    """The share of first replies to each problem that the verifier accepts, by its index, what these took, and the
+    tokens of all replies."""
 
     shares: tuple[float, ...]
     taken: TokenCount
+    generated: int
 
     def within(self, low: float, high: float) -> list[int]:
         """The problems with a share from `low` to `high`."""
@@ -125,7 +127,7 @@ def pass_rates(
     count, engine, each = used(config), local_engine(model, chat, config), config.pass_samples
     folder.mkdir(exist_ok=True)
 
-    def sampled(firsts: Sequence[int]) -> list[tuple[tuple[int, ...], TokenCount]]:
+    def sampled(firsts: Sequence[int]) -> list[tuple[tuple[int, ...], TokenCount, int]]:
         counted = []
         for first in firsts:
             indices = range(first, min(first + config.batch_size, count))
@@ -138,6 +140,7 @@ def pass_rates(
                 content = {
                     "right": [sum(right[place : place + each]) for place in range(0, len(right), each)],
                     "tokens": sum(len(episode.token_ids) for episode in episodes),
+                    "generated": sum(len(episode.turns[0].completion.token_ids) for episode in episodes),
                     "patches": sum(patches(model, chat.eye, e.pictures) for e in episodes) if chat.eye else 0,
                 }
                 write_atomically(path, json.dumps(content) + "\n")
@@ -147,21 +150,21 @@ def pass_rates(
         return counted
 
     counted = processes.spread(sampled, range(0, count, config.batch_size))
-    shares = [number / each for counts, _ in counted for number in counts]
-    taken = sum((took for _, took in counted), TokenCount())
-    return PassRates(tuple(shares), taken)
+    shares = [number / each for counts, *_ in counted for number in counts]
+    taken = sum((took for _, took, _ in counted), TokenCount())
+    return PassRates(tuple(shares), taken, sum(generated for *_, generated in counted))
 
 
-def _counted(path: Path, count: int, most: int) -> tuple[tuple[int, ...], TokenCount]:
+def _counted(path: Path, count: int, most: int) -> tuple[tuple[int, ...], TokenCount, int]:
     """How many replies were right to each of `count` problems. Raises RuleshiftError for a file that is damaged."""
     try:
         content = json.loads(path.read_bytes())
-        right, took = _ids(content["right"]), _ids([content["tokens"], content["patches"]])
+        right, took = _ids(content["right"]), _ids([content["tokens"], content["patches"], content["generated"]])
         if len(right) != count or max(right) > most:
             raise ValueError("it is of other problems")
     except UNREADABLE as error:
         raise _damaged(path, error) from error
-    return right, TokenCount(forward=took[0], patches_forward=took[1])
+    return right, TokenCount(forward=took[0], patches_forward=took[1]), took[2]
 
 
 def _line(model: PreTrainedModel, chat: Chat, episode: Episode) -> str:
