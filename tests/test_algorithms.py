@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from helpers import Bandit, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
+from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task
@@ -414,3 +416,29 @@ def test_every_setting_of_an_algorithm_can_be_given_by_itself():
     assert _as_named(few, ["--group", "2", "--algorithm=grpo"]).group == 2
     with pytest.raises(RuleshiftError, match="--group 8"):
         _as_named(few, ["--algorithm", "grpo"])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("preset", ["tiny", "small-llm", "gpu", "paper"])
+def test_an_algorithm_is_the_same_under_every_preset(preset, name):
+    """But for ppo, which presets are made of: settings of its paper are not those of another one's."""
+    own = configured(RLConfig(), name)
+    found = configured(get_task("gp-l").recipe.rl[preset], name)
+    check_algorithm(found)
+    what = ("ratio", "clip", "clip_high", "skip_tokens", "thought_coef", "buffer", "estimator", "credit", "critic")
+    same = [getattr(found, field) == getattr(own, field) for field in what]
+    assert all(same) or (name == "ppo" and preset == "paper")
+
+
+def earning(*rewards: float) -> Episode:
+    verdicts = [Verdict("", reward, False, "") for reward in rewards]
+    return Episode("p", tuple(Turn((1,), Completion("", (1,), (0.0,)), verdict) for verdict in verdicts), ())
+
+
+@pytest.mark.parametrize(("credit", "flat"), [("turn", False), ("episode", True)])
+def test_a_group_is_flat_where_what_is_compared_is_the_same(credit, flat):
+    config = replace(configured(RLConfig(), "grpo"), group=2, credit=credit)
+    rl = SimpleNamespace(config=config, rollout=SimpleNamespace(groups=lambda count: [i // 2 for i in range(count)]))
+    together = [earning(-1.0, -2.0, -3.0), earning(-3.0, -2.0, -1.0)]
+    apart = [earning(-1.0, 5.0), earning(-1.0, -1.0)]
+    assert RL._flat(rl, [*together, *apart]) == [flat, flat, False, False]

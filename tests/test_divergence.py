@@ -166,3 +166,12 @@ def test_rewards_that_are_not_finite_are_refused_with_the_update(reward):
 def test_rewards_so_large_that_their_sum_is_not_finite_stop_the_run():
     with pytest.raises(Diverged, match="in update 1"):
         new(task=Paying(of=lambda number: 1e308)).update()
+
+
+def test_a_baseline_that_is_too_high_is_felt_where_all_earn_the_same():
+    """Without a critic no advantage is taken for its error."""
+    rl = new(replace(configured(SMALL, "reinforce"), turns=1), Paying(of=lambda number: -1.0))
+    rl.learner.baseline = 1.0
+    batch, _ = rl.estimate(rl.rollout.collect(0))
+    advantages = torch.cat(batch.advantages)
+    assert torch.allclose(advantages, torch.full_like(advantages, -2.0))

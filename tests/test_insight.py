@@ -177,6 +177,13 @@ def test_left_out_runs_are_those_of_fits_without_them() -> None:
         errors.append(y[i] - weights @ [1.0, *x[i]])
     assert left_out == pytest.approx(1 - sum(e**2 for e in errors) / ((y - y.mean()) ** 2).sum())
     assert left_out < fitted
+    group, errors = ["a", "a", "a", "b", "b", "b", "c", "c", "c"], []
+    for name in "abc":
+        out = np.array([each == name for each in group])
+        design = np.column_stack([np.ones(9), x])
+        errors.append(y[out] - design[out] @ np.linalg.lstsq(design[~out], y[~out], rcond=None)[0])
+    wanted = 1 - float((np.concatenate(errors) ** 2).sum()) / ((y - y.mean()) ** 2).sum()
+    assert explained(x, y, group) == (fitted, pytest.approx(wanted))
     assert explained(x, x @ [1.0, 2.0]) == pytest.approx((1.0, 1.0))
     assert all(map(math.isnan, explained(x[:3], y[:3])))  # as many weights as runs
 

@@ -71,18 +71,18 @@ def test_what_is_claimed_is_trained_and_measured(name: str) -> None:
     ) == len([c for c in study.primary if isinstance(c, Claimed)])
 
 
-def test_an_update_has_about_as_many_turns_whatever_the_budget() -> None:
+def test_an_update_has_about_as_many_replies_whatever_the_budget() -> None:
     recipe = recipe_of("gp-l")
     arms = {arm.name: arm.training for arm in STUDIES["verification"].arms(recipe, Budgets((1, 5, 10)))}
     trained = [arms[f"rl-turns{turns}"] for turns in (1, 5, 10)]
     assert all(isinstance(training, RLConfig) for training in trained)
-    assert [t.episodes for t in trained] == [384, 128, 69]  # type: ignore[union-attr]  # of (1 + turns) / 2 on average
+    assert [t.episodes for t in trained] == [333, 128, 113]  # type: ignore[union-attr]  # of 1, 2.6 and 2.95 replies
     grouped = replace(recipe, rl=replace(recipe.rl, episodes=40, group=8))
     (one, *_) = [
         a.training for a in STUDIES["verification"].arms(grouped, Budgets((3,))) if a.training and a.name != "sft"
     ]
     assert isinstance(one, RLConfig)
-    assert one.episodes == 56  # 60, in whole groups
+    assert one.episodes == 48  # 49, in whole groups
 
 
 def test_settings_hold_for_both_tasks_and_the_rest_is_each_ones_own() -> None:

@@ -1,6 +1,8 @@
 """How well one quantity foretells another over runs: rank correlation, and explained variance that is not flattered by
 the number of what explains. Pure functions of N runs."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 from scipy.stats import rankdata
 
@@ -15,14 +17,15 @@ def r_squared(x: np.ndarray, y: np.ndarray) -> float:
     return _correlation(x, y) ** 2
 
 
-def explained(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = None) -> tuple[float, float]:
     """The share of the variance of y (N,) that a linear model of the columns of x (N, K), with a constant, explains: of
-    the runs that it is fitted to, and of runs left out of the fit one at a time.
+    the runs that it is fitted to, and of runs left out of the fit, one at a time or all of a `group` (N,).
 
-        R2 = 1 - sum (y - y_hat)^2 / sum (y - mean)^2        Q2 = 1 - sum ((y - y_hat) / (1 - h))^2 / sum (y - mean)^2
+        R2 = 1 - sum (y - y_hat)^2 / sum (y - mean)^2        Q2 = 1 - sum (y - y_out)^2 / sum (y - mean)^2
 
-    h (N,) is the diagonal of the hat matrix. Q2 is below 0 where the model foretells worse than the mean. Both are NaN
-    where y does not vary, or N is no larger than the number of columns and the constant.
+    y_out is what a fit without the run's group foretells. Runs that share what is not in x, as doses of one training
+    do, belong in one group: left out one by one they vouch for each other. Q2 is below 0 where the model foretells
+    worse than the mean. Both are NaN where y does not vary, or N is no larger than the number of columns and the constant.
     Source: D. M. Allen, The relationship between variable selection and data augmentation, Technometrics 16 (1974).
     """
     count = len(y)
@@ -30,9 +33,11 @@ def explained(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     total = float(((y - y.mean()) ** 2).sum())
     if total == 0 or count <= np.linalg.matrix_rank(design):
         return float("nan"), float("nan")
-    hat = design @ np.linalg.pinv(design)
-    rest = y - hat @ y
-    left_out = rest / np.clip(1 - np.diag(hat), 1e-9, None)
+    rest = y - design @ (np.linalg.pinv(design) @ y)
+    left_out, groups = np.empty(count), [*(range(count) if group is None else group)]
+    for one in dict.fromkeys(groups):
+        out = np.array([each == one for each in groups])
+        left_out[out] = y[out] - design[out] @ (np.linalg.pinv(design[~out]) @ y[~out])
     return 1 - float((rest**2).sum()) / total, 1 - float((left_out**2).sum()) / total
 
 

@@ -33,7 +33,8 @@ class PhaseCell:
 @dataclass(frozen=True)
 class Explained:
     """What a linear model of some properties of cells explains of the change of the shifted rule's score: the share of
-    the variance of the cells (`r2`), and of cells left out of the fit (`q2`); None where there are too few."""
+    the variance of the cells (`r2`), and of those of one training left out of the fit at a time (`q2`); None where
+    there are too few."""
 
     by: str
     r2: float | None
@@ -43,7 +44,9 @@ class Explained:
 
 def explanations(cells: Sequence[PhaseCell]) -> list[Explained]:
     """How much of the change is drift, and how much more the way to train explains (with slopes of its own), and the
-    start model where there are several. Cells of one training are not independent of each other."""
+    start model where there are several. Cells of one training are not independent of each other: they are left out
+    together."""
+    trainings = [(cell.start, cell.way, cell.learning_rate) for cell in cells]
     change, root = np.array([cell.ood_change for cell in cells]), [max(cell.kl, 0.0) ** 0.5 for cell in cells]
     drift = [root, [cell.id_gain for cell in cells]]
     is_way = [[float(cell.way == way) for cell in cells] for way in sorted({cell.way for cell in cells})[1:]]
@@ -58,6 +61,6 @@ def explanations(cells: Sequence[PhaseCell]) -> list[Explained]:
     }
     found = []
     for by, columns in models.items():
-        r2, q2 = explained(np.array(columns).T, change) if columns and cells else (nan, nan)
+        r2, q2 = explained(np.array(columns).T, change, trainings) if columns and cells else (nan, nan)
         found.append(Explained(by, r2 if isfinite(r2) else None, q2 if isfinite(q2) else None, len(cells)))
     return found

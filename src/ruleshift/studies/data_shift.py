@@ -79,11 +79,13 @@ DATA_SHIFT = Study(
     ),
     primary=(
         Claimed(
-            "SFT on varied prompts transfers (Debunk the Myth of SFT Generalization, arXiv 2510.00237)",
+            "SFT transfers where other rules are mixed in (with varied prompts: Debunk the Myth of SFT Generalization, "
+            "arXiv 2510.00237)",
             "sft-varied",
             "raises",
             "sft",
-            against="half of its problems are of pretraining's rules; wording varies only where the start reads it",
+            against="half of its problems are of pretraining's rules, half as many of the training rule; wording does "
+            "not vary with the bundled models, which read one",
         ),
         *(
             Claimed(

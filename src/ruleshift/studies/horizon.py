@@ -14,6 +14,7 @@ from ruleshift.tasks.recipe import Endpoint
 
 TRAINED = {"five-cards": "five-cards", "long": "train-long", "big-actions": "train-big-actions"}  # tests, and training
 TESTED = ("three-cards", "five-cards", "six-cards", "long", "big-actions")
+CARDS = ("gp-l",)
 ROOM = 1.5  # times the usual length of replies: six cards for four
 
 
@@ -44,16 +45,24 @@ def measures(usual: Measurement) -> Measurement:
 
 
 def _claimed() -> tuple[Claimed, ...]:
-    """RL against SFT where both trained on short problems and are tested on long ones."""
-    ends_of = {
-        "gp-l": Endpoint("success", "five-cards", 5, "sampled"),
-        "virl-l": Endpoint("success", "long", 1, "sampled"),  # decisions are counted where a walk comes to
-    }
-    says = "RL generalises and SFT memorises (arXiv 2501.17161), asked of length: an open question there"
-    against = "what is longer is also more of the same: hands share numbers with training, routes ways of turning"
-    return tuple(
-        Claimed(f"{says}; {task}", "rl", "raises", "sft", endpoint, (task,), against)
-        for task, endpoint in ends_of.items()
+    """Walks: RL against SFT, trained on short ways and tested on long ones. Cards: the start model reads no hand of
+    five, so that nothing can be kept of them; whether they can be learned."""
+    cards, walks = Endpoint("success", "five-cards", 5, "sampled"), Endpoint("decision_accuracy", "long", 1, "sampled")
+    at_floor = "the bundled start model has met hands of four alone, and solves none of five"
+    return (
+        Claimed(
+            "SFT learns longer hands than its start can read", "sft-five-cards", "raises", None, cards, CARDS, at_floor
+        ),
+        Claimed("RL learns them, too, from rewards alone", "rl-five-cards", "raises", None, cards, CARDS, at_floor),
+        Claimed(
+            "RL generalises and SFT memorises (arXiv 2501.17161), asked of length: an open question there",
+            "rl",
+            "raises",
+            "sft",
+            walks,
+            ("virl-l",),
+            "decisions are counted where a walk comes to; what is longer is also more of the same",
+        ),
     )
 
 

@@ -40,12 +40,13 @@ class Past:
 
 
 def arms(recipe: StudyRecipe, options: Past) -> list[Arm]:
-    """A long SFT, and RL from steps of it."""
+    """A long SFT, RL from the start model, and RL from steps of that SFT."""
     steps = options.past * recipe.sft.steps
     sft = Arm("sft", replace(recipe.sft, steps=steps), f"after SFT, {options.past} times as long as usual")
     starts = log_spaced(steps, options.between + 2, max(1, round(options.early * steps)))
     names = [EARLY, *(f"rl-from{step}" for step in starts[1:-1]), LATE][-len(starts) :]
-    return [sft, *(_after(name, recipe, step) for name, step in zip(names, starts, strict=True))]
+    later = [_after(name, recipe, step) for name, step in zip(names, starts, strict=True)]
+    return [sft, Arm("rl", recipe.rl, "after RL from the start model", dense=False), *later]
 
 
 def _after(name: str, recipe: StudyRecipe, step: int) -> Arm:
@@ -119,11 +120,11 @@ OVERFIT = Study(
     quick=Past(past=2, between=1),
     points=10,
     primary=(
+        Claimed("SFT far past its dip forgets what is out of distribution (arXiv 2509.12235)", "sft", "lowers"),
         Claimed(
             "RL from an over-trained SFT does not recover what is out of distribution (arXiv 2501.17161)",
             LATE,
-            "keeps",
-            "sft",
+            "lowers",
             against="over-trained is a number of epochs there, here a multiple of the recipe's steps",
         ),
         Claimed(
@@ -131,7 +132,7 @@ OVERFIT = Study(
             LATE,
             "raises",
             "sft",
-            against="a shorter RL, on a small model",
+            against="a shorter RL, on a small model; RL from the start model may raise it as much (`rl`)",
         ),
         Claimed("an early start is better for RL than a late one (arXiv 2509.12235)", EARLY, "raises", LATE),
     ),

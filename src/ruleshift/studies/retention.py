@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.claims import Word
 from ruleshift.evaluation.forgetting import kept_share
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.recipes import StudyRecipe, recipe_of
@@ -50,7 +51,7 @@ class Ways:
 def arms(recipe: StudyRecipe, options: Ways) -> list[Arm]:
     """Every way, on one task, then from there on the other."""
     found = []
-    for way in options.ways:
+    for way in dict.fromkeys(options.ways):
         for first, second in ORDERS:
             before, after = f"{way}-{first}", f"{way}-{first}-then-{second}"
             trained = {part: _training(way, part, recipe) for part in (first, second)}
@@ -107,22 +108,21 @@ def retained(found: Findings, width: int) -> "list[Table]":
 
 
 def _claimed() -> tuple[Claimed, ...]:
-    """Whether RL and on-policy ways keep more of the first task than SFT does."""
+    """Whether SFT loses the first task while the second one is learned, and RL and on-policy ways keep it: each against
+    what it had learned itself, since ways that end higher on the first task have more to lose."""
     found = []
+    says: dict[str, tuple[str, Word]] = {
+        "sft": ("SFT forgets {} while {} is learned (RL's Razor, arXiv 2509.04259)", "lowers"),
+        "rl": ("RL keeps {} while {} is learned (RL's Razor, arXiv 2509.04259)", "keeps"),
+        "self-sft": ("SFT on own replies keeps {} while {} is learned (Retaining by Doing, arXiv 2510.18874)", "keeps"),
+        "distil": ("on-policy distillation keeps {} while {} is learned (arXiv 2601.19897)", "keeps"),
+    }
     for first, second in ORDERS:
         end = Endpoint("decision_accuracy", f"{first}-id", 1, "sampled")
-        sft = f"sft-{first}-then-{second}"
-        says = f"{{}} keeps more of {first} than SFT does while {second} is learned ({{}})"
-        sources = {
-            "rl": ("RL", "RL's Razor, arXiv 2509.04259"),
-            "self-sft": ("SFT on own replies", "Retaining by Doing, arXiv 2510.18874"),
-            "distil": ("on-policy distillation", "arXiv 2601.19897"),
-        }
         against = "the second task may be learned to another degree: see what it gained beside"
-        found += [
-            Claimed(says.format(*source), f"{way}-{first}-then-{second}", "raises", sft, end, (), against)
-            for way, source in sources.items()
-        ]
+        for way, (claim, word) in says.items():
+            after, before = f"{way}-{first}-then-{second}", f"{way}-{first}"
+            found.append(Claimed(claim.format(first, second), after, word, before, end, (), against))
     return tuple(found)
 
 

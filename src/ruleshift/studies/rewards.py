@@ -3,6 +3,10 @@
 All arms are the recipe's RL with other rewards. A potential cannot change which policy is best (see
 `training.rewards.shaping`), partial credit can: where they differ, it is not shaping as such that makes the difference.
 What a reply earns is not comparable between arms, so nothing is but what is measured of the models.
+
+With the recipe's discount of 0 a potential takes from each reply what the one before was worth, which is a baseline
+and nothing else; so all arms here have a discount of 0.9. The bundled model keeps the form and reads the cards nearly
+always, and its replies are of one length: there partial credit and a cost of length differ little from outcomes alone.
 """
 
 from dataclasses import replace
@@ -11,6 +15,7 @@ from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
 
+DISCOUNT = 0.9  # a turn
 LONG = 0.5  # the share of the longest reply from which on length costs
 
 OTHERS = ("rl-partial", "rl-length", "rl-potential", "rl-verifier")
@@ -18,7 +23,7 @@ OTHERS = ("rl-partial", "rl-length", "rl-potential", "rl-verifier")
 
 def arms(recipe: StudyRecipe, options: None) -> list[Arm]:
     """RL on each kind of reward, outcomes first."""
-    rl = recipe.rl
+    rl = replace(recipe.rl, gamma=DISCOUNT)
     return [
         Arm("rl-outcome", replace(rl, reward="success"), "after RL: 1 for a solved problem, and nothing else"),
         Arm("rl-verifier", replace(rl, reward="verifier"), "after RL on the verifier's table, as in the paper"),

@@ -1,9 +1,10 @@
 """Do more verification turns generalise better? In training at equal compute, and at inference.
 
-RL is trained with 1, 3, 5 and 10 turns, on fewer episodes the more turns these may take, so that updates are of about
-as many turns; comparisons at matched FLOPs take care of the rest. Every arm is then given 1 to 20 turns at inference
-(up to 5 a position of a walk). Start model and RL are measured again where less is said of a failed try, down to
-nothing at all: there the next try is only drawn anew, which is the control of all verification.
+RL is trained with 1, 3, 5 and 10 turns, on fewer episodes the more replies these take (`replies_of`), so that updates
+are of about as many replies; comparisons at matched FLOPs take care of the rest. Every arm is then given 1 to 20 turns
+at inference, as many of them as the model's context holds (up to 5 a position of a walk). Start model and RL are
+measured again where less is said of a failed try, down to nothing at all: there the next try is only drawn anew, which
+is the control of all verification.
 """
 
 import math
@@ -46,10 +47,13 @@ class Budgets:
 
 def arms(recipe: StudyRecipe, options: Budgets) -> list[Arm]:
     """RL with each number of turns, SFT, and the start and RL again at lower levels of feedback."""
-    rl, usual = recipe.rl, recipe.rl.turns
+    from ruleshift.tasks import get_task
+
+    rl, whole = recipe.rl, get_task(recipe.measurement.task).metric == "success"
+    usual = replies_of(rl.turns, whole)
     trained = []
     for turns in sorted(set(options.turns)):
-        episodes = max(1, rl.episodes * (1 + usual) // (1 + turns) // rl.group) * rl.group
+        episodes = max(1, round(rl.episodes * usual / replies_of(turns, whole) / rl.group)) * rl.group
         about = f"after RL with {turns} {'turn' if turns == 1 else 'turns'}"
         trained.append(Arm(f"rl-turns{turns}", replace(rl, turns=turns, episodes=episodes), about))
     best = trained[-1].name
@@ -62,6 +66,13 @@ def arms(recipe: StudyRecipe, options: Budgets) -> list[Arm]:
         for level in LESS
     ]
     return [Arm("sft", recipe.sft, "after SFT", dense=False), *trained, *again]
+
+
+def replies_of(turns: int, whole: bool) -> float:
+    """How many replies a problem (`whole`), or a position of a walk, takes with so many turns at most, about: on the
+    way through a training a third of the replies to a problem are right, and nine in ten to a position."""
+    right = 1 / 3 if whole else 0.9
+    return (1 - (1 - right) ** turns) / right
 
 
 def measures(usual: Measurement) -> Measurement:
@@ -120,20 +131,13 @@ def costs(found: Findings, width: int) -> "list[Table]":
 def _claimed(turns: Sequence[int]) -> tuple[Claimed, ...]:
     """RL with more turns against RL with the fewest; and verification against drawing again."""
     gained = {3: "+2.15", 5: "+2.99", 10: "+5.99"}
-    first, says = (
-        f"rl-turns{turns[0]}",
-        "RL with more turns generalises better: on cards {} points with {}, +0.48 with 1",
-    )
-    better = [
-        Claimed(
-            f"{says.format(gained[count], count)} (arXiv 2501.17161)",
-            f"rl-turns{count}",
-            "raises",
-            first,
-            against="an update is of about as many turns, not of as many problems; rates are those of the usual turns",
-        )
-        for count in turns[1:]
-    ]
+    first, against = f"rl-turns{turns[0]}", "an update is of about as many replies, not of as many problems"
+    better = []
+    for count in turns[1:]:
+        cards = f"RL with more turns generalises better: on cards {gained[count]} points with {count}, +0.48 with 1"
+        walks = f"RL with more turns generalises better, on walks too: {count} against 1"
+        for says, task in ((f"{cards} (arXiv 2501.17161)", "gp-l"), (walks, "virl-l")):
+            better.append(Claimed(says, f"rl-turns{count}", "raises", first, tasks=(task,), against=against))
     anew = [
         Claimed(
             f"feedback is worth more than another draw: asked by UFO (arXiv 2507.14295); {task}",
