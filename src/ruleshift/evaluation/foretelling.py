@@ -25,7 +25,8 @@ def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = N
 
     y_out is what a fit without the run's group foretells. Runs that share what is not in x, as doses of one training
     do, belong in one group: left out one by one they vouch for each other. Q2 is below 0 where the model foretells
-    worse than the mean. Both are NaN where y does not vary, or N is no larger than the number of columns and the constant.
+    worse than the mean. Both are NaN where y does not vary, or N is no larger than the number of columns and the
+    constant.
     Source: D. M. Allen, The relationship between variable selection and data augmentation, Technometrics 16 (1974).
     """
     count = len(y)
