@@ -238,3 +238,5 @@ def test_a_run_on_a_slice_counts_what_it_took_to_know_it(tmp_path):
     _, metrics = trained(tmp_path, config)
     assert metrics[-1]["sampling_tokens"] > 0
     assert not any("accepted_first" in line for line in metrics)
+    assert 16 * 2 <= metrics[0]["generated_tokens"] <= 16 * 2 * 4
+    assert metrics[0]["step"] == 0
