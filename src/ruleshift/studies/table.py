@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MINI = "mini"
 SCALE = "a model of 11B parameters there, of about 1M here, whose start knows the tasks from pretraining on them"
 
+SAME_CITY = "routes of the shifted rule lie in the training city, which training teaches to read"
+
 
 def measures(usual: Measurement) -> Measurement:
     """What is usually measured, and the mini set of walks."""
@@ -73,9 +75,10 @@ def _expected() -> tuple[Claimed, ...]:
     found = []
     for task, (start, rl, sft) in rule.items():
         says = f"rule shift, {task}, {source}: {start} to {{}}"
+        against = f"{SCALE}; {SAME_CITY}" if task == "virl-vl" else SCALE
         found += [
-            Claimed(f"RL raises it: {says.format(rl)}", "rl", "raises", tasks=(task,), against=SCALE),
-            Claimed(f"SFT lowers it: {says.format(sft)}", "sft", "lowers", tasks=(task,), against=SCALE),
+            Claimed(f"RL raises it: {says.format(rl)}", "rl", "raises", tasks=(task,), against=against),
+            Claimed(f"SFT lowers it: {says.format(sft)}", "sft", "lowers", tasks=(task,), against=against),
         ]
     for task, (start, rl, sft) in look.items():
         says, there = f"visual shift, {task}, {source}: {start} to {{}}", (task,)
