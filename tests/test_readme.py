@@ -23,7 +23,8 @@ from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = ("README.md", "scripts", "docs/results", "docs/rules.svg")
+PICTURES = [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.png")]
+NEEDED = ("README.md", "scripts", "docs/results", "docs/rules.svg", *PICTURES)
 
 
 def check(root: Path) -> subprocess.CompletedProcess[str]:
