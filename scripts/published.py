@@ -76,8 +76,9 @@ class Published:
 
 
 @cache
-def published(task: str) -> Published:
-    study = next(name for name, tasks in STUDIES.items() if task in tasks)
+def published(task: str, study: str = "") -> Published:
+    """What README's study of a task found, or another one whose folder is named."""
+    study = study or next(name for name, tasks in STUDIES.items() if task in tasks)
     folder = PUBLISHED / study / task
     return Published(task, study, load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json"))
 

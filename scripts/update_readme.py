@@ -73,7 +73,7 @@ def rendered(template: str) -> str:
         keep_trailing_newline=True,
     )
     ends = (title, references, start, paper, claim_cell, says)
-    numbers = (change, ahead, within, than, table, unsure_kls, chosen, swept, at_end, at_ends)
+    numbers = (change, change_in, ahead, within, than, table, unsure_kls, chosen, swept, at_end, at_ends)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return environment.get_template(template).render(
         **said,
@@ -87,6 +87,7 @@ def rendered(template: str) -> str:
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
         meta=lambda task: published(task).results.meta,
         study=lambda task: published(task).study,
+        both=published("virl-vl", "vision-both-ood").results.meta,
     )
 
 
@@ -153,6 +154,12 @@ def value(task: str, arm: str, *what: str | int) -> str:
 def change(task: str, arm: str, *what: str | int) -> str:
     """The difference to the start model with its interval: +4.2 [-1.8, +10.1]"""
     found = published(task).change(arm, Endpoint(*what))  # type: ignore[arg-type]
+    return between(found.mean, found.low, found.high)
+
+
+def change_in(study: str, task: str, arm: str, *what: str | int) -> str:
+    """The same, found by another study."""
+    found = published(task, study).change(arm, Endpoint(*what))  # type: ignore[arg-type]
     return between(found.mean, found.low, found.high)
 
 
