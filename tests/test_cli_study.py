@@ -80,14 +80,14 @@ def test_study_speaks_to_models_as_it_is_told(
     told = f"--model {model} --out {tmp_path} {ALONE} --init-steps 1 --chat-template plain --system Think."
     assert main(["study", "headline", *told.split()]) == 0
     spoken = ModelOptions(chat_template="plain", system="Think.")
-    assert seen == [spoken] * 4  # for --init-steps, and for each arm
+    assert seen == [spoken] * 5  # for --init-steps, to know the weights after them, and for each arm
     facts = {"chat_template": "plain", "system": "Think."}
     folders = [tmp_path / "gp-l" / "init", *(tmp_path / "gp-l" / "arms").iterdir()]
     configs = [RunFolder(folder).read_config() for folder in folders]
     assert [config and config["config"]["chat"] for config in configs] == [facts] * 4
     assert load_results(tmp_path / "gp-l" / "results.json").meta["config"]["chat"] == facts
     assert main(["study", "headline", *told.split()]) == 0  # nothing is left to do
-    assert len(seen) == 4
+    assert len(seen) == 6
     said = refusal(capsys, "study", "headline", *told.replace("Think.", "Guess.").split())
     assert 'chat.system: "Think." there, "Guess." now' in said
     assert "cannot read --chat-template" in refusal(

@@ -138,6 +138,9 @@ def test_drift_and_the_way_to_train_are_told_apart() -> None:
     assert told["the way to train alone"].r2 == pytest.approx(0.0, abs=1e-9)
     by_way = [cell(way, kl, -0.3 if way == "sft" else 0.1) for kl in kls for way in ("sft", "rl")]
     told = {one.by: one for one in explanations(by_way)}
+    assert told["the way to train alone"].q2 < 0  # one training of each: what is left out is told by the other
+    rates = [replace(one, learning_rate=rate) for one in by_way for rate in (1e-4, 1e-3)]
+    told = {one.by: one for one in explanations(rates)}
     assert told["the way to train alone"].q2 == pytest.approx(1.0)
     assert told["drift: root of KL"].r2 == pytest.approx(0.0, abs=1e-9)
     assert explanations([])[0].r2 is None
