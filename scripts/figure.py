@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from published import ARMS, MEASURES, TASKS, primary, published
+from published import ARMS, TASKS, measured, primary, published
 
 from ruleshift.report.palette import FONT, GRID, INK, SOFT_INK, START_COLOUR, arm_styles
 from ruleshift.tasks import get_task
@@ -99,7 +99,7 @@ def _panel(row: int, column: int, task: str, what: Endpoint) -> Iterator[str]:
     for name, place in (("start", START_AT), *((NAMES[arm], PLACES[arm]) for arm in ARMS)):
         yield _text(left + place * PANEL, bottom + 22, name, 'text-anchor="middle"')
     more = f'text-anchor="middle" fill="{SOFT_INK}" font-size="12"'
-    yield _text(left + PANEL / 2, bottom + 44, MEASURES[task], more)
+    yield _text(left + PANEL / 2, bottom + 44, measured(task), more)
 
 
 def _arm(x: float, seeds: Sequence[float], ends: tuple[float, float], label: str, colour: str) -> Iterator[str]:

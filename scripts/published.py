@@ -22,11 +22,9 @@ PUBLISHED = ROOT / "docs" / "results"
 STUDIES = {"headline": ("gp-l", "virl-l"), "vision": ("gp-vl", "virl-vl")}
 TASKS = [task for tasks in STUDIES.values() for task in tasks]
 ARMS = ("sft", "rl")
-MEASURES = {  # of primary endpoints: what is counted, all of them on the first reply
-    "gp-l": "solved, 1 turn",
-    "virl-l": "right decisions, 1 try",
-    "gp-vl": "solved, 1 turn",
-    "virl-vl": "whole routes, 1 try",
+MEASURES = {  # by the metric of a primary endpoint, of a problem and of a walk
+    "success": ("solved", "whole routes"),
+    "decision_accuracy": ("", "right decisions"),
 }
 
 
@@ -93,6 +91,13 @@ def primary(task: str) -> Endpoint:
     found = get_task(task).recipe.primary
     assert found is not None, f"{task} names no primary endpoint"
     return found
+
+
+def measured(task: str) -> str:
+    """What that endpoint counts, and within how many turns: "right decisions, 1 try"."""
+    what, steps = primary(task), get_task(task).metric != "success"
+    one, many = ("try", "tries") if steps else ("turn", "turns")
+    return f"{MEASURES[what.metric][steps]}, {what.turns} {one if what.turns == 1 else many}"
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import get_args
 from expected import changed, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from published import ARMS, MEASURES, ROOT, TASKS, claimed, primary, published, sweep_of
+from published import ARMS, ROOT, TASKS, claimed, measured, primary, published, sweep_of
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
@@ -72,8 +72,8 @@ def rendered(template: str) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    ends = (title, references, start, paper, claim_cell, says)
-    numbers = (change, change_in, ahead, within, than, table, unsure_kls, chosen, swept, at_end, at_ends)
+    ends = (title, measured, references, start, paper, claim_cell, says)
+    numbers = (change, ahead, within, than, table, unsure_kls, chosen, swept, at_end, at_ends)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return environment.get_template(template).render(
         **said,
@@ -82,7 +82,6 @@ def rendered(template: str) -> str:
         runs=runs(),
         changed=changed(),
         of=claimed()[TASKS[0], ARMS[0]].of,
-        measured=MEASURES.__getitem__,
         shown=SHOWN.__getitem__,
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
         meta=lambda task: published(task).results.meta,
@@ -151,14 +150,8 @@ def value(task: str, arm: str, *what: str | int) -> str:
     return points(fmean(published(task).values(arm, Endpoint(*what))))  # type: ignore[arg-type]
 
 
-def change(task: str, arm: str, *what: str | int) -> str:
-    """The difference to the start model with its interval: +4.2 [-1.8, +10.1]"""
-    found = published(task).change(arm, Endpoint(*what))  # type: ignore[arg-type]
-    return between(found.mean, found.low, found.high)
-
-
-def change_in(study: str, task: str, arm: str, *what: str | int) -> str:
-    """The same, found by another study."""
+def change(task: str, arm: str, *what: str | int, study: str = "") -> str:
+    """The difference to the start model with its interval: +4.2 [-1.8, +10.1]; of README's study, or of another one."""
     found = published(task, study).change(arm, Endpoint(*what))  # type: ignore[arg-type]
     return between(found.mean, found.low, found.high)
 

@@ -147,7 +147,7 @@ def test_results_are_the_same_with_and_without(tmp_path: Path) -> None:
     said = {}
     for keep in ("none", "all"):
         root = tmp_path / keep
-        run_arm(run, StartModel(plan.model), plan.measurement, root, lambda done: None, keep=keep)
+        run_arm(run, StartModel(plan.model, style="terse"), plan.measurement, root, lambda done: None, keep=keep)
         store = PointStore(root, run, plan.measurement)
         points = [(store.folder / "points" / f"{step:06d}.json").read_bytes() for step in run.points]
         said[keep] = points, RunFolder(store.folder).read_metrics()

@@ -104,8 +104,6 @@ def _curve_traces(xs: Sequence[float], points: Sequence[Mean], style: ArmStyle, 
 
 def _compute(point: Mean, counted: bool) -> float:
     """How much training a point has behind it: FLOP where they were counted, else steps."""
-    if point.at_start:
-        return 0.0
     return (point.flops or 0.0) if counted else max(point.steps)
 
 

@@ -173,7 +173,7 @@ def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) 
         y, low, high = 100 * point.value, 100 * point.low, 100 * point.high
         label = point.step_label
         if panel.across == "kl":
-            kl = 0.0 if point.at_start else point.kl
+            kl = 0.0 if point.kl is None and point.at_start else point.kl
             if kl is not None:
                 details = f"OOD {with_interval(point)}<br>KL {kl:.3g}"
                 spots.append(PlanePoint(kl, y, (0, y - low), (0, high - y), label, details))

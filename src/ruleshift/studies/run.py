@@ -42,7 +42,6 @@ from ruleshift.studies.report import write_study_report
 from ruleshift.studies.reuse import take_over, taken_from
 from ruleshift.studies.study import Findings, Plan, StartModel, Study
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
 
@@ -176,8 +175,7 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     comparisons = compare(points, plan.pairs(), m.turns, metrics, study.start, study.trained, m.everywhere)
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
-    style: Style = "full" if start.style == "auto" else start.style
-    rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed, style)
+    rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed, start.style)
     meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
     results = Results(tuple(rows), meta)
     ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}

@@ -18,6 +18,7 @@ from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
 from ruleshift.studies.recipes import PRESET, StudyRecipe
 from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured
 
@@ -210,7 +211,7 @@ class StartModel:
 
     name: str
     options: ModelOptions = ModelOptions()
-    style: AnyStyle = "auto"
+    style: Style = "full"
     facts: Mapping[str, str] = field(default_factory=dict)
     weights: str = ""
 

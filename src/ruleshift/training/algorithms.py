@@ -26,10 +26,9 @@ class Algorithm:
     deviations: str
 
 
-_WITHOUT_CRITIC = {
-    **{"critic": False, "value_steps": 0, "value_only": 0, "normalise_advantages": False, "kl_coef": 0.0},
-    **{"buffer": 0, "clip": 0.2, "clip_high": None, "ratio": "token", "skip_tokens": 0, "thought_coef": 1.0},
-}
+_UNLIKE_PPO = {"buffer": 0, "clip": 0.2, "clip_high": None, "ratio": "token", "skip_tokens": 0, "thought_coef": 1.0}
+_NO_CRITIC = {"critic": False, "value_steps": 0, "value_only": 0, "normalise_advantages": False, "kl_coef": 0.0}
+_WITHOUT_CRITIC = {**_UNLIKE_PPO, **_NO_CRITIC}  # a preset's are PPO's
 _ONE_STEP = {"clip": None, "target_kl": None, "epochs": 1, "minibatches": 1}
 _OF_GROUPS = {**_WITHOUT_CRITIC, "estimator": "group_scaled", "group": 8, "credit": "episode", "gamma": 1.0}
 _SEVERAL_TURNS = (

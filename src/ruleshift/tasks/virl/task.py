@@ -95,10 +95,13 @@ class VirlProblem:
 
     def _work(self, read: verifier.WalkReply, here: RailPoint) -> Work | None:
         """What it is worth that a reply says which line of the way it follows here."""
-        way = self.itinerary
-        lines = {prompt.current_line(way, point, self.style) for point in way.points}
-        line = prompt.current_line(way, here, self.style)
-        return verifier.judged_work(read, line, lines, way.action(here, way.rule.stated))
+        action = self.itinerary.action(here, self.itinerary.rule.stated)
+        return verifier.judged_work(read, prompt.current_line(self.itinerary, here, self.style), self.lines, action)
+
+    @cached_property
+    def lines(self) -> frozenset[str]:
+        """The lines of the way, each once."""
+        return frozenset(prompt.current_line(self.itinerary, point, self.style) for point in self.itinerary.points)
 
     def answer(self, reply: str) -> str | None:
         """The action of a reply."""
