@@ -49,7 +49,7 @@ RESULTS = (  # of a run or an arm, beside config.json
     "answers.jsonl",
 )
 MOST_DIFFERENCES = 4  # that a message names
-FORMAT = 3  # of run folders: goes up when they hold something else, or what they hold means something else
+FORMAT = 4  # of run folders: goes up when they hold something else, or what they hold means something else
 RECORDED_PACKAGES = ("ruleshift", "torch", "transformers", "trl")
 
 

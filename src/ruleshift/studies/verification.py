@@ -131,7 +131,10 @@ def costs(found: Findings, width: int) -> "list[Table]":
 def _claimed(turns: Sequence[int]) -> tuple[Claimed, ...]:
     """RL with more turns against RL with the fewest; and verification against drawing again."""
     gained = {3: "+2.15", 5: "+2.99", 10: "+5.99"}
-    first, against = f"rl-turns{turns[0]}", "an update is of about as many replies, not of as many problems"
+    first, against = (
+        f"rl-turns{turns[0]}",
+        "updates of about as many replies, not problems; rates are those of the usual turns",
+    )
     better = []
     for count in turns[1:]:
         cards = f"RL with more turns generalises better: on cards {gained[count]} points with {count}, +0.48 with 1"
