@@ -1,5 +1,6 @@
 """What runs are estimated to take: a reply's time, not that of what is made once or of a whole walk."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,3 +39,22 @@ def test_a_reply_is_timed_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     steps = recipe.sft.steps * recipe.sft.batch * (12 if name == "virl-l" else 1)
     run: Any = SimpleNamespace(training=recipe.sft)
     assert basis.seconds(estimates.work_of_training(run, task)) == pytest.approx(0.3 * steps)
+
+
+def test_adapters_take_less_than_a_whole_model_that_learns() -> None:
+    """30 layers of width 576 under 49,152 tokens, 135 million weights: SmolLM2's sizes."""
+    basis = estimates.Basis(135_000_000, 49_152, 30, 576, 11_520, 300.0, 1.0, 0.1, process=0)
+    rl = replace(recipe_of("virl-l").rl, max_tokens=3000, episodes=16, batch_size=16)
+
+    def memory(**changes: Any) -> float:
+        run: Any = SimpleNamespace(training=replace(rl, **changes), points=(30,), kept=range(10))
+        return basis.memory(run) / 1e9
+
+    assert memory(lora_rank=8) == pytest.approx(memory() - 3 * 135e6 * 4 / 1e9)
+    assert memory(lora_rank=8, gradient_checkpointing=True) == pytest.approx(2 * 0.54 + 0.1 + 4 * 69 * 576 * 3e-6, 0.01)
+    assert memory(episodes=512, batch_size=512, gradient_checkpointing=True) > 10
+    disks = [
+        basis.disk(SimpleNamespace(training=replace(rl, lora_rank=rank), points=(30,), kept=range(10)))
+        for rank in (0, 8)
+    ]  # type: ignore[arg-type]
+    assert disks == [17 * 0.54e9, 11 * 0.54e9]

@@ -11,6 +11,7 @@ from typing import Self
 
 import torch
 
+from ruleshift.backbones.head import AT_ONCE
 from ruleshift.backbones.load import Backbone
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
@@ -27,8 +28,10 @@ PROBED = (4, 16, 64)  # problems, until they take long enough to be timed
 LONG_ENOUGH = 0.5  # seconds: few replies at once take nearly as long as many
 BYTES = 4  # of a number that can learn
 COPIES = 5  # of the weights in a run: the model, the start model, gradients, two moments of the optimiser
+HELD = 2  # those that are there where adapters learn: the model and the start model
 SAVED = 6  # in its checkpoints: two of them, each with two moments
 ACTIVATIONS = 40  # numbers kept for the backward pass: per token, layer and unit of width
+LOGITS = 3  # copies of those that are computed at once
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Basis:
 
     parameters: int
     vocabulary: int
-    breadth: int  # layers x width
+    layers: int
+    width: int
+    cached: int  # numbers a token in the cache of the sampler
     tokens: float  # of an episode: a reply, or all those of a walk, with what is said before them
     drawing: float
     reading: float
@@ -85,8 +90,9 @@ class Basis:
         tokens = sum(len(trajectory.ids) for trajectory in drawn) / len(drawn)
         config = backbone.model.config.get_text_config()
         parameters = sum(weight.numel() for weight in backbone.model.parameters())
-        breadth = config.num_hidden_layers * config.hidden_size
-        return cls(parameters, config.vocab_size, breadth, tokens, drawing, reading, peak_memory())
+        layers, width, heads = config.num_hidden_layers, config.hidden_size, config.num_attention_heads
+        cached = 2 * layers * width * (getattr(config, "num_key_value_heads", None) or heads) // heads
+        return cls(parameters, config.vocab_size, layers, width, cached, tokens, drawing, reading, peak_memory())
 
     def seconds(self, work: Work) -> float:
         return work.drawn * self.drawing + work.read * self.reading
@@ -96,13 +102,25 @@ class Basis:
         training = run.training
         if training is None:
             return self.process + BYTES * self.parameters
-        tokens = training.max_tokens if isinstance(training, RLConfig) else training.micro_batch * self.tokens
-        kept = tokens * (3 * self.vocabulary + ACTIVATIONS * self.breadth)
-        return self.process + round(BYTES * (COPIES * self.parameters + kept))
+        tokens: float = training.max_tokens
+        sampling = 0.0
+        if isinstance(training, RLConfig):
+            episodes = min(training.batch_size, training.episodes)
+            sampling = self.cached * episodes * training.turns * self.tokens
+        else:
+            tokens = max(self.tokens, min(tokens, training.micro_batch * self.tokens))
+        whole = 1 if training.gradient_checkpointing else self.layers  # layers of which all is kept, and not the states
+        states = (self.layers - whole + ACTIVATIONS * whole) * self.width * tokens
+        learning = states + LOGITS * min(tokens * self.vocabulary, AT_ONCE)
+        weights = (HELD if training.lora_rank else COPIES) * self.parameters
+        return self.process + round(BYTES * (weights + max(learning, sampling)))
 
     def disk(self, run: Run) -> int:
         """Bytes of the models and checkpoints of this run."""
-        return BYTES * self.parameters * (SAVED + len({*run.points, *run.kept})) if run.training else 0
+        if run.training is None:
+            return 0
+        saved = 0 if run.training.lora_rank else SAVED  # models are kept whole
+        return BYTES * self.parameters * (saved + len({*run.points, *run.kept}))
 
 
 def _drawn(backbone: Backbone, m: Measurement) -> tuple[list[Trajectory], int, float]:
