@@ -61,7 +61,7 @@ def test_arms_that_start_from_others_are_made_after_them() -> None:
 
 @pytest.mark.usefixtures("in_process")
 def test_an_arm_starts_from_what_another_was(model: str, tmp_path: Path) -> None:
-    plan = plan_of(CHAINED, model)
+    plan = plan_of(CHAINED, model, replace(MEASUREMENT, profile_problems=2, profile_samples=2))
     run_study([plan], tmp_path)
     arms = tmp_path / "gp-l" / "arms"
     assert weights(arms / "still-seed0/models/step-000001") == weights(arms / "sft-seed0/models/step-000002")
@@ -70,6 +70,13 @@ def test_an_arm_starts_from_what_another_was(model: str, tmp_path: Path) -> None
     assert flops["sft", 2] < flops["still", 1] == flops["told", 0] < flops["more", 3]
     kl = {(row["arm"], row["step"]): row["kl_to_start"] for row in rows_in(tmp_path)}
     assert kl["still", 1] == kl["told", 0] == kl["sft", 2] > 0  # to the start model, whatever an arm starts from
+    profiles = {one["arm"]: one for one in json.loads((tmp_path / "gp-l" / "profiles.json").read_text())}
+    assert profiles["sft"]["kl_to_origin"] is None
+    assert profiles["sft"]["kl_from_origin"] is None
+    for name in ("kl_to_origin", "kl_from_origin"):  # a critic alone learned: its model is the one that it began from
+        assert profiles["still"][name] == pytest.approx(0.0, abs=1e-6) == profiles["told"][name]
+        assert profiles["more"][name] > 0
+    assert profiles["still"]["kl_from_start"] > 0
     config = json.loads((arms / "told-seed0" / "config.json").read_text())["config"]
     assert config["measurement"]["feedback"] == "silent"
     assert config["arm"]["start"]["run"]["start"]["run"]["name"] == "sft"

@@ -67,7 +67,7 @@ def test_what_stays_is_not_far_and_what_moved_is():
     start, model = tiny_model(layers=1, spread=0.3), tiny_model(layers=1, spread=0.3)
     assert share_moved(start, model) == 0.0
     cards = get_task("gp-l")
-    back, unsure = own_replies(engine(model), start, cards, "terse", 4)
+    (back,), unsure = own_replies(engine(model), [start], cards, "terse", 4)
     assert back == pytest.approx(0.0, abs=1e-6)
     assert unsure > 0
     weight = model.lm_head.weight
@@ -78,7 +78,9 @@ def test_what_stays_is_not_far_and_what_moved_is():
     assert share_moved(start, model) == pytest.approx(expected)
     with torch.no_grad():
         weight[3] += 1.0
-    assert own_replies(engine(model), start, cards, "terse", 4)[0] > 0
+    to_start, to_itself = own_replies(engine(model), [start, model], cards, "terse", 4)[0]
+    assert to_start > 0
+    assert to_itself == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_entropy_of_a_uniform_model_is_that_of_its_vocabulary():

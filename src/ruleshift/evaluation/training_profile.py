@@ -44,9 +44,10 @@ class Answers:
 @dataclass(frozen=True)
 class TrainingProfile:
     """`kl_to_start` and `kl_from_start` are KL(start || model) and KL(model || start) per reply, `entropy` is that of
-    the next token in the model's own replies, all in nats and on `id-val`. `moved` is the share of parameters that
-    differ from the start by more than `TOLERANCE`. Tokens, FLOPs and seconds are those of the training: generated
-    while it sampled, read in passes that learn; None where nobody knows."""
+    the next token in the model's own replies, all in nats and on `id-val`; `kl_to_origin` and `kl_from_origin` are KL
+    with the model that a second phase of training began from, where that is not the start. `moved` is the share of
+    parameters that differ from the start by more than `TOLERANCE`. Tokens, FLOPs and seconds are those of the training:
+    generated while it sampled, read in passes that learn; None where nobody knows."""
 
     task: str
     arm: str
@@ -61,6 +62,8 @@ class TrainingProfile:
     trained_tokens: float
     train_flops: float
     seconds: float | None = None
+    kl_to_origin: float | None = None
+    kl_from_origin: float | None = None
 
 
 def answers_of(engine: LocalEngine, task: Task, split: str, n: int, samples: int, style: Style, seed: int) -> Answers:
@@ -99,10 +102,13 @@ def share_moved(start: PreTrainedModel, model: PreTrainedModel, tolerance: float
     return sum(moved for moved, _ in apart) / sum(count for _, count in apart)
 
 
-def own_replies(engine: LocalEngine, start: PreTrainedModel, task: Task, style: Style, n: int) -> tuple[float, float]:
-    """Of the model's own replies to `n` problems of `id-val`: KL(model || start) per reply, and its entropy."""
+def own_replies(
+    engine: LocalEngine, others: Sequence[PreTrainedModel], task: Task, style: Style, n: int
+) -> tuple[list[float], float]:
+    """Of the model's own replies to `n` problems of `id-val`: KL(model || other) per reply for each of the others, and
+    their entropy."""
     replies = StartReplies(engine, task, style, n, n)
-    return fmean(replies.kl_of(start)), mean_entropy(engine, replies.lots[0])
+    return [fmean(replies.kl_of(other)) for other in others], mean_entropy(engine, replies.lots[0])
 
 
 def rows_of_profile(profile: TrainingProfile) -> list[Row]:

@@ -21,7 +21,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
-from ruleshift.evaluation.kl import SEED as START_SEED
+from ruleshift.evaluation.kl import SEED as KL_SEED
 from ruleshift.evaluation.kl import StartReplies
 from ruleshift.evaluation.sharpness import sharpness
 from ruleshift.evaluation.tries import Tally
@@ -56,7 +56,7 @@ class Meter:
         self.style, self.chat, self.trained = start.style, start.chat, start.model
         self.flops = 0.0
         engine = LocalEngine(
-            copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=START_SEED)
+            copy.deepcopy(start.model), start.chat, Sampling(1.0, measurement.max_new_tokens, seed=KL_SEED)
         )
         self.keeper = Keeper(engine, start.chat, "none" if measurement.feedback == "none" else keep)
         try:
@@ -192,7 +192,7 @@ def run_arm(
                 _train(run, backbone, meter, folder, progress)
                 _measure_kept(meter, start, pictures, further, progress)
             if is_missing(store.folder, run, measurement):
-                _profile(meter, start, pictures, folder)
+                _profile(meter, start, pictures, folder, origin)
             _insights(meter, start, pictures)
         except Diverged as error:
             store.diverge(str(error))
@@ -268,8 +268,8 @@ def _measure_kept(meter: Meter, start: StartModel, pictures: bool, further: Sequ
         meter.measure(model, step, tokens)
 
 
-def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder) -> None:
-    """The profile of the model at the end, as it was kept; the start's is its own."""
+def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder, origin: StartModel) -> None:
+    """The profile of the model at the end, as it was kept; the start's is its own. origin: what was trained."""
     run, store, base = meter.run, meter.store, meter.start.engine.model
     step = run.points[-1]
     model, tokens = meter.trained, TokenCount()
@@ -280,7 +280,8 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder)
         return LocalEngine(one, meter.chat, sampling)
 
     where = (meter.task, meter.style)
-    measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens)
+    began = None if origin is start else load_start(origin, pictures).model
+    measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens, began)
 
 
 def _insights(meter: Meter, start: StartModel, pictures: bool) -> None:

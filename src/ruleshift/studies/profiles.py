@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 from transformers import PreTrainedModel
 
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import Point
+from ruleshift.evaluation.kl import SEED as KL_SEED
+from ruleshift.evaluation.kl import StartReplies
 from ruleshift.evaluation.training_profile import (
     TrainingProfile,
     answers_of,
@@ -82,8 +85,10 @@ def measure(
     where: tuple[Task, Style],
     point: Point,
     tokens: TokenCount,
+    origin: PreTrainedModel | None = None,
 ) -> None:
-    """Measure the profile of a run, of whose end this is the point, and save it. models: the start, and the end."""
+    """Measure the profile of a run, of whose end this is the point, and save it. models: the start, and the end.
+    origin: what the run began from, if that is not the start."""
     start, model = models
     task, style = where
     engine = engine_of(model, Sampling(1.0, m.max_new_tokens, seed=m.seed))
@@ -91,7 +96,10 @@ def measure(
         answers_of(engine, task, split, m.profile_problems, m.profile_samples, style, m.seed)
         for split in m.splits[:PROFILED]
     ]
-    back, unsure = own_replies(engine, start, task, style, m.kl_problems)
+    origins = [] if origin is None else [origin]
+    back, unsure = own_replies(engine, [start, *origins], task, style, m.kl_problems)
+    from_origins = [engine_of(one, Sampling(1.0, m.max_new_tokens, seed=KL_SEED)) for one in origins]
+    there = [StartReplies(one, task, style, m.kl_problems, m.kl_most).kl_of(model) for one in from_origins]
     generated = sum(
         line.get("generated_tokens", 0.0) for line in folder.read_metrics() if line["step"] <= run.points[-1]
     )
@@ -102,13 +110,15 @@ def measure(
         point.step,
         tuple(answers),
         kl_to_start=point.kl_to_start,
-        kl_from_start=back,
+        kl_from_start=back[0],
         entropy=unsure,
         moved=share_moved(start, model),
         generated_tokens=generated,
         trained_tokens=tokens.trained,
         train_flops=point.train_flops,
         seconds=seconds_in(folder.path) if run.training else 0.0,
+        kl_to_origin=next(map(fmean, there), None),
+        kl_from_origin=next(iter(back[1:]), None),
     )
     save_profile(path_of(folder.path, run), profile)
 
