@@ -38,8 +38,29 @@ def test_over_confidence_is_probability_less_share_right() -> None:
     assert cell.confidence == pytest.approx((1.0, 1.0, 0.25, 0.5))
     assert overconfidence(cell) == pytest.approx(2.75 / 4 - 1 / 4)
     assert overconfidence(cell_of("id", "greedy", [episode(True)])) is None
-    later = Cell("id", "greedy", ((2,), (1,)), (1, 1), (1, 1), confidence=(0.5, 0.5))
+    later = Cell("id", "greedy", ((2,), (1,)), (1, 1), (1, 1), (1, 1), (0, 1), confidence=(0.5, 0.5))
     assert overconfidence(later) == 0.0  # a second try is not the reply whose probability is meant
+
+
+def test_over_confidence_of_walks_is_that_of_what_is_decided() -> None:
+    """Of four steps two decide: one is sure and right, one half as sure, and wrong at first."""
+    half = -0.6931471805599453
+
+    def turn(right: bool, logprob: float, decides: bool, advanced: bool) -> Turn:
+        verdict = Verdict("", 1.0 if right else -1.0, False, "", advanced=advanced, ended=right, decides=decides)
+        return Turn((1,), Completion("", (2,), (logprob,)), verdict)
+
+    turns = (
+        turn(True, 0.0, True, True),
+        turn(True, 3 * half, False, True),
+        turn(False, half, True, False),
+        turn(True, 0.0, True, True),
+        turn(True, 5 * half, False, False),
+    )
+    cell = cell_of("id", "greedy", [Episode("", turns, ())])
+    assert (cell.decided, cell.decided_right) == ((2,), (1,))
+    assert cell.confidence == pytest.approx((0.75,))
+    assert overconfidence(cell) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from ruleshift.tasks.generalpoints.canonical import canonical
 HALF, TENTH = math.log(0.5), math.log(0.1)
 REPLIES = Sampled(
     split="id",
+    steps=(0, 3),
     logprobs=((HALF, HALF), (2 * TENTH, TENTH)),
     tokens=((1, 1), (2, 1)),
     answers=((0, 0), (0, 1)),
@@ -123,6 +124,7 @@ def test_replies_are_sampled_and_told_apart() -> None:
     greedy = LocalEngine(tiny_model(layers=1, spread=0.3), chat, Sampling(0.0, 3))
     same = sampled_replies(greedy, task, "train", 3, 4, "terse", 0, known)
     assert same.answers == ((0, 0, 0, 0),) * 3
+    assert same.steps == (0, 0, 0)
 
 
 # ---------------------------------------------------------------- weights

@@ -26,7 +26,19 @@ from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory
 
 PROFILE = TrainingProfile(
-    "gp-l", "sft", 0, 3, (Answers("id", 4, (0, 2, 4), (0, 1, 3), (4, 2, 0)),), 0.5, 0.25, 1.5, 0.1, 7, 9, 1e9, 2.5
+    "gp-l",
+    "sft",
+    0,
+    3,
+    (Answers("id", 4, (0, 0, 5), (0, 2, 4), (0, 1, 3), (4, 2, 0)),),
+    0.5,
+    0.25,
+    1.5,
+    0.1,
+    7,
+    9,
+    1e9,
+    2.5,
 )
 
 

@@ -36,10 +36,10 @@ class Cell:
     and `trained_words` those whose first reply used words of the stated rule, and of the training rule. The latter two
     are empty where the rule is that of training, all four in points of earlier versions, which did not tell. `shown`
     counts the steps whose first reply showed its work, `sound` those of them in which it was true and led to the
-    answer; empty where none did. `confidence` holds for each problem the probability of its first reply, where whoever
-    answered tells it, and `spent` what the first, second ... tries took (see `tries.Spent`); empty in points of earlier
-    versions. `most` is how many tries a step was given; 0 in points of earlier versions, whose steps were all given as
-    many as any table asks for.
+    answer; empty where none did. `confidence` holds for each problem the mean probability of the first replies to steps
+    at which something was to be decided, where whoever answered tells it, and `spent` what the first, second ... tries
+    took (see `tries.Spent`); empty in points of earlier versions. `most` is how many tries a step was given; 0 in
+    points of earlier versions, whose steps were all given as many as any table asks for.
     """
 
     split: str
@@ -182,14 +182,20 @@ def cell_of(split: str, decoding: str, episodes: Sequence[Episode]) -> Cell:
         words.append([verdict.words for verdict in at_stake if verdict.words is not None])
     counts = tuple(valid), tuple(read_right), tuple(decided), tuple(decided_right)
     shifted = [tuple(said.count(kind) for said in words) for kind in ("stated", "trained") if any(words)]
-    first = [episode.turns[0].completion.logprobs for episode in episodes]
-    confidence = tuple(math.exp(math.fsum(logprobs)) for logprobs in first) if all(first) else ()
-    cell = Cell(split, decoding, tuple(tries), *counts, confidence=confidence)
+    cell = Cell(split, decoding, tuple(tries), *counts, confidence=_confidence(episodes))
     if shifted:
         cell = replace(cell, stated_words=shifted[0], trained_words=shifted[1])
     if not any(work):
         return cell
     return replace(cell, shown=tuple(map(len, work)), sound=tuple(said.count("sound") for said in work))
+
+
+def _confidence(episodes: Sequence[Episode]) -> tuple[float, ...]:
+    """See Cell."""
+    firsts = [[step[0] for step in episode.steps if step[0].verdict.decides] for episode in episodes]
+    if not all(turns and all(turn.completion.logprobs for turn in turns) for turns in firsts):
+        return ()
+    return tuple(fmean(math.exp(math.fsum(turn.completion.logprobs)) for turn in turns) for turns in firsts)
 
 
 def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[Row]:

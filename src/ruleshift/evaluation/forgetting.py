@@ -22,12 +22,13 @@ def recovery(after: float, before: float, peak: float) -> float | None:
 
 
 def overconfidence(cell: Cell) -> float | None:
-    """The mean probability of the first replies less the share of right ones: 0 where a model is as sure as it is right
-    (on average; calibration asks for more), near 1 where it is sure and wrong. Of greedy replies; None where
-    probabilities are not known."""
+    """The mean probability of the first replies less the share of right ones, where something is decided: 0 where a
+    model is as sure as it is right (on average; calibration asks for more), near 1 where it is sure and wrong. Of
+    greedy replies; None where probabilities are not known."""
     if not cell.confidence:
         return None
-    return fmean(cell.confidence) - fmean(float(steps[0] == 1) for steps in cell.tries)
+    right = [count / of for count, of in zip(cell.decided_right, cell.decided, strict=True)]
+    return fmean(sure - share for sure, share in zip(cell.confidence, right, strict=True))
 
 
 def kept_share(start: float, learned: float, after: float) -> float | None:

@@ -1,15 +1,16 @@
-"""Several first replies to each problem of a split, and what can be said of them: how sure, how varied, whether copied.
+"""Several replies to each problem of a split, and what can be said of them: how sure, how varied, whether copied.
 
-P problems, K replies to each.
+A problem of several steps is asked at one of those where something is decided (`at_decision`). P problems, K replies to
+each.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ruleshift.engines.local import LocalEngine
 from ruleshift.evaluation.copying import TrainingReplies, answer_of
+from ruleshift.evaluation.once import at_decision
 from ruleshift.revision import revise
 from ruleshift.tasks.protocol import Style, Task, how_many
 
@@ -18,13 +19,14 @@ Table = tuple[tuple[int, ...], ...]  # (P, K)
 
 @dataclass(frozen=True)
 class Sampled:
-    """What is kept of the replies to a split. `answers` are numbers, the same for replies to a problem that answer the
-    same (`Answering`). `strict`: right, in the requested form to the letter, and without false or idle steps where any
-    are shown. `copied` and `copied_answer`: see `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the
-    same of the expert's reply: a model that knows the rule copies as often. Log-probs (P, K) are those of whole
-    replies, in nats."""
+    """What is kept of the replies to a split. `steps` (P) are those at which problems were asked. `answers` are
+    numbers, the same for replies to a problem that answer the same (`Answering`). `strict`: right, in the requested
+    form to the letter, and without false or idle steps where any are shown. `copied` and `copied_answer`: see
+    `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the same of the expert's reply: a model that
+    knows the rule copies as often. Log-probs (P, K) are those of whole replies, in nats."""
 
     split: str
+    steps: tuple[int, ...]
     logprobs: tuple[tuple[float, ...], ...]
     tokens: Table
     answers: Table
@@ -50,10 +52,11 @@ class Sampled:
 def sampled_replies(
     engine: LocalEngine, task: Task, split: str, n: int, samples: int, style: Style, seed: int, known: TrainingReplies
 ) -> Sampled:
-    """First replies to the problems 0..n-1 of (split, seed), from random streams of their own."""
-    problems = [task.problem(split, seed, index, style) for index in range(how_many(task, split, n))]
-    asked = [copy.copy(problem) for problem in problems for _ in range(samples)]  # some move on as they are asked
-    episodes = revise(asked, engine, 1, pictured=0, samples=[*range(samples)] * len(problems))
+    """Replies to the problems 0..n-1 of (split, seed), each from a random stream of its own."""
+    asked = [at_decision(task, split, seed, index, style) for index in range(how_many(task, split, n))]
+    problems = [one.problem for one in asked]
+    many = [one for one in asked for _ in range(samples)]
+    episodes = revise(many, engine, 1, pictured=0, samples=[*range(samples)] * len(asked))
     turns = [episode.turns[0] for episode in episodes]
     texts = [turn.completion.text for turn in turns]
     answers = [answer_of(problems[place // samples], text) for place, text in enumerate(texts)]
@@ -66,6 +69,7 @@ def sampled_replies(
     logprobs = [math.fsum(turn.completion.logprobs) for turn in turns]
     return Sampled(
         split,
+        tuple(one.step for one in asked),
         tuple(tuple(logprobs[i : i + samples]) for i in range(0, len(logprobs), samples)),
         tokens=rows([len(turn.completion.logprobs) for turn in turns]),
         answers=tuple(tuple(map(row.index, row)) for row in by_problem),

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.kl import MAX_PICTURES, MAX_TOKENS, StartReplies
+from ruleshift.evaluation.once import at_decision
 from ruleshift.evaluation.profile import pass_at_k
 from ruleshift.evaluation.statistics import mean_interval, share_interval
 from ruleshift.files import reason_of, write_atomically
@@ -26,16 +27,18 @@ from ruleshift.tasks.protocol import Style, Task, how_many
 from ruleshift.training.trajectories import Trajectory, forward, groups_of
 
 TOLERANCE = 1e-5  # a parameter has moved where it differs by more
+COUNTS = ("steps", "right", "distinct_right", "distinct_wrong")  # of Answers, one a problem
 KS = (1, 2, 4, 8, 16, 32, 64)  # of pass@k, as far as there are replies
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of each problem of a split, among `samples` first replies: how many were right, and how many different texts were
-    right and wrong."""
+    """Of each problem of a split, among `samples` replies where something is decided (at `steps`): how many were right,
+    and how many different texts were right and wrong."""
 
     split: str
     samples: int
+    steps: tuple[int, ...]
     right: tuple[int, ...]
     distinct_right: tuple[int, ...]
     distinct_wrong: tuple[int, ...]
@@ -67,16 +70,17 @@ class TrainingProfile:
 
 
 def answers_of(engine: LocalEngine, task: Task, split: str, n: int, samples: int, style: Style, seed: int) -> Answers:
-    """Many first replies to each of the problems 0..n-1 of (split, seed), from random streams of their own."""
-    count = how_many(task, split, n)
-    asked = [(index, number) for index in range(count) for number in range(samples)]
-    problems = [task.problem(split, seed, index, style) for index, _ in asked]
-    episodes = revise(problems, engine, 1, pictured=0, samples=[number for _, number in asked])
+    """Many replies to each of the problems 0..n-1 of (split, seed), where something is decided (`at_decision`), from
+    random streams of their own."""
+    asked = [at_decision(task, split, seed, index, style) for index in range(how_many(task, split, n))]
+    many = [one for one in asked for _ in range(samples)]
+    episodes = revise(many, engine, 1, pictured=0, samples=[*range(samples)] * len(asked))
     told = [(e.turns[0].completion.text, e.turns[0].verdict.right) for e in episodes]
     rows = [told[place : place + samples] for place in range(0, len(told), samples)]
     return Answers(
         split,
         samples,
+        tuple(one.step for one in asked),
         tuple(sum(right for _, right in row) for row in rows),
         tuple(len({text for text, right in row if right}) for row in rows),
         tuple(len({text for text, right in row if not right}) for row in rows),
@@ -145,7 +149,7 @@ def load_profile(path: Path) -> TrainingProfile:
         content: dict[str, Any] = json.loads(path.read_bytes())
         answers = []
         for one in content.pop("answers"):
-            lists = {name: tuple(map(int, one[name])) for name in ("right", "distinct_right", "distinct_wrong")}
+            lists = {name: tuple(map(int, one[name])) for name in COUNTS}
             answers.append(Answers(str(one["split"]), int(one["samples"]), **lists))
         profile = TrainingProfile(answers=tuple(answers), **content)
         rows_of_profile(profile)

@@ -12,7 +12,7 @@ MEANINGS = {
     "stated_words": "Share of decisions answered in words of the rule that the prompt states.",
     "trained_words": "Share of decisions answered in words of the training rule.",
     "other_words": "Share of decisions answered in words of neither rule.",
-    "copied": "Share of sampled first replies that repeat one of the expert's replies to training problems.",
+    "copied": "Share of sampled replies that repeat one of the expert's replies to training problems.",
     "copied_answer": "Share that answer what one of these answers, in whatever order of operands.",
     "expert_copied": "Share of the expert's own replies here that do: what a model that knows the rule comes to.",
     "expert_copied_answer": "Share of the expert's own answers here that do.",
