@@ -16,7 +16,7 @@ from typing import get_args
 from expected import changed, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from published import ARMS, ROOT, TASKS, claimed, measured, primary, published, sweep_of
+from published import ARMS, ROOT, TASKS, Published, claimed, measured, primary, published, sweep_of
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
@@ -84,9 +84,8 @@ def rendered(template: str) -> str:
         of=claimed()[TASKS[0], ARMS[0]].of,
         shown=SHOWN.__getitem__,
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
-        meta=lambda task: published(task).results.meta,
+        meta=lambda task, study="": published(task, study).results.meta,
         study=lambda task: published(task).study,
-        both=published("virl-vl", "vision-both-ood").results.meta,
     )
 
 
@@ -211,16 +210,13 @@ def than(first: tuple, second: tuple) -> str:
     return "more" if one > other else "less"
 
 
-def table(task: str, decoding: str) -> str:
-    """A line per arm, floor and ceiling, a column per split and number of turns."""
-    found = published(task)
+def table(task: str, decoding: str, study: str = "") -> str:
+    """A line per arm, floor and ceiling, a column per split and number of turns; of README's study, or of another."""
+    found = published(task, study)
     columns = COLUMNS[task]
     lines = [f"| {decoding} | {' | '.join(c.heading for c in columns)} |", "|---|" + "---:|" * len(columns)]
     for arm in found.legend.names:
-        whats = [(c.metric, c.split, c.turns, decoding) for c in columns]
-        cells = [value(task, arm, *what) for what in whats]
-        if arm != found.legend.start:
-            cells = [f"{cell}<br>{_each(task, arm, what)}" for cell, what in zip(cells, whats, strict=True)]
+        cells = [_cell(found, arm, Endpoint(c.metric, c.split, c.turns, decoding)) for c in columns]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
     for name, kind in references_in(found.results.rows).items():
         cells = [value(task, name, c.metric, c.split, c.turns, decoding) for c in columns]
@@ -228,9 +224,15 @@ def table(task: str, decoding: str) -> str:
     return "\n".join(lines)
 
 
-def _each(task: str, arm: str, what: tuple) -> str:
-    single = " ".join(map(points, published(task).values(arm, Endpoint(*what))))
-    return f"{single}<br>{change(task, arm, *what)}" if published(task).compares(arm, Endpoint(*what)) else single
+def _cell(found: Published, arm: str, what: Endpoint) -> str:
+    """The mean; where that is another, single seeds, and the difference to the start model with its interval."""
+    values = found.values(arm, what)
+    lines = [points(fmean(values))]
+    if arm != found.legend.start:
+        lines.append(" ".join(map(points, values)))
+        if found.compares(arm, what):
+            lines.append(between(*found.change(arm, what)[:3]))
+    return "<br>".join(lines)
 
 
 def between(difference: float, low: float | None, high: float | None) -> str:
