@@ -20,7 +20,7 @@ from published import ARMS, ROOT, TASKS, Published, claimed, measured, primary, 
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
-from ruleshift.evaluation.comparison import MatchedOn
+from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.kl import CLOSE, PRECISE
 from ruleshift.report.arms import references_in
 from ruleshift.tasks import get_task
@@ -73,7 +73,7 @@ def rendered(template: str) -> str:
         keep_trailing_newline=True,
     )
     ends = (title, measured, references, start, paper, claim_cell, says)
-    numbers = (change, ahead, within, than, table, unsure_kls, chosen, swept, at_end, at_ends)
+    numbers = (change, ahead, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return environment.get_template(template).render(
         **said,
@@ -156,15 +156,24 @@ def change(task: str, arm: str, *what: str | int, study: str = "") -> str:
 
 
 def ahead(task: str, on: MatchedOn | None = None) -> str:
-    """PPO minus SFT at the primary endpoint: at their ends, or where both have the same of something."""
+    """PPO minus SFT at the primary endpoint: at their ends, or where both have the same of something. The smallest and
+    the largest that it may be where it lies between two steps: +4.1 to +4.5 [-1.8, +10.1]"""
     found = published(task).comparison("rl", "sft", primary(task), on)
-    return between(found.difference, found.ci_low, found.ci_high)
+    if is_close(found):
+        return between(found.difference, found.ci_low, found.ci_high)
+    apart = found.spread + found.reference_spread
+    return f"{signed(found.difference - apart)} to {between(found.difference + apart, found.ci_low, found.ci_high)}"
 
 
-def within(task: str, on: MatchedOn) -> str:
-    """The interval alone of such a difference, where it is read across steps that are far apart."""
-    found = published(task).comparison("rl", "sft", primary(task), on)
-    return f"[{signed(found.ci_low)}, {signed(found.ci_high)}]"
+def is_close(found: Comparison) -> bool:
+    """Whether both arms are read at an evaluated step, or between two that are close."""
+    return not found.spread and not found.reference_spread
+
+
+def close_ones(task: str) -> str:
+    """Of the matched comparisons of PPO and SFT on a task, how many are: 3 of 30"""
+    matched = [c for c in published(task).comparisons if c.matched_on is not None]
+    return f"{sum(map(is_close, matched))} of {len(matched)}"
 
 
 def swept(task: str, way: str, split: str) -> str:
