@@ -73,7 +73,7 @@ def rendered(template: str) -> str:
         keep_trailing_newline=True,
     )
     ends = (title, measured, references, start, paper, claim_cell, says)
-    numbers = (change, ahead, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends)
+    numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return environment.get_template(template).render(
         **said,
@@ -163,6 +163,14 @@ def ahead(task: str, on: MatchedOn | None = None) -> str:
         return between(found.difference, found.ci_low, found.ci_high)
     apart = found.spread + found.reference_spread
     return f"{signed(found.difference - apart)} to {between(found.difference + apart, found.ci_low, found.ci_high)}"
+
+
+def leads(task: str, on: MatchedOn) -> str:
+    """Whether the interval of such a difference leaves 0 out."""
+    found = published(task).comparison("rl", "sft", primary(task), on)
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    return "is decided" if found.ci_low > 0 or found.ci_high < 0 else "is undecided"
 
 
 def is_close(found: Comparison) -> bool:
