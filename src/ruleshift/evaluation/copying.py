@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
+from ruleshift.evaluation.once import led
 from ruleshift.tasks.protocol import Answering, Style, Task, TaskProblem, how_many
-
-MOST_STEPS = 1_000  # of a problem; beyond them an expert does not end
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,7 @@ def training_replies(task: Task, style: Style, seed: int, n: int, split: str = "
     texts, answers = set(), set()
     for index in range(how_many(task, split, n)):
         problem = task.unseen().problem(split, seed, index, style)
-        for _ in range(MOST_STEPS):
-            text = problem.gold()
+        for text, _ in led(problem):
             texts.add(_written(text))
             answers.add(answer_of(problem, text))
-            if not problem.submit(text, last=False).advanced:
-                break
     return TrainingReplies(frozenset(texts), frozenset(answer for answer in answers if answer is not None))
