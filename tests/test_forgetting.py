@@ -18,12 +18,14 @@ def test_recovery_is_a_share_of_what_was_lost() -> None:
     assert recovery(after=0.0, before=0.25, peak=0.75) == -0.5  # it can also lose more
     assert recovery(after=1.0, before=0.25, peak=0.75) == 1.5
     assert recovery(after=1.0, before=0.75, peak=0.75) is None
+    assert recovery(after=1.0, before=0.75, peak=0.765) is None  # a share of noise
 
 
 def test_what_is_kept_is_a_share_of_what_was_gained() -> None:
     assert kept_share(start=0.25, learned=0.75, after=0.5) == 0.5
     assert kept_share(start=0.25, learned=0.75, after=0.0) == -0.5
     assert kept_share(start=0.5, learned=0.5, after=0.5) is None
+    assert kept_share(start=0.5, learned=0.515, after=0.5) is None
 
 
 def episode(right: bool, *logprobs: float) -> Episode:

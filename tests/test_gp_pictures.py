@@ -53,6 +53,7 @@ HASHES = {
     "large": "66ca08a2737002b4",
     "target-36": "1f88f363324a2100",
     "five-cards": "fe6b3d20ca3e10c2",
+    "five-cards-heldout": "fef8289242f55f1f",
     "fake": "353981b7171a04d2",
     "visual-ood": "2656c4edb0ebe8e0",
     "both-ood": "da6cea86b3750d66",

@@ -42,6 +42,7 @@ HASHES = {
     "large": "5cacf482a0d32d5d",
     "target-36": "9244b882477431f2",
     "five-cards": "78596095beedc670",
+    "five-cards-heldout": "fb501afdf2aebbc5",
     "fake": "594579c4b0533a26",
     "visual-ood": "51c8cd4f0458cfda",
     "both-ood": "f7c35052dc29739e",

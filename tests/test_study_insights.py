@@ -10,9 +10,9 @@ import pytest
 from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.study import StudyCommand, label_starts
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.phases import PhaseCell, explanations
+from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
-from ruleshift.report.phase import cells_in, phase_map
+from ruleshift.report.phase import by_the_way, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import signs_of, trained_in
@@ -144,6 +144,27 @@ def test_drift_and_the_way_to_train_are_told_apart() -> None:
     assert told["the way to train alone"].q2 == pytest.approx(1.0)
     assert told["drift: root of KL"].r2 == pytest.approx(0.0, abs=1e-9)
     assert explanations([])[0].r2 is None
+
+
+def test_what_the_way_tells_beyond_drift_has_an_interval_over_trainings() -> None:
+    doses = [(rate, step, rate * step) for rate in (0.1, 0.2, 0.3, 0.4) for step in (1, 2, 3)]
+
+    def grid(of_way: float, of_drift: float) -> list[PhaseCell]:
+        return [
+            replace(cell(way, kl, of_way * (way == "sft") - of_drift * kl**0.5), learning_rate=rate, step=step)
+            for way in ("sft", "rl")
+            for rate, step, kl in doses
+        ]
+
+    by_drift = beyond_drift(grid(0.0, 1.0), samples=50)
+    assert by_drift is not None
+    assert (by_drift.difference, by_drift.trainings) == (pytest.approx(0.0, abs=1e-9), 8)
+    by_way = beyond_drift(grid(1.0, 0.1), samples=50)
+    assert by_way is not None
+    assert 0 < by_way.ci_low <= by_way.difference <= by_way.ci_high
+    assert by_the_way(grid(1.0, 0.1)).endswith("over 8 trainings)")
+    assert beyond_drift([one for one in grid(1.0, 0.1) if one.way == "sft"]) is None
+    assert beyond_drift([]) is None
 
 
 def test_start_models_are_told_apart_by_name() -> None:

@@ -16,7 +16,7 @@ from ruleshift.evaluation.tries import Spent, Tally, number_of_try
 from ruleshift.records import Completion, Turn, Verdict
 from ruleshift.results import Row, load_results, save_results
 from ruleshift.revision import Conversation
-from ruleshift.settings import RLConfig
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies import STUDIES
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.studies.run import run_study
@@ -94,6 +94,35 @@ def test_settings_hold_for_both_tasks_and_the_rest_is_each_ones_own() -> None:
         plans_of("retention", set=("ways=prayer",))
     with pytest.raises(RuleshiftError, match="choose from 2, 4, 8, not 2,3"):
         plans_of("data-shift", set=("rules=2,3",))
+
+
+def test_a_quick_study_trains_the_same_share_of_both_tasks() -> None:
+    (plan,) = plans_of("retention", quick=True)
+    trained = {arm.name: arm.training for arm in plan.arms()}
+    for part in ("gp-l", "virl-l"):
+        usual = recipe_of(part)
+        assert trained[f"sft-{part}"] == replace(usual.sft, steps=round(usual.sft.steps / 3), split=f"{part}-train")
+        assert trained[f"rl-{part}"] == replace(usual.rl, updates=round(usual.rl.updates / 3), split=f"{part}-train")
+
+
+def test_a_potential_stands_beside_outcomes_of_its_discount() -> None:
+    """Any other two arms differ in nothing but the reward, and do not pay a failed try for going on."""
+    trained = {arm.name: arm.training for plan in plans_of("rewards") for arm in plan.arms()}
+    apart = {name: replace(training, reward="success", overlong=0.0) for name, training in trained.items()}  # type: ignore[type-var]
+    assert apart["rl-potential"] == apart["rl-discounted"] != apart["rl-outcome"]
+    assert apart["rl-outcome"] == apart["rl-verifier"] == apart["rl-partial"] == apart["rl-length"]
+    assert trained["rl-partial"].gamma == 0  # type: ignore[union-attr]
+
+
+def test_overfitting_starts_from_models_of_one_rate() -> None:
+    for quick in (False, True):
+        for plan in plans_of("overfit", quick=quick):
+            arms = {arm.name: arm for arm in plan.arms()}
+            sft = arms["sft"].training
+            assert isinstance(sft, SFTConfig)
+            assert sft.schedule == "constant_with_warmup"
+            assert sft.steps > recipe_of(plan.task).sft.steps
+            assert len({arm.start for arm in arms.values() if arm.start}) >= 3
 
 
 # ---------------------------------------------------------------- what turns take
@@ -189,7 +218,7 @@ def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tm
         folder = tmp_path / "rewards" / "gp-l"
         folder.mkdir(parents=True, exist_ok=True)
         save_results(folder / "results.json", rows, {**meta, "claims": [asdict(claim) | {"word": word}]})
-        (found,) = [line for line in expected.lines() if line.study == "rewards"]
+        (found,) = [line for line in expected.lines() if line.study == "rewards" and "by kind of fault" in line.says]
         return found.figure, found.verdict, found.against
 
     assert {one.verdict for one in expected.lines()} == {"not run yet"}

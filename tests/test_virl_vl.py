@@ -48,6 +48,7 @@ HASHES = {
     "city-ood": "fb578fdc89ddb326",
     "both-ood": "89ec92db9a23ab21",
     "mini": "eba369e73b3b7203",
+    "five-legs": "6231edfeb4c61ee0",
     "long": "a700878e465550b6",
     "big-actions": "96a1f01acacd858a",
     "fake": "d7e271fda86eef7f",

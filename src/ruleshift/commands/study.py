@@ -156,7 +156,7 @@ class StudyCommand:
             check_split(found, split)
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
-        points = self.points or (min(study.points, 2) if self.quick else study.points)
+        points = self.points or (study.quick_points if self.quick else study.points)
         plan = Plan(
             study,
             recipe,

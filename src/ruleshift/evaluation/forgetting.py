@@ -6,6 +6,8 @@ from statistics import fmean
 
 from ruleshift.evaluation.evaluate import Cell
 
+LEAST = 0.02  # of all problems: a share of a smaller loss or gain is one of noise
+
 
 def forgetting(ood: Sequence[float]) -> list[float]:
     """max over s <= t of OOD(s), minus OOD(t), of each step t of a training: (T,) from (T,).
@@ -17,8 +19,8 @@ def forgetting(ood: Sequence[float]) -> list[float]:
 
 def recovery(after: float, before: float, peak: float) -> float | None:
     """(OOD_RL - OOD_SFT) / (OOD_peak - OOD_SFT): the share of what SFT forgot since its peak that RL brought back. None
-    where nothing was forgotten. Source: arXiv 2509.12235."""
-    return (after - before) / (peak - before) if peak > before else None
+    where less than `LEAST` was forgotten. Source: arXiv 2509.12235."""
+    return (after - before) / (peak - before) if peak - before >= LEAST else None
 
 
 def overconfidence(cell: Cell) -> float | None:
@@ -33,5 +35,5 @@ def overconfidence(cell: Cell) -> float | None:
 
 def kept_share(start: float, learned: float, after: float) -> float | None:
     """(after - start) / (learned - start): the share of what a first training brought that is left after a second one.
-    None where the first brought nothing."""
-    return (after - start) / (learned - start) if learned > start else None
+    None where the first brought less than `LEAST`."""
+    return (after - start) / (learned - start) if learned - start >= LEAST else None

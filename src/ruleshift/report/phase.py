@@ -10,7 +10,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ruleshift.evaluation.phases import PhaseCell, explanations
+from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.palette import axis, layout
 from ruleshift.results import fits
 
@@ -41,7 +41,16 @@ def what_explains(cells: Sequence[PhaseCell]) -> str:
         if one.r2 is not None
     ]
     said = f"Share of the variance of the change over all {len(cells)} cells (and over cells left out of the fit) that "
-    return f"{said}is explained by {'; '.join(told)}." if told else ""
+    return f"{said}is explained by {'; '.join(told)}{by_the_way(cells)}." if told else ""
+
+
+def by_the_way(cells: Sequence[PhaseCell]) -> str:
+    """In words, the study's endpoint: what the way to train tells beyond drift. Nothing where that has no interval."""
+    found = beyond_drift(cells)
+    if found is None:
+        return ""
+    interval = f"{found.difference:+.2f} [{found.ci_low:+.2f}, {found.ci_high:+.2f}]"
+    return f"; in trainings left out, the way to train adds {interval} to drift (over {found.trainings} trainings)"
 
 
 def phase_map(cells: Sequence[PhaseCell]) -> go.Figure | None:

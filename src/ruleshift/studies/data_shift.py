@@ -2,8 +2,9 @@
 
 Cards: what J, Q and K count as, of numbers up to 10 alone. Walks: the words for where a turn leads; how far it turns is
 never trained. The further rules are among those of pretraining, the first one is not. All arms see as many problems;
-only how many rules these are under differs. `sft-varied` learns from prompts in varied words too, under rules of
-pretraining, where the start model reads such prompts.
+only how many rules these are under differs. The bundled models are at the floor of `large` and `one-worded` before any
+training, and near it on `target-36`: these are shown, and nothing is claimed of them. `sft-varied` learns from prompts
+in varied words too, under rules of pretraining, where the start model reads such prompts.
 """
 
 from dataclasses import dataclass, replace
@@ -44,11 +45,12 @@ def arms(recipe: StudyRecipe, options: Rules) -> list[Arm]:
 
 
 def measures(usual: Measurement) -> Measurement:
-    """What is usually measured, and the harsher tests; looks where there are pictures."""
+    """What is usually measured, and the harsher tests; looks where there are pictures, other cities in text too."""
     from ruleshift.tasks import get_task
 
     task = get_task(usual.task)
-    harsher = [s for s in HARSHER if s in task.splits() and (task.pictures or s not in ("both-ood", "style-ood"))]
+    seen = () if task.pictures else ("style-ood",) if "city-ood" in task.splits() else ("both-ood", "style-ood")
+    harsher = [split for split in HARSHER if split in task.splits() and split not in seen]
     return replace(usual, splits=tuple(dict.fromkeys((*usual.splits, *harsher))))
 
 
@@ -84,8 +86,9 @@ DATA_SHIFT = Study(
             "sft-varied",
             "raises",
             "sft",
-            against="half of its problems are of pretraining's rules, half as many of the training rule; wording does "
-            "not vary with the bundled models, which read one",
+            against="half of its problems are of pretraining's rules, half as many of the training rule; on walks "
+            "relative turns are among them, the kind that the shift asks for; wording does not vary with the bundled "
+            "models, which read one",
         ),
         *(
             Claimed(

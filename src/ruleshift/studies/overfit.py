@@ -1,12 +1,16 @@
 """Does RL recover what SFT forgot? RL from steps of an SFT that goes on far past its dip.
 
-SFT's shifted score may rise before it falls, and may fall for good or not, so it is evaluated often. What is forgotten
-is counted from the best step so far, what RL recovers as a share of that (`evaluation.forgetting`). How sure the model
-is of its first replies, right or wrong, and how sharp the loss on the expert's replies is (`evaluation.sharpness`),
-stand beside: both are said to foretell an SFT from which RL does not recover (arXiv 2606.09932).
+SFT's shifted score may rise before it falls, and may fall for good or not, so it is evaluated often. Its rate is
+constant after warm-up: one that falls to nothing heals some of the loss by itself, and would make early steps another
+kind of model than late ones. What is forgotten is counted from the best step so far, what RL recovers as a share of
+that (`evaluation.forgetting`), both of means over seeds. How sure the model is of its first replies, right or wrong,
+and how sharp the loss on the expert's replies is (`evaluation.sharpness`), stand beside: both are said to foretell an
+SFT from which RL does not recover (arXiv 2606.09932).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ruleshift.bounds import Count, ShareAboveZero, check_bounds
@@ -42,7 +46,8 @@ class Past:
 def arms(recipe: StudyRecipe, options: Past) -> list[Arm]:
     """A long SFT, RL from the start model, and RL from steps of that SFT."""
     steps = options.past * recipe.sft.steps
-    sft = Arm("sft", replace(recipe.sft, steps=steps), f"after SFT, {options.past} times as long as usual")
+    long = replace(recipe.sft, steps=steps, schedule="constant_with_warmup")
+    sft = Arm("sft", long, f"after SFT, {options.past} times as long as usual")
     starts = log_spaced(steps, options.between + 2, max(1, round(options.early * steps)))
     names = [EARLY, *(f"rl-from{step}" for step in starts[1:-1]), LATE][-len(starts) :]
     later = [_after(name, recipe, step) for name, step in zip(names, starts, strict=True)]
@@ -68,42 +73,48 @@ def forgotten(found: Findings, width: int) -> "list[Table]":
     if end is None or end.split not in m.splits:
         return []
     what = (end.metric, end.split, end.turns, end.decoding)
-    starts = meta["config"]["starts"]
-    lines = []
-    for seed in meta["seeds"]:
-        mine = [point for point in found.points if point.seed == seed or point.arm == meta["start"]]
-        curve = [point for point in mine if point.arm in (meta["start"], "sft")]
-        ood = [point.value(*what) for point in curve]
-        for point, lost in zip(curve, forgetting(ood), strict=True):
-            lines.append([f"{point.arm} {point.step}", str(seed), *_of(point, what, m), _points(lost), ""])
-        for arm, start in starts.items():
-            after = next((p for p in reversed(mine) if p.arm == arm), None)
-            before = next((p for p in curve if p.arm == "sft" and p.step == start["step"]), None)
-            if after is None or before is None:
-                continue
-            peak = max(p.value(*what) for p in curve if p.step <= start["step"])
-            share = recovery(after.value(*what), before.value(*what), peak)
-            lines.append(
-                [arm, str(seed), *_of(after, what, m), "", "nothing lost" if share is None else f"{share:.0%}"]
-            )
+    along: dict[tuple[str, int], list[Point]] = {}
+    for point in found.points:
+        along.setdefault((point.arm, point.step), []).append(point)
+    ood = {key: fmean(point.value(*what) for point in points) for key, points in along.items()}
+    curve = [key for key in along if key[0] in (meta["start"], "sft")]
+    lines = [
+        [f"{arm} {step}", *_of(along[arm, step], what, m), _percent(lost), ""]
+        for (arm, step), lost in zip(curve, forgetting([ood[key] for key in curve]), strict=True)
+    ]
+    for arm, start in meta["config"]["starts"].items():
+        after, before = max((key for key in along if key[0] == arm), default=None), ("sft", start["step"])
+        if after is None or before not in ood:
+            continue
+        peak = max(ood[key] for key in curve if key[1] <= start["step"])
+        share = recovery(ood[after], ood[before], peak)
+        told = "nothing lost" if share is None else f"{share:.0%}"
+        lines.append([f"{arm} {after[1]}", *_of(along[after], what, m), "", told])
     columns = ["ID", end.split, "too sure", "sharpness", "forgotten", "recovered"]
     title = (
-        f"{end.metric}, {turns_label(end.turns)}, {end.decoding}: points, and shares of what SFT forgot since its peak"
+        f"{end.metric}, {turns_label(end.turns)}, {end.decoding}, means over seeds: %, and the shares that RL recovers"
     )
-    return blocks(title, ("arm and step", "seed"), columns, lines, width)
+    return blocks(title, ("arm and step",), columns, lines, width)
 
 
-def _of(point: "Point", what: tuple[str, str, int, str], m: Measurement) -> list[str]:
+def _of(points: "Sequence[Point]", what: tuple[str, str, int, str], m: Measurement) -> list[str]:
     """ID, shifted, over-confidence on the shifted split (greedily, where that is measured), and sharpness."""
     metric, split, turns, decoding = what
-    sure = overconfidence(point.cell(split, "greedy" if "greedy" in m.decodings else decoding))
-    identity = point.value(metric, "id", turns, decoding) if "id" in m.splits else None
-    sharp = "" if point.sharpness is None else f"{point.sharpness:.3g}"
-    return [_points(identity), _points(point.value(*what)), _points(sure), sharp]
+    greedy = "greedy" if "greedy" in m.decodings else decoding
+    sure = [one for point in points if (one := overconfidence(point.cell(split, greedy))) is not None]
+    identity = [point.value(metric, "id", turns, decoding) for point in points] if "id" in m.splits else []
+    sharp = [point.sharpness for point in points if point.sharpness is not None]
+    shifted = fmean(point.value(*what) for point in points)
+    return [
+        _percent(fmean(identity)) if identity else "",
+        _percent(shifted),
+        _percent(fmean(sure)) if sure else "",
+        f"{fmean(sharp):.3g}" if sharp else "",
+    ]
 
 
-def _points(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 OVERFIT = Study(
@@ -117,8 +128,9 @@ OVERFIT = Study(
     arms=arms,
     measures=measures,
     options=Past(),
-    quick=Past(past=2, between=1),
+    quick=Past(past=4, between=1),
     points=10,
+    quick_points=5,
     primary=(
         Claimed("SFT far past its dip forgets what is out of distribution (arXiv 2509.12235)", "sft", "lowers"),
         Claimed(

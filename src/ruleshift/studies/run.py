@@ -145,8 +145,8 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
 def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
     """What the study claims on all its tasks, where they measured their primary endpoints.
 
-    Corrected over what its file names, of tasks that are left out of this run, too: so those that are run one after the
-    other, or chosen, claim no more than all at once."""
+    Corrected over what its file names, of tasks and arms that are left out of this run, too: so those that are run one
+    after the other, or chosen, claim no more than all at once."""
     about: dict[tuple[int, str, str, str, Endpoint], Estimate] = {}
     for owner, one in enumerate(refined):
         plan = one.plan
@@ -158,10 +158,9 @@ def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:
             if change:
                 about[owner, get_task(plan.task).id, arm, reference, end] = change
     study, here = refined[0].plan.study, {one.plan.task for one in refined}
-    absent = [task for task in study.tasks if task not in here] if here & {*study.tasks} else []
+    named = sum(len(study.endpoints(task)) for task in study.tasks) if here & {*study.tasks} else 0
     made = claims(
-        [(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()],
-        named=len(about) + sum(len(study.endpoints(task)) for task in absent),
+        [(t, arm, reference, end, change) for (_, t, arm, reference, end), change in about.items()], named=named
     )
     return [(refined[owner], claim) for (owner, *_), claim in zip(about, made, strict=True)]
 

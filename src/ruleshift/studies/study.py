@@ -16,7 +16,7 @@ from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.records import Told
 from ruleshift.results import Results
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
-from ruleshift.studies.recipes import PRESET, StudyRecipe
+from ruleshift.studies.recipes import PRESET, StudyRecipe, recipe_of
 from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Style
 from ruleshift.tasks.recipe import Endpoint
@@ -161,7 +161,7 @@ class Study:
     paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
     options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
-    quick study trains and measures one part in so many.
+    quick study trains and measures one part in so many, and evaluates `quick_points` models along a training.
     warm_up: the SFT, if any, that makes the start model of `model`, once for all arms and seeds. `style`, `preset` (of
     the task's recipe) and `kept` are what a plan has unless it is given others.
     """
@@ -191,6 +191,7 @@ class Study:
     preset: str = PRESET
     kept: int = 24
     quick_part: int = 3
+    quick_points: int = 2
 
     def endpoints(self, task: str) -> tuple[tuple[str, str, Endpoint], ...]:
         """What is claimed on a task: of which arm, against what, and at which endpoint. Each once, however many
@@ -326,12 +327,13 @@ class Plan:
         return Run(arm.name, seed, training, points, tuple(sorted({*points, *more})), origin, arm.feedback)
 
     def pairs(self) -> list[Pair]:
-        """Every arm with the start, then the pairs of the study of which its options left both arms in. Raises
-        ValueError for arms that there never are."""
+        """Every arm with the start, then the pairs of the study of which the task and the options left both arms in.
+        Raises ValueError for arms that there never are."""
         names = [arm.name for arm in self.arms()]
         there = (self.study.start, *names)
         paired = [name for pair in self.study.pairs for name in (pair.arm, pair.reference)]
-        usual = [arm.name for arm in self.study.arms(self.recipe, self.study.options)]
+        recipes = [self.recipe, *(recipe_of(task, self.study.preset) for task in self.study.tasks)]
+        usual = [arm.name for recipe in recipes for arm in self.study.arms(recipe, self.study.options)]
         unknown = [name for name in paired if name not in (*there, *usual)]
         if unknown or len(set(names)) < len(names):
             raise ValueError(

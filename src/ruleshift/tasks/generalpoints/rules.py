@@ -90,6 +90,9 @@ SPLITS: dict[str, Split] = {
     "targets": Split("training rule, a target drawn for each hand", target=None),
     "three-cards": Split("training rule, three cards", cards=3),
     "five-cards": Split("training rule, five cards", cards=5),
+    "five-cards-heldout": Split(
+        "training rule, five cards; number multisets that no training sees", cards=5, multisets="heldout"
+    ),
     "six-cards": Split("training rule, six cards", cards=6),
     "fake": Split(
         "the prompt states J, Q, K = 11, 12, 13 and the verifier scores 10: measures memorisation",

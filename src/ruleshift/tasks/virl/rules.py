@@ -159,6 +159,7 @@ SPLITS: dict[str, WalkSplit] = {
     "city-ood": WalkSplit("absolute directions, nine other cities", cities=TEST_CITIES),
     "both-ood": WalkSplit("relative directions, nine other cities", _SHIFT, cities=TEST_CITIES),
     "mini": WalkSplit("absolute directions, 18 routes, two in each of nine other cities", cities=TEST_CITIES, size=18),
+    "five-legs": WalkSplit("absolute directions, five legs", legs=(5, 5)),
     "long": WalkSplit("absolute directions, eight legs or more", legs=(8, 10)),
     "big-actions": WalkSplit(
         "a larger action space: 16 compass points, or headings in steps of 10 degrees",
