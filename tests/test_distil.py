@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -220,6 +221,16 @@ def test_tokens_after_which_nothing_is_shown_are_read_as_the_student_reads_them(
     others = [i for i in range(len(episodes)) if i not in right]
     assert max(float(batch.of_tokens[i].abs().max()) for i in others) > 0.05  # control: feedback was shown
     assert math.isfinite(metrics["teacher_kl"])
+    lifts = {True: [], False: []}
+    for episode, advantages in zip(episodes, batch.of_tokens, strict=True):
+        parts = advantages.split([len(turn.completion.token_ids) for turn in episode.turns])
+        for turn, part in zip(episode.turns, parts, strict=True):
+            lifts[turn.verdict.right].append(float(part.sum()))
+    assert metrics["teacher_on_right"] == pytest.approx(fmean(lifts[True]), abs=1e-4)
+    assert metrics["teacher_on_wrong"] == pytest.approx(fmean(lifts[False]), abs=1e-4)
+    full = replace(config, distillation_mode="full_logits")
+    rl = new_rl(tiny_model(layers=1, spread=0.3), tiny_chat(), TaughtBandit(), "terse", full)
+    assert rl.estimate(rl.collect()[0])[1] == pytest.approx(metrics, abs=1e-4)  # before any step they are the same
 
 
 def test_the_moving_average_moves_by_its_rate_and_the_student_stays_where_it_is():

@@ -21,6 +21,7 @@ from ruleshift.evaluation.training_profile import (
     rows_of_profile,
     save_profile,
     share_moved,
+    share_moved_far,
 )
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory
@@ -88,6 +89,11 @@ def test_what_stays_is_not_far_and_what_moved_is():
         weight[len(weight) // 2 :] += 1e-7  # within the tolerance
     expected = weight[: len(weight) // 2].numel() / sum(p.numel() for p in model.parameters())
     assert share_moved(start, model) == pytest.approx(expected)
+    assert share_moved_far(start, model) == 0.0
+    with torch.no_grad():
+        weight[1] += 0.1 * weight.square().mean().sqrt()
+    one = weight[1].numel() / sum(p.numel() for p in model.parameters())
+    assert share_moved_far(start, model) == pytest.approx(one)
     with torch.no_grad():
         weight[3] += 1.0
     to_start, to_itself = own_replies(engine(model), [start, model], cards, "terse", 4)[0]

@@ -34,11 +34,11 @@ class SFTConfig:
     noise: Share = 0.0
     """Share of the expert's replies that are wrong, in the right form."""
     pass_low: Share = 0.0
-    """Learn from problems of which the start model solves at least this share of first replies ..."""
+    """Learn from problems that the start model solves without a mistake in at least this share of conversations ..."""
     pass_high: Share = 1.0
     """... and at most this one: difficulty slices. From 0 to 1, nothing is sampled to know."""
     pass_samples: Count = 8
-    """Replies to a problem from which that share is counted."""
+    """Conversations about a problem from which that share is counted."""
     steps: Count = 400
     """Optimiser steps."""
     examples: Count = 20_000

@@ -5,7 +5,7 @@ points; what single problems say stays with them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +27,7 @@ from ruleshift.tasks.protocol import Style, Task, how_many
 from ruleshift.training.trajectories import Trajectory, forward, groups_of
 
 TOLERANCE = 1e-5  # a parameter has moved where it differs by more
+FAR = 0.01  # and moved far, where it differs by more than so much of what is usual in its matrix
 COUNTS = ("steps", "right", "distinct_right", "distinct_wrong")  # of Answers, one a problem
 KS = (1, 2, 4, 8, 16, 32, 64)  # of pass@k, as far as there are replies
 
@@ -47,10 +48,14 @@ class Answers:
 @dataclass(frozen=True)
 class TrainingProfile:
     """`kl_to_start` and `kl_from_start` are KL(start || model) and KL(model || start) per reply, `entropy` is that of
-    the next token in the model's own replies, all in nats and on `id-val`; `kl_to_origin` and `kl_from_origin` are KL
-    with the model that a second phase of training began from, where that is not the start. `moved` is the share of
-    parameters that differ from the start by more than `TOLERANCE`. Tokens, FLOPs and seconds are those of the training:
-    generated while it sampled, read in passes that learn; None where nobody knows."""
+    the next token in the model's own replies, all in nats and on `id-val`; `kl_to_origin` and `kl_from_origin` are
+    KL with the model that a second phase of training began from, where that is not the start. `moved` is the share
+    of parameters that differ from the start by more than `TOLERANCE`, `moved_far` of those that differ by more than
+    a hundredth of what is usual in their matrix. `teacher_margin` is how much more a teacher spoke for right
+    replies than for wrong ones, in nats a reply, mean over the training (`training.guide`); None without one.
+    Tokens, FLOPs and seconds are those of the training: generated while it sampled, read in passes that learn; None
+    where nobody knows.
+    """
 
     task: str
     arm: str
@@ -67,6 +72,8 @@ class TrainingProfile:
     seconds: float | None = None
     kl_to_origin: float | None = None
     kl_from_origin: float | None = None
+    moved_far: float | None = None
+    teacher_margin: float | None = None
 
 
 def answers_of(engine: LocalEngine, task: Task, split: str, n: int, samples: int, style: Style, seed: int) -> Answers:
@@ -101,8 +108,19 @@ def mean_entropy(engine: LocalEngine, trajectories: Sequence[Trajectory]) -> flo
 def share_moved(start: PreTrainedModel, model: PreTrainedModel, tolerance: float = TOLERANCE) -> float:
     """The share of parameters that differ by more than `tolerance`. A number format that rounds coarser than that
     hides what moved less. Source of the quantity: arXiv 2505.11711; of the caution, arXiv 2511.08567."""
+    return _share_beyond(start, model, lambda before: tolerance)
+
+
+@torch.no_grad()
+def share_moved_far(start: PreTrainedModel, model: PreTrainedModel, part: float = FAR) -> float:
+    """The share of parameters that differ by more than `part` of the root mean square of their matrix in `start`. One
+    step of Adam at a usual rate moves nearly all of a small model by more than an absolute `TOLERANCE`."""
+    return _share_beyond(start, model, lambda before: part * float(before.square().mean().sqrt()))
+
+
+def _share_beyond(start: PreTrainedModel, model: PreTrainedModel, tolerance: Callable[[torch.Tensor], float]) -> float:
     pairs = zip(start.parameters(), model.parameters(), strict=True)
-    apart = [(int(((a - b).abs() > tolerance).sum()), a.numel()) for a, b in pairs]
+    apart = [(int(((a - b).abs() > tolerance(a)).sum()), a.numel()) for a, b in pairs]
     return sum(moved for moved, _ in apart) / sum(count for _, count in apart)
 
 

@@ -1,27 +1,47 @@
-"""Which algorithm of reinforcement learning transfers? Every entry of the loop, on matched episodes.
+"""Which algorithm of reinforcement learning transfers? Every entry of the loop, on as many episodes.
 
-All arms see the same problems, as many episodes an update, with the settings of the task's recipe and those that make
-each algorithm what it is. DAPO draws more episodes than it learns from, and groups share problems: both are shown, in
-FLOPs and metrics. The rates are those of the recipe, which were chosen for PPO, unless `rates` names others:
-`algorithms-sweep` chooses one for each on validation problems of the training rule alone.
+Arms have the settings of the task's recipe and those that make each algorithm what it is. Groups share problems: of 128
+episodes an update PPO sees 128 problems, an algorithm with groups of eight 16. DAPO draws more episodes than it learns
+from; tables count all.
+
+Cards are trained with one try: then discount and credit are the same for all, and what differs is the algorithm. Over
+several turns PPO's recipe rewards each by itself (discount 0), and groups whole episodes. So it is on walks, where
+packages are compared, and not single parts.
+
+Two settings are not those of the papers, which are for large models at small rates. GRPO's KL is by k2 here, whose
+gradient does not blow up far from the start, as that of k3 does. `gspo-wide` is GSPO with a clip a hundred times as
+wide: the paper's leaves half of the replies out of every step but the first at the rates of a small model.
+
+The rates are those of the recipe, which were chosen for PPO, unless `rates` names others: `algorithms-sweep` chooses
+one for each on validation problems of the training rule alone. Algorithms that take one step an update, and not eight,
+are given a grid ten times as high.
 """
 
 from dataclasses import replace
 
 from ruleshift.studies import sweep
 from ruleshift.studies.chosen import Choice, Swept, chosen, profiled, swept
-from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Study, head_to_head
+from ruleshift.studies.recipes import StudyRecipe, of_turns
+from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
+from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, configured
 
 REFERENCE = "ppo"
-OTHERS = tuple(name for name in ALGORITHMS if name != REFERENCE)
+WIDE = "gspo-wide"
+HERE = {"grpo": {"kl_estimator": "k2"}}
+OTHERS = (*(name for name in ALGORITHMS if name != REFERENCE), WIDE)
+GROUPS = 8  # episodes are so many, or a multiple
 
 
 def every(recipe: StudyRecipe) -> list[Arm]:
     """An arm for each algorithm."""
-    return [Arm(name, configured(recipe.rl, name), entry.summary) for name, entry in ALGORITHMS.items()]
+    rl = recipe.rl
+    if get_task(recipe.measurement.task).metric == "success":
+        rl = of_turns(rl, 1, whole=True, multiple=GROUPS)
+    made = [Arm(name, configured(rl, name, **HERE.get(name, {})), told.summary) for name, told in ALGORITHMS.items()]
+    wide = configured(rl, "gspo", clip=0.03, clip_high=0.04)
+    return [*made, Arm(WIDE, wide, "GSPO with a clip a hundred times as wide", variant_of="gspo")]
 
 
 def arms(recipe: StudyRecipe, options: Choice) -> list[Arm]:
@@ -36,6 +56,7 @@ ALGORITHMS_STUDY = Study(
     name="algorithms",
     question="Which algorithm of reinforcement learning transfers?",
     about="Every algorithm of the loop on matched episodes, evaluated on the training rule and on shifted ones.",
+    paper="PPO alone was tried (arXiv 2501.17161)",
     cost="hours on two CPU cores; not timed at full size yet",
     tasks=("gp-l", "virl-l"),
     arms=arms,
@@ -43,7 +64,18 @@ ALGORITHMS_STUDY = Study(
     options=Choice(),
     quick=Choice(names=("ppo", "reinforce", "rloo", "grpo"), dense=False),
     pairs=tuple(pair for name in OTHERS for pair in head_to_head(name, REFERENCE)),
-    primary=tuple(ALGORITHMS),
+    primary=(
+        Claimed("RL generalises (arXiv 2501.17161): PPO", "ppo", "raises"),
+        Claimed("RL generalises (arXiv 2501.17161), without critic and clip: REINFORCE", "reinforce", "raises"),
+        Claimed("RL generalises (arXiv 2501.17161), without critic: GRPO", "grpo", "raises"),
+        Claimed(
+            "the critic is not what transfers: GRPO ends where PPO does (an open question of arXiv 2501.17161)",
+            "grpo",
+            "keeps",
+            "ppo",
+            against="other problems an update, and on walks another credit",
+        ),
+    ),
     tables=(ends, gains, matched),
 )
 

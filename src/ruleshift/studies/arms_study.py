@@ -1,9 +1,13 @@
 """Which part of post-training transfers: the data, the loss, the teacher, or the rewards?
 
 Variants of SFT (losses; whose replies, and which), distillation on the student's own replies, and hybrids stand beside
-SFT and PPO of the task's recipe, each with as many conversations as these. The prediction to test is of arXiv
-2605.11182: what a teacher is shown transfers where it is a rule that all problems share (`self-rule`), and does not
-where it is about one problem (`self-demonstration`, `self-feedback`). `fixed` is the control of all distillation.
+SFT and PPO of the task's recipe, each with as many conversations as these. `fixed` is the control of all distillation.
+
+The prediction of arXiv 2605.11182 is that what a teacher is shown transfers where it is a rule that all problems share
+(`self-rule`), and does not where it is about one problem (`self-demonstration`, `self-feedback`). It needs a model that
+reads what it is shown. The bundled ones do not: what stands beside a prompt lets them fail (docs/log.md, section 40).
+How much more such a teacher speaks for right replies than for wrong ones (`teacher_margin` of profiles) tells whether
+these arms are a test of the prediction; nothing is claimed of them.
 
 `arms-sweep` chooses a rate for each on validation problems of the training rule alone.
 """
@@ -15,7 +19,7 @@ from ruleshift.settings import DistilConfig
 from ruleshift.studies import sweep
 from ruleshift.studies.chosen import Choice, Swept, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Study, head_to_head
+from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
 from ruleshift.training.algorithms import configured, guided_by_default
 
@@ -25,9 +29,9 @@ OF_SFT: dict[str, tuple[dict[str, Any], str]] = {
     "sft-dft": ({"loss": "dft"}, "on the expert's replies, each token weighed by its probability"),
     "sft-talr": ({"loss": "talr", "loss_tau": 2.0}, "on the expert's replies, unlikely tokens weighing less"),
     "sft-psft": ({"loss": "psft", "loss_lag": 5}, "on the expert's replies, with PPO's clipped ratio"),
-    "sft-varied": ({"data": "varied"}, "on the expert's replies under varied rules and prompts"),
+    "sft-varied": ({"data": "varied"}, "on the expert's replies, half of them under rules of pretraining"),
     "sft-noise": ({"noise": 0.2}, "on the expert's replies, a fifth of them wrong"),
-    "sft-easy": ({"pass_low": 0.5}, "on problems that the start model solves at once at least half of the time"),
+    "sft-easy": ({"pass_low": 0.5}, "on problems that the start model solves without a mistake half of the time"),
     "sft-hard": ({"pass_high": 0.49}, "on problems that it solves less often"),
     "sft-small": ({"examples": 500}, "on 500 of the expert's replies"),
 }
@@ -103,7 +107,30 @@ ARMS = Study(
         *head_to_head("rl", "sft"),
         *head_to_head("self-rule", "self-demonstration"),
     ),
-    primary=(*TRAINED, "rl"),
+    primary=(
+        Claimed("RL transfers and SFT does not (arXiv 2501.17161)", "rl", "raises", "sft"),
+        Claimed(
+            "on-policy data is what transfers, not rewards (arXiv 2510.18874): SFT on own right replies",
+            "self-sft",
+            "raises",
+            "sft",
+            against="as many conversations are drawn, and the right ones among them learned from",
+        ),
+        Claimed(
+            "SFT weighed by probabilities generalises better (DFT, arXiv 2508.05629)",
+            "sft-dft",
+            "raises",
+            "sft",
+        ),
+        Claimed(
+            "what is learned on one's own states transfers better (arXiv 2605.22731): distillation from SFT's expert",
+            "expert-reverse",
+            "raises",
+            "sft",
+            against="the expert has probabilities by its replies' counts alone",
+        ),
+    ),
+    paper="SFT on the expert's replies and PPO alone were compared (arXiv 2501.17161)",
     tables=(ends, gains, matched),
 )
 

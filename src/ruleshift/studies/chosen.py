@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 from ruleshift.bounds import Positive, above_zero, check_bounds
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import Measurement
+from ruleshift.settings import Measurement, RLConfig
 from ruleshift.studies.study import Arm, variant
+
+HIGHER = 10  # of about eight steps an update that others take
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,18 @@ class Swept(Choice):
     """Options of their sweeps."""
 
     grid: tuple[Positive, ...] = (3e-5, 1e-4, 3e-4, 1e-3)
-    """Learning rates to try."""
+    """Learning rates to try; ten times these where an update is one step."""
 
 
 def swept(arms: Sequence[Arm], options: Swept) -> list[Arm]:
-    """Every arm at every rate of the grid."""
-    return [variant(arm, learning_rate=rate) for arm in chosen(arms, options) for rate in sorted(set(options.grid))]
+    """Every arm at every rate of the grid; an arm that takes one step an update at `HIGHER` times these."""
+    return [
+        variant(arm, learning_rate=float(f"{rate * (HIGHER if _takes_one_step(arm) else 1):.6g}"))
+        for arm in chosen(arms, options)
+        for rate in sorted(set(options.grid))
+    ]
+
+
+def _takes_one_step(arm: Arm) -> bool:
+    training = arm.training
+    return isinstance(training, RLConfig) and training.epochs * training.minibatches == 1

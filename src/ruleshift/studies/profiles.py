@@ -27,6 +27,7 @@ from ruleshift.evaluation.training_profile import (
     rows_of_profile,
     save_profile,
     share_moved,
+    share_moved_far,
 )
 from ruleshift.files import write_atomically
 from ruleshift.runs import RunFolder
@@ -119,8 +120,17 @@ def measure(
         seconds=seconds_in(folder.path) if run.training else 0.0,
         kl_to_origin=next(map(fmean, there), None),
         kl_from_origin=next(iter(back[1:]), None),
+        moved_far=share_moved_far(start, model),
+        teacher_margin=_margin(folder, run.points[-1]),
     )
     save_profile(path_of(folder.path, run), profile)
+
+
+def _margin(folder: RunFolder, last: int) -> float | None:
+    """How much more a teacher spoke for right replies than for wrong ones; None where there was none, or no such."""
+    told = [line for line in folder.read_metrics() if line["step"] <= last]
+    both = [line for line in told if {"teacher_on_right", "teacher_on_wrong"} <= line.keys()]
+    return fmean(line["teacher_on_right"] - line["teacher_on_wrong"] for line in both) if both else None
 
 
 def profile_rows(root: Path, runs: Sequence[Run]) -> list[dict[str, object]]:

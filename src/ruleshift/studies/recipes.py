@@ -37,6 +37,20 @@ def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:
     return StudyRecipe(recipe.title, recipe.sft[preset], recipe.rl[preset], replace(measurement, task=task))
 
 
+def of_turns(rl: RLConfig, turns: int, whole: bool, multiple: int = 1) -> RLConfig:
+    """The settings with another budget of turns, and as many episodes as make an update of about as many replies, in a
+    multiple of so many. whole: whether a problem is one step (cards), and not many (walks)."""
+    episodes = rl.episodes * replies_of(rl.turns, whole) / replies_of(turns, whole)
+    return replace(rl, turns=turns, episodes=max(1, round(episodes / multiple)) * multiple)
+
+
+def replies_of(turns: int, whole: bool) -> float:
+    """How many replies a problem (`whole`), or a position of a walk, takes with so many turns at most, about: on the
+    way through a training a third of the replies to a problem are right, and nine in ten to a position."""
+    right = 1 / 3 if whole else 0.9
+    return (1 - (1 - right) ** turns) / right
+
+
 def main_metric(task: Task) -> str:
     """What a task is decided by: the metric of its primary endpoint, or that of the task where it names none."""
     return task.recipe.primary.metric if task.recipe.primary else task.metric

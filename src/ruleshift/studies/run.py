@@ -24,7 +24,7 @@ from ruleshift.report.arms import usual_ood
 from ruleshift.report.terminal import claims_table
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
-from ruleshift.settings import RLConfig
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_start, settings_of
 from ruleshift.studies.board import Board
 from ruleshift.studies.cluster import Cluster, run_on_ray
@@ -40,7 +40,7 @@ from ruleshift.studies.recipes import main_metric, task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
 from ruleshift.studies.reuse import take_over, taken_from
-from ruleshift.studies.study import Findings, Plan, StartModel, Study
+from ruleshift.studies.study import Findings, Plan, Run, StartModel, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
@@ -179,7 +179,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     results = Results(tuple(rows), meta)
     ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
     insights = load_insights(out / ARMS, plan.runs())
-    found = Findings(results, comparisons, points, m, ends, insights)
+    drawn = {(run.name, run.seed): _conversations(run, out / ARMS) for run in plan.runs()}
+    found = Findings(results, comparisons, points, m, ends, insights, drawn)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
@@ -188,6 +189,21 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
         write_atomically(out / "insights.json", _json(insight_records(insights, points)))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
+    return found
+
+
+def _conversations(run: Run, root: Path) -> dict[int, float]:
+    """Of each step that a training wrote down, the conversations until then: those that it learned from, or as many
+    as were drawn for that."""
+    if run.training is None:
+        return {}
+    each = run.training.batch if isinstance(run.training, SFTConfig) else run.training.episodes
+    found: dict[int, float] = {}
+    step, total = 0, 0.0
+    for line in RunFolder(root / run.folder).read_metrics():
+        total += line.get("drawn_episodes", (line["step"] - step) * each)
+        step = line["step"]
+        found[step] = total
     return found
 
 

@@ -133,7 +133,8 @@ class Claimed:
 @dataclass(frozen=True)
 class Findings:
     """What a study found on one task. `seconds` are those of first, second ... tries at the end of each arm and seed,
-    by `split/decoding`, where they are known."""
+    by `split/decoding`, where they are known; `drawn` are the steps of each arm and seed, and the conversations that
+    were sampled or shown until then."""
 
     results: Results
     comparisons: Sequence[Comparison]
@@ -141,6 +142,7 @@ class Findings:
     measurement: Measurement
     seconds: Mapping[tuple[str, int], Mapping[str, Sequence[float]]] = field(default_factory=dict)
     insights: "Sequence[Insight]" = ()
+    drawn: Mapping[tuple[str, int], Mapping[int, float]] = field(default_factory=dict)
 
 
 Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]

@@ -1,5 +1,6 @@
 """Tables that studies show in the terminal."""
 
+import math
 from typing import TYPE_CHECKING
 
 from ruleshift.studies.study import Findings
@@ -25,7 +26,9 @@ GAIN = 0.1  # of the training rule, that arms are timed to
 
 
 def gains(found: Findings, width: int) -> "list[Table]":
-    """How much training it took each arm to gain 10 points of the training rule: the first evaluated step."""
+    """How much training it took each arm to gain 10 points of the training rule: the first evaluated step, and the
+    conversations until then, with those that were drawn and not learned from. Arms that are evaluated more densely are
+    seen to gain sooner."""
     from ruleshift.evaluation.evaluate import budgets
     from ruleshift.report.terminal import blocks
 
@@ -39,16 +42,15 @@ def gains(found: Findings, width: int) -> "list[Table]":
     for arm, seed in runs:
         points = [point for point in found.points if (point.arm, point.seed) == (arm, seed)]
         first = next((p for p in points if p.value(*what) >= base + GAIN), None)
-        training = trained[arm]
-        each = training.get("episodes", training.get("batch", 0))
+        drawn = found.drawn.get((arm, seed), {})
         took = (
             ["never", "", ""]
             if first is None
-            else [f"{first.step}", f"{first.step * each}", f"{first.train_flops:.2g}"]
+            else [f"{first.step}", f"{drawn.get(first.step, math.nan):.0f}", f"{first.train_flops:.2g}"]
         )
         lines.append([arm, str(seed), *took, f"{100 * points[-1].value(*what):.1f}"])
     title = f"training to a gain of {100 * GAIN:.0f} points of {metric} on {split}, from {100 * base:.1f}"
-    return blocks(title, ("arm", "seed"), ("steps", "episodes", "FLOPs", "at the end"), lines, width)
+    return blocks(title, ("arm", "seed"), ("steps", "conversations", "FLOPs", "at the end"), lines, width)
 
 
 def matched(found: Findings, width: int) -> "list[Table]":

@@ -1,10 +1,10 @@
 """Do more verification turns generalise better? In training at equal compute, and at inference.
 
-RL is trained with 1, 3, 5 and 10 turns, on fewer episodes the more replies these take (`replies_of`), so that updates
-are of about as many replies; comparisons at matched FLOPs take care of the rest. Every arm is then given 1 to 20 turns
-at inference, as many of them as the model's context holds (up to 5 a position of a walk). Start model and RL are
-measured again where less is said of a failed try, down to nothing at all: there the next try is only drawn anew, which
-is the control of all verification.
+RL is trained with 1, 3, 5 and 10 turns, on fewer episodes the more replies these take (`recipes.of_turns`), so that
+updates are of about as many replies; comparisons at matched FLOPs take care of the rest. Every arm is then given 1 to
+20 turns at inference, as many of them as the model's context holds (up to 5 a position of a walk). Start model and RL
+are measured again where less is said of a failed try, down to nothing at all: there the next try is only drawn anew,
+which is the control of all verification.
 """
 
 import math
@@ -19,7 +19,7 @@ from ruleshift.evaluation.revising import LEAST_GAIN, TurnGain, pays_until
 from ruleshift.evaluation.statistics import Difference, wilson_interval
 from ruleshift.records import Told
 from ruleshift.settings import Measurement
-from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.recipes import StudyRecipe, of_turns
 from ruleshift.studies.study import Arm, Claimed, Findings, Pair, Start, Study
 from ruleshift.studies.tables import ends, matched
 from ruleshift.tasks.recipe import Endpoint
@@ -50,12 +50,10 @@ def arms(recipe: StudyRecipe, options: Budgets) -> list[Arm]:
     from ruleshift.tasks import get_task
 
     rl, whole = recipe.rl, get_task(recipe.measurement.task).metric == "success"
-    usual = replies_of(rl.turns, whole)
     trained = []
     for turns in sorted(set(options.turns)):
-        episodes = max(1, round(rl.episodes * usual / replies_of(turns, whole) / rl.group)) * rl.group
         about = f"after RL with {turns} {'turn' if turns == 1 else 'turns'}"
-        trained.append(Arm(f"rl-turns{turns}", replace(rl, turns=turns, episodes=episodes), about))
+        trained.append(Arm(f"rl-turns{turns}", of_turns(rl, turns, whole, rl.group), about))
     best = trained[-1].name
     again = [
         Arm(f"{name}-{level}", None, f"{told}, told less ({level})", of, start=start, feedback=level)
@@ -66,13 +64,6 @@ def arms(recipe: StudyRecipe, options: Budgets) -> list[Arm]:
         for level in LESS
     ]
     return [Arm("sft", recipe.sft, "after SFT", dense=False), *trained, *again]
-
-
-def replies_of(turns: int, whole: bool) -> float:
-    """How many replies a problem (`whole`), or a position of a walk, takes with so many turns at most, about: on the
-    way through a training a third of the replies to a problem are right, and nine in ten to a position."""
-    right = 1 / 3 if whole else 0.9
-    return (1 - (1 - right) ** turns) / right
 
 
 def measures(usual: Measurement) -> Measurement:

@@ -24,6 +24,8 @@ from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.teachers import ExpertTeacher, ModelTeacher, MovingTeacher, StartTeacher, Teacher, Told
 from ruleshift.training.trajectories import Thrift, Trajectory, groups_of
 
+PROBED = 32  # episodes of an update that a teacher is asked about to be measured alone, which is on no account
+
 
 @dataclass(frozen=True)
 class Pupil:
@@ -64,7 +66,11 @@ class Guide:
             A_t = -coef * (log student(y_t) - log teacher(y_t))        sampled_token
 
         whose mean, at samples of the student, has the gradient of KL(student || teacher) of the next token after each
-        sampled prefix; tokens of which the teacher has no opinion have the advantage 0.
+        sampled prefix; tokens of which the teacher has no opinion have the advantage 0. Of divergences over all next
+        tokens the first `PROBED` episodes are asked about.
+
+        The metrics `teacher_on_right` and `teacher_on_wrong` are log teacher - log student in nats a reply, of replies
+        that the verifier accepted and of others: a teacher for whom the second is higher speaks for wrong replies.
         Source: on-policy distillation as in Gu et al., arXiv 2306.08543, and Lu and Thinking Machines Lab, "On-Policy
         Distillation" (2025): discount 0, importance ratios without a clip.
         """
@@ -73,10 +79,11 @@ class Guide:
             fixed = [torch.full((len(t.positions),), float(config.fixed_advantage or 0.0)) for t in trajectories]
             return Guided(self._placed(fixed), [], {})
         told = [teacher.told(one, t) for one, t in zip(asked, trajectories, strict=True)]
-        if config.distillation_mode == "full_logits":
-            return Guided([], told, {})
-        self.count(told)
-        sums = {"apart": 0.0, "known": 0.0}
+        full = config.distillation_mode == "full_logits"
+        heard = told[:PROBED] if full else told
+        if not full:
+            self.count(told)
+        sums = dict.fromkeys(("apart", "known", "right", "rights", "wrong", "wrongs"), 0.0)
 
         def valued(own: Sequence[int]) -> list[torch.Tensor]:
             of_tokens = [torch.empty(0)] * len(own)
@@ -90,14 +97,17 @@ class Guide:
                 apart = (drawn - said) * known.cpu()
                 sums["apart"] += float(apart.sum())
                 sums["known"] += float(known.sum())
-                parts = (-config.distillation_coef * apart).split([len(t.positions) for t in drawn_by])
+                parts = apart.split([len(t.positions) for t in drawn_by])
                 for i, part in zip(group, parts, strict=True):
-                    of_tokens[i] = part
+                    of_tokens[i] = -config.distillation_coef * part
+                    _sort(-part, asked[own[i]], trajectories[own[i]], sums)
             return of_tokens
 
-        of_tokens = self.student.processes.spread(valued, range(len(told)))
+        of_tokens = self.student.processes.spread(valued, range(len(heard)))
         sums = self.student.processes.total(sums)
-        return Guided(self._placed(of_tokens), [], {"teacher_kl": sums["apart"] / max(sums["known"], 1.0)})
+        metrics = {"teacher_kl": sums["apart"] / max(sums["known"], 1.0)}
+        metrics |= {f"teacher_on_{of}": sums[of] / sums[f"{of}s"] for of in ("right", "wrong") if sums[f"{of}s"]}
+        return Guided([], told, metrics) if full else Guided(self._placed(of_tokens), [], metrics)
 
     def loss(self, told: Sequence[Told], before: torch.Tensor, log_ratio: torch.Tensor) -> torch.Tensor:
         """How far the student is from the teacher at each token, weighed by min(ratio to the sampling policy,
@@ -128,6 +138,15 @@ class Guide:
 
     def _placed(self, rows: list[torch.Tensor]) -> list[torch.Tensor]:
         return [row.float().to(self.student.model.device) for row in rows]
+
+
+def _sort(lift: torch.Tensor, asked: Asked, trajectory: Trajectory, sums: dict[str, float]) -> None:
+    """Add what the tokens of an episode gain with the teacher (T,) to the sums of right replies or of wrong ones."""
+    of_turns = torch.zeros(asked.turns).index_add(0, torch.tensor(trajectory.turn), lift)
+    for turn, gained in zip(asked.episode.turns, of_turns.tolist(), strict=False):
+        name = "right" if turn.verdict.right else "wrong"
+        sums[name] += gained
+        sums[f"{name}s"] += 1
 
 
 def guide_of(config: RLConfig, student: Pupil, model: PreTrainedModel | None) -> Guide | None:

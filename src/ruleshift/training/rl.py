@@ -99,6 +99,7 @@ class RL:
         drawn = [*kept, *flat]
         account.passed([Trajectory.of(episode) for episode in drawn[config.episodes :]], 1)
         metrics = episode_metrics(drawn)
+        metrics["drawn_episodes"] = float(len(drawn))
         metrics["generated_tokens"] = float(sum(len(t.completion.token_ids) for e in drawn for t in e.turns))
         if config.group > 1:
             metrics["flat_groups"] = sum(self._flat(drawn)) / len(drawn)

@@ -116,7 +116,8 @@ def _lessons(
     if (samples or rates) and not run.read_metrics():
         metrics = dict(samples.metrics) if samples else {}
         generated = metrics.get("generated_tokens", 0.0) + (rates.generated if rates else 0)
-        run.append_metrics({"step": 0, **metrics, "generated_tokens": generated})
+        drawn = metrics.get("problems", 0.0) + (len(rates.shares) * config.pass_samples if rates else 0)
+        run.append_metrics({"step": 0, **metrics, "generated_tokens": generated, "drawn_episodes": drawn})
     return Lessons(chat, task, style, config, samples, rates)
 
 

@@ -1,7 +1,7 @@
 """What the start model says about the problems of a run of SFT, sampled before the training and kept beside it.
 
     RUN/samples/000256.jsonl       a line for each problem from that index on, as many as are sampled at once
-    RUN/samples/pass-000256.json   how many first replies to each of them were right, where slices are taken by that
+    RUN/samples/pass-000256.json   how often each of them was solved without a mistake, where slices are taken by that
 
 A file is there whole or not at all. Killed in between, a run samples on with the next file, and what it samples is the
 same: the replies about a problem are a function of model, problem and seed. Several processes share the files out.
@@ -64,8 +64,8 @@ class Samples:
 
 @dataclass(frozen=True)
 class PassRates:
-    """The share of first replies to each problem that the verifier accepts, by its index, what these took, and the
-    tokens of all replies."""
+    """The share of conversations about each problem in which every first reply is right, by its index (of cards: of
+    first replies; of walks: of whole routes without a mistake), what these took, and the tokens of all replies."""
 
     shares: tuple[float, ...]
     taken: TokenCount
@@ -122,8 +122,8 @@ def pass_rates(
     progress: Progress | None = None,
     processes: Processes = ALONE,
 ) -> PassRates:
-    """How often `model` is right at once about each problem, of `pass_samples` replies, kept in the folder as `sample`
-    keeps conversations. Source of slices by it: arXiv 2602.10815."""
+    """How often `model` solves each problem without a mistake, of `pass_samples` conversations with one try at each
+    step, kept in the folder as `sample` keeps conversations. Source of slices by it: arXiv 2602.10815."""
     count, engine, each = used(config), local_engine(model, chat, config), config.pass_samples
     folder.mkdir(exist_ok=True)
 
@@ -136,11 +136,11 @@ def pass_rates(
                 asked = [(index, number) for index in indices for number in range(each)]
                 problems = [task.problem(config.split, config.seed, index, style) for index, _ in asked]
                 episodes = revise(problems, engine, 1, samples=[number for _, number in asked])
-                right = [episode.turns[0].verdict.right for episode in episodes]
+                right = [episode.solved for episode in episodes]
                 content = {
                     "right": [sum(right[place : place + each]) for place in range(0, len(right), each)],
                     "tokens": sum(len(episode.token_ids) for episode in episodes),
-                    "generated": sum(len(episode.turns[0].completion.token_ids) for episode in episodes),
+                    "generated": sum(len(turn.completion.token_ids) for e in episodes for turn in e.turns),
                     "patches": sum(patches(model, chat.eye, e.pictures) for e in episodes) if chat.eye else 0,
                 }
                 write_atomically(path, json.dumps(content) + "\n")
