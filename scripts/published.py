@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Published:
     results: Results
     comparisons: Sequence[Comparison]
 
-    @property
+    @cached_property
     def legend(self) -> Legend:
         return legend_of(self.results)
 

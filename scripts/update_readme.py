@@ -21,7 +21,7 @@ from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
-from ruleshift.evaluation.kl import CLOSE, PRECISE
+from ruleshift.evaluation.statistics import is_precise
 from ruleshift.report.arms import references_in
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -213,7 +213,7 @@ def at_ends() -> int:
 def unsure_kls() -> str:
     """At how many steps of the published runs a KL is surer by neither measure: 12 of 100"""
     steps = {
-        (row.task, row.arm, row.seed, row.step): row.kl_error > max(PRECISE * row.kl_to_start, CLOSE)
+        (row.task, row.arm, row.seed, row.step): not is_precise(row.kl_to_start, row.kl_error)
         for task in TASKS
         for row in published(task).results.rows
         if row.kl_to_start and row.kl_error is not None

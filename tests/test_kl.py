@@ -10,8 +10,8 @@ from helpers import tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import evaluate
-from ruleshift.evaluation.kl import CLOSE, PRECISE, StartReplies, forward_kl
-from ruleshift.evaluation.statistics import relative_error, standard_error
+from ruleshift.evaluation.kl import StartReplies, forward_kl
+from ruleshift.evaluation.statistics import CLOSE, PRECISE, is_precise, standard_error
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
@@ -52,9 +52,8 @@ def test_it_has_the_mean_of_the_log_ratio_and_less_spread() -> None:
     (before, _), (after, _) = (evaluate_tokens(model, drawn, 3_000) for model in (start, other))
     ratios = [float((a - b).sum()) for a, b in zip(before, after, strict=True)]
     found = forward_kl(start, other, drawn)
-    error = relative_error(ratios) * fmean(ratios)
-    assert abs(fmean(found) - fmean(ratios)) < 3 * error
-    assert relative_error(found) < 0.6 * relative_error(ratios)
+    assert abs(fmean(found) - fmean(ratios)) < 3 * standard_error(ratios)
+    assert standard_error(found) < 0.6 * standard_error(ratios)
 
 
 def test_problems_are_added_until_the_error_is_small() -> None:
@@ -65,12 +64,13 @@ def test_problems_are_added_until_the_error_is_small() -> None:
     many = StartReplies(engine(start), TASK, "terse", 4, 1_000)
     assert many.ends == [4, 8, 16, 32, 64, 128, 256, 512, 1_000]
     found = many.kl_of(other)
-    assert relative_error(found) <= PRECISE < relative_error(few.kl_of(other))
+    assert is_precise(fmean(found), standard_error(found))
+    assert not is_precise(fmean(few.kl_of(other)), standard_error(few.kl_of(other)))
     assert len(found) in many.ends
     assert len(found) < 1_000
     near = many.kl_of(moved(start, 0.0005))
     assert standard_error(near) <= CLOSE < 10 * fmean(near)
-    assert relative_error(near) > PRECISE  # as few as that
+    assert standard_error(near) > PRECISE * fmean(near)  # as few as that
     assert many.kl_of(start) == [0.0] * 4  # nothing moved: nothing to add
     again = StartReplies(engine(start), TASK, "terse", 4, 1_000)
     assert again.kl_of(start) == [0.0] * 4

@@ -13,10 +13,11 @@ from ruleshift.evaluation.evaluate import Cell, Point, rows_of
 from ruleshift.evaluation.statistics import (
     crossed_difference,
     crossed_estimate,
+    is_precise,
     mean_interval,
     pooled_share,
-    relative_error,
     share_interval,
+    standard_error,
     wilson_interval,
 )
 
@@ -264,10 +265,14 @@ def test_share_interval_is_wilson_for_outcomes_and_widens_with_clusters() -> Non
     assert (high - low) < 0.6 * (alike[1] - alike[0])
 
 
-def test_relative_error_by_hand() -> None:
-    assert relative_error([1.0, 3.0]) == pytest.approx(1 / 2)  # sd sqrt(2), by sqrt(2), of 2
-    assert relative_error([2.0, 2.0]) == relative_error([0.0, 0.0]) == 0
-    assert relative_error([2.0]) == math.inf
+def test_a_kl_is_precise_by_its_share_or_in_nats() -> None:
+    assert standard_error([1.0, 3.0]) == pytest.approx(1.0)  # sd sqrt(2), by sqrt(2)
+    assert standard_error([2.0]) == math.inf
+    assert is_precise(2.0, 0.1)
+    assert not is_precise(2.0, 0.11)
+    assert is_precise(0.01, 0.005)
+    assert not is_precise(0.01, 0.006)
+    assert is_precise(0.0, 0.0)
 
 
 def test_mean_interval() -> None:

@@ -1,20 +1,19 @@
 """How far a model is from the one that it began as: the forward KL per reply, with an error that is made small."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import torch
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.head import chunks, logits_of
 from ruleshift.engines.local import LocalEngine
-from ruleshift.evaluation.statistics import pooled_share, relative_error, standard_error
+from ruleshift.evaluation.statistics import is_precise, pooled_share, standard_error
 from ruleshift.revision import revise
 from ruleshift.sight import Eye
 from ruleshift.tasks.protocol import Style, Task, how_many
 from ruleshift.training.trajectories import Trajectory, groups_of, reply_states
 
-PRECISE = 0.05  # standard error of a KL, as a share of it
-CLOSE = 0.005  # or in nats: a tenth of what matched KLs may differ by
 SPLIT, SEED = "id-val", 7
 MAX_TOKENS, MAX_PICTURES = 3_000, 64  # of a pass
 
@@ -54,7 +53,7 @@ class StartReplies:
             sums += forward_kl(self.engine.model, model, lot, self.engine.chat.eye)
             replies += [len(trajectory.rewards) for trajectory in lot]
             found = pooled_share(sums, replies)
-            if min(relative_error(found) / PRECISE, standard_error(found) / CLOSE) <= 1:
+            if is_precise(fmean(found), standard_error(found)):
                 break
         return found
 

@@ -17,6 +17,11 @@ Outcomes = Sequence[Sequence[bool | float]]  # (S, P)
 ROUNDING = 1e-12
 """What is smaller is rounding: a thousand times what means of shares lose, less than any number of problems shows."""
 
+PRECISE = 0.05
+"""What the standard error of a KL may be, as a share of it ..."""
+CLOSE = 0.005
+"""... or in nats: a tenth of what matched KLs may differ by."""
+
 
 class Difference(NamedTuple):
     """A mean (of differences, say) with its interval. `n` counts the units it was averaged over: problems or seeds."""
@@ -171,9 +176,9 @@ def standard_error(values: Sequence[float]) -> float:
     return mean_variance(np.array(values, dtype=float)).variance ** 0.5
 
 
-def relative_error(values: Sequence[float]) -> float:
-    """The standard error of a mean as a share of it, |mean(x)|, values (n,); 0 where all are 0."""
-    return standard_error(values) / max(abs(fmean(values)), ROUNDING)
+def is_precise(kl: float, error: float) -> bool:
+    """Whether a KL is known well enough, by its standard error: to a share of it, or in nats."""
+    return error <= max(PRECISE * abs(kl), CLOSE)
 
 
 def _satterthwaite(variance: float, parts: Sequence[Part]) -> Reading:
