@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 INFERENCE = (1, 2, 3, 5, 10, 20)
 MOST_TOKENS = 1_900  # of replies and feedback in a conversation: small models read 2,048
 FEEDBACK = 24  # tokens of a feedback, about
+USUAL = 0.8  # of the longest reply: 60 tokens of 80 on cards, where 20 failed tries take 1,400 at most
 STEPS = 13  # positions of a walk, about
 LESS = tuple(level for level in get_args(Told) if level != "full")
 
@@ -71,7 +72,8 @@ def measures(usual: Measurement) -> Measurement:
     from ruleshift.tasks import get_task
 
     whole = get_task(usual.task).metric == "success"
-    room = MOST_TOKENS // (usual.max_new_tokens + FEEDBACK) if whole else MOST_TOKENS // (FEEDBACK * STEPS)
+    each = USUAL * usual.max_new_tokens + FEEDBACK if whole else FEEDBACK * STEPS
+    room = int(MOST_TOKENS / each)
     turns = tuple(budget for budget in INFERENCE if budget <= max(room, *usual.turns))
     splits = tuple(split for split in usual.splits if split in ("id", "rule-ood"))
     return replace(usual, splits=splits, turns=tuple(sorted({*turns, *usual.turns})), decodings=("sampled",))
