@@ -14,7 +14,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.copying import answer_of, training_replies
-from ruleshift.evaluation.foretelling import explained, r_squared, spearman
+from ruleshift.evaluation.foretelling import explained, spearman, spearman_within
 from ruleshift.evaluation.insight import (
     Insight,
     coverage_curve,
@@ -163,8 +163,18 @@ def test_rank_correlation_and_explained_variance() -> None:
     assert spearman(x, x**3) == pytest.approx(1.0)
     assert spearman(x, -x) == pytest.approx(-1.0)
     assert math.isnan(spearman(np.array([1.0, 1.0, 2.0]), np.array([3.0, 3.0, 3.0])))  # nothing varies
-    assert r_squared(x, 2 * x + 1) == pytest.approx(1.0)
-    assert r_squared(np.array([-1.0, 0.0, 1.0]), np.array([1.0, 0.0, 1.0])) == pytest.approx(0.0)
+    assert explained(x[:, None], 2 * x + 1)[0] == pytest.approx(1.0)
+    assert explained(np.array([[-1.0], [0.0], [1.0]]), np.array([1.0, 0.0, 1.0]))[0] == pytest.approx(0.0)
+
+
+def test_what_tells_two_kinds_apart_is_no_sign_within_either() -> None:
+    """Two clusters: over all the higher goes with the higher, and within each with the lower."""
+    kind = ["sft"] * 3 + ["rl"] * 3
+    x, y = np.array([1.0, 2.0, 3.0, 11.0, 12.0, 13.0]), np.array([3.0, 2.0, 1.0, 13.0, 12.0, 11.0])
+    assert spearman(x, y) > 0.5
+    assert spearman_within(x, y, kind) == pytest.approx(-1.0)
+    assert math.isnan(spearman_within(x, y, range(6)))  # one of each kind
+    assert math.isnan(spearman_within(np.array([0.1, 0.1, 7.0, 7.0]), y[:4], ["a", "a", "b", "b"]))
 
 
 def test_left_out_runs_are_those_of_fits_without_them() -> None:

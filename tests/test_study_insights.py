@@ -15,7 +15,7 @@ from ruleshift.report.insights import insights_in
 from ruleshift.report.phase import by_the_way, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.studies.failures import FAILURES
-from ruleshift.studies.foretell import signs_of, trained_in
+from ruleshift.studies.foretell import distinct, signs_of, trained_in
 from ruleshift.studies.memorisation import MEMORISATION
 from ruleshift.studies.phase import PHASE, Ground
 from ruleshift.studies.run import run_study
@@ -221,6 +221,11 @@ def test_early_signs_foretell_the_loss(tmp_path: Path, capsys: pytest.CaptureFix
     assert [(sign.name, sign.runs) for sign in found] == [("success, id", 5)]
     assert (found[0].spearman, found[0].r2, found[0].q2) == pytest.approx((1.0, 1.0, 1.0))
     assert signs_of(trainings[:3]) == []
+    assert found[0].within == pytest.approx(1.0)
+    another = [replace(one, signs={"copied, id": 0.1 * one.seed}) for one in trainings]  # of the same trainings
+    both = distinct([*trainings, *another])
+    assert len(both) == 5
+    assert both[0].signs == {"copied, id": 0.0, **trainings[0].signs}
     Foretell((tmp_path / "one",), tmp_path / "signs.json").run()
     assert "success, id" in capsys.readouterr().out
     assert json.loads((tmp_path / "signs.json").read_text())[0]["runs"] == 5

@@ -12,9 +12,11 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return _correlation(rankdata(x), rankdata(y))
 
 
-def r_squared(x: np.ndarray, y: np.ndarray) -> float:
-    """The share of the variance of y (N,) that a straight line in x (N,) explains; NaN where either does not vary."""
-    return _correlation(x, y) ** 2
+def spearman_within(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable]) -> float:
+    """`spearman` of what is left of x (N,) and y (N,) without the mean of their `group` (N,): how far one goes with the
+    other among runs of one kind. Over runs of two kinds anything that tells these apart goes with all else that does
+    (Simpson's paradox). NaN where nothing varies within a group."""
+    return spearman(_without_means(x, group), _without_means(y, group))
 
 
 def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = None) -> tuple[float, float]:
@@ -40,6 +42,14 @@ def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = N
         out = np.array([each == one for each in groups])
         left_out[out] = y[out] - design[out] @ (np.linalg.pinv(design[~out]) @ y[~out])
     return 1 - float((rest**2).sum()) / total, 1 - float((left_out**2).sum()) / total
+
+
+def _without_means(values: np.ndarray, group: Sequence[Hashable]) -> np.ndarray:
+    left, groups = np.empty(len(values)), [*group]
+    for one in dict.fromkeys(groups):
+        mine = np.array([each == one for each in groups])
+        left[mine] = values[mine] - values[mine].mean()
+    return left.round(12)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:

@@ -4,15 +4,16 @@ A sign is what was measured at the first evaluated step of a training, on proble
 alone, less what the start model had there. What is to be foretold is what was lost under the shifted rule at its end.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.foretelling import explained, spearman
+from ruleshift.evaluation.foretelling import explained, spearman, spearman_within
 from ruleshift.report.arms import legend_of, trained_split, usual_ood
 from ruleshift.report.insights import insights_in
 from ruleshift.results import Results, Row, load_results
@@ -23,8 +24,10 @@ VALIDATION = "id-val"
 
 @dataclass(frozen=True)
 class Trained:
-    """One training: its early signs by name, and the loss under shift at its end."""
+    """One training: its early signs by name, and the loss under shift at its end. `settings` are all that decides it:
+    studies that took it over from each other have the same, and it is one."""
 
+    settings: str
     task: str
     arm: str
     seed: int
@@ -35,7 +38,8 @@ class Trained:
 @dataclass(frozen=True)
 class EarlySign:
     """How well a sign foretells the loss over `runs` trainings: R2 of a straight line, the same of trainings left out
-    of the fit (`q2`), and Spearman's correlation of ranks."""
+    of the fit (`q2`), Spearman's correlation of ranks, and the same among trainings of one arm (`within`; None where
+    none has two)."""
 
     task: str
     name: str
@@ -43,6 +47,7 @@ class EarlySign:
     r2: float
     q2: float
     spearman: float
+    within: float | None
 
 
 def studies_in(folder: Path) -> list[Path]:
@@ -58,10 +63,19 @@ def trained_in(folder: Path) -> list[Trained]:
     results = load_results(folder / "results.json")
     insights = insights_in(folder)
     more = () if insights is None else insights.rows
-    return list(_trained(results, more))
+    return list(_trained(folder, results, more))
 
 
-def _trained(results: Results, more: Sequence[Row]) -> Iterator[Trained]:
+def distinct(trainings: Sequence[Trained]) -> list[Trained]:
+    """Each training once, with all signs that any study has of it: those of the first where several have one."""
+    found: dict[tuple[str, str, int], Trained] = {}
+    for one in trainings:
+        before = found.setdefault((one.task, one.settings, one.seed), one)
+        found[one.task, one.settings, one.seed] = replace(before, signs=one.signs | before.signs)
+    return list(found.values())
+
+
+def _trained(folder: Path, results: Results, more: Sequence[Row]) -> Iterator[Trained]:
     metric, start = str(results.meta.get("metric", "success")), legend_of(results).start
     trained, shifted = trained_split(results), usual_ood(results)
     main = [row for row in results.rows if row.metric == metric]
@@ -85,7 +99,17 @@ def _trained(results: Results, more: Sequence[Row]) -> Iterator[Trained]:
         signs = {_name(row): row.value - before.get(_name(row), 0.0) for row in first}
         if mine[0].kl_to_start is not None:
             signs["KL to the start"] = mine[0].kl_to_start
-        yield Trained(mine[0].task, arm, seed, signs, base[0] - mine[-1].value)
+        yield Trained(_settings(folder, results, arm), mine[0].task, arm, seed, signs, base[0] - mine[-1].value)
+
+
+def _settings(folder: Path, results: Results, arm: str) -> str:
+    """What decides a training of an arm, but for its seed; the folder and the arm, where results do not say it."""
+    config = results.meta.get("config", {})
+    training = config.get("training", {}).get(arm)
+    if training is None:
+        return f"{folder}/{arm}"
+    begun = [config.get(name) for name in ("model", "weights", "feedback")], config.get("starts", {}).get(arm)
+    return json.dumps([training, begun], sort_keys=True, default=str)
 
 
 def _name(row: Row) -> str:
@@ -101,7 +125,8 @@ def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
             having = [one for one in mine if name in one.signs]
             x, y = np.array([one.signs[name] for one in having]), np.array([one.loss for one in having])
             r2, q2 = explained(x[:, None], y) if len(having) >= FEWEST else (math.nan, math.nan)
-            ranks = spearman(x, y)
+            ranks, within = spearman(x, y), spearman_within(x, y, [one.arm for one in having])
             if math.isfinite(r2) and math.isfinite(ranks):
-                found.append(EarlySign(task, name, len(having), r2, q2, ranks))
+                told = within if math.isfinite(within) else None
+                found.append(EarlySign(task, name, len(having), r2, q2, ranks, told))
     return sorted(found, key=lambda sign: (sign.task, -abs(sign.spearman), -sign.r2))
