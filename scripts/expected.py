@@ -14,6 +14,7 @@ from ruleshift.report.tables import claims_of, endpoint_in_words, number, signed
 from ruleshift.results import Results, load_results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
+from ruleshift.studies.foretell import EarlySign
 from ruleshift.studies.study import Claimed, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -107,6 +108,28 @@ def changed() -> list[ChangedRun]:
                 changes = tuple(MeasureChange(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
                 found.append(ChangedRun(study.name, task, results.meta, changes))
     return found
+
+
+SHOWN_SIGNS = 8  # of a task
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What was published of early signs: by which command, and those of each task that order its trainings best."""
+
+    command: str
+    commit: str
+    signs: Mapping[str, tuple[EarlySign, ...]]
+
+
+def foretold() -> Foretold | None:
+    path = PUBLISHED / "foretell.json"
+    if not path.is_file():
+        return None
+    content, by_task = json.loads(path.read_text(encoding="utf-8")), {}
+    for entry in content["signs"]:
+        by_task.setdefault(entry["task"], []).append(EarlySign(**entry))
+    return Foretold(content["command"], content["commit"], {t: tuple(s[:SHOWN_SIGNS]) for t, s in by_task.items()})
 
 
 @cache

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import get_args
 
-from expected import changed, lines, runs
+from expected import changed, foretold, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from published import ARMS, ROOT, TASKS, Published, claimed, measured, primary, published, sweep_of
@@ -81,6 +81,7 @@ def rendered(template: str) -> str:
         claims=lines(),
         runs=runs(),
         changed=changed(),
+        foretold=foretold(),
         of=claimed()[TASKS[0], ARMS[0]].of,
         shown=SHOWN.__getitem__,
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),

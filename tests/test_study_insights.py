@@ -228,7 +228,7 @@ def test_early_signs_foretell_the_loss(tmp_path: Path, capsys: pytest.CaptureFix
     assert both[0].signs == {"copied, id": 0.0, **trainings[0].signs}
     Foretell((tmp_path / "one",), tmp_path / "signs.json").run()
     assert "success, id" in capsys.readouterr().out
-    assert json.loads((tmp_path / "signs.json").read_text())[0]["runs"] == 5
+    assert json.loads((tmp_path / "signs.json").read_text())["signs"][0]["runs"] == 5
 
 
 def test_too_few_trainings_foretell_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`ruleshift foretell`: which early sign foretells the loss under shift, over the runs of many studies."""
 
 import json
+import shlex
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -61,5 +63,8 @@ class Foretell:
             console.print(table)
         if self.json is not None:
             from ruleshift.files import write_atomically
+            from ruleshift.runs import environment
 
-            write_atomically(self.json, json.dumps([asdict(sign) for sign in signs], indent=1) + "\n")
+            here = {"command": "ruleshift " + shlex.join(sys.argv[1:]), "commit": environment()["git_commit"]}
+            content = {"version": 1, **here, "signs": [asdict(sign) for sign in signs]}
+            write_atomically(self.json, json.dumps(content, indent=1) + "\n")
