@@ -246,7 +246,7 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
             for quick, whole in ((small[task].recipe.sft, plan.recipe.sft), (small[task].recipe.rl, plan.recipe.rl)):
                 assert parts * length(quick) == pytest.approx(length(whole), abs=parts - 1)
             assert small[task].measurement.n < plan.measurement.n <= parts * small[task].measurement.n + parts - 1
-            assert small[task].points == 2
+            assert small[task].points == study.quick_points
     assert [arm.name for arm in plans("vision", quick=True)["gp-vl"].arms()] == ["sft", "rl"]
     set_by_hand = plans("vision", quick=True, n=50, set=("rl.updates=9", "matched_rates=sft"))["gp-vl"]
     assert (set_by_hand.recipe.rl.updates, set_by_hand.measurement.n) == (9, 50)
