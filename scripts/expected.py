@@ -1,7 +1,7 @@
 """What the paper and later ones claim, beside what the published runs in docs/results found of it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
@@ -110,12 +110,13 @@ def changed() -> list[ChangedRun]:
     return found
 
 
-SHOWN_SIGNS = 8  # of a task
+SHOWN_SIGNS = 6  # of a task: those that order its trainings best, over all and within arms
 
 
 @dataclass(frozen=True)
 class Foretold:
-    """What was published of early signs: by which command, and those of each task that order its trainings best."""
+    """What was published of early signs: by which command, and those of each task that order its trainings best, over
+    all of them, and within arms."""
 
     command: str
     commit: str
@@ -129,7 +130,12 @@ def foretold() -> Foretold | None:
     content, by_task = json.loads(path.read_text(encoding="utf-8")), {}
     for entry in content["signs"]:
         by_task.setdefault(entry["task"], []).append(EarlySign(**entry))
-    return Foretold(content["command"], content["commit"], {t: tuple(s[:SHOWN_SIGNS]) for t, s in by_task.items()})
+    return Foretold(content["command"], content["commit"], {task: _best(signs) for task, signs in by_task.items()})
+
+
+def _best(signs: Sequence[EarlySign]) -> tuple[EarlySign, ...]:
+    within = sorted(signs, key=lambda sign: -abs(sign.within or 0.0))[:SHOWN_SIGNS]
+    return tuple(sign for place, sign in enumerate(signs) if place < SHOWN_SIGNS or sign in within)
 
 
 @cache

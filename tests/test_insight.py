@@ -14,7 +14,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.copying import answer_of, training_replies
-from ruleshift.evaluation.foretelling import explained, spearman, spearman_within
+from ruleshift.evaluation.foretelling import explained, largest_by_chance, spearman, spearman_within
 from ruleshift.evaluation.insight import (
     Insight,
     coverage_curve,
@@ -175,6 +175,17 @@ def test_what_tells_two_kinds_apart_is_no_sign_within_either() -> None:
     assert spearman_within(x, y, kind) == pytest.approx(-1.0)
     assert math.isnan(spearman_within(x, y, range(6)))  # one of each kind
     assert math.isnan(spearman_within(np.array([0.1, 0.1, 7.0, 7.0]), y[:4], ["a", "a", "b", "b"]))
+
+
+def test_of_many_signs_the_best_is_good_by_chance() -> None:
+    rng = np.random.default_rng(1)
+    y, kind, runs = rng.normal(size=10) + 9 * np.repeat([0, 1], 5), ["sft"] * 5 + ["rl"] * 5, np.arange(10)
+    noise = [(rng.normal(size=10), runs) for _ in range(30)]
+    alone, many = (largest_by_chance(signs, y, kind, samples=100) for signs in (noise[:1], noise))
+    assert (alone <= many).all()
+    assert np.median(alone) < 0.4 < 0.6 < np.median(many)
+    told_apart = np.repeat([0.0, 1.0], 5), runs  # what the arms differ in is nothing within one
+    assert not largest_by_chance([told_apart], y, kind, samples=10).any()
 
 
 def test_left_out_runs_are_those_of_fits_without_them() -> None:

@@ -12,7 +12,7 @@ from ruleshift.commands.study import StudyCommand, label_starts
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
-from ruleshift.report.phase import by_the_way, cells_in, phase_map
+from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import distinct, signs_of, trained_in
@@ -162,7 +162,7 @@ def test_what_the_way_tells_beyond_drift_has_an_interval_over_trainings() -> Non
     by_way = beyond_drift(grid(1.0, 0.1), samples=50)
     assert by_way is not None
     assert 0 < by_way.ci_low <= by_way.difference <= by_way.ci_high
-    assert by_the_way(grid(1.0, 0.1)).endswith("over 8 trainings)")
+    assert beyond_drift_in_words(grid(1.0, 0.1)).endswith("over 8 trainings)")
     assert beyond_drift([one for one in grid(1.0, 0.1) if one.way == "sft"]) is None
     assert beyond_drift([]) is None
 
@@ -222,6 +222,7 @@ def test_early_signs_foretell_the_loss(tmp_path: Path, capsys: pytest.CaptureFix
     assert (found[0].spearman, found[0].r2, found[0].q2) == pytest.approx((1.0, 1.0, 1.0))
     assert signs_of(trainings[:3]) == []
     assert found[0].within == pytest.approx(1.0)
+    assert found[0].chance == pytest.approx(2 / 120, abs=0.02)  # of 120 orders, those there and back
     another = [replace(one, signs={"copied, id": 0.1 * one.seed}) for one in trainings]  # of the same trainings
     both = distinct([*trainings, *another])
     assert len(both) == 5

@@ -16,11 +16,12 @@ from ruleshift.errors import RuleshiftError
 @dataclass(frozen=True)
 class Foretell:
     """Over all trainings of the studies in some folders: which measure, taken at the first evaluated step on problems
-    of the training rule or of validation alone, foretells how much is lost under the shifted rule at the end? R2 of a
-    straight line, the same for trainings left out of the fit, and Spearman's correlation of ranks, over all trainings
-    and among those of one arm: of SFT and PPO together anything that tells them apart foretells which one loses.
-    Studies that measure insights (`memorisation`) have the most signs. A training that several studies share counts
-    once.
+    of the training rule or of validation alone, foretells how much is lost under the shifted rule at the end? R2 of
+    a straight line, the same for trainings left out of the fit, and Spearman's correlation of ranks, over all
+    trainings and among those of one arm: of SFT and PPO together anything that tells them apart foretells which one
+    loses. Of many signs some look good by chance: beside stands how often the best of all does within arms where
+    none is one. Studies that measure insights (`memorisation`) have the most signs. A training that several studies
+    share counts once.
 
     Example: ruleshift foretell runs/memorisation runs/headline
     """
@@ -51,14 +52,19 @@ class Foretell:
         lines = [
             [
                 *(s.task, s.name, str(s.runs), f"{s.spearman:+.2f}"),
-                *("" if s.within is None else f"{s.within:+.2f}", f"{s.r2:.2f}", f"{s.q2:.2f}"),
+                *("" if s.within is None else f"{s.within:+.2f}", "" if s.chance is None else f"{s.chance:.2f}"),
+                *(f"{s.r2:.2f}", f"{s.q2:.2f}"),
             ]
             for s in signs
         ]
         title = "Early signs on the training rule against the loss under the shifted one at the end"
         console = Console()
         for table in blocks(
-            title, ("task", "sign"), ("runs", "Spearman", "in an arm", "R2", "left out"), lines, console.width
+            title,
+            ("task", "sign"),
+            ("runs", "Spearman", "in an arm", "by chance", "R2", "left out"),
+            lines,
+            console.width,
         ):
             console.print(table)
         if self.json is not None:

@@ -19,6 +19,26 @@ def spearman_within(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable]) -> 
     return spearman(_without_means(x, group), _without_means(y, group))
 
 
+def largest_by_chance(
+    signs: Sequence[tuple[np.ndarray, np.ndarray]], y: np.ndarray, group: Sequence[Hashable], samples: int = 500
+) -> np.ndarray:
+    """The largest |`spearman_within`| that any sign has with y (N,) shuffled within each `group` (N,), where no sign
+    foretells anything: (samples,). signs: values (M,) and the runs that have them (M,), of each. Comparing with the
+    largest corrects for how many signs there are. Source: Westfall and Young, Resampling-Based Multiple Testing (1993).
+    """
+    rng, groups = np.random.default_rng(0), [*group]
+    members = [np.flatnonzero([each == one for each in groups]) for one in dict.fromkeys(groups)]
+    found = np.zeros(samples)
+    for sample in range(samples):
+        shuffled = y.copy()
+        for mine in members:
+            shuffled[mine] = y[rng.permutation(mine)]
+        for x, runs in signs:
+            ranks = spearman_within(x, shuffled[runs], [groups[run] for run in runs])
+            found[sample] = max(found[sample], abs(np.nan_to_num(ranks)))
+    return found
+
+
 def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = None) -> tuple[float, float]:
     """The share of the variance of y (N,) that a linear model of the columns of x (N, K), with a constant, explains: of
     the runs that it is fitted to, and of runs left out of the fit, one at a time or all of a `group` (N,).

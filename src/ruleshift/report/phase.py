@@ -41,10 +41,10 @@ def what_explains(cells: Sequence[PhaseCell]) -> str:
         if one.r2 is not None
     ]
     said = f"Share of the variance of the change over all {len(cells)} cells (and over cells left out of the fit) that "
-    return f"{said}is explained by {'; '.join(told)}{by_the_way(cells)}." if told else ""
+    return f"{said}is explained by {'; '.join(told)}{beyond_drift_in_words(cells)}." if told else ""
 
 
-def by_the_way(cells: Sequence[PhaseCell]) -> str:
+def beyond_drift_in_words(cells: Sequence[PhaseCell]) -> str:
     """In words, the study's endpoint: what the way to train tells beyond drift. Nothing where that has no interval."""
     found = beyond_drift(cells)
     if found is None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.foretelling import explained, spearman, spearman_within
+from ruleshift.evaluation.foretelling import explained, largest_by_chance, spearman, spearman_within
 from ruleshift.report.arms import legend_of, trained_split, usual_ood
 from ruleshift.report.insights import insights_in
 from ruleshift.results import Results, Row, load_results
@@ -39,7 +39,8 @@ class Trained:
 class EarlySign:
     """How well a sign foretells the loss over `runs` trainings: R2 of a straight line, the same of trainings left out
     of the fit (`q2`), Spearman's correlation of ranks, and the same among trainings of one arm (`within`; None where
-    none has two)."""
+    none has two). `chance`: how often the largest of all signs of the task is as large within arms where none foretells
+    anything."""
 
     task: str
     name: str
@@ -48,6 +49,7 @@ class EarlySign:
     q2: float
     spearman: float
     within: float | None
+    chance: float | None
 
 
 def studies_in(folder: Path) -> list[Path]:
@@ -121,12 +123,17 @@ def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
     found = []
     for task in dict.fromkeys(one.task for one in trainings):
         mine = [one for one in trainings if one.task == task]
+        loss, arms = np.array([one.loss for one in mine]), [one.arm for one in mine]
+        signs = {}
         for name in dict.fromkeys(name for one in mine for name in one.signs):
-            having = [one for one in mine if name in one.signs]
-            x, y = np.array([one.signs[name] for one in having]), np.array([one.loss for one in having])
-            r2, q2 = explained(x[:, None], y) if len(having) >= FEWEST else (math.nan, math.nan)
-            ranks, within = spearman(x, y), spearman_within(x, y, [one.arm for one in having])
+            runs = np.array([run for run, one in enumerate(mine) if name in one.signs])
+            if len(runs) >= FEWEST:
+                signs[name] = np.array([mine[run].signs[name] for run in runs]), runs
+        chance = largest_by_chance(list(signs.values()), loss, arms)
+        for name, (x, runs) in signs.items():
+            (r2, q2), ranks = explained(x[:, None], loss[runs]), spearman(x, loss[runs])
+            within = spearman_within(x, loss[runs], [arms[run] for run in runs])
             if math.isfinite(r2) and math.isfinite(ranks):
-                told = within if math.isfinite(within) else None
-                found.append(EarlySign(task, name, len(having), r2, q2, ranks, told))
+                told = (within, float((chance >= abs(within)).mean())) if math.isfinite(within) else (None, None)
+                found.append(EarlySign(task, name, len(runs), r2, q2, ranks, *told))
     return sorted(found, key=lambda sign: (sign.task, -abs(sign.spearman), -sign.r2))

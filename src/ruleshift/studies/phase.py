@@ -126,7 +126,7 @@ def record(found: Findings) -> dict[str, object]:
 def phases(found: Findings, width: int) -> "list[Table]":
     """The map in numbers, and what explains it."""
     from ruleshift.evaluation.phases import explanations
-    from ruleshift.report.phase import by_the_way
+    from ruleshift.report.phase import beyond_drift_in_words
     from ruleshift.report.tables import signed
     from ruleshift.report.terminal import blocks
 
@@ -154,7 +154,7 @@ def phases(found: Findings, width: int) -> "list[Table]":
     rows = [[one.by, *values] for one, values in zip(explanations(made), told, strict=True)]
     return tables + blocks(
         f"what explains the change under the shifted rule: share of its variance over {len(made)} cells"
-        f"{by_the_way(made)}",
+        f"{beyond_drift_in_words(made)}",
         ("by",),
         ("R2", "left out"),
         rows,

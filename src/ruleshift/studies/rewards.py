@@ -14,7 +14,7 @@ reply earns is not comparable between arms, so nothing is but what is measured o
 from dataclasses import replace
 
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
+from ruleshift.studies.study import Arm, Claimed, Pair, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
 
 DISCOUNT = 0.9  # a turn
@@ -50,6 +50,7 @@ REWARDS = Study(
     pairs=(
         *(pair for name in ("rl-verifier", "rl-partial", "rl-length") for pair in head_to_head(name, "rl-outcome")),
         *head_to_head("rl-potential", "rl-discounted"),
+        Pair("rl-discounted", "rl-outcome"),
     ),
     primary=(
         Claimed("RL on outcomes raises what is out of distribution (arXiv 2501.17161)", "rl-outcome", "raises"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 INFERENCE = (1, 2, 3, 5, 10, 20)
 MOST_TOKENS = 1_900  # of replies and feedback in a conversation: small models read 2,048
 FEEDBACK = 24  # tokens of a feedback, about
-USUAL = 0.8  # of the longest reply: 60 tokens of 80 on cards, where 20 failed tries take 1,400 at most
+USUAL = 0.8  # of the longest reply: 57 to 74 tokens of 80 on cards; 20 tries take fewer than 1,400 in all, feedback too
 STEPS = 13  # positions of a walk, about
 LESS = tuple(level for level in get_args(Told) if level != "full")
 
