@@ -47,9 +47,9 @@ def measures(usual: Measurement) -> Measurement:
 
 
 def _claimed() -> tuple[Claimed, ...]:
-    """By what is solved whole. Longer walks: RL against SFT, both trained on short ones. Longer hands, tested on multisets
-    that no training deals, and larger action spaces: of these the start model solves nothing, so that nothing can be
-    kept; whether they can be learned."""
+    """By what is solved whole. Longer walks: RL against SFT, both trained on short ones. Longer hands, tested on
+    multisets that no training deals, and larger action spaces: of these the start model solves nothing, so that
+    nothing can be kept; whether they can be learned."""
     longer = Endpoint("success", "five-legs", 1, "sampled")
     hands, actions = (
         Endpoint("success", "five-cards-heldout", 5, "sampled"),
