@@ -1,4 +1,4 @@
-"""A forward pass of plain Llama models on a CPU in few operations, for decoding many short rows.
+"""A forward pass of plain Llama models in few operations, for decoding many short rows.
 
 transformers dispatches some forty small operations a layer, which in a small model take longer than its matrix
 products. Here a layer is four products, and a dozen operations that write into buffers kept from step to step:
@@ -35,7 +35,7 @@ STATIC_POSITIONS = ("default", "linear", "llama3", "yarn")
 
 def can_fuse(model: PreTrainedModel) -> bool:
     """Whether its decoder is a plain Llama (of a vision-language model too): nothing attached, no biases, static
-    positions; small, and float32 on a CPU."""
+    positions; small, and float32 on one device, a CPU or a GPU."""
     decoder: Any = model.get_decoder()
     head: Any = model.get_output_embeddings()
     parts = [*decoder.modules(), head] if sees(model) else list(model.modules())
@@ -46,7 +46,9 @@ def can_fuse(model: PreTrainedModel) -> bool:
         and not any("forward" in vars(module) for module in modules)
         and not any(_is_foreign(hook) for module in modules for hook in _hooks(module))
         and not any(module.bias is not None for module in modules if isinstance(module, nn.Linear))
-        and all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in weights)
+        and all(weight.dtype == torch.float32 for weight in weights)
+        and {weight.device for weight in weights} == {head.weight.device}
+        and head.weight.device.type in ("cpu", "cuda")
         and sum(weight.numel() for weight in weights) <= MOST_WEIGHTS
         and decoder.config._attn_implementation == "sdpa"
         and decoder.config.to_dict()["rope_parameters"]["rope_type"] in STATIC_POSITIONS
@@ -141,7 +143,7 @@ class FusedLlama:
 
     def _turns(self, count: int) -> torch.Tensor:
         """Rotations of the first positions as complex numbers, (count, D/2)."""
-        cos, sin = self.rotary(self.embedding, torch.arange(count)[None])
+        cos, sin = self.rotary(self.embedding, torch.arange(count, device=self.embedding.device)[None])
         return torch.complex(*(part[0, :, : self.head_width // 2].contiguous() for part in (cos, sin)))
 
     def _pack(self, layer: llama.LlamaDecoderLayer) -> Layer:
@@ -174,16 +176,16 @@ class Buffers:
     def __init__(self, model: FusedLlama, batch: int, length: int) -> None:
         self.batch, self.length, self.floor = batch, length, model.floor
         tokens, groups, heads, width = batch * length, model.groups, model.shared + 2, model.head_width
-        hidden = model.layers[0].down.shape[0]
-        self.size = torch.empty(tokens, 1)
-        self.normed = torch.empty(tokens, model.embedding.shape[1])
-        self.inward = torch.empty(tokens, groups * heads * width)
+        hidden, empty = model.layers[0].down.shape[0], model.embedding.new_empty
+        self.size = empty(tokens, 1)
+        self.normed = empty(tokens, model.embedding.shape[1])
+        self.inward = empty(tokens, groups * heads * width)
         pairs = self.inward.view(tokens, groups, heads, width // 2, 2)[:, :, :-1]
         self.pairs = torch.view_as_complex(pairs)  # of queries and keys, (B T, G, R + 1, D/2)
         columns = self.inward.view(batch, length, groups, heads, width).transpose(1, 2)
         self.query, stored = columns[:, :, :, :-2], columns[:, :, :, -2:]  # (B, G, T, R, D) and (B, G, T, 2, D)
         self.stored = stored.transpose(2, 3)
-        self.gate_up = torch.empty(tokens, 2 * hidden)
+        self.gate_up = empty(tokens, 2 * hidden)
         self.gate, self.up = self.gate_up[:, :hidden], self.gate_up[:, hidden:]
 
     def normal(self, x: torch.Tensor) -> torch.Tensor:

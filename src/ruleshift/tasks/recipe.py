@@ -18,7 +18,11 @@ _SMALL_SFT = SFTConfig(
     batch_size=32,
     save_every=20,
 )
-_SMALL_RL = RLConfig(
+# Every reply answers for its own reward: what a later one earns would also pay for having failed before. The KL is
+# small, and k2: where the start model is sure of a reply, k3 is now and then larger than all else in an update.
+_OWN_REWARD = RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2")
+_SMALL_RL = replace(
+    _OWN_REWARD,
     updates=20,
     episodes=32,
     batch_size=32,
@@ -44,12 +48,10 @@ SFT: Mapping[str, SFTConfig] = {
         save_every=50,
     ),
     "small-llm": _SMALL_SFT,
-    "gpu": replace(_SMALL_SFT, steps=200, examples=12_800, batch=64, micro_batch=64),
+    "gpu": replace(_SMALL_SFT, steps=200, examples=12_800, batch=64, micro_batch=64, max_tokens=8_000),
 }
 RL: Mapping[str, RLConfig] = {
-    # Every reply answers for its own reward: what a later one earns would also pay for having failed before. The KL
-    # is small, and k2: where the start model is sure of a reply, k3 is now and then larger than all else in an update.
-    "tiny": RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2"),
+    "tiny": _OWN_REWARD,
     "paper": RLConfig(
         updates=20,
         episodes=640,
@@ -81,7 +83,7 @@ RL: Mapping[str, RLConfig] = {
         save_every=1,
     ),
     "small-llm": _SMALL_RL,
-    "gpu": replace(_SMALL_RL, updates=30, episodes=256, batch_size=256, max_tokens=32_000),
+    "gpu": replace(_SMALL_RL, updates=30, episodes=256, batch_size=256, max_tokens=8_000),
 }
 
 

@@ -20,7 +20,7 @@ TEXT = Recipe(
         ),
         "paper": replace(recipe.SFT["paper"], steps=25, examples=1_000, turns=2, save_every=5),
         "small-llm": _SMALL_SFT,
-        "gpu": replace(_SMALL_SFT, steps=100, examples=1_000, batch=32, micro_batch=32),
+        "gpu": replace(_SMALL_SFT, steps=100, examples=1_000, batch=32, micro_batch=32, max_tokens=8_000),
     },
     rl={
         # The start model is sure of what it says, right or wrong: at temperature 1 hardly a reply is another's rival.
@@ -28,7 +28,7 @@ TEXT = Recipe(
         # The official code never finds the key `action`. About 13 turns a route.
         "paper": replace(recipe.RL["paper"], turns=2, updates=15, episodes=256, schedule_updates=20, answer_key=""),
         "small-llm": _SMALL_RL,
-        "gpu": replace(_SMALL_RL, updates=30, episodes=96, batch_size=256, max_tokens=32_000),
+        "gpu": replace(_SMALL_RL, updates=30, episodes=96, batch_size=256, max_tokens=8_000),
     },
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
