@@ -8,6 +8,9 @@ makes an update of both from the same start. Log-probs of reply tokens, losses a
 compared; in float32 without TF32 they must be the same but for rounding (`TOLERANCE`), or the script ends with status 1
 before anything is timed. With TF32, and in bfloat16, the difference is only told.
 
+A step: milliseconds for one more token of `STEP_ROWS` conversations with `STEP_WIDTH` in the cache, through
+transformers, as the engine does it, and that replayed as a CUDA graph: how much of a step is launching.
+
 Speed: reply tokens a second of the local engine beside `model.generate`, as in `engine.py`, in the dtype in which
 models sample on the device; episodes a second of whole updates beside TRL's GRPOTrainer, as in `grpo.py`, in float32
 (TF32 on a GPU). Shares of peak are FLOPs as `training/accounting.py` counts them over those that this device does in
@@ -21,7 +24,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -30,8 +33,11 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from engine import GenerateEngine, Timed
 from grpo import EPOCHS, MINIBATCHES, TakingTurns, grpo, our_trainer
 from ruleshift.backbones.load import Backbone, load_backbone
+from ruleshift.engines.forward import Forward, ModelForward, forward_of
+from ruleshift.engines.llama import FusedLlama
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
+from ruleshift.engines.window import Window
 from ruleshift.quiet import quiet_libraries
 from ruleshift.records import Episode
 from ruleshift.tasks import get_task
@@ -41,6 +47,7 @@ from timing import median_rate, print_json, print_table
 
 TOLERANCE = {"log-probs, nats": 2e-3, "losses, relatively": 1e-2}  # float32, other order of sums
 COMPARED = ("value_loss", "policy_loss", "kl_to_start", "entropy", "grad_norm")
+STEP_ROWS, STEP_WIDTH = (64, 256), 400
 PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 
 
@@ -90,6 +97,49 @@ def peak(device: str, dtype: torch.dtype) -> float:
         (square @ square)[0, 0].item()  # waits for it
 
     return median_rate(multiply, 2.0 * side**3)
+
+
+def stepping(backbone: Backbone) -> dict[str, dict[str, float]]:
+    """Milliseconds of a step of decoding, by how many conversations take it, in each way; a graph on a GPU alone, of a
+    fused pass."""
+    found: dict[str, dict[str, float]] = {}
+    for rows in STEP_ROWS:
+        ways = {"transformers": ModelForward(backbone.model), "engine": forward_of(backbone.model)}
+        found[str(rows)] = {name: _step(way, backbone, rows) for name, way in ways.items()}
+        if isinstance(ways["engine"], FusedLlama) and backbone.model.device.type == "cuda":
+            found[str(rows)]["graph"] = _step(ways["engine"], backbone, rows, graph=True)
+    return found
+
+
+@torch.inference_mode()
+def _step(forward: Forward, backbone: Backbone, rows: int, graph: bool = False) -> float:
+    model = backbone.model
+    window = Window.empty(forward.new_cache(rows), rows, model.dtype, model.device)
+
+    def ready(count: int) -> Callable[[], torch.Tensor]:
+        position, mask = window.extend(torch.ones(rows, count, dtype=torch.bool, device=model.device))
+        ids = torch.full((rows, count), backbone.chat.pad_id, device=model.device)
+        return lambda: forward(ids, position, mask, window.cache)
+
+    def step() -> None:
+        ready(1)()[0, 0].item()  # waits for it
+
+    ready(STEP_WIDTH)()
+    step()
+    return 1000 / median_rate(_recorded(ready(1)) if graph else step, 1.0, repeats=30)
+
+
+def _recorded(step: Callable[[], torch.Tensor]) -> Callable[[], None]:
+    """The same step again and again, as a CUDA graph."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        logits = step()
+
+    def replay() -> None:
+        graph.replay()
+        logits[0, 0].item()
+
+    return replay
 
 
 def sampling(backbone: Backbone, until: float, arguments: argparse.Namespace) -> dict[str, float]:
@@ -184,16 +234,20 @@ def main() -> None:
     faults = too_far(apart["float32"])
     if faults:
         sys.exit(f"the device does not give the numbers of a CPU ({'; '.join(faults)})")
+    learner = load_backbone(arguments.model, arguments.device, "float32")
+    steps = stepping(learner)
+    ways = list(dict.fromkeys(way for of in steps.values() for way in of))
+    rows = [[count, *(f"{of[way]:.2f}" for way in ways)] for count, of in steps.items()]
+    print_table("ms a step of decoding, float32", ("conversations", *ways), rows)
     sampler = load_backbone(arguments.model, arguments.device)
     speed = {"sampling": sampling(sampler, began + 30 * arguments.minutes, arguments)}
     del sampler
-    learner = load_backbone(arguments.model, arguments.device, "float32")
     speed["updates"] = updates(learner, began + 50 * arguments.minutes, arguments)
     for part, (ours, theirs) in {"sampling": ("engine", "generate"), "updates": ("ruleshift", "trl")}.items():
         if speed[part]:
             header = (part, ours, theirs, "times faster", "share of peak")
             print_table("tokens/s" if part == "sampling" else "episodes/s", header, [["median", *speed[part].values()]])
-    print_json("gpu", {**vars(arguments), "name": name}, {"apart": apart, **speed})
+    print_json("gpu", {**vars(arguments), "name": name}, {"apart": apart, "steps": steps, **speed})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One pass of a model over new columns of a cache: through transformers, or fused for plain Llama models on a CPU.
+"""One pass of a model over new columns of a cache: through transformers, or fused for plain Llama models.
 
 Adapters beside float32 weights are merged into a copy first (`backbones/sampler.py`).
 """
@@ -84,7 +84,7 @@ def forward_of(model: PreTrainedModel) -> Forward:
     """The quickest way through the model as it is now; valid until its weights change.
 
     Fused: LlamaForCausalLM (SmolLM2, TinyLlama ...) and what sees through a decoder of that kind (Idefics3, SmolVLM,
-    LLaVA), float32 on a CPU, up to 2^28 parameters. All else goes through transformers.
+    LLaVA), float32, up to 2^28 parameters. All else goes through transformers.
     """
     sampler = sampler_of(model)
     if can_fuse(sampler):
