@@ -53,35 +53,33 @@ PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 
 def agreement(model: str, device: str, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """How far the device is from the CPU at most, in every precision that it has."""
-    sampler = load_backbone(model, "cpu", "float32")
-    episodes = our_trainer(sampler, get_task("gp-l"), arguments).rollout.collect(0)
+    here = load_backbone(model, "cpu", "float32")
+    episodes = our_trainer(here, get_task("gp-l"), arguments).rollout.collect(0)
+    read, told = _read(here, episodes), _told(here, episodes, arguments)
     kinds = {"float32": ("float32", False), "TF32": ("float32", True), "bfloat16": ("bfloat16", False)}
     found = {}
     for name, (dtype, tf32) in kinds.items():
         if name == "TF32" and device == "cpu":
             continue
-        here, there = load_backbone(model, "cpu", "float32"), load_backbone(model, device, dtype)
+        there = load_backbone(model, device, dtype)
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        found[name] = {"log-probs, nats": _tokens_apart(here, there, episodes)}
+        found[name] = {"log-probs, nats": float((_read(there, episodes) - read).abs().max())}
         if dtype == "float32":
-            found[name] |= {"losses, relatively": _updates_apart(here, there, episodes, arguments)}
+            others = _told(there, episodes, arguments)
+            found[name] |= {"losses, relatively": max(_apart(told[part], others[part]) for part in COMPARED)}
     return found
 
 
-def _tokens_apart(here: Backbone, there: Backbone, episodes: list[Episode]) -> float:
-    """The largest difference of log-probs of reply tokens."""
+def _read(backbone: Backbone, episodes: list[Episode]) -> torch.Tensor:
+    """Log-probs of reply tokens."""
     trajectories = [Trajectory.of(episode) for episode in episodes]
-    one, other = (torch.cat(evaluate_tokens(b.model, trajectories, 3000)[0]).cpu() for b in (here, there))
-    return float((one - other).abs().max())
+    return torch.cat(evaluate_tokens(backbone.model, trajectories, 3000)[0]).cpu()
 
 
-def _updates_apart(here: Backbone, there: Backbone, episodes: list[Episode], arguments: argparse.Namespace) -> float:
-    """The largest relative difference of what PPO says of an update from the same episodes, which both then make."""
-    told = []
-    for backbone in (here, there):
-        rl = our_trainer(backbone, get_task("gp-l"), arguments)
-        told.append(rl.learn(rl.estimate(episodes)[0]))
-    return max(_apart(*(metrics[name] for metrics in told)) for name in COMPARED)
+def _told(backbone: Backbone, episodes: list[Episode], arguments: argparse.Namespace) -> dict[str, float]:
+    """What PPO says of an update from these episodes, which it makes."""
+    rl = our_trainer(backbone, get_task("gp-l"), arguments)
+    return rl.learn(rl.estimate(episodes)[0])
 
 
 def _apart(one: float, other: float) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from ruleshift.backbones.load import load_backbone
 from ruleshift.studies import estimates
+from ruleshift.studies.log import crowded
 from ruleshift.studies.recipes import recipe_of, task_of
 
 
@@ -58,3 +59,11 @@ def test_adapters_take_less_than_a_whole_model_that_learns() -> None:
         for rank in (0, 8)
     ]  # type: ignore[arg-type]
     assert disks == [17 * 0.54e9, 11 * 0.54e9]
+
+
+def test_workers_that_have_no_room_on_a_gpu_are_told_how_many_have() -> None:
+    said = crowded(6, 25e9, 140e9)
+    assert said.endswith("have no room for 6 workers: give --workers 5\n")
+    assert not crowded(5, 25e9, 140e9)
+    assert crowded(2, 200e9, 140e9).endswith("give --workers 1\n")
+    assert not crowded(1, 200e9, 140e9)

@@ -99,7 +99,8 @@ def test_crossed_difference_by_hand() -> None:
     estimate = crossed_estimate([[1, 1, 1, 0], [1, 0, 1, 0]], [[0, 0, 0, 0]])
     assert estimate.mean == 5 / 8
     assert (estimate.problems, estimate.seeds, estimate.over) == (4, 2, "seeds and problems")
-    both, seeds = estimate.readings
+    both, seeds, least = estimate.readings
+    assert least == (math.sqrt(2) / 6, math.inf)
     assert both.error == pytest.approx(math.sqrt(11 / 192))
     assert both.df == pytest.approx((11 / 24) ** 2 / ((1 / 8) ** 2 + (11 / 24) ** 2 / 3 + (1 / 8) ** 2 / 3))
     assert seeds == pytest.approx((1 / 8, 1.0))  # half the difference of 3/4 and 1/2
@@ -163,8 +164,19 @@ def test_tables_without_spread_have_an_answer(
     if problems == 1:
         assert (low, high, estimate.p_value) == (-math.inf, math.inf, 1.0)
     else:
-        assert (low, high) == pytest.approx((mean, mean))
+        half = 1.959964 * math.sqrt(2) / (problems + 2)
+        assert (low, high) == pytest.approx((mean - half, mean + half))
         assert (estimate.p_value < 0.05) == (values[0] != values[1])
+
+
+def test_hardly_any_difference_is_not_known_beyond_doubt() -> None:
+    """One problem of 100 in one direction has an error of 1/100; as one each way and two more, sqrt(2) / 102."""
+    few = crossed_difference([[1] + [0] * 99], [[0] * 100])
+    assert few.high - few.mean == pytest.approx(1.959964 * math.sqrt(2) / 102)
+    many = crossed_difference([[1] * 30 + [0] * 70], [[0] * 100])
+    assert many.high - many.mean == pytest.approx(1.984217 * math.sqrt(0.3 * 0.7 / 99))
+    smooth = crossed_difference([[0.01] + [0.0] * 99], [[0.0] * 100])  # no outcomes of 0 and 1
+    assert smooth.high - smooth.mean < 0.001
 
 
 @pytest.mark.parametrize(

@@ -135,10 +135,15 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     (92-96%; the lowest where most seeds end near 0 or 1). A component that comes out negative is not set to 0, so that
     without seed effects the coverage is the nominal one.
 
-    Where all y are equal the interval has no width: then more problems are needed, not faith. A single problem has an
-    endless one. Raises ValueError for no seed, no problem, problems that differ in number, and values not finite.
+    A third reading is for outcomes of 0 and 1, and wherever all y are equal: the error is never less than if two of P + 2
+    problems told the arms apart, one each way, sqrt(2) / (P + 2). Without it arms that both fail at everything would be
+    equal beyond doubt, over few problems as over many: 0 against 0 of 67 is 0 +- 4.0 points, of 134 0 +- 2.0.
+
+    A single problem has an endless interval. Raises ValueError for no seed, no problem, problems that differ in number, and values not finite.
     Source: the crossed random-effects model, Searle, Casella and McCulloch, Variance components (1992), chapter 4;
-    F. E. Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2 (1946).
+    F. E. Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2 (1946);
+    the third reading: Bonett and Price, Adjusted Wald confidence interval for a difference of binomial proportions based
+    on paired data, Journal of Educational and Behavioral Statistics 37 (2012).
     """
     a, b = _table(a_seeds), _table(b_seeds)
     if a.shape[1] != b.shape[1]:
@@ -148,7 +153,14 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     problems = y[0].mean(0) if paired else a.mean(0) - b.mean(0)  # (P,)
     many = [table for table in y if len(table) > 1]
     seeds, rest = zip(*(_seeds_and_rest(table) for table in many), strict=True) if many else ((), ())
-    return combine(float(problems.mean()), seeds, mean_variance(problems), rest, len(problems))
+    found = combine(float(problems.mean()), seeds, mean_variance(problems), rest, len(problems))
+    told_apart = all(np.isin(table, (0, 1)).all() for table in (a, b)) or all(np.ptp(table) == 0 for table in y)
+    return found._replace(readings=(*found.readings, _one_each_way(len(problems)))) if told_apart else found
+
+
+def _one_each_way(problems: int) -> Reading:
+    """The error of a difference that one of so many problems, and two more, makes in either direction."""
+    return Reading(math.sqrt(2) / (problems + 2), math.inf)
 
 
 def combine(mean: float, seeds: Sequence[Part], problems: Part, rest: Sequence[Part], count: int) -> Estimate:

@@ -55,7 +55,7 @@ def _claimed() -> tuple[Claimed, ...]:
         Endpoint("success", "five-cards-heldout", 5, "sampled"),
         Endpoint("success", "big-actions", 1, "sampled"),
     )
-    unread = "the bundled start model reads none of them, and solves none"
+    unread = "the bundled start model solves none of them"
     return (
         Claimed(
             "RL generalises and SFT memorises (arXiv 2501.17161), asked of length: an open question there",

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis, work_of_point, work_of_training
 from ruleshift.studies.kept import Size
@@ -29,8 +31,8 @@ class StudyLog:
     def seconds(self) -> float:
         return time.monotonic() - self.clock
 
-    def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
-        """Say what is to come, and write it down."""
+    def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size, workers: int | None = None) -> None:
+        """Say what is to come, and write it down. workers: those of this machine, where a number was given."""
         entries = tuple(map(self._entry, jobs))
         most = {plan.task: plan.further for plan in plans}
         further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
@@ -50,6 +52,8 @@ class StudyLog:
             f"{in_bytes(disk)} on disk ({episodes} among them), {in_bytes(known or memory)} of memory for each worker",
             flush=True,
         )
+        if torch.cuda.is_available():
+            print(crowded(min(len(jobs), workers or 1), memory, torch.cuda.mem_get_info()[1]), end="", file=sys.stderr)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write down a round that measures where arms match."""
@@ -85,3 +89,11 @@ class StudyLog:
             training + measuring,
             bool(job.measurement.insight_problems) and not job.further,
         )
+
+
+def crowded(workers: int, memory: float, room: float) -> str:
+    """A line of warning where workers that take so many bytes each have no room together; none where they have."""
+    fit = max(1, int(room // memory))
+    if workers <= fit:
+        return ""
+    return f"warning: the GPU's {in_bytes(room)} have no room for {workers} workers: give --workers {fit}\n"

@@ -89,7 +89,7 @@ def _run_study(
     if reuse:
         print(f"{take_over(jobs, reuse)} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
     log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
-    log.begin(plans, jobs, size_of(plans, keep))
+    log.begin(plans, jobs, size_of(plans, keep), workers)
 
     def carry(jobs: Sequence[Job]) -> None:
         if cluster is None:
