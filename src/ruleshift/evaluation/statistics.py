@@ -135,15 +135,16 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     (92-96%; the lowest where most seeds end near 0 or 1). A component that comes out negative is not set to 0, so that
     without seed effects the coverage is the nominal one.
 
-    A third reading is for outcomes of 0 and 1, and wherever all y are equal: the error is never less than if two of P + 2
-    problems told the arms apart, one each way, sqrt(2) / (P + 2). Without it arms that both fail at everything would be
-    equal beyond doubt, over few problems as over many: 0 against 0 of 67 is 0 +- 4.0 points, of 134 0 +- 2.0.
+    A third reading is for outcomes of 0 and 1, and wherever all y are equal: the error is never less than if two of
+    P + 2 problems told the arms apart, one each way, sqrt(2) / (P + 2). Without it arms that both fail at everything
+    would be equal beyond doubt, over few problems as over many: 0 against 0 of 67 is 0 +- 4.0 points, of 134 0 +- 2.0.
 
-    A single problem has an endless interval. Raises ValueError for no seed, no problem, problems that differ in number, and values not finite.
+    A single problem has an endless interval. Raises ValueError for no seed, no problem, problems that differ in number,
+    and values not finite.
     Source: the crossed random-effects model, Searle, Casella and McCulloch, Variance components (1992), chapter 4;
     F. E. Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2 (1946);
-    the third reading: Bonett and Price, Adjusted Wald confidence interval for a difference of binomial proportions based
-    on paired data, Journal of Educational and Behavioral Statistics 37 (2012).
+    the third reading: Bonett and Price, Adjusted Wald confidence interval for a difference of binomial proportions
+    based on paired data, Journal of Educational and Behavioral Statistics 37 (2012).
     """
     a, b = _table(a_seeds), _table(b_seeds)
     if a.shape[1] != b.shape[1]:
