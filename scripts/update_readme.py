@@ -16,7 +16,7 @@ from typing import get_args
 from expected import changed, foretold, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from published import ARMS, ROOT, TASKS, Published, claimed, measured, primary, published, sweep_of
+from published import ARMS, ROOT, STUDIES, TASKS, Published, claimed, measured, primary, published, sweep_of
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
@@ -211,11 +211,11 @@ def at_ends() -> int:
     return sum(at_end(task, way) for task in TASKS for way in ARMS)
 
 
-def unsure_kls() -> str:
-    """At how many steps of the published runs a KL is surer by neither measure: 12 of 100"""
+def unsure_kls(study: str) -> str:
+    """At how many steps of a study's published runs a KL is surer by neither measure: 12 of 100"""
     steps = {
         (row.task, row.arm, row.seed, row.step): not is_precise(row.kl_to_start, row.kl_error)
-        for task in TASKS
+        for task in STUDIES[study]
         for row in published(task).results.rows
         if row.kl_to_start and row.kl_error is not None
     }
