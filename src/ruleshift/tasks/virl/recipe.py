@@ -28,7 +28,7 @@ TEXT = Recipe(
         # The official code never finds the key `action`. About 13 turns a route.
         "paper": replace(recipe.RL["paper"], turns=2, updates=15, episodes=256, schedule_updates=20, answer_key=""),
         "small-llm": _SMALL_RL,
-        "gpu": replace(_SMALL_RL, updates=30, episodes=96, batch_size=256, max_tokens=8_000),
+        "gpu": replace(_SMALL_RL, epochs=2, updates=30, episodes=96, batch_size=256, max_tokens=8_000),
     },
     measurement=Measurement(
         "virl-l", ("id", "rule-ood", "city-ood", "fake"), n=200, turns=(1, 2), max_new_tokens=24, kl_problems=48
