@@ -23,7 +23,7 @@ _SMALL_SFT = SFTConfig(
 _OWN_REWARD = RLConfig(gamma=0.0, epochs=2, kl_coef=0.02, kl_estimator="k2")
 _SMALL_RL = replace(
     _OWN_REWARD,
-    epochs=1,  # the second takes a third of the time of an update
+    epochs=1,  # for the hours of a CPU
     updates=20,
     episodes=32,
     batch_size=32,
