@@ -155,12 +155,12 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     many = [table for table in y if len(table) > 1]
     seeds, rest = zip(*(_seeds_and_rest(table) for table in many), strict=True) if many else ((), ())
     found = combine(float(problems.mean()), seeds, mean_variance(problems), rest, len(problems))
-    told_apart = all(np.isin(table, (0, 1)).all() for table in (a, b)) or all(np.ptp(table) == 0 for table in y)
-    return found._replace(readings=(*found.readings, _one_each_way(len(problems)))) if told_apart else found
+    has_least = all(np.isin(table, (0, 1)).all() for table in (a, b)) or all(np.ptp(table) == 0 for table in y)
+    return found._replace(readings=(*found.readings, _one_each_way(len(problems)))) if has_least else found
 
 
 def _one_each_way(problems: int) -> Reading:
-    """The error of a difference that one of so many problems, and two more, makes in either direction."""
+    """The error of a difference where two of P + 2 problems tell the arms apart, one each way."""
     return Reading(math.sqrt(2) / (problems + 2), math.inf)
 
 
