@@ -58,6 +58,8 @@ def test_arms_and_rates_are_chosen_by_name():
     assert {arm.variant_of for arm in sweep} == {"grpo"}
     sweep = STUDIES["algorithms-sweep"].arms(recipe, Swept(names=("rloo",), grid=(1e-4, 3e-5)))
     assert [arm.name for arm in sweep] == ["rloo-lr3e-4", "rloo-lr1e-3"]  # one step an update, and not eight
+    sweep = STUDIES["algorithms-sweep"].arms(recipe, Swept(names=("gspo", "gspo-wide"), grid=(1e-4,)))
+    assert [arm.variant_of for arm in sweep] == ["gspo", "gspo-wide"]  # a rate is chosen for either
     for wrong in ({"names": ("pop",)}, {"rates": ("pop:1",)}):
         with pytest.raises(RuleshiftError, match="no arm 'pop'; choose from ppo"):
             ALGORITHMS_STUDY.arms(recipe, Choice(**wrong))
