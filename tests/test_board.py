@@ -1,34 +1,52 @@
 """What is seen of a study at work: counts from the first moment on, and the time left for the whole."""
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from ruleshift.studies.board import Board, Pace, time_left
+from ruleshift.studies.board import Board, Course, Pace, time_left
 
-RUNS = [("gp-l rl-seed0", "gp-l RL", 4), ("gp-l sft-seed0", "gp-l SFT", 10), ("gp-l sft-seed1", "gp-l SFT", 10)]
+RUNS = [
+    Course("gp-l rl-seed0", "gp-l RL", 4),
+    Course("gp-l sft-seed0", "gp-l SFT", 10),
+    Course("gp-l sft-seed1", "gp-l SFT", 10),
+]
+
+
+def pace(kind: str, length: int, points: tuple[int, ...] = (), measuring: float = 0.0, **state: Any) -> Pace:
+    return Pace(Course(kind, kind, length, points, measuring), **state)
 
 
 def test_nothing_is_known_at_first() -> None:
-    assert time_left([Pace("a", 10), Pace("b", 3)], 1, 100.0) is None
+    assert time_left([pace("a", 10), pace("b", 3)], 1, 100.0) is None
 
 
 def test_a_run_goes_on_at_its_pace() -> None:
-    assert time_left([Pace("a", 10, done=4, first=0, began=100.0)], 1, 120.0) == pytest.approx(30.0)
-    resumed = Pace("a", 10, done=6, first=4, began=100.0)  # 4 by an earlier call: 2 took 20 seconds
+    assert time_left([pace("a", 10, done=4, first=0, began=100.0)], 1, 120.0) == pytest.approx(30.0)
+    resumed = pace("a", 10, done=6, first=4, began=100.0)  # 4 by an earlier call: 2 took 20 seconds
     assert time_left([resumed], 1, 120.0) == pytest.approx(40.0)
 
 
 def test_runs_that_have_not_begun_take_as_long_as_their_like() -> None:
-    late = Pace("a", 400, done=3, first=1, began=0.0, first_at=40.0)  # 40 seconds until the first step, then 1 each
+    late = pace("a", 400, done=3, first=1, began=0.0, first_at=40.0)  # 40 seconds until the first step, then 1 each
     assert time_left([late], 1, 42.0) == pytest.approx((40.0 + 400.0) * (1 - 3 / 400))
-    done = Pace("sft", 10, done=10, first=0, began=0.0, took=50.0)
-    under_way = Pace("rl", 4, done=2, first=0, began=50.0)
-    assert time_left([done, under_way, Pace("sft", 10)], 1, 150.0) == pytest.approx(100.0 + 50.0)
-    assert time_left([done, under_way, Pace("sft", 10)], 2, 150.0) == pytest.approx(100.0)  # no sooner than the longest
-    assert time_left([done, under_way, Pace("new", 3)], 1, 150.0) == pytest.approx(100.0 + (50.0 + 200.0) / 2)
+    done = pace("sft", 10, done=10, first=0, began=0.0, took=50.0)
+    under_way = pace("rl", 4, done=2, first=0, began=50.0)
+    assert time_left([done, under_way, pace("sft", 10)], 1, 150.0) == pytest.approx(100.0 + 50.0)
+    assert time_left([done, under_way, pace("sft", 10)], 2, 150.0) == pytest.approx(100.0)  # no sooner than the longest
+    assert time_left([done, under_way, pace("new", 3)], 1, 150.0) == pytest.approx(100.0 + (50.0 + 200.0) / 2)
     assert time_left([done], 1, 150.0) == 0.0
+
+
+def test_a_point_counts_as_what_it_takes() -> None:
+    seen = {"points": (3, 10), "measuring": 20.0}  # the first step after 5 seconds, one a second, 20 for a point
+    under_way = pace("sft", 10, **seen, done=3, first=1, began=0.0, first_at=5.0)
+    assert time_left([under_way], 1, 27.0) == pytest.approx((5.0 + 50.0) * 27 / 50)  # 7 steps and a point
+    shorter = pace("sft", 10, points=(10,), measuring=20.0)  # measured once
+    both = [under_way, shorter]
+    assert time_left(both, 1, 27.0) == pytest.approx((5.0 + 50.0) * 27 / 50 + (5.0 + 50.0) * 30 / 50)
 
 
 def test_what_an_earlier_call_had_finished_says_nothing_of_the_pace() -> None:

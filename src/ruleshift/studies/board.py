@@ -13,13 +13,32 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 QUARTERS = 4  # plain lines about a run
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a run does. length: units of work, which runs of one kind do at one pace; points: those after which it is
+    measured, which takes as long as about `measuring` units do."""
+
+    name: str
+    kind: str
+    length: int
+    points: tuple[int, ...] = ()
+    measuring: float = 0.0
+
+    def work(self, done: int) -> float:
+        """Of so many units with the measurements among them, in units."""
+        return done + self.measuring * sum(point <= done for point in self.points)
+
+    def left(self, done: int) -> float:
+        """The share of its work that is left after so many units."""
+        return 1 - self.work(done) / self.work(self.length)
+
+
 @dataclass
 class Pace:
     """How far a run is. `first` units were done when it was first heard of, at the time `first_at`: by an earlier call,
     or with all that a run does before its first unit (loading, expert's replies), which says nothing of its speed."""
 
-    kind: str
-    total: int
+    course: Course
     done: int = 0
     first: int | None = None
     began: float = 0.0
@@ -28,35 +47,38 @@ class Pace:
 
     def whole(self, now: float) -> float | None:
         """Seconds that the whole run takes at its pace; None while that is not known."""
-        made = self.done - (self.first or 0)
-        if self.first is None or made < 1:
+        if self.first is None or self.done <= self.first:
             return None
+        made = self.course.work(self.done) - self.course.work(self.first)
         before = 0.0 if self.first_at is None else self.first_at - self.began
-        return before + ((now - self.began if self.took is None else self.took) - before) / made * self.total
+        spent = (now - self.began if self.took is None else self.took) - before
+        return before + spent / made * self.course.work(self.course.length)
 
 
 def time_left(paces: Sequence[Pace], workers: int, now: float) -> float | None:
-    """Seconds until all runs have ended: those that have not begun take as long as others of their kind, or else as
-    others on average. None while nothing is known."""
-    known = [(pace.kind, whole) for pace in paces if (whole := pace.whole(now)) is not None]
+    """Seconds until all runs have ended: those that have not begun go at the pace of others of their kind, or else take
+    as long as others on average. None while nothing is known."""
+    known = [(pace.course, whole) for pace in paces if (whole := pace.whole(now)) is not None]
     if not known:
         return None
     left = []
     for pace in paces:
         if pace.took is None:
-            own = pace.whole(now)
-            alike = [whole for kind, whole in known if kind == pace.kind] or [whole for _, whole in known]
-            left.append((own if own is not None else fmean(alike)) * (1 - pace.done / pace.total))
+            own, course = pace.whole(now), pace.course
+            alike = [(one.work(one.length), whole) for one, whole in known if one.kind == course.kind]
+            if own is None and alike:
+                own = sum(whole for _, whole in alike) / sum(work for work, _ in alike) * course.work(course.length)
+            left.append((fmean(whole for _, whole in known) if own is None else own) * course.left(pace.done))
     return max([*left, sum(left) / workers], default=0.0)
 
 
 class Board:
-    """Progress of runs, each a (name, kind, units of work). Bars on a terminal, elsewhere a line per quarter."""
+    """Progress of runs. Bars on a terminal, elsewhere a line per quarter."""
 
-    def __init__(self, runs: Sequence[tuple[str, str, int]], workers: int, console: Console | None = None) -> None:
+    def __init__(self, courses: Sequence[Course], workers: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.workers = workers
-        self.paces = {name: Pace(kind, total) for name, kind, total in runs}
+        self.paces = {course.name: Pace(course) for course in courses}
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(20),
@@ -67,10 +89,10 @@ class Board:
             disable=not self.console.is_terminal,
         )
         self.rows = {
-            name: self.bars.add_task(name, total=total, start=False, count="waiting", left="")
-            for name, _, total in runs
+            one.name: self.bars.add_task(one.name, total=one.length, start=False, count="waiting", left="")
+            for one in courses
         }
-        self.all = self.bars.add_task("the study", total=sum(total for _, _, total in runs), count="", left="")
+        self.all = self.bars.add_task("the study", total=sum(one.length for one in courses), count="", left="")
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -88,20 +110,20 @@ class Board:
     def reach(self, name: str, done: int, ended: bool = False) -> None:
         """Say that so many units of a run are done in all."""
         pace, now, row = self.paces[name], time.monotonic(), self.rows[name]
-        before = pace.done
+        before, total = pace.done, pace.course.length
         if pace.began == 0.0:
             pace.began = now
             self.bars.start_task(row)
         if pace.first is None and done > 0:
-            pace.first, pace.first_at = (done, now) if pace.total > 1 else (0, None)
+            pace.first, pace.first_at = (done, now) if total > 1 else (0, None)
         pace.done = done
         if ended:
             pace.took = now - pace.began
             self.bars.stop_task(row)
-        self.bars.update(row, completed=done, count=f"{done}/{pace.total}")
-        quarter = QUARTERS * done // pace.total > QUARTERS * before // pace.total
+        self.bars.update(row, completed=done, count=f"{done}/{total}")
+        quarter = QUARTERS * done // total > QUARTERS * before // total
         if self.bars.disable and (quarter or ended) and done > before:
-            self.say(", ".join(filter(None, (f"{name}: {done} of {pace.total}", self.left()))))
+            self.say(", ".join(filter(None, (f"{name}: {done} of {total}", self.left()))))
         self.tick()
 
     def left(self) -> str:

@@ -75,11 +75,12 @@ class Swept(Choice):
 
 
 def swept(arms: Sequence[Arm], options: Swept) -> list[Arm]:
-    """Every arm at every rate of the grid; an arm that takes one step an update at `HIGHER` times these. A rate is chosen
-    for each, of one that is a variant of another, too."""
+    """Every arm at every rate of the grid; an arm that takes one step an update at `HIGHER` times these. A rate is
+    chosen for each arm, also for one that is a variant of another."""
     return [
-        variant(replace(arm, variant_of=None), learning_rate=float(f"{rate * (HIGHER if _takes_one_step(arm) else 1):.6g}"))
+        variant(replace(arm, variant_of=None), learning_rate=float(f"{rate * times:.6g}"))
         for arm in chosen(arms, options)
+        for times in (HIGHER if _takes_one_step(arm) else 1,)
         for rate in sorted(set(options.grid))
     ]
 

@@ -97,6 +97,17 @@ class Basis:
     def seconds(self, work: Work) -> float:
         return work.drawn * self.drawing + work.read * self.reading
 
+    def takes(self, run: Run, m: Measurement) -> tuple[float, float]:
+        """Seconds of the training of a run, and of measuring it at its points."""
+        task = task_of(m)
+        along, end = (self.seconds(work_of_point(m, task, end)) for end in (False, True))
+        return self.seconds(work_of_training(run, task)), along * (len(run.points) - 1) + end
+
+    def measuring(self, run: Run, m: Measurement) -> float:
+        """How many units of its training a point takes, about; 0 where nothing is trained."""
+        training, points = self.takes(run, m)
+        return points / len(run.points) / (training / run.length) if training else 0.0
+
     def memory(self, run: Run) -> int:
         """Bytes of the process that makes this run."""
         training = run.training

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ruleshift.studies.board import duration
-from ruleshift.studies.estimates import Basis, work_of_point, work_of_training
+from ruleshift.studies.estimates import Basis, work_of_point
 from ruleshift.studies.kept import Size
 from ruleshift.studies.pool import Job
 from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
@@ -74,20 +74,21 @@ class StudyLog:
         return max(0, most - max(0, there)) * self.bases[job.measurement.task].seconds(work)
 
     def _entry(self, job: Job) -> JobEntry:
-        task, basis = task_of(job.measurement), self.bases[job.measurement.task]
-        along, end = (basis.seconds(work_of_point(job.measurement, task, end)) for end in (False, True))
-        points = job.further or job.run.points
-        measuring = along * len(points) + (0.0 if job.further else end - along)
-        training = 0.0 if job.further else basis.seconds(work_of_training(job.run, task))
+        m, basis = job.measurement, self.bases[job.measurement.task]
+        if job.further:
+            seconds = len(job.further) * basis.seconds(work_of_point(m, task_of(m), end=False))
+        else:
+            seconds = sum(basis.takes(job.run, m))
         return JobEntry(
             job.name,
             job.kind,
             os.path.relpath(job.root / job.run.folder, self.folder),
             job.length,
-            points,
+            job.further or job.run.points,
             bool(job.further),
-            training + measuring,
-            bool(job.measurement.insight_problems) and not job.further,
+            seconds,
+            bool(m.insight_problems) and not job.further,
+            job.measuring,
         )
 
 

@@ -23,7 +23,7 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.lock import SILENT, InUse
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
-from ruleshift.studies.board import Board
+from ruleshift.studies.board import Board, Course
 from ruleshift.studies.costs import CostMeter
 from ruleshift.studies.kept import Keep
 from ruleshift.studies.points import PointStore
@@ -37,7 +37,8 @@ OUT_OF_MEMORY = "perhaps for want of memory: run the same command again, with --
 @dataclass(frozen=True)
 class Job:
     """A run to make from a start model in `root`, measured as the measurement says; or, of one that has been made, the
-    `further` steps to measure. `keep` says which episodes are kept to be looked at."""
+    `further` steps to measure. `keep` says which episodes are kept to be looked at, `measuring` how many units of the
+    training one of its points takes, about."""
 
     run: Run
     start: StartModel
@@ -45,6 +46,7 @@ class Job:
     root: Path
     further: tuple[int, ...] = ()
     keep: Keep = "none"
+    measuring: float = 0.0
 
     @property
     def name(self) -> str:
@@ -71,6 +73,10 @@ class Job:
     def length(self) -> int:
         """Units of work."""
         return len(self.further) or self.run.length
+
+    @property
+    def course(self) -> Course:
+        return Course(self.name, self.kind, self.length, () if self.further else self.run.points, self.measuring)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def carry_out(jobs: Sequence[Job], crew: Crew, workers: int) -> None:
     Where one fails, those that follow it are left out and the others continue; at last the first error is raised. Work
     done so far stays on disk.
     """
-    with Board([(job.name, job.kind, job.length) for job in jobs], workers) as board:
+    with Board([job.course for job in jobs], workers) as board:
         agenda = Agenda(jobs, crew.retries)
         while not agenda.done:
             while crew.is_free() and (job := agenda.next(time.monotonic())):

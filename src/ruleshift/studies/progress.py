@@ -19,7 +19,7 @@ from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import write_atomically
 from ruleshift.lock import Holding, holding
-from ruleshift.studies.board import duration
+from ruleshift.studies.board import Course, duration
 from ruleshift.studies.costs import costs_in
 
 STUDY = "study.json"
@@ -30,8 +30,8 @@ STANDINGS: tuple[Standing, ...] = get_args(Standing)
 @dataclass(frozen=True)
 class JobEntry:
     """A job on record: its name, the folder of its run within that of the study, units of work, the points that it
-    makes, whether of a run that was trained before, the seconds that it was estimated to take, and whether insights
-    are read at its points."""
+    makes, whether of a run that was trained before, the seconds that it was estimated to take, whether insights are
+    read at its points, and how many units of training one of these takes."""
 
     name: str
     kind: str
@@ -41,6 +41,11 @@ class JobEntry:
     further: bool
     seconds: float
     insights: bool = False
+    measuring: float = 0.0
+
+    @property
+    def course(self) -> Course:
+        return Course(self.name, self.kind, self.length, () if self.further else self.points, self.measuring)
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ def seconds_left(record: StudyRecord, states: Sequence[State], study: Path) -> f
     factors = corrections(record.entries, study)
     overall = fmean(factors.values()) if factors else 1.0
     return overall * record.further + sum(
-        (1 - state.done / state.entry.length) * state.entry.seconds * factors.get(state.entry.kind, overall)
+        state.entry.course.left(state.done) * state.entry.seconds * factors.get(state.entry.kind, overall)
         for state in states
         if state.is_left
     )

@@ -26,7 +26,7 @@ from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.arms import load_start, settings_of
-from ruleshift.studies.board import Board
+from ruleshift.studies.board import Board, Course
 from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.estimates import Basis
@@ -82,7 +82,10 @@ def _run_study(
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
     jobs = [
-        Job(run, one.start, one.plan.measurement, one.root, keep=keep) for one in refined for run in one.plan.runs()
+        Job(run, one.start, m, one.root, keep=keep, measuring=basis.measuring(run, m))
+        for one, basis in zip(refined, bases, strict=True)
+        for m in (one.plan.measurement,)
+        for run in one.plan.runs()
     ]
     for job in jobs:
         RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
@@ -134,7 +137,7 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
     with RunFolder.open(folder, settings) as run:
         if not is_saved(folder / "model"):
             backbone = load_start(start, task.pictures)
-            with Board([(name, name, training.steps)], workers=1) as board:
+            with Board([Course(name, name, training.steps)], workers=1) as board:
                 follow = lambda step, metrics: board.reach(name, step)  # noqa: E731
                 train(training, backbone.model, backbone.chat, task, backbone.style, run, progress=follow)
             save_model(backbone.model, backbone.chat.source, folder / "model")
