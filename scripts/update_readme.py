@@ -9,6 +9,7 @@ of the results.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import get_args
@@ -16,7 +17,19 @@ from typing import get_args
 from expected import changed, foretold, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from published import ARMS, ROOT, STUDIES, TASKS, Published, claimed, measured, primary, published, sweep_of
+from published import (
+    ARMS,
+    PUBLISHED,
+    ROOT,
+    STUDIES,
+    TASKS,
+    Published,
+    claimed,
+    measured,
+    primary,
+    published,
+    sweep_of,
+)
 from tables import COLUMNS, NOTES, SHOWN
 
 from ruleshift.evaluation.claims import Claim, Word
@@ -73,7 +86,7 @@ def rendered(template: str) -> str:
         keep_trailing_newline=True,
     )
     ends = (title, measured, references, start, paper, claim_cell, says)
-    numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends)
+    numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends, other_sweeps)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return environment.get_template(template).render(
         **said,
@@ -192,6 +205,30 @@ def swept(task: str, way: str, split: str) -> str:
     return ", ".join(
         f"{signed(share - start)} ({arm.split('-lr')[1]})" for arm, share in rows.items() if arm.startswith(f"{way}-lr")
     )
+
+
+@dataclass(frozen=True)
+class OtherSweep:
+    """A published sweep of the arms of a study: what names its file, and the arms with the rates that it chose."""
+
+    file: str
+    study: str
+    task: str
+    n: int
+    chosen: list[tuple[str, str]]
+
+
+def other_sweeps() -> list[OtherSweep]:
+    """Those beside the sweeps of SFT and PPO that each task has."""
+    found = []
+    for path in sorted(PUBLISHED.glob("sweep-*.json")):
+        file = path.stem.removeprefix("sweep-")
+        if file not in TASKS:
+            content = sweep_of(file)
+            study = file.removesuffix(f"-{content['task']}")
+            arms = [tuple(arm.split("-lr")) for arm in content["chosen"].values()]
+            found.append(OtherSweep(file, study, content["task"], content["n"], arms))
+    return found
 
 
 def chosen(task: str, way: str) -> str:
