@@ -1,4 +1,5 @@
-"""How figures and the page look: one colour per arm everywhere, safe for colour-blind readers (Okabe and Ito)."""
+"""How figures and the page look: one colour per arm everywhere, the first six safe for colour-blind readers (Okabe
+and Ito); of more arms names stand beside the points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from ruleshift.report.arms import Legend
 INK, SOFT_INK, GRID = "#1f2328", "#656d76", "#e7e9ec"
 FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif"
 START_COLOUR = "#4b5159"
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#b8609a", "#b27d00", "#3d8fc0")  # of trained arms, in their order
+COLOURS = (  # of trained arms, in their order
+    *("#d55e00", "#0072b2", "#009e73", "#b8609a", "#b27d00", "#3d8fc0"),
+    *("#6a51a3", "#7a8500", "#8c510a", "#d6336c", "#4a5a6a"),
+)
 DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "pentagon")
 
