@@ -12,7 +12,7 @@ FONT = "Inter, 'Helvetica Neue', Arial, 'Liberation Sans', system-ui, sans-serif
 START_COLOUR = "#4b5159"
 COLOURS = (  # of trained arms, in their order
     *("#d55e00", "#0072b2", "#009e73", "#b8609a", "#b27d00", "#3d8fc0"),
-    *("#6a51a3", "#7a8500", "#8c510a", "#d6336c", "#4a5a6a"),
+    *("#8672c4", "#7a8500", "#a87045", "#d6336c", "#758694"),
 )
 DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "pentagon")
