@@ -226,8 +226,8 @@ def other_sweeps() -> list[OtherSweep]:
         if file not in TASKS:
             content = sweep_of(file)
             study = file.removesuffix(f"-{content['task']}")
-            arms = [tuple(arm.split("-lr")) for arm in content["chosen"].values()]
-            found.append(OtherSweep(file, study, content["task"], content["n"], arms))
+            chose = [(arm, rate) for arm, _, rate in (name.rpartition("-lr") for name in content["chosen"].values())]
+            found.append(OtherSweep(file, study, content["task"], content["n"], chose))
     return found
 
 
