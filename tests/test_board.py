@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ruleshift.studies.board import Board, Course, Pace, time_left
+from ruleshift.studies.board import Board, Course, Expected, Pace, time_left
 
 RUNS = [
     Course("gp-l rl-seed0", "gp-l RL", 4),
@@ -15,8 +15,10 @@ RUNS = [
 ]
 
 
-def pace(kind: str, length: int, points: tuple[int, ...] = (), measuring: float = 0.0, **state: Any) -> Pace:
-    return Pace(Course(kind, kind, length, points, measuring), **state)
+def pace(
+    kind: str, length: int, points: tuple[int, ...] = (), unit: float = 1.0, point: float = 0.0, **state: Any
+) -> Pace:
+    return Pace(Course(kind, kind, length, points, Expected(unit, point)), **state)
 
 
 def test_nothing_is_known_at_first() -> None:
@@ -36,15 +38,22 @@ def test_runs_that_have_not_begun_take_as_long_as_their_like() -> None:
     under_way = pace("rl", 4, done=2, first=0, began=50.0)
     assert time_left([done, under_way, pace("sft", 10)], 1, 150.0) == pytest.approx(100.0 + 50.0)
     assert time_left([done, under_way, pace("sft", 10)], 2, 150.0) == pytest.approx(100.0)  # no sooner than the longest
-    assert time_left([done, under_way, pace("new", 3)], 1, 150.0) == pytest.approx(100.0 + (50.0 + 200.0) / 2)
     assert time_left([done], 1, 150.0) == 0.0
 
 
+def test_what_nothing_is_known_of_is_as_much_slower_than_expected_as_others() -> None:
+    done = pace("sft", 10, unit=2.5, done=10, first=0, began=0.0, took=50.0)  # twice what was expected
+    assert time_left([done, pace("rl", 4, unit=20.0)], 1, 50.0) == pytest.approx(2 * 80.0)
+    slow = pace("rl", 4, unit=20.0, done=4, first=0, began=0.0, took=240.0)  # three times
+    assert time_left([done, slow, pace("rl", 2, unit=20.0)], 1, 240.0) == pytest.approx(3 * 40.0)  # its like count
+    assert time_left([done, slow, pace("new", 1, unit=21.0)], 1, 240.0) == pytest.approx(290.0 / 105.0 * 21.0)
+
+
 def test_a_point_counts_as_what_it_takes() -> None:
-    seen = {"points": (3, 10), "measuring": 20.0}  # the first step after 5 seconds, one a second, 20 for a point
+    seen = {"points": (3, 10), "point": 20.0}  # the first step after 5 seconds, one a second, 20 for a point
     under_way = pace("sft", 10, **seen, done=3, first=1, began=0.0, first_at=5.0)
     assert time_left([under_way], 1, 27.0) == pytest.approx((5.0 + 50.0) * 27 / 50)  # 7 steps and a point
-    shorter = pace("sft", 10, points=(10,), measuring=20.0)  # measured once
+    shorter = pace("sft", 10, points=(10,), point=20.0)  # measured once
     both = [under_way, shorter]
     assert time_left(both, 1, 27.0) == pytest.approx((5.0 + 50.0) * 27 / 50 + (5.0 + 50.0) * 30 / 50)
 

@@ -8,6 +8,7 @@ import pytest
 
 from ruleshift.backbones.load import load_backbone
 from ruleshift.studies import estimates
+from ruleshift.studies.board import Course
 from ruleshift.studies.log import crowded
 from ruleshift.studies.recipes import recipe_of, task_of
 
@@ -40,6 +41,24 @@ def test_a_reply_is_timed_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     steps = recipe.sft.steps * recipe.sft.batch * (12 if name == "virl-l" else 1)
     run: Any = SimpleNamespace(training=recipe.sft)
     assert basis.seconds(estimates.work_of_training(run, task)) == pytest.approx(0.3 * steps)
+
+
+def test_a_run_is_expected_to_take_its_training_and_its_points() -> None:
+    recipe = recipe_of("gp-l")
+    task, m = task_of(recipe.measurement), recipe.measurement
+    basis = estimates.Basis(1, 1, 1, 1, 1, 1.0, drawing=1.0, reading=0.1, process=0)
+    trained: Any = SimpleNamespace(training=recipe.sft, length=recipe.sft.steps, points=(5, 10, recipe.sft.steps))
+    alone: Any = SimpleNamespace(training=None, length=1, points=(0,))
+    along, end = (basis.seconds(estimates.work_of_point(m, task, end)) for end in (False, True))
+    training = basis.seconds(estimates.work_of_training(trained, task))
+    assert min(along, training) > 0
+    assert basis.expects_further(m).unit == along
+    course = Course("a", "k", trained.length, trained.points, basis.expects(trained, m))
+    assert course.whole == pytest.approx(training + 2 * along + end)
+    assert course.left(10) == pytest.approx(
+        1 - (training * 10 / trained.length + (4 * along + 2 * end) / 3) / course.whole
+    )
+    assert Course("b", "k", 1, (0,), basis.expects(alone, m)).whole == pytest.approx(end)
 
 
 def test_adapters_take_less_than_a_whole_model_that_learns() -> None:

@@ -13,6 +13,7 @@ import pytest
 from cli_helpers import refusal
 from ruleshift.cli import main
 from ruleshift.lock import SILENT, InUse, Owner, held, holding
+from ruleshift.studies.board import Expected
 from ruleshift.studies.costs import CostMeter, costs_in
 from ruleshift.studies.progress import (
     JobEntry,
@@ -27,7 +28,8 @@ from ruleshift.studies.progress import (
 
 
 def entry(name: str, length: int = 10, seconds: float = 100.0) -> JobEntry:
-    return JobEntry(f"gp-l {name}", "gp-l SFTConfig", f"gp-l/arms/{name}", length, (5, length), False, seconds)
+    expected = Expected(seconds / length)
+    return JobEntry(f"gp-l {name}", "gp-l SFTConfig", f"gp-l/arms/{name}", length, (5, length), False, expected)
 
 
 def far(since: float = 0.0, host: str = "far", pid: int = 7) -> str:
@@ -145,7 +147,7 @@ def test_a_process_killed_here_holds_nothing(tmp_path: Path) -> None:
     left = holding(tmp_path)
     assert left is not None
     assert not left.lives
-    assert state_of(JobEntry("a", "k", ".", 1, (1,), False, 1.0), tmp_path).standing == "stopped"
+    assert state_of(JobEntry("a", "k", ".", 1, (1,), False, Expected()), tmp_path).standing == "stopped"
     with held(tmp_path):
         pass
 

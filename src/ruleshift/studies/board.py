@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from types import TracebackType
 from typing import Self
 
@@ -14,23 +13,36 @@ QUARTERS = 4  # plain lines about a run
 
 
 @dataclass(frozen=True)
+class Expected:
+    """Seconds that a unit of a run's work is estimated to take, and one of its measurements."""
+
+    unit: float = 1.0
+    point: float = 0.0
+
+
+@dataclass(frozen=True)
 class Course:
-    """What a run does. length: units of work, which runs of one kind do at one pace; points: those after which it is
-    measured, which takes as long as about `measuring` units do."""
+    """What a run does. length: units of work; points: those after which it is measured. Runs of one kind are as much
+    slower than `expected` as others."""
 
     name: str
     kind: str
     length: int
     points: tuple[int, ...] = ()
-    measuring: float = 0.0
+    expected: Expected = Expected()
+
+    @property
+    def whole(self) -> float:
+        """Seconds that all of it is expected to take."""
+        return self.work(self.length)
 
     def work(self, done: int) -> float:
-        """Of so many units with the measurements among them, in units."""
-        return done + self.measuring * sum(point <= done for point in self.points)
+        """Seconds that so many units with the measurements among them are expected to take."""
+        return self.expected.unit * done + self.expected.point * sum(point <= done for point in self.points)
 
     def left(self, done: int) -> float:
         """The share of its work that is left after so many units."""
-        return 1 - self.work(done) / self.work(self.length)
+        return 1 - self.work(done) / self.whole
 
 
 @dataclass
@@ -52,12 +64,12 @@ class Pace:
         made = self.course.work(self.done) - self.course.work(self.first)
         before = 0.0 if self.first_at is None else self.first_at - self.began
         spent = (now - self.began if self.took is None else self.took) - before
-        return before + spent / made * self.course.work(self.course.length)
+        return before + spent / made * self.course.whole
 
 
 def time_left(paces: Sequence[Pace], workers: int, now: float) -> float | None:
-    """Seconds until all runs have ended: those that have not begun go at the pace of others of their kind, or else take
-    as long as others on average. None while nothing is known."""
+    """Seconds until all runs have ended: those that have not begun take as much longer than expected as others of their
+    kind, or else as others do. None while nothing is known."""
     known = [(pace.course, whole) for pace in paces if (whole := pace.whole(now)) is not None]
     if not known:
         return None
@@ -65,10 +77,10 @@ def time_left(paces: Sequence[Pace], workers: int, now: float) -> float | None:
     for pace in paces:
         if pace.took is None:
             own, course = pace.whole(now), pace.course
-            alike = [(one.work(one.length), whole) for one, whole in known if one.kind == course.kind]
-            if own is None and alike:
-                own = sum(whole for _, whole in alike) / sum(work for work, _ in alike) * course.work(course.length)
-            left.append((fmean(whole for _, whole in known) if own is None else own) * course.left(pace.done))
+            if own is None:
+                alike = [(one, whole) for one, whole in known if one.kind == course.kind] or known
+                own = course.whole * sum(whole for _, whole in alike) / sum(one.whole for one, _ in alike)
+            left.append(own * course.left(pace.done))
     return max([*left, sum(left) / workers], default=0.0)
 
 

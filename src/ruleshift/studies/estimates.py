@@ -17,6 +17,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import evaluate
 from ruleshift.settings import Measurement, RLConfig
+from ruleshift.studies.board import Expected
 from ruleshift.studies.costs import peak_memory
 from ruleshift.studies.kept import MAX_TOKENS, replies_of
 from ruleshift.studies.recipes import task_of
@@ -97,16 +98,18 @@ class Basis:
     def seconds(self, work: Work) -> float:
         return work.drawn * self.drawing + work.read * self.reading
 
-    def takes(self, run: Run, m: Measurement) -> tuple[float, float]:
-        """Seconds of the training of a run, and of measuring it at its points."""
+    def expects(self, run: Run, m: Measurement) -> Expected:
+        """Of a run, where a point counts as what its points take on average. All that one without training does is
+        measuring."""
         task = task_of(m)
         along, end = (self.seconds(work_of_point(m, task, end)) for end in (False, True))
-        return self.seconds(work_of_training(run, task)), along * (len(run.points) - 1) + end
+        points = along * (len(run.points) - 1) + end
+        training = self.seconds(work_of_training(run, task))
+        return Expected(training / run.length, points / len(run.points)) if training else Expected(points / run.length)
 
-    def measuring(self, run: Run, m: Measurement) -> float:
-        """How many units of its training a point takes, about; 0 where nothing is trained."""
-        training, points = self.takes(run, m)
-        return points / len(run.points) / (training / run.length) if training else 0.0
+    def expects_further(self, m: Measurement) -> Expected:
+        """Of what measures further points of a run, each a unit."""
+        return Expected(self.seconds(work_of_point(m, task_of(m), end=False)))
 
     def memory(self, run: Run) -> int:
         """Bytes of the process that makes this run."""

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 
 from ruleshift.studies.board import duration
-from ruleshift.studies.estimates import Basis, work_of_point
+from ruleshift.studies.estimates import Basis
 from ruleshift.studies.kept import Size
 from ruleshift.studies.pool import Job
 from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
-from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Plan
 
 
@@ -38,7 +37,7 @@ class StudyLog:
         further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
         disk = episodes.size + sum(self.bases[job.measurement.task].disk(job.run) for job in jobs)
         memory = max(self.bases[job.measurement.task].memory(job.run) for job in jobs)
-        estimated = Totals(0.0, sum(entry.seconds for entry in entries) + further, disk, memory)
+        estimated = Totals(0.0, sum(entry.course.whole for entry in entries) + further, disk, memory)
         command = "ruleshift " + shlex.join(sys.argv[1:])
         self.record = StudyRecord(command, self.began, entries, further, estimated)
         states = states_of(self.record, self.folder)
@@ -70,15 +69,9 @@ class StudyLog:
     def _further(self, job: Job, most: int) -> float:
         """Seconds of the points that a run may yet be measured at where arms match."""
         there = len([*(job.root / job.run.folder / "points").glob("*.parquet")]) - len(job.run.points)
-        work = work_of_point(job.measurement, task_of(job.measurement), end=False)
-        return max(0, most - max(0, there)) * self.bases[job.measurement.task].seconds(work)
+        return max(0, most - max(0, there)) * self.bases[job.measurement.task].expects_further(job.measurement).unit
 
     def _entry(self, job: Job) -> JobEntry:
-        m, basis = job.measurement, self.bases[job.measurement.task]
-        if job.further:
-            seconds = len(job.further) * basis.seconds(work_of_point(m, task_of(m), end=False))
-        else:
-            seconds = sum(basis.takes(job.run, m))
         return JobEntry(
             job.name,
             job.kind,
@@ -86,9 +79,8 @@ class StudyLog:
             job.length,
             job.further or job.run.points,
             bool(job.further),
-            seconds,
-            bool(m.insight_problems) and not job.further,
-            job.measuring,
+            job.expected,
+            bool(job.measurement.insight_problems) and not job.further,
         )
 
 

@@ -23,7 +23,7 @@ from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.lock import SILENT, InUse
 from ruleshift.settings import Measurement
 from ruleshift.studies.arms import run_arm
-from ruleshift.studies.board import Board, Course
+from ruleshift.studies.board import Board, Course, Expected
 from ruleshift.studies.costs import CostMeter
 from ruleshift.studies.kept import Keep
 from ruleshift.studies.points import PointStore
@@ -37,8 +37,7 @@ OUT_OF_MEMORY = "perhaps for want of memory: run the same command again, with --
 @dataclass(frozen=True)
 class Job:
     """A run to make from a start model in `root`, measured as the measurement says; or, of one that has been made, the
-    `further` steps to measure. `keep` says which episodes are kept to be looked at, `measuring` how many units of the
-    training one of its points takes, about."""
+    `further` steps to measure. `keep` says which episodes are kept to be looked at, `expected` what it may take."""
 
     run: Run
     start: StartModel
@@ -46,7 +45,7 @@ class Job:
     root: Path
     further: tuple[int, ...] = ()
     keep: Keep = "none"
-    measuring: float = 0.0
+    expected: Expected = Expected()
 
     @property
     def name(self) -> str:
@@ -76,7 +75,7 @@ class Job:
 
     @property
     def course(self) -> Course:
-        return Course(self.name, self.kind, self.length, () if self.further else self.run.points, self.measuring)
+        return Course(self.name, self.kind, self.length, () if self.further else self.run.points, self.expected)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import write_atomically
 from ruleshift.lock import Holding, holding
-from ruleshift.studies.board import Course, duration
+from ruleshift.studies.board import Course, Expected, duration
 from ruleshift.studies.costs import costs_in
 
 STUDY = "study.json"
@@ -30,8 +30,8 @@ STANDINGS: tuple[Standing, ...] = get_args(Standing)
 @dataclass(frozen=True)
 class JobEntry:
     """A job on record: its name, the folder of its run within that of the study, units of work, the points that it
-    makes, whether of a run that was trained before, the seconds that it was estimated to take, whether insights are
-    read at its points, and how many units of training one of these takes."""
+    makes, whether of a run that was trained before, what it was expected to take, and whether insights are read at its
+    points."""
 
     name: str
     kind: str
@@ -39,13 +39,12 @@ class JobEntry:
     length: int
     points: tuple[int, ...]
     further: bool
-    seconds: float
+    expected: Expected
     insights: bool = False
-    measuring: float = 0.0
 
     @property
     def course(self) -> Course:
-        return Course(self.name, self.kind, self.length, () if self.further else self.points, self.measuring)
+        return Course(self.name, self.kind, self.length, () if self.further else self.points, self.expected)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,10 @@ def load_record(folder: Path) -> StudyRecord:
     path = folder / STUDY
     try:
         content: Any = json.loads(path.read_bytes())
-        entries = tuple(JobEntry(**{**entry, "points": tuple(entry["points"])}) for entry in content["entries"])
+        entries = tuple(
+            JobEntry(**{**entry, "points": tuple(entry["points"]), "expected": Expected(**entry["expected"])})
+            for entry in content["entries"]
+        )
         totals = {name: content[name] and Totals(**content[name]) for name in ("estimated", "took")}
         return StudyRecord(**{**content, "entries": entries, **totals})
     except FileNotFoundError as error:
@@ -156,7 +158,7 @@ def seconds_left(record: StudyRecord, states: Sequence[State], study: Path) -> f
     factors = corrections(record.entries, study)
     overall = fmean(factors.values()) if factors else 1.0
     return overall * record.further + sum(
-        state.entry.course.left(state.done) * state.entry.seconds * factors.get(state.entry.kind, overall)
+        state.entry.course.left(state.done) * state.entry.course.whole * factors.get(state.entry.kind, overall)
         for state in states
         if state.is_left
     )
@@ -167,8 +169,8 @@ def corrections(entries: Sequence[JobEntry], study: Path) -> dict[str, float]:
     ratios: dict[str, list[float]] = {}
     for entry in entries:
         cost = costs_in(study / entry.folder).get(entry.kind)
-        if cost is not None and cost.units > 0 and entry.seconds > 0:
-            ratios.setdefault(entry.kind, []).append(cost.seconds / cost.units * entry.length / entry.seconds)
+        if cost is not None and cost.units > 0:
+            ratios.setdefault(entry.kind, []).append(cost.seconds / cost.units * entry.length / entry.course.whole)
     return {kind: fmean(found) for kind, found in ratios.items()}
 
 

@@ -82,7 +82,7 @@ def _run_study(
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
     jobs = [
-        Job(run, one.start, m, one.root, keep=keep, measuring=basis.measuring(run, m))
+        Job(run, one.start, m, one.root, keep=keep, expected=basis.expects(run, m))
         for one, basis in zip(refined, bases, strict=True)
         for m in (one.plan.measurement,)
         for run in one.plan.runs()
@@ -101,7 +101,11 @@ def _run_study(
             run_on_ray(jobs, cluster, out)
 
     carry(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)))  # the longest first
-    while jobs := [job for one in refined for job in one.next_jobs()]:
+    while jobs := [
+        replace(job, expected=basis.expects_further(job.measurement))
+        for one, basis in zip(refined, bases, strict=True)
+        for job in one.next_jobs()
+    ]:
         log.add(jobs)
         carry([job for job in jobs if not job.done])
     claimed = _claims(refined)
