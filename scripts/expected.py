@@ -160,7 +160,7 @@ def _line(study: Study, task: str, claimed: Claimed) -> Line:
     ]
     claim = _found(results, claimed, _endpoint(task, claimed))
     if claim is None:
-        return Line(study.name, task, claimed.says, "no figure", "undecided", "; ".join([*against, "not measured"]))
+        return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, "; ".join([*against, "not measured"]))
     verdict = answer(claimed.word, claim.word, _reference(results, claim))
     return Line(study.name, task, claimed.says, _figure(claim, seeds), verdict, "; ".join(against))
 
@@ -191,6 +191,7 @@ def _reference(results: Results, claim: Claim) -> float:
 def _figure(claim: Claim, seeds: int) -> str:
     ends = [f"{100 * end:+.1f}" for end in (claim.ci_low, claim.ci_high) if end is not None]
     between = f" [{', '.join(ends)}]" if ends else ""
-    over = f"{claim.over}{' only' if claim.over == 'problems' else ''}; seeds: {seeds}"
-    difference = f"{100 * claim.difference:+.1f}{between} points against {claim.reference}"
+    alike = ", all alike" if claim.over == "problems" and seeds > 1 else ""
+    over = f"{claim.over}{' only' if claim.over == 'problems' else ''}; seeds: {seeds}{alike}"
+    difference = f"{100 * claim.difference:+.1f}{between} points, {claim.arm} against {claim.reference}"
     return f"{difference} ({endpoint_in_words(claim)}; over {over})"

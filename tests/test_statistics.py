@@ -128,6 +128,10 @@ def test_seeds_that_are_alike_tell_no_more_than_one() -> None:
     a, b = [1, 1, 0, 1, 0], [0, 1, 0, 0, 1]
     assert crossed_difference([a] * 3, [b]) == pytest.approx(crossed_difference([a], [b]))
     assert crossed_difference([a] * 3, [b] * 2) == pytest.approx(crossed_difference([a], [b]))
+    for other in ([b], [b] * 2, [b] * 3):
+        assert crossed_estimate([a] * 3, other).over == "problems"
+    assert crossed_estimate([a, a, b], [b]).over == "seeds and problems"
+    assert crossed_estimate([[0] * 9] * 5, [[0] * 9]).over == "problems"  # none learned anything: another seed might
 
 
 def test_crossed_difference_turns_round() -> None:

@@ -50,7 +50,7 @@ class Estimate(NamedTuple):
     """A mean before a level is chosen. Where there are several readings, the widest counts.
 
     `problems` and `seeds` are how many of each it was averaged over: the fewest seeds, where two arms have different
-    numbers of them, and 1 where no arm has more than one.
+    numbers of them, and 1 where no arm has more than one, or all are alike.
     """
 
     mean: float
@@ -60,7 +60,8 @@ class Estimate(NamedTuple):
 
     @property
     def over(self) -> Literal["seeds and problems", "problems"]:
-        """What the interval is over. With one seed nothing is known of other seeds, and a table must say so."""
+        """What the interval is over. With one seed, or with some that are alike, nothing is known of other seeds, and a
+        table must say so."""
         return "seeds and problems" if self.seeds > 1 else "problems"
 
     @property
@@ -125,7 +126,9 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
       no seed had a part in).
     - Different numbers of seeds: each arm has its own table; MS_P is that of the differences of their means per
       problem, and what seeds and rest add to the variance is summed over the arms.
-    - One seed in both: the interval of Student's t over problems, and `Estimate.over` says so.
+    - One seed in both: the interval of Student's t over problems, and `Estimate.over` says so. So where all seeds of a
+      table are alike: none may have learned anything (0 everywhere), and whether one of another seed would is not told
+      by that, since what nearly always fails need not always do so. Nor do seeds matter that nothing was trained with.
 
     A second reading is Student's t over the means of the seeds, MS_S / (S P) with S - 1 degrees of freedom, and the
     wider one counts. Where seeds differ much, the first is too narrow with three or fewer: when three happen to lie
@@ -152,7 +155,7 @@ def crossed_estimate(a_seeds: Outcomes, b_seeds: Outcomes) -> Estimate:
     paired = len(a) == len(b) or 1 in (len(a), len(b))
     y = [a - b] if paired else [a, b]  # tables whose seeds are independent of one another
     problems = y[0].mean(0) if paired else a.mean(0) - b.mean(0)  # (P,)
-    many = [table for table in y if len(table) > 1]
+    many = [table for table in y if (table != table[0]).any()]  # whose seeds tell more than one
     seeds, rest = zip(*(_seeds_and_rest(table) for table in many), strict=True) if many else ((), ())
     found = combine(float(problems.mean()), seeds, mean_variance(problems), rest, len(problems))
     has_least = all(np.isin(table, (0, 1)).all() for table in (a, b)) or all(np.ptp(table) == 0 for table in y)
