@@ -393,7 +393,7 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("study headline --out TMP/s --set sft.steps=0", "steps must be at least 1"),
         ("study headline --out TMP/s --workers 0", "--workers must be at least 1"),
         ("study headline --out TMP/s --model TMP/nothing", "no model at"),
-        ("study sweep --out TMP/s --set grid=0", "--grid must be a number above 0"),
+        ("study sweep --out TMP/s --set grid=0", "--set grid must be a number above 0"),
         ("study sweep --out TMP/file", "it is a file"),
         ("study", "choose from headline, vision, table"),
         ("study magic --out TMP/s", "choose from headline, vision, table"),
@@ -405,7 +405,10 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("study headline --out TMP/s --set updates", "give it as NAME=VALUE"),
         ("study headline --out TMP/s --set a.b.c.d=1", "give it as NAME=VALUE"),
         ("study headline --out TMP/s --set gp-vl.rl.updates=1", "'gp-vl' is not studied; choose from gp-l, virl-l"),
-        ("study headline --out TMP/s --set gp-l.dpo.updates=1", "there is no 'dpo'; choose from sft, rl, measurement"),
+        (
+            "study headline --out TMP/s --set gp-l.dpo.updates=1",
+            "there is no 'dpo'; choose from sft, rl, distil, measurement",
+        ),
         (
             "study headline --out TMP/s --set rl.steps=1",
             "--set gp-l.rl.steps: there is no such setting; choose from al",

@@ -2,16 +2,18 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from helpers import one_thread
+from ruleshift.commands.study import StudyCommand
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.studies import STUDIES
 from ruleshift.studies.algorithms import ALGORITHMS_STUDY
 from ruleshift.studies.arms_study import ARMS, every
-from ruleshift.studies.chosen import Choice, Swept
+from ruleshift.studies.chosen import LONGEST, Choice, Swept, rates_in
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.studies.run import _conversations, run_study
 from ruleshift.studies.study import Run
@@ -19,6 +21,8 @@ from ruleshift.training.algorithms import ALGORITHMS, check_algorithm
 from study_helpers import MEASUREMENT, in_process, plan_of, rows_in, tiny_start
 
 __all__ = ["in_process"]
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +72,136 @@ def test_arms_and_rates_are_chosen_by_name():
             Choice(rates=rates)
 
 
+def given(study: str, *settings: str, task: str = "gp-l", quick: bool = False):
+    """The arms of a study with these settings, by name."""
+    (plan,) = StudyCommand(study, tasks=(task,), set=settings, quick=quick).plans(STUDIES[study])
+    return {arm.name: arm.training for arm in plan.arms()}
+
+
+def values(arms, *fields):
+    return {tuple(getattr(training, field) for field in fields) for training in arms.values()}
+
+
+def test_what_is_set_holds_for_every_algorithm():
+    arms = given("algorithms", "rl.group=16", "rl.clip=0.05", "rl.kl_coef=0.5", "rl.kl_estimator=k3")
+    assert values(arms, "group", "clip", "kl_coef", "kl_estimator") == {(16, 0.05, 0.5, "k3")}
+    assert set(arms) == {*ALGORITHMS, "gspo-wide"}
+    usual = recipe_of("gp-l").rl.kl_coef  # what is set to the recipe's own value holds, too
+    assert values(given("algorithms", f"rl.kl_coef={usual}"), "kl_coef") == {(usual,)}
+    assert values(given("algorithms", "rl.turns=3", "rl.episodes=48"), "turns", "episodes") == {(3, 48)}
+    assert values(given("algorithms", "rl.group=32"), "group") == {(32,)}  # and episodes are whole groups of it
+    assert given("algorithms", "rl.epochs=2")["rloo"].epochs == 2
+    for study, names in (("algorithms", "ppo, reinforce"), ("arms", "sft, sft-dft")):
+        with pytest.raises(RuleshiftError, match=rf"--set rl.algorithm: .*--set names=\.\.\., of {names}"):
+            given(study, "rl.algorithm=grpo")
+
+
+def test_what_is_set_holds_for_arms_of_its_kind_and_what_tells_them_apart_cannot_be():
+    settings = ("rl.kl_coef=0.3", "rl.gamma=0.5", "distil.kl_coef=0.1", "gp-l.distil.teacher_update_rate=0.2")
+    arms = given("arms", *settings, "distil.teacher=runs/large", "sft.turns=2", "sft.weight_decay=0.1")
+    distilled = {name: one for name, one in arms.items() if isinstance(one, DistilConfig)}
+    rewarded = {name: one for name, one in arms.items() if isinstance(one, RLConfig) and name not in distilled}
+    taught = {name: one for name, one in arms.items() if isinstance(one, SFTConfig)}
+    assert values(distilled, "kl_coef", "gamma", "teacher_update_rate") == {(0.1, 0.5, 0.2)}
+    assert values(rewarded, "kl_coef", "gamma") == {(0.3, 0.5)}
+    assert values(taught, "turns", "weight_decay") == {(2, 0.1)}
+    assert {name for name, one in distilled.items() if one.teacher != "self"} == {"expert-reverse", "expert-forward"}
+    (plan,) = StudyCommand("arms", tasks=("gp-l",), set=("distil.teacher=runs/large",)).plans(ARMS)
+    about = {arm.name: arm.about for arm in plan.arms()}
+    assert about["expert-forward"] == "distilled from runs/large, forward KL"
+    apart = (
+        "sft.loss=dft",
+        "sft.examples=9",
+        "rl.sft_coef=1",
+        "distil.privileged_context=rule",
+        "distil.algorithm=gkd",
+    )
+    for setting in apart:
+        with pytest.raises(RuleshiftError, match=f"--set {setting.split('=')[0]}: that is what arms differ in"):
+            given("arms", setting)
+    with pytest.raises(RuleshiftError, match=r"--set gp-l\.distil\.pop: there is no such setting"):
+        given("arms", "distil.pop=1")
+    for study in ("headline", "algorithms"):
+        with pytest.raises(RuleshiftError, match=r"--set gp-l.distil.teacher: none of the arms takes it \("):
+            given(study, "distil.teacher=expert")
+    with pytest.raises(RuleshiftError, match="none of the arms takes it"):
+        given("retention", "distil.distillation_coef=2", task="ruleshift.tasks.mixture:CardsAndWalks")
+    with pytest.raises(RuleshiftError, match=r"--set distil\.seed=1: that comes from --seeds"):
+        given("arms", "distil.seed=1")
+
+
+def test_who_is_shown_the_rule_is_claimed_to_beat_who_is_shown_one_problem():
+    (claim,) = [one for one in ARMS.primary if one.arm == "self-rule"]
+    assert (claim.word, claim.reference, claim.endpoint) == ("raises", "self-demonstration", None)
+    assert claim.against
+    assert ("self-rule", "self-demonstration") in {(a, b) for a, b, _ in ARMS.endpoints("gp-l")}
+
+
+def test_rl_after_sft_starts_from_its_end():
+    (plan,) = StudyCommand("arms", tasks=("gp-l",), set=("names=sft,sft-then-rl",)).plans(ARMS)
+    last = plan.runs()[-1]
+    assert (last.name, last.start.run.name, last.start.step) == ("sft-then-rl", "sft", plan.recipe.sft.steps)
+    with pytest.raises(RuleshiftError, match="sft-then-rl starts from sft, which no arm before it is trained as"):
+        given("arms", "names=sft-then-rl")
+    assert "sft-then-rl" not in " ".join(given("arms-sweep"))  # it has the rate of rl
+
+
+def sweep_of(folder, task="gp-l", **rates):
+    content = {"task": task, "chosen": {name: f"{name}-lr{rate}" for name, rate in rates.items()}}
+    folder.mkdir(exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps(content))
+    return folder / "sweep.json"
+
+
+def test_rates_are_read_from_the_sweep_of_the_task(tmp_path):
+    def rates(study, *settings, task="gp-l"):
+        return {name: training.learning_rate for name, training in given(study, *settings, task=task).items()}
+
+    cards = sweep_of(tmp_path / "cards", ppo="3e-4", grpo="2e-5", more="1e-4")
+    walks = sweep_of(tmp_path / "walks", "virl-l", ppo="7e-5")
+    usual = recipe_of("gp-l").rl.learning_rate
+    assert rates("algorithms", "names=ppo,grpo", f"rates={cards}") == {"ppo": 3e-4, "grpo": 2e-5}
+    assert rates("algorithms", "names=ppo,grpo", f"rates={cards},ppo:1e-6") == {"ppo": 1e-6, "grpo": 2e-5}
+    assert rates("algorithms", "names=ppo,rloo", f"rates={cards},recipe") == {"ppo": 3e-4, "rloo": usual}
+    assert rates("algorithms", "names=ppo", f"rates={cards},{walks}", task="virl-l") == {"ppo": 7e-5}
+    of_arms = sweep_of(tmp_path / "arms", sft="2e-4", rl="3e-4")
+    found = rates("arms", "names=sft,rl,sft-then-rl", f"rates={of_arms}")
+    assert found == {"sft": 2e-4, "rl": 3e-4, "sft-then-rl": 3e-4}
+    published = ROOT / "docs" / "results" / "sweep-algorithms-gp-l.json"
+    assert rates("algorithms", "names=ppo,reinforce,gspo-wide", f"rates={published}") == {
+        "ppo": 3e-4,
+        "reinforce": 1e-3,
+        "gspo-wide": 1e-4,
+    }
+
+    def refused(message, *settings, task="gp-l"):
+        with pytest.raises(RuleshiftError, match=message):
+            given("algorithms", *settings, task=task)
+
+    refused("has no rate for rloo, dapo: sweep it too", "names=ppo,rloo,dapo", f"rates={cards}")
+    refused("is of gp-l, and not of virl-l", "names=ppo", f"rates={cards}", task="virl-l")
+    refused("there is no file", f"rates={tmp_path}/none.json")
+    for number, damage in enumerate(
+        (
+            *("", "[]", "{}", "[" * 100_000, "\xff", " " * (LONGEST + 1), '{"task": "gp-l", "chosen": {"ppo": 3}}'),
+            *(json.dumps({"task": "gp-l", "chosen": {"ppo": name}}) for name in ("ppo", "ppo-lr0", "ppo-lrnan")),
+        )
+    ):
+        path = tmp_path / f"damaged{number}.json"
+        path.write_text(damage, encoding="latin-1")
+        refused("is no sweep of learning rates", f"rates={path}")
+    assert set(rates_in.__wrapped__(str(cards))[1]) == {"ppo", "grpo", "more"}
+    cards.unlink()  # a study goes on, and is concluded, with what it began with
+    assert rates("algorithms", "names=ppo", f"rates={cards}") == {"ppo": 3e-4}
+
+
+def test_what_is_out_of_bounds_is_told_as_it_was_set():
+    for study, setting in (("verification", "turns=0"), ("sweep", "grid=0"), ("algorithms", "gp-l.rl.group=0")):
+        name = setting.split("=")[0]
+        with pytest.raises(RuleshiftError, match=f"^--set {name} must be"):
+            given(study, setting)
+
+
 def test_conversations_that_were_drawn_and_not_learned_from_count(tmp_path):
     def counted(training, *lines):
         run = Run("x", 0, training, (2,))
@@ -91,7 +225,7 @@ LEARNING = ("sft", "sft-psft", "sft-hard", "expert-reverse", "self-rule")
     ("study", "names", "moving"),
     [
         ("algorithms", ("ppo", "grpo"), ()),  # an untrained model earns the same whatever it says
-        ("arms", (*LEARNING, "rl-sft"), (*LEARNING, "rl-sft")),
+        ("arms", (*LEARNING, "rl-sft", "sft-then-rl"), (*LEARNING, "rl-sft", "sft-then-rl")),
     ],
 )
 def test_they_run_and_tell_of_every_arm(study, names, moving, tmp_path, capsys):

@@ -45,24 +45,24 @@ ShareAboveZero = Annotated[float, Range(0, 1, above=True)]
 
 def within(option: str, value: float, least: float, most: float) -> None:
     """Raise RuleshiftError for a number that is not from `least` to `most`."""
-    _check(option, value, Annotated[float, Range(least, most)])
+    check_value(option, value, Annotated[float, Range(least, most)])
 
 
 def at_least(option: str, value: float, least: float) -> None:
     """Raise RuleshiftError for a number below `least`, or not finite."""
-    _check(option, value, Annotated[float, Range(least)])
+    check_value(option, value, Annotated[float, Range(least)])
 
 
 def above_zero(option: str, value: float) -> None:
     """Raise RuleshiftError for a number that is not above zero, or not finite."""
-    _check(option, value, Positive)
+    check_value(option, value, Positive)
 
 
 def check_bounds(settings: Any) -> None:
     """Raise RuleshiftError, naming the option, for the first field of a dataclass whose value its type does not allow:
     a number out of its Range, a word that is not among the Literal ones, a tuple that holds nothing."""
     for name, kind in _kinds(settings.__class__).items():
-        _check("--" + name.replace("_", "-"), getattr(settings, name), kind)
+        check_value("--" + name.replace("_", "-"), getattr(settings, name), kind)
 
 
 @cache
@@ -70,7 +70,8 @@ def _kinds(settings: Any) -> dict[str, Any]:
     return get_type_hints(settings, include_extras=True)
 
 
-def _check(option: str, value: Any, kind: Any) -> None:
+def check_value(option: str, value: Any, kind: Any) -> None:
+    """Raise RuleshiftError, naming the option, for a value that its type does not allow."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         for bound in inner[1:]:
@@ -83,6 +84,6 @@ def _check(option: str, value: Any, kind: Any) -> None:
         if not value:
             raise RuleshiftError(f"{option} must name at least one")
         for part in value:
-            _check(option, part, inner[0])
+            check_value(option, part, inner[0])
     elif origin in (UnionType, Union) and value is not None:
-        _check(option, value, inner[0])
+        check_value(option, value, inner[0])

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ruleshift.bounds import check_value
 from ruleshift.errors import RuleshiftError
 
 R = TypeVar("R")
@@ -13,8 +14,8 @@ R = TypeVar("R")
 def changed(record: R, values: Mapping[str, str], where: str) -> R:
     """The record with other values in some fields, read from text as the type of each wants it.
 
-    Raises RuleshiftError for a field that is not there or a value of another type, and lets through what the record
-    itself raises. `where` begins the message.
+    Raises RuleshiftError for a field that is not there, a value of another type or out of its bounds, and lets through
+    what the record itself raises. `where` begins the message.
     """
     return replace(record, **read_values(record, values, where))  # type: ignore[type-var]
 
@@ -22,7 +23,7 @@ def changed(record: R, values: Mapping[str, str], where: str) -> R:
 def read_values(record: object, values: Mapping[str, str], where: str) -> dict[str, Any]:
     """The values of these fields, by name, before they are put into the record; as in `changed`."""
     names = [field.name for field in fields(record)]  # type: ignore[arg-type]
-    kinds = get_type_hints(type(record))
+    kinds, bounded = get_type_hints(type(record)), get_type_hints(type(record), include_extras=True)
     read = {}
     for name, text in values.items():
         plain = name.replace("-", "_")
@@ -32,6 +33,7 @@ def read_values(record: object, values: Mapping[str, str], where: str) -> dict[s
             read[plain] = _read(text, kinds[plain])
         except ValueError as error:
             raise RuleshiftError(f"{where}{name} must be {_in_words(kinds[plain])}, not {text!r}") from error
+        check_value(f"{where}{name}", read[plain], bounded[plain])
     return read
 
 

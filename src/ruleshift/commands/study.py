@@ -14,14 +14,15 @@ from ruleshift.commands.machines import MachineArguments, Machines
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback
+from ruleshift.settings import DistilConfig
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
     from ruleshift.studies.recipes import StudyRecipe
-    from ruleshift.studies.study import Plan, Study
+    from ruleshift.studies.study import Arm, Plan, Study
 
-PARTS = ("sft", "rl", "measurement")  # of a recipe, whose settings can be set
-GIVEN = {("sft", "seed"): "--seeds", ("rl", "seed"): "--seeds", ("measurement", "task"): "--tasks"}
+PARTS = ("sft", "rl", "distil", "measurement")  # of a recipe, whose settings can be set
+GIVEN = {**{(part, "seed"): "--seeds" for part in ("sft", "rl", "distil")}, ("measurement", "task"): "--tasks"}
 GIVEN |= {("measurement", "feedback"): "--feedback"}
 
 
@@ -34,8 +35,8 @@ class StudyCommand:
     how far it is.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
-    (without TASK for all tasks; fields as in the options of `ruleshift sft` and `ruleshift rl`); options of the study
-    itself: --set OPTION=VALUE.
+    (without TASK for all tasks; fields as in the options of `ruleshift sft` and `rl`). In `arms` those of rl are for
+    distillation too, and TASK.distil.FIELD=VALUE for it alone. Options of the study itself: --set OPTION=VALUE.
 
     Example: ruleshift study headline --out runs/headline --seeds 3 --set virl-l.rl.updates=12
     """
@@ -174,6 +175,7 @@ class StudyCommand:
         )
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
         plan.runs()  # and so is one with an arm that starts from what there is not
+        assignments.check_taken(found.id, recipe, plan.arms())
         for arm in plan.arms():
             if arm.training is not None:
                 check_training(arm.training, found, f"{task} {arm.name}: ")
@@ -228,11 +230,24 @@ class Assignments:
 
     def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
-        sft = changed(recipe.sft, self.of(task, "sft"), f"--set {task}.sft.")
-        of_rl = read_values(recipe.rl, self.of(task, "rl"), f"--set {task}.rl.")
+        records = {"sft": recipe.sft, "rl": recipe.rl, "distil": DistilConfig()}
+        given = {
+            part: read_values(record, self.of(task, part), f"--set {task}.{part}.") for part, record in records.items()
+        }
+        of_rl = dict(given["rl"])
         named = of_rl.pop("algorithm", None)  # with all other values at once, which may have to fit to its own
         rl = replace(recipe.rl, **of_rl) if named is None else configured(recipe.rl, named, **of_rl)
-        return replace(recipe, sft=sft, rl=rl)
+        return replace(recipe, sft=replace(recipe.sft, **given["sft"]), rl=rl, given=given)
+
+    def check_taken(self, task: str, recipe: "StudyRecipe", arms: "Sequence[Arm]") -> None:
+        """Raises RuleshiftError for a setting of distillation that no arm takes."""
+        distilled = [arm.training for arm in arms if isinstance(arm.training, DistilConfig)]
+        for name, value in recipe.given["distil"].items():
+            if all(getattr(training, name) != value for training in distilled):
+                raise RuleshiftError(
+                    f"--set {task}.distil.{name}: none of the arms takes it ({', '.join(arm.name for arm in arms)}); "
+                    "leave it out, or choose other arms or another study"
+                )
 
 
 def label_starts(starts: Sequence[str]) -> dict[str, str]:

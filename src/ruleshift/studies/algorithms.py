@@ -12,15 +12,21 @@ Two settings are not those of the papers, which are for large models at small ra
 gradient does not blow up far from the start, as that of k3 does. `gspo-wide` is GSPO with a clip a hundred times as
 wide: the paper's leaves half of the replies out of every step but the first at the rates of a small model.
 
+What is set (--set rl.FIELD=VALUE) holds for every arm, in the place of what its algorithm has, as in `ruleshift rl
+--algorithm`.
+
 The rates are those of the recipe, which were chosen for PPO, unless `rates` names others: `algorithms-sweep` chooses
-one for each on validation problems of the training rule alone. Algorithms that take one step an update, and not eight,
-are given a grid ten times as high.
+one for each on validation problems of the training rule alone, and `--set rates=FOLDER/gp-l/sweep.json` takes these.
+Algorithms that take one step an update, and not eight, are given a grid ten times as high.
 """
 
 from dataclasses import replace
+from math import lcm
+from typing import Any
 
+from ruleshift.settings import RLConfig
 from ruleshift.studies import sweep
-from ruleshift.studies.chosen import Choice, Swept, chosen, profiled, swept
+from ruleshift.studies.chosen import Choice, Swept, as_set, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe, of_turns
 from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
@@ -36,20 +42,24 @@ GROUPS = 8  # episodes are so many, or a multiple
 
 def every(recipe: StudyRecipe) -> list[Arm]:
     """An arm for each algorithm."""
-    rl = recipe.rl
+    rl, given = recipe.rl, as_set(recipe, "rl", (REFERENCE, *OTHERS))
     if get_task(recipe.measurement.task).metric == "success":
-        rl = of_turns(rl, 1, whole=True, multiple=GROUPS)
-    made = [Arm(name, configured(rl, name, **HERE.get(name, {})), told.summary) for name, told in ALGORITHMS.items()]
-    wide = configured(rl, "gspo", clip=0.03, clip_high=0.04)
-    return [*made, Arm(WIDE, wide, "GSPO with a clip a hundred times as wide", variant_of="gspo")]
+        rl = of_turns(rl, given.get("turns", 1), whole=True, multiple=lcm(GROUPS, rl.group))
+
+    def made(algorithm: str, **changes: Any) -> RLConfig:
+        return configured(rl, algorithm, **{**changes, **given})
+
+    named = [Arm(name, made(name, **HERE.get(name, {})), told.summary) for name, told in ALGORITHMS.items()]
+    wide = made("gspo", clip=0.03, clip_high=0.04)
+    return [*named, Arm(WIDE, wide, "GSPO with a clip a hundred times as wide", variant_of="gspo")]
 
 
 def arms(recipe: StudyRecipe, options: Choice) -> list[Arm]:
-    return chosen(every(recipe), options)
+    return chosen(every(recipe), options, recipe.measurement.task)
 
 
 def arms_of_sweep(recipe: StudyRecipe, options: Swept) -> list[Arm]:
-    return swept(every(recipe), options)
+    return swept(every(recipe), options, recipe.measurement.task)
 
 
 ALGORITHMS_STUDY = Study(
@@ -84,6 +94,7 @@ ALGORITHMS_SWEEP = replace(
     name="algorithms-sweep",
     question="Which learning rate for each algorithm?",
     about="Every algorithm on one grid, each rate chosen on validation problems of the training rule alone.",
+    paper="PPO alone, in text at 1e-6 (arXiv 2501.17161)",
     cost="cards, nine algorithms at two rates with --quick: 15 minutes on two CPU cores",
     arms=arms_of_sweep,
     options=Swept(),

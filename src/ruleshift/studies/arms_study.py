@@ -1,15 +1,22 @@
 """Which part of post-training transfers: the data, the loss, the teacher, or the rewards?
 
 Variants of SFT (losses; whose replies, and which), distillation on the student's own replies, and hybrids stand beside
-SFT and PPO of the task's recipe, each with as many conversations as these. `fixed` is the control of all distillation.
+SFT and PPO of the task's recipe, each with as many conversations as these; `sft-then-rl` has those of both, one after
+the other, as the RL of arXiv 2501.17161 (studies `no-sft` and `overfit` start it from other steps of SFT). `fixed` is
+the control of all distillation.
 
 The prediction of arXiv 2605.11182 is that what a teacher is shown transfers where it is a rule that all problems share
 (`self-rule`), and does not where it is about one problem (`self-demonstration`, `self-feedback`). It needs a model that
 reads what it is shown. The bundled ones do not: what stands beside a prompt lets them fail (docs/log.md, section 40).
 How much more such a teacher speaks for right replies than for wrong ones (`teacher_margin` of profiles) tells whether
-these arms are a test of the prediction; nothing is claimed of them.
+these arms are a test of the prediction.
 
-`arms-sweep` chooses a rate for each on validation problems of the training rule alone.
+What is set holds for every arm: --set sft.FIELD=VALUE for those of SFT, --set rl.FIELD=VALUE for those of RL and of
+distillation, and --set distil.FIELD=VALUE for the latter alone (`distil.teacher` in the place of the expert). What
+tells the arms apart cannot be set.
+
+`arms-sweep` chooses a rate for each on validation problems of the training rule alone; that of `sft-then-rl` is that of
+`rl`.
 """
 
 from dataclasses import replace
@@ -17,9 +24,9 @@ from typing import Any
 
 from ruleshift.settings import DistilConfig
 from ruleshift.studies import sweep
-from ruleshift.studies.chosen import Choice, Swept, chosen, profiled, swept
+from ruleshift.studies.chosen import Choice, Swept, as_set, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
+from ruleshift.studies.study import Arm, Claimed, Start, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched
 from ruleshift.training.algorithms import configured, guided_by_default
 
@@ -35,44 +42,61 @@ OF_SFT: dict[str, tuple[dict[str, Any], str]] = {
     "sft-hard": ({"pass_high": 0.49}, "on problems that it solves less often"),
     "sft-small": ({"examples": 500}, "on 500 of the expert's replies"),
 }
+ITSELF = {"teacher": "self"}
 OF_SAMPLES = {
     "sft-revision": ("expert-revision", "on the expert's replies after the start model's own failed ones"),
     "self-sft": ("self-verified", "on the start model's own replies that the verifier accepted"),
     "self-unverified": ("self-unverified", "on the start model's own replies, right or wrong"),
 }
+# The algorithm, and what makes an arm of it; who is no teacher to itself has the expert, or the one that is set.
 OF_TEACHERS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "expert-reverse": ("opd", {"teacher": "expert"}, "distilled from the expert, reverse KL as advantage"),
-    "expert-forward": (
-        "gkd",
-        {"teacher": "expert", "distillation_alpha": 0.0},
-        "distilled from the expert, forward KL",
-    ),
-    "self-rule": ("sdft", {"privileged_context": "rule"}, "distilled from itself shown the rule"),
-    "self-demonstration": ("sdft", {}, "distilled from itself shown the expert's reply"),
-    "self-feedback": ("sdpo", {}, "distilled from itself shown right replies of others, or feedback"),
-    "fixed": ("fixed", {}, "with one fixed negative advantage"),
+    "expert-reverse": ("opd", {}, "distilled from {teacher}, reverse KL as advantage"),
+    "expert-forward": ("gkd", {"distillation_alpha": 0.0}, "distilled from {teacher}, forward KL"),
+    "self-rule": ("sdft", {**ITSELF, "privileged_context": "rule"}, "distilled from itself shown the rule"),
+    "self-demonstration": ("sdft", ITSELF, "distilled from itself shown the expert's reply"),
+    "self-feedback": ("sdpo", ITSELF, "distilled from itself shown right replies of others, or feedback"),
+    "fixed": ("fixed", ITSELF, "with one fixed negative advantage"),
+}
+OF_REWARDS: dict[str, tuple[dict[str, Any], str]] = {
+    "rl": ({}, "after reinforcement learning from the verifier's rewards (PPO)"),
+    "rl-sft": ({"sft_coef": 0.1}, "after PPO with a tenth of SFT in its loss"),
+    "rl-sft-noise-aware": ({"sft_mix": "noise"}, "after PPO with SFT, weighed by the noise of both"),
+}
+AFTER_SFT = "sft-then-rl"
+NAMES = (*OF_SFT, *OF_SAMPLES, *OF_TEACHERS, *OF_REWARDS, AFTER_SFT)
+# What tells the arms apart, by part of the recipe.
+APART = {
+    "sft": ("data", "examples", "loss", "noise", "pass_low", "pass_high"),
+    "rl": ("sft_coef", "sft_mix"),
+    "distil": ("privileged_context", "fixed_advantage", "sft_coef", "sft_mix"),
 }
 
 
 def every(recipe: StudyRecipe) -> list[Arm]:
     """All arms of a task."""
     sft, rl = recipe.sft, recipe.rl
+    given = {part: as_set(recipe, part, NAMES, apart) for part, apart in APART.items()}
     asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
-    matching = replace(sft, **asked, examples=min(sft.examples, rl.updates * rl.episodes))
+    matched_size = {"examples": min(sft.examples, rl.updates * rl.episodes)}
+    matching = replace(sft, **{**asked, **matched_size, **given["sft"]})
     supervised = [
-        Arm(name, replace(matching, save_every=100, **changes), f"after SFT {about}")
+        Arm(name, replace(matching, **{"save_every": 100, **changes, **given["sft"]}), f"after SFT {about}")
         for name, (changes, about) in OF_SFT.items()
     ]
     sampled = [
         Arm(name, replace(matching, data=data), f"after SFT {about}") for name, (data, about) in OF_SAMPLES.items()
     ]
+    of_teachers = {**given["rl"], "teacher": "expert", **given["distil"]}
+    told = {"teacher": "the expert" if of_teachers["teacher"] == "expert" else of_teachers["teacher"]}
     return [
         *supervised,
         *sampled,
-        *(Arm(name, _guided(recipe, how, changes), about) for name, (how, changes, about) in OF_TEACHERS.items()),
-        Arm("rl", rl, "after reinforcement learning from the verifier's rewards (PPO)"),
-        Arm("rl-sft", replace(rl, sft_coef=0.1), "after PPO with a tenth of SFT in its loss"),
-        Arm("rl-sft-noise-aware", replace(rl, sft_mix="noise"), "after PPO with SFT, weighed by the noise of both"),
+        *(
+            Arm(name, _guided(recipe, how, {**of_teachers, **changes}), about.format(**told))
+            for name, (how, changes, about) in OF_TEACHERS.items()
+        ),
+        *(Arm(name, replace(rl, **changes), about) for name, (changes, about) in OF_REWARDS.items()),
+        Arm(AFTER_SFT, rl, "after SFT on the expert's replies, then PPO", start=Start("sft")),
     ]
 
 
@@ -82,14 +106,13 @@ def _guided(recipe: StudyRecipe, name: str, changes: dict[str, Any]) -> DistilCo
 
 
 def arms(recipe: StudyRecipe, options: Choice) -> list[Arm]:
-    return chosen(every(recipe), options)
+    return chosen(every(recipe), options, recipe.measurement.task)
 
 
 def arms_of_sweep(recipe: StudyRecipe, options: Swept) -> list[Arm]:
-    return swept(every(recipe), options)
+    return swept(every(recipe), options, recipe.measurement.task)
 
 
-TRAINED = (*OF_SFT, *OF_SAMPLES, *OF_TEACHERS, "rl-sft", "rl-sft-noise-aware")
 SMALL = ("sft", "sft-dft", "expert-reverse", "self-rule", "self-demonstration", "fixed", "rl")
 
 ARMS = Study(
@@ -103,9 +126,9 @@ ARMS = Study(
     options=Choice(),
     quick=Choice(names=SMALL, dense=False),
     pairs=(
-        *(pair for name in TRAINED[1:] for pair in head_to_head(name, "sft")),
-        *head_to_head("rl", "sft"),
+        *(pair for name in NAMES if name != "sft" for pair in head_to_head(name, "sft")),
         *head_to_head("self-rule", "self-demonstration"),
+        *head_to_head(AFTER_SFT, "rl"),
     ),
     primary=(
         Claimed("RL transfers and SFT does not (arXiv 2501.17161)", "rl", "raises", "sft"),
@@ -129,6 +152,15 @@ ARMS = Study(
             "sft",
             against="the expert has probabilities by its replies' counts alone",
         ),
+        Claimed(
+            "privileged information that is a shared rule transfers, and information about one problem does not "
+            "(arXiv 2605.11182)",
+            "self-rule",
+            "raises",
+            "self-demonstration",
+            against="a test only where the start model reads what it is shown, as the bundled ones do not: "
+            "teacher_margin of profiles tells",
+        ),
     ),
     paper="SFT on the expert's replies and PPO alone were compared (arXiv 2501.17161)",
     tables=(ends, gains, matched),
@@ -139,7 +171,8 @@ ARMS_SWEEP = replace(
     name="arms-sweep",
     question="Which learning rate for each arm?",
     about="SFT variants, distillation and hybrids on one grid, each rate chosen on validation problems.",
-    cost="hours on two CPU cores; not timed at full size yet",
+    paper="SFT and PPO alone, in text at 1e-6 (arXiv 2501.17161)",
+    cost="cards by parts timed on a busy machine at most 4 hours on two CPU cores, 5 minutes with --quick",
     arms=arms_of_sweep,
     options=Swept(),
     quick=Swept(names=("sft", "expert-reverse"), grid=(1e-4, 3e-4)),

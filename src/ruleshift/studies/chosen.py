@@ -1,14 +1,24 @@
-"""Learning rates of arms: those that a sweep chose, set from outside, or the recipe's."""
+"""Studies of many arms: what is set of all of them, and learning rates: those that a sweep chose, set by hand, or the
+recipe's."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from ruleshift.bounds import Positive, above_zero, check_bounds
 from ruleshift.errors import RuleshiftError
+from ruleshift.files import reason_of
 from ruleshift.settings import Measurement, RLConfig
-from ruleshift.studies.study import Arm, variant
+from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.study import Arm, Training, variant
+from ruleshift.tasks import get_task
 
 HIGHER = 10  # of about eight steps an update that others take
+RECIPE = "recipe"
+LONGEST = 4_000_000  # bytes of a sweep.json; a hundred arms at ten rates take a tenth of it
 
 
 @dataclass(frozen=True)
@@ -17,48 +27,114 @@ class Choice:
 
     names: tuple[str, ...] = ("all",)
     """Arms to train, by name; all of them."""
-    rates: tuple[str, ...] = ("recipe",)
-    """Learning rates, as ARM:RATE with commas between, from the sweep of the study (`sweep.json`); the others, or all
-    (recipe), have the rate of the recipe."""
+    rates: tuple[str, ...] = (RECIPE,)
+    """Learning rates, with commas between: ARM:RATE, which leaves others at the rate of the recipe, or the files
+    `sweep.json` of the study's sweep, one a task, which are to hold every arm (or give `recipe`, too)."""
     dense: bool = True
     """Evaluate along the training too, and not at its end alone."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        self.of_arms()
+        self.by_hand()
 
-    def of_arms(self) -> dict[str, float]:
-        """The rates that are given, by arm. Raises RuleshiftError for what is none."""
+    @property
+    def files(self) -> list[str]:
+        """The sweeps among the rates."""
+        return [text for text in self.rates if text.endswith(".json")]
+
+    def by_hand(self) -> dict[str, float]:
+        """The rates that are given by arm. Raises RuleshiftError for what is none."""
         found = {}
         for text in self.rates:
-            name, colon, rate = text.rpartition(":")
-            if not colon and text == "recipe":
+            if text == RECIPE or text in self.files:
                 continue
+            name, _, rate = text.rpartition(":")
             try:
                 found[name] = float(rate)
             except ValueError as error:
-                raise RuleshiftError(f"--set rates: {text!r} is no ARM:RATE, as in grpo:1e-4") from error
+                raise RuleshiftError(
+                    f"--set rates: {text!r} is no ARM:RATE, as in grpo:1e-4, and no sweep.json"
+                ) from error
             above_zero(f"--set rates: {name}", found[name])
         return found
 
+    def swept_on(self, task: str) -> dict[str, float]:
+        """The rates that sweeps of this task chose, by arm. Raises RuleshiftError where all are of other tasks."""
+        read = [rates_in(file) for file in self.files]
+        mine = [rates for of, rates in read if of in (task, get_task(task).id)]
+        if read and not mine:
+            raise RuleshiftError(
+                f"--set rates: {', '.join(self.files)} is of {', '.join(of for of, _ in read)}, and not of {task}: "
+                f"give the sweep.json of {task} too, or leave that task out (--tasks)"
+            )
+        return {name: rate for rates in mine for name, rate in rates.items()}
 
-def chosen(arms: Sequence[Arm], options: Choice) -> list[Arm]:
-    """The arms that are asked for, at their rates. Raises RuleshiftError for the name of none."""
-    names, rates = [arm.name for arm in arms], options.of_arms()
+
+@cache  # a study goes on with what it began with
+def rates_in(file: str) -> tuple[str, Mapping[str, float]]:
+    """The task of a sweep.json, and the rates that it chose, by arm. Raises RuleshiftError for any other file."""
+    path = Path(file)
+    if not path.is_file():
+        raise RuleshiftError(f"--set rates: there is no file {file}; a sweep writes it (FOLDER/TASK/sweep.json)")
+    try:
+        if path.stat().st_size > LONGEST:
+            raise ValueError(f"it has more than {LONGEST:,} bytes")
+        content = json.loads(path.read_bytes())
+        found = {}
+        for name in content["chosen"].values():
+            arm, _, rate = name.rpartition("-lr")
+            found[arm] = float(rate)
+            above_zero(arm, found[arm])
+        return str(content["task"]), found
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, RuleshiftError) as error:
+        raise RuleshiftError(
+            f"--set rates: {file} is no sweep of learning rates ({reason_of(error)[:100]}); `ruleshift study "
+            "algorithms-sweep` and its like write one"
+        ) from error
+
+
+def chosen(arms: Sequence[Arm], options: Choice, task: str) -> list[Arm]:
+    """The arms that are asked for, at their rates. Raises RuleshiftError for the name of none, and for one that was not
+    swept where all are to be."""
+    names, by_hand, swept = [arm.name for arm in arms], options.by_hand(), options.swept_on(task)
     wanted = names if options.names == ("all",) else list(options.names)
-    unknown = [name for name in (*wanted, *rates) if name not in names]
+    unknown = [name for name in (*wanted, *by_hand) if name not in names]
     if unknown:
         raise RuleshiftError(f"there is no arm {unknown[0]!r}; choose from {', '.join(names)}")
-    return [
-        replace(
-            arm,
-            dense=options.dense,
-            training=arm.training
-            and replace(arm.training, learning_rate=rates.get(arm.name, arm.training.learning_rate)),
+    rates, found, missing = {**swept, **by_hand}, [], []
+    for arm in arms:
+        if arm.name in wanted:
+            assert arm.training is not None, f"{arm.name} is not trained"
+            rate = rates.get(arm.name, rates.get(_trained_as(arm, arms)))
+            missing += [arm.name] if rate is None else []
+            training = arm.training if rate is None else replace(arm.training, learning_rate=rate)
+            found.append(replace(arm, dense=options.dense, training=training))
+    if options.files and missing and RECIPE not in options.rates:
+        raise RuleshiftError(
+            f"--set rates: {', '.join(options.files)} has no rate for {', '.join(missing)}: sweep it too, leave it out "
+            f"(--set names), or add {RECIPE} (--set rates={','.join(options.rates)},{RECIPE}) for the recipe's"
         )
-        for arm in arms
-        if arm.name in wanted
-    ]
+    return found
+
+
+def _trained_as(arm: Arm, arms: Sequence[Arm]) -> str:
+    """The arm whose rate this one has where it has none of its own: of one that goes on from another, which no sweep
+    tries, the one that is trained alike from the start model."""
+    alike = [other.name for other in arms if other.start is None and other.training == arm.training]
+    return alike[0] if alike and arm.start is not None else arm.name
+
+
+def as_set(recipe: StudyRecipe, part: str, arms: Sequence[str], apart: Collection[str] = ()) -> dict[str, Any]:
+    """What was set by hand of a part of the recipe, and holds for every arm. Raises RuleshiftError for an algorithm, or
+    another setting that tells the arms `apart`."""
+    given = dict(recipe.given.get(part, {}))
+    for name in ("algorithm", *apart):
+        if name in given:
+            raise RuleshiftError(
+                f"--set {part}.{name}: that is what arms differ in here; choose arms with --set names=..., of "
+                f"{', '.join(arms)}"
+            )
+    return given
 
 
 def profiled(usual: Measurement) -> Measurement:
@@ -74,17 +150,23 @@ class Swept(Choice):
     """Learning rates to try; ten times these where an update is one step."""
 
 
-def swept(arms: Sequence[Arm], options: Swept) -> list[Arm]:
-    """Every arm at every rate of the grid; an arm that takes one step an update at `HIGHER` times these. A rate is
-    chosen for each arm, also for one that is a variant of another."""
+def swept(arms: Sequence[Arm], options: Swept, task: str) -> list[Arm]:
+    """Every arm that begins with the start model, at every rate of the grid. A rate is chosen for each arm, also for
+    one that is a variant of another."""
     return [
-        variant(replace(arm, variant_of=None), learning_rate=float(f"{rate * times:.6g}"))
-        for arm in chosen(arms, options)
-        for times in (HIGHER if _takes_one_step(arm) else 1,)
-        for rate in sorted(set(options.grid))
+        variant(replace(arm, variant_of=None), learning_rate=rate)
+        for arm in chosen(arms, options, task)
+        if arm.training is not None and arm.start is None
+        for rate in grid_of(arm.training, options.grid)
     ]
 
 
-def _takes_one_step(arm: Arm) -> bool:
-    training = arm.training
-    return isinstance(training, RLConfig) and training.epochs * training.minibatches == 1
+def grid_of(training: Training, grid: Sequence[float]) -> list[float]:
+    """The rates to try: `HIGHER` times these where an update is one step."""
+    one_step = isinstance(training, RLConfig) and training.epochs * training.minibatches == 1
+    return [higher(rate) if one_step else rate for rate in sorted(set(grid))]
+
+
+def higher(rate: float) -> float:
+    """The rate to try of who takes one step an update."""
+    return float(f"{rate * HIGHER:.6g}")

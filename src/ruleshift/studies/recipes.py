@@ -1,6 +1,8 @@
 """Where studies get the recipe of a task: how it is trained in either way, and what is measured."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import Measurement, RLConfig, SFTConfig
@@ -13,12 +15,14 @@ UNMEASURED = ("train", "id-val")  # splits that training and the choice of setti
 
 @dataclass(frozen=True)
 class StudyRecipe:
-    """What the arms of a study are made of on one task."""
+    """What the arms of a study are made of on one task. `given` are the values that were set by hand, by part (sft, rl,
+    distil) and field. `sft` and `rl` hold theirs; an arm with an algorithm of its own is to be given them after it."""
 
     title: str
     sft: SFTConfig
     rl: RLConfig
     measurement: Measurement
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
 
 def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:

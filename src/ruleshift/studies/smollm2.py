@@ -51,6 +51,7 @@ SMOLLM2 = Study(
     name="smollm2",
     question="Does a real language model learn the rule, or the answers?",
     about="SmolLM2-135M: a warm start under many rules, then SFT and PPO on one, with adapters (LoRA).",
+    paper="walks, shifted rule: 80.8% at the start, 1.3 after SFT, 91.8 after RL (an 11B model, arXiv 2501.17161)",
     cost="hours on two CPU cores; not timed at full size yet, nor run with --preset gpu",
     tasks=("virl-l",),
     arms=arms,

@@ -135,6 +135,7 @@ SWEEP = Study(
     name="sweep",
     question="Which learning rate?",
     about="SFT and PPO on one grid, each rate chosen on validation problems of the training rule alone.",
+    paper="in text 1e-6 for both ways to train (arXiv 2501.17161)",
     cost="10 to 35 minutes a task on two CPU cores",
     tasks=("gp-l",),
     arms=arms,

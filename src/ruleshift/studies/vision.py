@@ -12,6 +12,7 @@ VISION = replace(
     HEADLINE,
     name="vision",
     about="The headline in pictures: does it also teach to see? Recognition stands beside success.",
+    paper="shifted rule, start, SFT, RL: cards 11.2, 5.6, 14.2%, walks 35.7, 2.5, 45.0% (arXiv 2501.17161)",
     cost="10 to 15 minutes a task and seed on two CPU cores; 7 in all with --quick",
     tasks=("gp-vl", "virl-vl"),
     quick=Rates("none", "none"),
