@@ -1,23 +1,27 @@
 """Sample efficiency: episodes and seconds to a gain of the training rule, per algorithm, beside TRL's GRPOTrainer.
 
     python benchmarks/efficiency.py
-    python benchmarks/efficiency.py --names ppo rloo trl --rates 3e-4 1e-3 --seeds 3
+    python benchmarks/efficiency.py --names ppo rloo trl --rates 3e-4 1e-3 --seeds 3 --json efficiency.json
 
 Everyone starts from the same model, sees one turn of the same hands of `gp-l`, samples as many replies an update at
 temperature 1 up to the same length, and is scored by the same verifier. Ours have the settings of the task's recipe and
 of their entry; `trl` has the defaults of `GRPOConfig` but for what is named here: size of the batch, length of replies,
-learning rate. After every few updates the sampled success on `id-val` is measured; that time is not counted. For each
-name the rate counts whose seeds come to the gain in the fewest episodes on average; a run that never does counts as one
-that would need twice the budget.
+learning rate. Who takes one step an update, as `trl` does, is tried at ten times the rates, as in the studies. After
+every few updates the sampled success on `id-val` is measured; that time is not counted. For each name the rate counts
+whose seeds come to the gain in the fewest episodes on average; a run that never does counts as one that would need
+twice the budget. `--json` writes down all runs, anew after each name.
 """
 
 import argparse
+import json
+import shlex
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
@@ -29,18 +33,34 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import evaluate
+from ruleshift.files import write_atomically
 from ruleshift.integrations.places import ProblemRef
 from ruleshift.integrations.trl import dataset, reward
 from ruleshift.quiet import quiet_libraries
+from ruleshift.runs import environment
 from ruleshift.settings import RLConfig
+from ruleshift.studies.chosen import grid_of, higher
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, configured
 from ruleshift.training.rl import RL
 from ruleshift.training.rollout import Rollout, local_engine
-from timing import print_json, print_table
+from timing import machine, print_json, print_table
 
 TASK, SPLIT = "gp-l", "id-val"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training: the episodes and seconds to the gain (None where it never came there), and the success at its
+    end."""
+
+    name: str
+    rate: float
+    seed: int
+    episodes: int | None
+    seconds: float | None
+    success: float
 
 
 @dataclass
@@ -137,40 +157,79 @@ def train_trl(backbone: Backbone, rate: float, seed: int, clock: Clock) -> None:
         trainer.train()
 
 
+def config_of(name: str, arguments: argparse.Namespace) -> RLConfig:
+    """The settings of one of ours."""
+    usual = replace(recipe_of(TASK).rl, turns=1, max_new_tokens=arguments.max_new_tokens)
+    return replace(configured(usual, name), episodes=arguments.episodes, updates=arguments.updates)
+
+
+def rates_of(name: str, arguments: argparse.Namespace) -> list[float]:
+    """The rates at which the one of this name is tried. TRL's trainer takes one step an update."""
+    if name == "trl":
+        return [higher(rate) for rate in sorted(set(arguments.rates))]
+    return grid_of(config_of(name, arguments), arguments.rates)
+
+
 def training(name: str, rate: float, seed: int, arguments: argparse.Namespace) -> Callable[[Backbone, Clock], None]:
     """How the one of this name is trained."""
     if name == "trl":
         return lambda backbone, clock: train_trl(backbone, rate, seed, clock)
-    usual = replace(recipe_of(TASK).rl, turns=1, max_new_tokens=arguments.max_new_tokens, seed=seed)
-    config = replace(
-        configured(usual, name), learning_rate=rate, episodes=arguments.episodes, updates=arguments.updates
-    )
+    config = replace(config_of(name, arguments), learning_rate=rate, seed=seed)
     return lambda backbone, clock: train_ours(backbone, config, clock)
 
 
-def run(name: str, rate: float, seed: int, start: float, arguments: argparse.Namespace) -> Clock:
+def run(name: str, rate: float, seed: int, start: float, arguments: argparse.Namespace) -> Trained:
     """One training."""
     backbone = load_backbone(arguments.model, device="cpu", dtype="float32")
     clock = Clock(backbone, arguments, start)
     training(name, rate, seed, arguments)(backbone, clock)
-    return clock
+    episodes, seconds = clock.reached or (None, None)
+    return Trained(name, rate, seed, episodes, seconds, clock.last)
 
 
-def row_of(name: str, start: float, arguments: argparse.Namespace) -> list[object]:
-    """The row of one name, at its best rate."""
-    budget = arguments.updates * arguments.episodes
-    tried = {
-        rate: [run(name, rate, seed, start, arguments) for seed in range(arguments.seeds)] for rate in arguments.rates
-    }
+def best_rate(runs: Sequence[Trained], budget: int) -> float:
+    """The rate whose runs come to the gain in the fewest episodes on average, the smallest of such rates."""
 
     def cost(rate: float) -> float:
-        return statistics.fmean(clock.reached[0] if clock.reached else 2 * budget for clock in tried[rate])
+        return statistics.fmean(run.episodes or 2 * budget for run in runs if run.rate == rate)
 
-    best = min(tried, key=cost)
-    reached = [clock.reached for clock in tried[best] if clock.reached]
+    return min(sorted({run.rate for run in runs}), key=cost)
+
+
+def row_of(runs: Sequence[Trained], budget: int) -> list[object]:
+    """The row of one name, at its best rate."""
+    best = best_rate(runs, budget)
+    counted = [run for run in runs if run.rate == best]
+    reached = [(run.episodes, run.seconds) for run in counted if run.episodes and run.seconds]
     took = [statistics.fmean(values) for values in zip(*reached, strict=True)] if reached else ["never", "never"]
-    last = 100 * statistics.fmean(clock.last for clock in tried[best])
-    return [name, f"{best:g}", *took, f"{len(reached)} of {arguments.seeds}", last]
+    last = 100 * statistics.fmean(run.success for run in counted)
+    return [runs[0].name, f"{best:g}", *took, f"{len(reached)} of {len(counted)}", last]
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
+    """All options but where to write."""
+    return {name: value for name, value in vars(arguments).items() if name != "json"}
+
+
+def record(start: float, runs: Sequence[Trained], arguments: argparse.Namespace) -> dict[str, object]:
+    """What was measured, as JSON holds it: every run, the rate that counts of each name, and on what."""
+    budget = arguments.updates * arguments.episodes
+    by_name = {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
+    here = environment()
+    return {
+        "task": TASK,
+        "split": SPLIT,
+        "start": start,
+        "budget": budget,
+        "chosen": {name: best_rate(mine, budget) for name, mine in by_name.items()},
+        "runs": [asdict(run) for run in runs],
+        "settings": settings_of(arguments),
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": here["git_commit"],
+        "versions": here["packages"],
+        "machine": machine(),
+        "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
 
 
 def main() -> None:
@@ -178,7 +237,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bundled", help='"bundled", a folder or a hub id')
     parser.add_argument("--names", nargs="+", choices=names, default=names, help="whom to train (default: all)")
-    parser.add_argument("--rates", nargs="+", type=float, default=[1e-4, 3e-4, 1e-3], help="learning rates to try")
+    parser.add_argument(
+        "--rates", nargs="+", type=float, default=[1e-4, 3e-4, 1e-3], help="learning rates to try, or ten times these"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="trainings at every rate (default: %(default)s)")
     parser.add_argument("--gain", type=float, default=0.1, help="what is to be gained (default: %(default)s)")
     parser.add_argument("--updates", type=int, default=40, help="most updates (default: %(default)s)")
@@ -187,18 +248,25 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=400, help="hands that are measured (default: %(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=80, help="longest reply (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="file for all runs")
     arguments = parser.parse_args()
     quiet_libraries()
     torch.set_num_threads(arguments.threads)
     try:
-        start = success(load_backbone(arguments.model, device="cpu"), arguments)
-        rows = [row_of(name, start, arguments) for name in arguments.names]
+        start, runs = success(load_backbone(arguments.model, device="cpu"), arguments), []
+        for name in arguments.names:
+            seeds = range(arguments.seeds)
+            runs += [run(name, rate, seed, start, arguments) for rate in rates_of(name, arguments) for seed in seeds]
+            if arguments.json is not None:
+                write_atomically(arguments.json, json.dumps(record(start, runs, arguments), indent=1) + "\n")
     except RuleshiftError as error:
         sys.exit(str(error))
+    budget = arguments.updates * arguments.episodes
+    rows = [row_of([one for one in runs if one.name == name], budget) for name in dict.fromkeys(arguments.names)]
     header = ("trained by", "rate", "episodes", "seconds", "runs that came there", "success at the end, %")
     goal = f"{100 * arguments.gain:.0f} points on {SPLIT}, from {100 * start:.1f}"
     print_table(f"{arguments.model}: episodes and seconds to a gain of {goal}", header, rows)
-    print_json("efficiency", vars(arguments), {str(row[0]): row[1:] for row in rows})
+    print_json("efficiency", settings_of(arguments), {str(row[0]): row[1:] for row in rows})
 
 
 if __name__ == "__main__":
