@@ -3,7 +3,7 @@ what foretells what; and how they are kept."""
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -23,12 +23,14 @@ from ruleshift.evaluation.insight import (
     save_insight,
     values_of,
 )
+from ruleshift.evaluation.once import at_decision
 from ruleshift.evaluation.rule_flow import RuleFlow
 from ruleshift.evaluation.sampled import Sampled, sampled_replies
 from ruleshift.evaluation.selective import agreement, aurc, majority, risk_coverage, threshold
 from ruleshift.evaluation.subspaces import rotation, turned
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.canonical import canonical
+from ruleshift.tasks.protocol import Constrained, Exchangeable, Style
 
 HALF, TENTH = math.log(0.5), math.log(0.1)
 REPLIES = Sampled(
@@ -242,6 +244,43 @@ def test_values_are_those_worked_out_by_hand() -> None:
     assert values["id-val", "rule_attention"] == pytest.approx([0.1, 0.3])
 
 
+def test_drawing_anew_until_a_reply_is_admitted() -> None:
+    """By hand: the first reply counts where it is admitted; one problem needs its second; one has none, and all."""
+    right = ((1, 0), (0, 1), (0, 0))
+    some = replace(
+        REPLIES,
+        **dict.fromkeys(("tokens", "answers", "strict", "copied", "copied_answer"), ((0, 0),) * 3),
+        **dict.fromkeys(("steps", "expert_copied", "expert_copied_answer"), (0,) * 3),
+        logprobs=((HALF, HALF),) * 3,
+        right=right,
+        admitted=((1, 1), (0, 1), (0, 0)),
+    )
+    assert some.first_admitted() == [0, 1, None]
+    values = values_of(replace(no_flow(), replies=(some,)))
+    assert values["id", "constrained"] == [1.0, 1.0, 0.0]
+    assert values["id", "constrained_draws"] == [1.0, 2.0, 2.0]
+    assert ("id", "constrained") not in values_of(INSIGHT)  # a task that cannot tell, or a record of before
+
+
+@pytest.mark.parametrize(("name", "style"), [("gp-l", "stepwise"), ("virl-l", "full"), ("gp-vl", "terse")])
+def test_what_could_be_right_is_admitted_and_what_uses_other_things_is_not(name: str, style: Style) -> None:
+    task = get_task(name)
+    faces = 0
+    for index in range(12):
+        one = at_decision(task, "rule-ood", 0, index, style)
+        problem, gold = one.problem, one.problem.gold()
+        assert isinstance(problem, Constrained)
+        assert problem.admits(gold)
+        assert not problem.admits("")
+        assert not problem.admits("I give up.")
+        pair = problem.exchanged("id") if isinstance(problem, Exchangeable) else None
+        if pair is not None and name != "gp-vl":
+            faces += 1
+            assert not pair[0].admits(pair[1].gold())  # answers the training rule, where the shifted one is stated
+    assert faces or name == "gp-vl"
+    assert {problem.admits(problem.guess(draw)) for draw in range(20)} == {True}  # wrong ones are, too
+
+
 def test_rows_have_every_number_and_an_interval() -> None:
     rows = {(row.metric, row.split): row for row in rows_of_insight(INSIGHT, 0.5, 1e9)}
     assert rows["copied", "id"].value == 0.25
@@ -262,6 +301,10 @@ def test_records_are_read_back_or_refused(tmp_path) -> None:
     for insight in (INSIGHT, no_flow()):
         save_insight(path, insight)
         assert load_insight(path) == insight
+    older = json.loads(json.dumps(asdict(INSIGHT)))
+    del older["replies"][0]["admitted"]
+    path.write_text(json.dumps(older))
+    assert load_insight(path) == INSIGHT
     save_insight(path, INSIGHT)
     content = json.loads(path.read_text())
     for damage in ([], {}, {**content, "flow": {}}, {**content, "replies": [{}]}, {**content, "more": 1}):

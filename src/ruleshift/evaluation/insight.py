@@ -6,7 +6,7 @@ Measured at every point that asks for it, and kept as one record, problem by pro
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -101,12 +101,23 @@ def _of_replies(replies: Sampled, least: float) -> dict[str, Sequence[float]]:
         **{f"pass@{k}": [pass_at_k(samples, sum(row), k) for row in right] for k in _ks(samples)},
         "agreement": [max(row) for row in _agreed(replies)],
         "majority": [row[majority(answers)] for answers, row in told],
+        **_of_constraint(replies),
         "strict": list(map(fmean, replies.strict)),
         "answered": list(map(fmean, given)),
         "answered_wrong": pooled_share(list(map(sum, wrong)), list(map(sum, given))),
         "sure_wrong": list(map(fmean, wrong)),
         **{f"brier{name}": list(map(_squares, rows, right)) for name, rows in confidences.items()},
     }
+
+
+def _of_constraint(replies: Sampled) -> dict[str, Sequence[float]]:
+    """What drawing anew until a reply is admitted solves, where all samples may be needed, and how many it takes."""
+    if not replies.admitted:
+        return {}
+    first = replies.first_admitted()
+    solved = [0 if place is None else row[place] for place, row in zip(first, replies.right, strict=True)]
+    drawn = [len(row) if place is None else place + 1 for place, row in zip(first, replies.right, strict=True)]
+    return {"constrained": solved, "constrained_draws": drawn}
 
 
 def _of_confidence(replies: Sampled) -> dict[str, Found]:
@@ -191,8 +202,10 @@ def load_insight(path: Path) -> Insight:
 
 
 def _made(kind: Any, content: dict[str, Any]) -> Any:
-    """A record whose lists are tuples again. Raises TypeError or KeyError for other fields."""
-    if set(content) != {field.name for field in fields(kind)}:
+    """A record whose lists are tuples again. Raises TypeError for other fields, and where one without a default is
+    missing."""
+    known = {field.name: field.default is MISSING for field in fields(kind)}
+    if not {name for name, needed in known.items() if needed} <= set(content) <= set(known):
         raise TypeError("it has other fields")
     return kind(**{name: _tuples(value) for name, value in content.items()})
 

@@ -7,6 +7,7 @@ SHARES = (
     "expert_copied_answer",
     "agreement",
     "majority",
+    "constrained",
     "strict",
     "answered",
     "answered_wrong",

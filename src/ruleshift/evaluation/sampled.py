@@ -12,7 +12,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.evaluation.copying import TrainingReplies, answer_of
 from ruleshift.evaluation.once import at_decision
 from ruleshift.revision import revise
-from ruleshift.tasks.protocol import Style, Task, how_many
+from ruleshift.tasks.protocol import Constrained, Style, Task, TaskProblem, how_many
 
 Table = tuple[tuple[int, ...], ...]  # (P, K)
 
@@ -23,7 +23,9 @@ class Sampled:
     numbers, the same for replies to a problem that answer the same (`Answering`). `strict`: right, in the requested
     form to the letter, and without false or idle steps where any are shown. `copied` and `copied_answer`: see
     `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the same of the expert's reply: a model that
-    knows the rule copies as often. Log-probs (P, K) are those of whole replies, in nats."""
+    knows the rule copies as often. Log-probs (P, K) are those of whole replies, in nats. `admitted` says which keep to
+    what can be checked without the answer (`Constrained`); it is empty where problems cannot tell, and in records of
+    before it was measured."""
 
     split: str
     steps: tuple[int, ...]
@@ -36,6 +38,7 @@ class Sampled:
     copied_answer: Table
     expert_copied: tuple[int, ...]
     expert_copied_answer: tuple[int, ...]
+    admitted: Table = ()
 
     def probabilities(self) -> list[list[float]]:
         """The probability of each reply (P, K)."""
@@ -47,6 +50,10 @@ class Sampled:
             [min(1.0, math.exp(value / max(1, count))) for value, count in zip(row, counts, strict=True)]
             for row, counts in zip(self.logprobs, self.tokens, strict=True)
         ]
+
+    def first_admitted(self) -> list[int | None]:
+        """Of each problem, the place of the first reply that is admitted: what drawing anew until one is comes to."""
+        return [next((place for place, admitted in enumerate(row) if admitted), None) for row in self.admitted]
 
 
 def sampled_replies(
@@ -66,6 +73,8 @@ def sampled_replies(
 
     by_problem = [answers[i : i + samples] for i in range(0, len(answers), samples)]
     gold = [problem.gold() for problem in problems]
+    tells = all(isinstance(problem, Constrained) for problem in problems)
+    admitted = [int(_admits(problems[place // samples], text)) for place, text in enumerate(texts)]
     logprobs = [math.fsum(turn.completion.logprobs) for turn in turns]
     return Sampled(
         split,
@@ -81,4 +90,9 @@ def sampled_replies(
         expert_copied_answer=tuple(
             int(known.has_answer(answer_of(problem, text))) for problem, text in zip(problems, gold, strict=True)
         ),
+        admitted=rows(admitted) if tells else (),
     )
+
+
+def _admits(problem: TaskProblem, text: str) -> bool:
+    return isinstance(problem, Constrained) and problem.admits(text)

@@ -21,6 +21,9 @@ MEANINGS = {
     "distinct_wrong": "Different wrong answers among them.",
     "agreement": "Share of the replies to a problem that give the most frequent answer.",
     "majority": "Share of problems whose most frequent answer is right.",
+    "constrained": "Share of problems solved by the first sampled reply that can be read and uses what the prompt "
+    "gives to use (checked without the answer).",
+    "constrained_draws": "Replies drawn until one does, or all.",
     "strict": "Share of replies that are right, in the form to the letter, and whose steps, if any, are sound.",
     "answered": "Share of replies that are given by a model that gives 80% of those under the training rule.",
     "answered_wrong": "Share of the given replies that are wrong.",

@@ -4,8 +4,11 @@ At the end of each arm, under the training rule and the shifted one: calibration
 the reply, that of a token of it, and the agreement of several replies; risk against coverage, and the area under it
 (AURC); whether shown steps are true and lead to the answer (`sound_work`, beside success). What mitigates:
 verification (success within more turns), a majority of samples, a verifier that also reads form and steps (`strict`),
-and abstaining below the confidence at which the model gives 80% of its replies under the training rule (`answered`,
-`answered_wrong`). Constrained decoding is left out: engines draw from all tokens.
+a constraint (`constrained`: drawn anew, up to 8 times, until a reply can be read and uses the numbers of the hand, or
+the listed words, by the rule that is stated), and abstaining below the confidence at which the model gives 80% of its
+replies under the training rule (`answered`, `answered_wrong`). The constraint rejects whole replies, which is another
+distribution than that of decoding with masked tokens, and takes `constrained_draws` of them; it knows the stated rule,
+and not the answer.
 
 Primary, named before the run: the change of `sure_wrong` (replies that are wrong, and given by a model that abstains
 so) on `rule-ood`, of each arm at its end against the start model, with Holm's correction within each task. Expected:
@@ -32,6 +35,8 @@ MEASURES = (
     "pass@1",
     "strict",
     "majority",
+    "constrained",
+    "constrained_draws",
     "agreement",
     "answered",
     "answered_wrong",
@@ -99,7 +104,7 @@ def record(found: Findings) -> list[dict[str, object]]:
 FAILURES = Study(
     name="failures",
     question="Confident and wrong under shift: how often, and what mitigates?",
-    about="Calibration, agreement over samples, risk against coverage, verification and abstaining, at each arm's end.",
+    about="Calibration, agreement, risk against coverage; verification, a constraint, abstaining: at each arm's end.",
     paper="left open there (arXiv 2501.17161)",
     cost="13 minutes a seed on two busy CPU cores beside trainings of the headline, which --reuse takes over",
     tasks=("gp-l", "virl-l"),

@@ -105,6 +105,16 @@ class Exchangeable(Protocol):
 
 
 @runtime_checkable
+class Constrained(Protocol):
+    """A problem that tells replies which could be right from those that are not worth judging, without its answer."""
+
+    def admits(self, reply: str) -> bool:
+        """Whether a reply can be read, and uses what the prompt gives it to use (the numbers of a hand, the listed
+        words), whatever it answers."""
+        ...
+
+
+@runtime_checkable
 class Plural(Protocol):
     """A problem whose expert has several answers, each of which it gives as often."""
 

@@ -99,6 +99,11 @@ class GeneralPointsProblem:
         judged = self._judged(prompt.read_reply(reply, self.style))
         return judged.outcome in ("solved", "wrong_value")
 
+    def admits(self, reply: str) -> bool:
+        """Whether a formula is read that uses each number of the hand once, by the rule that is stated."""
+        formula = prompt.read_reply(reply, self.style).formula or ""
+        return judge(formula, self.hand.numbers(self.hand.stated)).outcome in ("solved", "wrong_value")
+
     def guess(self, draw: int) -> str:
         """A reply that reads the cards right and joins their numbers with random operators."""
         return self._guess(stream("gp-guess", draw), self.hand.ranks)

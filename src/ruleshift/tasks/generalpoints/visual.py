@@ -15,7 +15,7 @@ from ruleshift.tasks.generalpoints.pictures import Look, draw, look
 from ruleshift.tasks.generalpoints.recipe import PICTURES
 from ruleshift.tasks.generalpoints.rules import RANKS
 from ruleshift.tasks.generalpoints.task import CardOptions, GeneralPoints, GeneralPointsProblem
-from ruleshift.tasks.generalpoints.verifier import recognised
+from ruleshift.tasks.generalpoints.verifier import judge, recognised
 from ruleshift.tasks.protocol import Style, is_terse
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
@@ -45,6 +45,15 @@ class GeneralPointsVLProblem(GeneralPointsProblem):
 
     def _is_read_right(self, read: prompt.CardReply) -> bool:
         return Counter(read.cards) == Counter(self.hand.ranks)
+
+    def admits(self, reply: str) -> bool:
+        """Whether as many cards are stated as there are, and a formula over their numbers is read: which cards they
+        are, the picture alone tells."""
+        read = prompt.read_reply(reply, self.style)
+        if len(read.cards) != len(self.hand.cards) or not set(read.cards) <= set(RANKS):
+            return False
+        numbers = [self.hand.stated.value(rank) for rank in read.cards]
+        return judge(read.formula or "", numbers).outcome in ("solved", "wrong_value")
 
     def guess(self, draw: int) -> str:
         """A reply that sees nothing: cards at random, their numbers joined with random operators."""

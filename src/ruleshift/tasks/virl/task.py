@@ -123,6 +123,10 @@ class VirlProblem:
         rule = self.itinerary.rule
         return verifier.whose_word(self.answer(reply), rule.space(rule.stated).words, ()) == "stated"
 
+    def admits(self, reply: str) -> bool:
+        """Whether an action of those listed is read."""
+        return self.answer(reply) in ("forward()", "stop()") or self.follows(reply)
+
     def _seen_from(self, position: int) -> tuple[Picture, ...]:
         """The pictures that are shown at a position: none in text."""
         return ()
