@@ -1,15 +1,19 @@
-"""The algorithms: a two-armed bandit that each must learn, identities between them, groups, and what is refused."""
+"""The algorithms: identities between them, groups, the same numbers again, and their entries."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from statistics import fmean, pstdev
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from helpers import Bandit, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
-from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
@@ -19,6 +23,7 @@ from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configure
 from ruleshift.training.checkpoints import load_learner, writer_of
 from ruleshift.training.estimators import ESTIMATORS
 from ruleshift.training.rl import RL, train_rl
+from ruleshift.training.trajectories import Trajectory
 
 BASE = RLConfig(
     updates=25,
@@ -44,24 +49,6 @@ BASE = RLConfig(
 def _one_thread():
     with one_thread():
         yield
-
-
-def pulls(name: str, fair: bool) -> list[float]:
-    """The share of pulls of the right arm, update by update."""
-    config = replace(configured(BASE, name), kl_coef=0.0, reward="verifier")  # success is the right arm, paid or not
-    rl = new_rl(tiny_model(layers=1), tiny_chat(), Bandit(fair=fair), "terse", replace(config, resample=0))
-    return [rl.update()["success_first"] for _ in range(BASE.updates)]
-
-
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_two_armed_bandit_is_learned_and_a_fair_one_is_not(name):
-    history = pulls(name, fair=False)
-    assert 0.3 < history[0] < 0.7
-    assert sum(history[-3:]) / 3 > 0.95
-    fair = pulls(name, fair=True)
-    if configured(BASE, name).group > 1:  # a group is about one problem: no variance, nothing learned
-        assert 0.3 < sum(fair[-3:]) / 3 < 0.7
-    assert sum(fair[-3:]) / 3 < 0.9
 
 
 # Identities
@@ -171,43 +158,62 @@ def test_groups_that_do_not_fit_are_refused(group):
         replace(MULTI, group=group)
 
 
-def test_a_group_of_one_is_refused_where_a_group_is_the_baseline():
-    for name, algorithm in ALGORITHMS.items():
-        alone = replace(configured(MULTI, name), group=1)
-        if "group" in algorithm.settings:
-            with pytest.raises(RuleshiftError, match=f"--group 1 leaves {name} nothing .*2 or more"):
-                check_algorithm(alone)
-        else:
-            check_algorithm(replace(alone, value_only=0))
-
-
 # The same numbers again
 
 
+def resuming(name: str) -> RLConfig:
+    return configured(replace(MULTI, updates=3, turns=2), name)
+
+
+def train_in(path: Path, config: RLConfig, at_last: Callable[[int, RL], None] | None = None) -> None:
+    """Run or continue the run at `path`; `at_last` is called after the last update, before its checkpoint."""
+    with one_thread(), RunFolder.open(path, config) as run:
+        train_rl(at_the_bandit(config), run, [config.updates], at_last)
+
+
+def train_until_killed(folder: str) -> None:
+    """A run for each algorithm, by a process that is killed after the update that follows a checkpoint."""
+
+    def killed(done: int, rl: RL) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for name in ALGORITHMS:
+        child = os.fork()
+        if not child:
+            train_in(Path(folder) / name, resuming(name), killed)
+            os._exit(1)  # it was to be killed
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def results(path: Path) -> tuple[int, bytes, bytes]:
+    """Updates made, metrics, and the weights of the last checkpoint."""
+    last = RunFolder(path).latest_checkpoint()
+    assert last is not None
+    return last.step, (path / "metrics.jsonl").read_bytes(), (last.path / "policy.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_of_every_algorithm_that_was_killed_goes_on_to_the_same_bytes(tmp_path):
+    """To its checkpoint it goes back, before the update that it made last."""
+    script = "import sys, test_algorithms; test_algorithms.train_until_killed(sys.argv[1])"
+    command = [sys.executable, "-c", script, str(tmp_path / "killed")]
+    subprocess.run(command, check=True, cwd=Path(__file__).parent, timeout=200)
+    for name in ALGORITHMS:
+        killed, unbroken = tmp_path / "killed" / name, tmp_path / "unbroken" / name
+        assert results(killed)[0] == 2
+        assert len(RunFolder(killed).read_metrics()) == 3
+        for path in (killed, unbroken):
+            train_in(path, resuming(name))
+        assert results(killed) == results(unbroken), name
+        # Control: all updates have something to learn, those after the checkpoint, too.
+        assert min(metrics["grad_norm"] for metrics in RunFolder(unbroken).read_metrics()) > 0.01
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_algorithm_resumes_to_the_same_bytes_and_does_not_mind_micro_batches(name, tmp_path):
-    config = configured(replace(MULTI, updates=4, episodes=8), name)
-
-    class StopHereError(Exception):
-        pass
-
-    def stop(done: int, metrics: dict[str, float]) -> None:
-        if done == 3:
-            raise StopHereError
-
-    def run_in(path: Path, progress: Callable[[int, dict[str, float]], object] | None = None) -> tuple[bytes, bytes]:
-        with RunFolder.open(path, config) as run:
-            train_rl(new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", config), run, progress=progress)
-            last = run.latest_checkpoint()
-            assert last is not None
-            return run.metrics_path.read_bytes(), (last.path / "policy.safetensors").read_bytes()
-
-    unbroken = run_in(tmp_path / "unbroken")
-    with pytest.raises(StopHereError):
-        run_in(tmp_path / "broken", stop)
-    assert run_in(tmp_path / "broken") == unbroken
+def test_no_algorithm_minds_micro_batches(name):
     small, large = (
-        learned_from_one_update(replace(config, max_tokens=tokens, adam_epsilon=1e-3)) for tokens in (40, 9_999)
+        learned_from_one_update(configured(replace(MULTI, max_tokens=tokens, adam_epsilon=1e-3), name))
+        for tokens in (40, 9_999)
     )
     assert same_model(small, large, 2e-5)
 
@@ -281,6 +287,86 @@ def test_without_clip_and_deviation_grpo_is_reinforce_with_the_mean_of_the_group
     reinforce.learn(replace(batch, advantages=centred))
     assert same_model(grpo, reinforce)
     assert not same_model(grpo, learned_from_one_update(replace(configured(MULTI, "grpo"), group=4)))  # control
+
+
+# Of a first step with this epsilon a weight moves by g / (|g| + 1), g its gradient, so that sizes of gradients show.
+PLAIN = replace(MULTI, adam_epsilon=1.0, learning_rate=1.0, max_grad_norm=1e9)
+
+
+def after_a_step_by_hand(config: RLConfig, advantages: Callable[[list[Episode]], list[float]]) -> RL:
+    """Plain REINFORCE, a step of Adam on the policy gradient alone: of the log-probabilities of all tokens of an
+    episode, each times its advantage, the mean, and of these the mean over episodes."""
+    rl = with_opinions(config)
+    episodes, _ = rl.collect()
+    losses = []
+    for episode, advantage in zip(episodes, advantages(episodes), strict=True):
+        one = Trajectory.of(episode)
+        ids, places = torch.tensor([one.ids]), torch.tensor(one.positions)
+        logprobs = rl.learner.model(ids).logits[0].log_softmax(-1)[places - 1, ids[0, places]]
+        losses.append(-advantage * logprobs.mean())
+    torch.stack(losses).mean().backward()
+    for parameter in rl.learner.trained:
+        parameter.data -= parameter.grad / (parameter.grad.abs() + 1)
+    return rl
+
+
+def in_units_of_the_deviation(episodes: list[Episode]) -> list[float]:
+    """The returns of groups of four less their mean, divided by their deviation."""
+    groups = [[episode.total_reward for episode in episodes[i : i + 4]] for i in range(0, len(episodes), 4)]
+    return [(r - fmean(group)) / (pstdev(group) + 1e-8) for group in groups for r in group]
+
+
+def test_grpo_of_one_epoch_is_reinforce_with_the_baseline_of_the_group_in_units_of_its_deviation():
+    """As the entry is, its clip and its KL included: where all ratios are 1, neither does anything."""
+    config = configured(PLAIN, "grpo", group=4)
+    assert (config.clip, config.kl_coef, config.epochs) == (0.2, 0.04, 1)
+    grpo = learned_from_one_update(config)
+    by_hand = after_a_step_by_hand(config, in_units_of_the_deviation)
+    assert same_model(grpo, by_hand)
+    # Of the library's REINFORCE, too, where each episode weighs the same.
+    reinforce = with_opinions(configured(PLAIN, "reinforce", group=4, baseline_decay=None, weigh="episode"))
+    episodes, _ = reinforce.collect()
+    batch, _ = reinforce.estimate(episodes)
+    scaled = in_units_of_the_deviation(episodes)
+    given = [torch.full_like(a, value) for a, value in zip(batch.advantages, scaled, strict=True)]
+    reinforce.learn(replace(batch, advantages=given))
+    assert same_model(grpo, reinforce)
+    # Controls: in other units; and with a second epoch the clip and the KL say something.
+    assert not same_model(grpo, after_a_step_by_hand(config, lambda es: [v / 2 for v in in_units_of_the_deviation(es)]))
+    centred = replace(config, estimator="group_centred")
+    assert not same_model(grpo, learned_from_one_update(centred))
+    again = replace(config, epochs=2)
+    assert not same_model(learned_from_one_update(again), learned_from_one_update(replace(again, clip=None)))
+
+
+def test_ppo_with_lambda_one_no_critic_and_one_turn_is_reinforce_with_a_baseline_of_zero():
+    ignorant = {"critic": False, "value_only": 0, "value_steps": 0, "lam": 1.0}
+    one = replace(PLAIN, turns=1)
+    config = configured(one, "ppo", **ignorant)
+    assert (config.clip, config.epochs) == (0.2, 1)
+    ppo = learned_from_one_update(config)
+    assert same_model(ppo, learned_from_one_update(configured(one, "reinforce", baseline_decay=None)))
+    # By hand, too: the reward of a reply is its advantage (with --weigh episode, which is how that is weighed).
+    by_hand = after_a_step_by_hand(config, lambda episodes: [episode.total_reward for episode in episodes])
+    assert same_model(learned_from_one_update(replace(config, weigh="episode")), by_hand)
+    # Controls: a critic; another baseline; over several turns, another lambda.
+    assert not same_model(ppo, learned_from_one_update(configured(one, "ppo", lam=1.0, value_steps=5)))
+    one_less = after_a_step_by_hand(config, lambda episodes: [episode.total_reward - 1 for episode in episodes])
+    assert not same_model(by_hand, one_less)
+
+
+def test_dapo_with_one_clip_and_nothing_drawn_anew_is_grpo_with_the_mean_over_tokens():
+    several = replace(MULTI, max_new_tokens=8, episodes=32, epochs=4, minibatches=2)
+    grpo = learned_from_one_update(configured(several, "grpo", group=2, weigh="ratio", kl_coef=0.0))
+    plain = {"group": 2, "clip_high": None, "resample": 0, "overlong": 0.0}
+    dapo = learned_from_one_update(configured(several, "dapo", **plain))
+    assert same_model(grpo, dapo)
+    assert dapo.learner.account.tokens.trained == grpo.learner.account.tokens.trained > 0
+    # Controls: each of its parts is something of its own.
+    for part in ("clip_high", "resample", "overlong"):
+        with_it = {name: value for name, value in plain.items() if name != part}
+        assert not same_model(dapo, learned_from_one_update(configured(several, "dapo", **with_it))), part
+    assert not same_model(dapo, learned_from_one_update(configured(several, "dapo", **plain, weigh="episode")))
 
 
 def test_gspo_with_one_token_a_reply_is_grpo():
@@ -358,33 +444,6 @@ def test_entries_are_complete(name):
 
 def test_ppo_is_what_the_presets_say():
     assert configured(RLConfig(), "ppo") == RLConfig()
-
-
-def test_unknown_names_and_settings_that_do_not_fit_are_refused(tmp_path, capsys):
-    with pytest.raises(RuleshiftError, match=r"unknown --algorithm 'pop'; choose from ppo, reinforce, .*maxrl"):
-        check_algorithm(RLConfig(algorithm="pop"))
-    refused = [
-        ({"critic": False}, "use --critic"),
-        ({"estimator": "group_centred", "group": 4}, "set --no-critic"),
-        ({"baseline_decay": 0.5}, "leave --baseline-decay out"),
-        ({"critic": False, "value_only": 0, "buffer": 9}, "--buffer .* only a critic"),
-        ({"resample": 1}, "--group 1 leaves ppo nothing .*2 or more"),
-        (
-            {"critic": False, "value_only": 0, "estimator": "leave_one_out", "group": 2, "baseline_decay": 1.0},
-            "already",
-        ),
-    ]
-    for changes, named in refused:
-        with pytest.raises(RuleshiftError, match=named):
-            check_algorithm(RLConfig(**changes))
-    with pytest.raises(RuleshiftError, match="--value-steps above 0"):
-        check_algorithm(RLConfig(value_steps=0))
-    out = tmp_path / "run"
-    assert main(["rl", "gp-l", "--algorithm", "pop", "--out", str(out)]) == 2
-    assert capsys.readouterr().err.startswith("error: unknown --algorithm 'pop'; choose from ppo")
-    assert main(["rl", "gp-l", "--algorithm", "grpo", "--value-only", "1", "--out", str(out)]) == 2
-    assert "--critic (ppo has one)" in capsys.readouterr().err
-    assert not (out / "config.json").exists()
 
 
 def test_options_left_out_take_the_values_of_the_algorithm():

@@ -392,17 +392,20 @@ def test_entries_are_complete(name, tmp_path):
 
 def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
     refused = [
-        (config_of("opd", ratio="sequence"), "use --ratio token, or --distillation-mode full_logits"),
+        (config_of("opd", ratio="sequence"), "give --ratio token, or --distillation-mode full_logits"),
         (config_of("opd", distillation_alpha=0.5), "--distillation-alpha 0.5 weighs .*--distillation-mode full_logits"),
         (
             config_of("opd", distillation_is_clip=2.0),
             "--distillation-is-clip corrects .*--distillation-mode full_logits",
         ),
-        (config_of("opd", clip_high=0.3), "--clip-high 0.3 .*give --clip too"),
-        (configured(BASE, "opd"), "--teacher self that is shown nothing more teaches nothing"),
-        (config_of("opd", teacher="expert", privileged_context="rule"), "leave --privileged-context out"),
-        (config_of("sdpo", privileged_context="success", group=1), "set --group 2 or more"),
-        (replace(BASE, algorithm="ppo"), "choose from opd, gkd, sdft, sdpo, fixed"),
+        (config_of("opd", clip_high=0.3), "--clip-high 0.3 .*give --clip-high None"),
+        (configured(BASE, "opd"), "--teacher self that is shown nothing more .*success-or-feedback.* teaches nothing"),
+        (
+            config_of("opd", teacher="expert", privileged_context="rule"),
+            "give --privileged-context none, or --teacher self",
+        ),
+        (config_of("sdpo", privileged_context="success", group=1), "give --group 8, or --privileged-context feedback"),
+        (replace(BASE, algorithm="ppo"), "use that, or one of opd, gkd, sdft, sdpo, fixed"),
     ]
     for config, named in refused:
         with pytest.raises(RuleshiftError, match=named):

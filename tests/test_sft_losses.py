@@ -128,7 +128,7 @@ def test_they_resume_to_the_same_bytes(tmp_path, loss):
     assert again == metrics
     before = weights_of(unbroken)
     assert all(torch.equal(tensor, before[name]) for name, tensor in resumed.state_dict().items())
-    with pytest.raises(RuleshiftError, match=r"--save-every 3 is not a multiple of --loss-lag 2.*change either"):
+    with pytest.raises(RuleshiftError, match=r"--save-every 3 is not a multiple of --loss-lag 2.*give --save-every 4"):
         replace(config, loss="psft", save_every=3)
 
 

@@ -86,7 +86,7 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     assert set_so == replace(configured(recipe_of("gp-l").rl, "grpo"), gamma=0.5)
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         plans("headline", "gp-l", set=("rl.algorithm=pop",))
-    with pytest.raises(RuleshiftError, match="use --critic"):  # before any run, not within one
+    with pytest.raises(RuleshiftError, match="give --value-only 0, or --critic"):  # before any run, not within one
         plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.value_only=1"))
 
 

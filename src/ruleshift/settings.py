@@ -9,6 +9,7 @@ from ruleshift.records import Told
 
 Part = Literal["tower", "projector", "decoder"]
 Reward = Literal["verifier", "success", "partial", "potential"]
+Privileged = Literal["none", "rule", "demonstration", "feedback", "success", "success-or-feedback"]
 # Those of transformers.SchedulerType that need nothing but a number of steps.
 Schedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
@@ -93,14 +94,10 @@ class SFTConfig:
         _check_parts(self)
         if self.pass_low > self.pass_high:
             raise RuleshiftError(f"--pass-low {self.pass_low} is above --pass-high {self.pass_high}: swap them")
-        if self.loss == "psft" and self.save_every % self.loss_lag:
-            raise RuleshiftError(
-                f"--save-every {self.save_every} is not a multiple of --loss-lag {self.loss_lag}, so that a run could "
-                "not resume with the same old weights: change either"
-            )
-        micro_batch = min(self.micro_batch, self.batch)
-        if self.batch % micro_batch:
-            raise RuleshiftError(f"--batch {self.batch} is not a multiple of --micro-batch {micro_batch}")
+        if self.loss == "psft":
+            so = ", so that a run could not resume with the same old weights"
+            _check_multiple("--save-every", self.save_every, "--loss-lag", self.loss_lag, so)
+        _check_multiple("--batch", self.batch, "--micro-batch", min(self.micro_batch, self.batch))
 
 
 @dataclass(frozen=True)
@@ -245,8 +242,7 @@ class RLConfig:
     def __post_init__(self) -> None:
         check_bounds(self)
         _check_parts(self)
-        if self.episodes % self.group:
-            raise RuleshiftError(f"--episodes {self.episodes} is not a multiple of --group {self.group}: change either")
+        _check_multiple("--episodes", self.episodes, "--group", self.group)
 
 
 @dataclass(frozen=True)
@@ -259,9 +255,10 @@ class DistilConfig(RLConfig):
     teacher: str = "self"
     """Who scores: self, expert, a model folder or hub id, or the folder of a run of `ruleshift sft`, `rl` or `distil`,
     whose end it is then."""
-    privileged_context: Literal["none", "rule", "demonstration", "feedback", "success", "success-or-feedback"] = "none"
+    privileged_context: Privileged = "none"
     """What the teacher is shown and the student is not: the rule that is scored, the expert's reply, what the verifier
-    says of the very reply that is scored, or a right reply of another episode of the group."""
+    says of the very reply that is scored, a right reply of another episode of the group, or that and, where there is
+    none, feedback."""
     teacher_model_kind: Literal["base", "live", "ema"] = "base"
     """Weights of the teacher self: those of the start, those that learn, or their moving average."""
     teacher_update_rate: Share = 0.05
@@ -330,3 +327,12 @@ class Measurement:
 def _check_parts(config: SFTConfig | RLConfig) -> None:
     if config.lora_rank and config.train_parts != type(config).train_parts:
         raise RuleshiftError("--lora-rank trains adapters and no part of the model: leave --train-parts out")
+
+
+def _check_multiple(whole: str, count: int, part: str, size: int, so: str = "") -> None:
+    """Raise RuleshiftError, with the next number that fits, for a count that is not a multiple of a size."""
+    if count % size:
+        smaller = next((f", or {part} {n}" for n in range(size, 1, -1) if count % n == 0), "")
+        raise RuleshiftError(
+            f"{whole} {count} is not a multiple of {part} {size}{so}: give {whole} {count + -count % size}{smaller}"
+        )

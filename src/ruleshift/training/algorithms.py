@@ -7,12 +7,12 @@ or `objectives.py` where it needs a new one.
 No heavy imports, so that `--help` is quick.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import DistilConfig, RLConfig
+from ruleshift.settings import DistilConfig, Privileged, RLConfig
 
 
 @dataclass(frozen=True)
@@ -171,67 +171,146 @@ DISTILLATIONS = {
 
 
 def check_algorithm(config: RLConfig) -> None:
-    """Raise RuleshiftError for settings of an unknown algorithm, and for those that do not fit together."""
+    """Raise RuleshiftError for settings of an unknown algorithm, and for those that do not fit together, with options
+    of which each makes them fit."""
     _named(config, config.algorithm)
+    misfit = next(_misfits(config), None)
+    if misfit is not None:
+        whole = filter(None, (_completed(config, remedy) for remedy in misfit.remedies))
+        raise RuleshiftError(f"{misfit.why}: give {', or '.join(map(_options, whole))}")
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why settings do not fit together, and `remedies`: each is other values for some of them."""
+
+    why: str
+    remedies: Sequence[Mapping[str, Any]]
+
+
+def _completed(config: RLConfig, remedy: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A remedy with the values that must come with it; None where what must would undo it."""
+    misfit = next(_misfits(replace(config, **remedy)), None)
+    if misfit is None:
+        return remedy
+    further = (_completed(config, {**remedy, **more}) for more in misfit.remedies if not more.keys() & remedy.keys())
+    return next(filter(None, further), None)
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    """Settings as they are given on a command line."""
+    names = {name: name.replace("_", "-") for name in settings}
+    switches = {True: "--{}", False: "--no-{}"}
+    return " ".join(
+        switches[value].format(names[name]) if isinstance(value, bool) else f"--{names[name]} {value}"
+        for name, value in settings.items()
+    )
+
+
+def _misfits(config: RLConfig) -> Iterator[Misfit]:
+    """What does not fit together. In the place of a value that the algorithm or a preset has set, another must be
+    given, which is why remedies name one even where an option could be left out."""
     if isinstance(config, DistilConfig):
-        _check_teacher(config)
-    group = config.estimator != "gae"
-    if config.value_only and not (config.critic and config.value_steps):
-        needs = "--value-steps above 0" if config.critic else "--critic (ppo has one)"
-        raise RuleshiftError(f"--value-only {config.value_only} trains a critic by itself: use {needs}, or set it to 0")
-    if config.critic and group:
-        raise RuleshiftError(
-            f"--estimator {config.estimator} compares within groups, so that a critic has no use: set --no-critic, "
-            "--value-only 0 and --value-steps 0, or --estimator gae"
+        yield from _misfits_of_teacher(config)
+    if config.value_only and not config.critic:
+        yield Misfit(
+            f"--value-only {config.value_only} trains a critic by itself, and there is none",
+            [{"value_only": 0}, {"critic": True}],
+        )
+    elif config.value_only and not config.value_steps:
+        yield Misfit(
+            f"--value-only {config.value_only} trains a critic by itself, and takes no steps",
+            [{"value_steps": RLConfig.value_steps}, {"value_only": 0}],
+        )
+    if config.buffer and not config.critic:
+        yield Misfit(
+            f"--buffer {config.buffer} cuts an episode whose rest only a critic can estimate",
+            [{"buffer": 0}, {"critic": True}],
         )
     if config.critic and config.baseline_decay is not None:
-        raise RuleshiftError("a critic is a baseline already: leave --baseline-decay out, or set --no-critic")
-    if config.baseline_decay is not None and group:
-        raise RuleshiftError("a group is a baseline already: leave --baseline-decay out, or set --estimator gae")
-    if config.buffer and not config.critic:
-        raise RuleshiftError("--buffer cuts an episode whose rest only a critic can estimate: set it to 0, or --critic")
+        yield Misfit("a critic is a baseline already", [{"baseline_decay": None}, {"critic": False}])
     if config.clip is None and config.clip_high is not None:
-        raise RuleshiftError(
-            f"--clip-high {config.clip_high} is the upper end of a clip: give --clip too, or leave it out"
+        usual = _named(config, config.algorithm).settings.get("clip") or RLConfig.clip
+        yield Misfit(
+            f"--clip-high {config.clip_high} is the upper end of a clip, and there is none",
+            [{"clip_high": None}, {"clip": usual}],
         )
-    if config.group == 1 and (group or config.resample):
-        usual = _named(config, config.algorithm).settings.get("group", 8)
-        raise RuleshiftError(
-            f"--group 1 leaves {config.algorithm} nothing to compare an episode with: set it to 2 or more "
-            f"(usually {usual})"
+    yield from _misfits_of_groups(config)
+
+
+def _misfits_of_groups(config: RLConfig) -> Iterator[Misfit]:
+    """Of episodes that are compared with those of their group."""
+    compares, alone = config.estimator != "gae", {"estimator": "gae"}
+    if config.critic and compares:
+        yield Misfit(
+            f"--estimator {config.estimator} compares within groups, where a critic has no use",
+            [{"critic": False}, alone],
+        )
+    if config.baseline_decay is not None and compares:
+        yield Misfit("a group is a baseline already", [{"baseline_decay": None}, alone])
+    if config.group == 1 and compares:
+        yield Misfit("--group 1 leaves nothing to compare an episode with", [_larger_groups(config), alone])
+    elif config.group == 1 and config.resample:
+        yield Misfit(
+            f"--resample {config.resample} replaces groups that earn the same, as any of --group 1 does",
+            [_larger_groups(config), {"resample": 0}],
+        )
+    below = _below_zero(config)
+    if config.estimator == "group_over_mean" and below:
+        given = _options({name: getattr(config, name) for name in below})
+        yield Misfit(
+            f"--estimator group_over_mean divides by the mean return of a group, which {given} can take below 0",
+            [below, {"estimator": "group_scaled"}],
         )
 
 
-def _check_teacher(config: DistilConfig) -> None:
-    """Raise RuleshiftError for a teacher that has nothing to say, or cannot be heard."""
-    by_tokens = config.distillation_mode == "sampled_token" or config.fixed_advantage is not None
-    if by_tokens and config.ratio != "token":
-        raise RuleshiftError(
-            f"--ratio {config.ratio} is one for a whole reply, and here each token has an advantage of its own: use "
-            "--ratio token, or --distillation-mode full_logits"
-        )
-    if by_tokens and config.distillation_alpha != 1:
-        raise RuleshiftError(
-            f"--distillation-alpha {config.distillation_alpha} weighs divergences over all next tokens: with sampled "
-            "ones it is the reverse KL, 1; leave it out, or give --distillation-mode full_logits"
-        )
-    if by_tokens and config.distillation_is_clip is not None:
-        raise RuleshiftError(
-            "--distillation-is-clip corrects divergences over all next tokens: leave it out, or give "
-            "--distillation-mode full_logits"
-        )
-    if config.fixed_advantage is not None:
+def _below_zero(config: RLConfig) -> dict[str, Any]:
+    """What returns below 0 come from, with values that give none: a success is 1 or 0, as is what is right in part."""
+    below: dict[str, Any] = {} if config.reward in ("success", "partial") else {"reward": "success"}
+    if config.overlong:
+        below["overlong"] = 0.0
+    if config.kl_in == "reward" and config.kl_coef:
+        below["kl_in"] = "loss"
+    return below
+
+
+def _larger_groups(config: RLConfig) -> dict[str, Any]:
+    """The size that groups have as a rule, or the next smaller one that divides the episodes, or more episodes."""
+    usual = _named(config, config.algorithm).settings.get("group", 8)
+    size = next((size for size in range(usual, 1, -1) if config.episodes % size == 0), None)
+    return {"group": size} if size else {"group": usual, "episodes": -(-config.episodes // usual) * usual}
+
+
+def _misfits_of_teacher(config: DistilConfig) -> Iterator[Misfit]:
+    """Of a teacher that has nothing to say, or cannot be heard."""
+    fixed = config.fixed_advantage is not None
+    if fixed or config.distillation_mode == "sampled_token":
+        # One advantage for every token is nothing that a teacher says of all next ones.
+        of_all: list[dict[str, Any]] = [] if fixed else [{"distillation_mode": "full_logits"}]
+        if config.ratio != "token":
+            why = f"--ratio {config.ratio} is one for a whole reply, and here each token has an advantage of its own"
+            yield Misfit(why, [{"ratio": "token"}, *of_all])
+        if config.distillation_alpha != 1:
+            why = f"--distillation-alpha {config.distillation_alpha} weighs divergences over all next tokens: of "
+            yield Misfit(f"{why}sampled ones there is the reverse KL, 1", [{"distillation_alpha": 1.0}, *of_all])
+        if config.distillation_is_clip is not None:
+            why = "--distillation-is-clip corrects divergences over all next tokens, and not of sampled ones"
+            yield Misfit(why, [{"distillation_is_clip": None}, *of_all])
+    if fixed:
         return
     if config.teacher == "expert" and config.privileged_context != "none":
-        raise RuleshiftError("the expert needs nothing shown: leave --privileged-context out, or take --teacher self")
-    still = config.teacher == "self" and config.privileged_context == "none"
-    if still:
-        raise RuleshiftError(
-            "--teacher self that is shown nothing more teaches nothing: give --privileged-context (rule, "
-            "demonstration, feedback, success), or another --teacher"
+        yield Misfit("the expert needs nothing shown", [{"privileged_context": "none"}, {"teacher": "self"}])
+    if config.teacher == "self" and config.privileged_context == "none":
+        kinds = ", ".join(get_args(Privileged)[1:])
+        yield Misfit(
+            f"--teacher self that is shown nothing more ({kinds}) teaches nothing",
+            [{"privileged_context": "demonstration"}, {"teacher": "expert"}],
         )
     if config.privileged_context == "success" and config.group == 1:
-        raise RuleshiftError("--privileged-context success shows replies of others in the group: set --group 2 or more")
+        yield Misfit(
+            "--privileged-context success shows replies of others in the group, and --group 1 has none",
+            [_larger_groups(config), {"privileged_context": "feedback"}],
+        )
 
 
 def guided_by_default(config: RLConfig) -> DistilConfig:
@@ -248,7 +327,11 @@ def configured(config: RLConfig, name: str, **changes: Any) -> RLConfig:
 
 def _named(config: RLConfig, name: str) -> Algorithm:
     """The entry of this name, of those that guide a student where the settings are of that kind."""
-    entries = DISTILLATIONS if isinstance(config, DistilConfig) else ALGORITHMS
+    distils = isinstance(config, DistilConfig)
+    entries, others = (DISTILLATIONS, ALGORITHMS) if distils else (ALGORITHMS, DISTILLATIONS)
+    if name in others:
+        verb = "rl" if distils else "distil"
+        raise RuleshiftError(f"--algorithm {name} is of `ruleshift {verb}`: use that, or one of {', '.join(entries)}")
     if name not in entries:
         raise RuleshiftError(f"unknown --algorithm {name!r}; choose from {', '.join(entries)}")
     return entries[name]
