@@ -4,22 +4,31 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from publish import picture_of, published_folders
 from published import PUBLISHED
 
 from ruleshift.evaluation.claims import Claim, answer
-from ruleshift.report.tables import claims_of, endpoint_in_words, number, signed
+from ruleshift.evaluation.claims import verdict as judged
+from ruleshift.evaluation.phases import beyond_drift
+from ruleshift.evaluation.statistics import Difference
+from ruleshift.report.phase import cells_in
+from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
+from ruleshift.report.terminal import PlainTable
 from ruleshift.results import Results, load_results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
-from ruleshift.studies.study import Claimed, Study
+from ruleshift.studies.phase import LITTLE, PHASE
+from ruleshift.studies.study import Claimed, ClaimedChange, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
 FEW_SEEDS = 3
+ANY_ROOM = 0.5  # of what has no ends
 NOT_RUN = "not run yet"
 
 
@@ -45,69 +54,69 @@ def expectations() -> Iterator[tuple[Study, str, Claimed]]:
 
 
 def lines() -> list[Line]:
-    return [_line(study, task, claimed) for study, task, claimed in expectations()]
+    """Study by study."""
+    by_study: dict[str, list[Line]] = {name: [] for name in STUDIES}
+    for study, task, claimed in expectations():
+        by_study[study.name].append(_line(study, task, claimed))
+    for study in STUDIES.values():
+        tasks = [get_task(name).id for name in study.tasks]
+        by_study[study.name] += [_measured(study, task, claimed) for claimed in study.measured for task in tasks]
+    by_study[PHASE.name] += [_phase(get_task(name).id) for name in PHASE.tasks]
+    return [line for found in by_study.values() for line in found]
 
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A run of a study with claims; `picture` is its figure in docs, where there is one."""
+    """A study that is published on a task: the names of its pictures in docs, and the tables that it showed."""
 
     study: str
     task: str
     meta: Mapping[str, Any]
-    picture: str | None
+    pictures: tuple[str, ...]
+    tables: tuple[PlainTable, ...]
+
+    @property
+    def question(self) -> str:
+        return _told(self.study).question
+
+    @property
+    def about(self) -> str:
+        return _told(self.study).about
+
+    @property
+    def paper(self) -> str:
+        return _told(self.study).paper.rstrip(".")
+
+    @property
+    def took(self) -> str:
+        """The work of its processes where that was added up; else what the last call took."""
+        taken = len(self.meta.get("taken", ()))
+        beside = f", beside {taken} trainings taken over" if taken else ""
+        if "work_s" in self.meta:
+            return f"{self.meta['work_s'] / 3600:.1f} hours of its processes on a CPU core each{beside}"
+        return f"{self.meta['duration_s'] / 60:.0f} minutes of its last call{beside}"
+
+
+def _told(study: str) -> Study:
+    """The study that a folder of docs/results is of, or is a further run of: `headline-controls` is of `headline`."""
+    return STUDIES.get(study) or STUDIES[study.split("-")[0]]
 
 
 def runs() -> list[PublishedRun]:
-    """All of them that are published."""
-    found = []
-    for study, task in dict.fromkeys((study.name, task) for study, task, _ in expectations()):
-        results, picture = results_of(study, task), f"{study}-{task}.png"
-        if results is not None:
-            shown = picture if (PUBLISHED.parent / picture).is_file() else None
-            found.append(PublishedRun(study, task, results.meta, shown))
-    return found
+    """All that are published."""
+    return [_run(folder) for folder in published_folders()]
 
 
-@dataclass(frozen=True)
-class ChangedRun:
-    """A published run of a study that is decided by measures of insight, and what its arms did to these."""
-
-    study: str
-    task: str
-    meta: Mapping[str, Any]
-    changes: tuple[MeasureChange, ...]
-
-    def table(self) -> str:
-        """A line for each measure, a column for each arm: value, change with interval, and the word of primary ones."""
-        arms = list(dict.fromkeys(change.arm for change in self.changes))
-        known = {(change.metric, change.split, change.arm): change for change in self.changes}
-        lines = [f"| | start | {' | '.join(arms)} |", "|---|---:|" + "---:|" * len(arms)]
-        for metric, split in dict.fromkeys((change.metric, change.split) for change in self.changes):
-            there = [known[metric, split, arm] for arm in arms]
-            cells = " | ".join(map(_changed, there))
-            lines.append(f"| {metric}, {split} | {number(there[0].start_value, metric)} | {cells} |")
-        return "\n".join(lines)
-
-
-def _changed(change: MeasureChange) -> str:
-    ends = [signed(end, change.metric) for end in (change.ci_low, change.ci_high) if end is not None]
-    said = f"<br>**{change.word}**" if change.of > 1 else ""
-    change_in_words = f"{signed(change.difference, change.metric)} [{', '.join(ends)}]"
-    return f"{number(change.value, change.metric)}<br>{change_in_words}{said}"
-
-
-def changed() -> list[ChangedRun]:
-    """All of them that are published."""
-    found = []
-    for study in STUDIES.values():
-        for name in study.tasks:
-            task = get_task(name).id
-            path, results = PUBLISHED / study.name / task / "changes.json", results_of(study.name, task)
-            if results is not None and path.is_file():
-                changes = tuple(MeasureChange(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
-                found.append(ChangedRun(study.name, task, results.meta, changes))
-    return found
+def _run(folder: Path) -> PublishedRun:
+    first = picture_of(folder)
+    further = sorted(first.parent.glob(f"{first.stem}-*.png"))
+    pictures = [path.name for path in (first, *further) if path.is_file()]
+    tables = folder / "tables.json"
+    found = json.loads(tables.read_text(encoding="utf-8")) if tables.is_file() else []
+    results = load_results(folder / "results.json")
+    return PublishedRun(
+        folder.parent.name, folder.name, results.meta, tuple(pictures), tuple(PlainTable(**table) for table in found)
+    )
 
 
 SHOWN_SIGNS = 6  # of a task: those that order its trainings best, over all and within arms
@@ -163,6 +172,38 @@ def _line(study: Study, task: str, claimed: Claimed) -> Line:
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, "; ".join([*against, "not measured"]))
     verdict = answer(claimed.word, claim.word, _reference(results, claim))
     return Line(study.name, task, claimed.says, _figure(claim, seeds), verdict, "; ".join(against))
+
+
+def _measured(study: Study, task: str, claimed: ClaimedChange) -> Line:
+    results, path = results_of(study.name, task), PUBLISHED / study.name / task / "changes.json"
+    if results is None or not path.is_file():
+        return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
+    found = [MeasureChange(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    wanted = (claimed.arm, claimed.split, claimed.metric)
+    change = next(one for one in found if (one.arm, one.split, one.metric) == wanted)
+    ends = [signed(end, change.metric) for end in (change.ci_low, change.ci_high) if end is not None]
+    figure = (
+        f"{signed(change.difference, change.metric)} [{', '.join(ends)}], {change.arm} against {results.meta['start']}"
+    )
+    about = f"{change.metric}, {change.split}; over {change.over}; seeds: {len(results.meta['seeds'])}"
+    room = change.start_value if is_share(change.metric) else ANY_ROOM
+    verdict = answer(claimed.word, change.word, room)
+    return Line(study.name, task, claimed.says, f"{figure} ({about})", verdict, claimed.against)
+
+
+def _phase(task: str) -> Line:
+    """What the map says of all start models together."""
+    says = "how far a model moves, and what it gains, tells what happens under the shift, whichever way it is trained: "
+    says += "left open by arXiv 2501.17161, and by arXiv 2509.04259 said of forgetting"
+    against = "one bootstrap over few trainings; drift is measured on the training rule alone"
+    found = beyond_drift(cells_in(PUBLISHED / PHASE.name / task))
+    if found is None:
+        return Line(PHASE.name, task, says, NOT_RUN, NOT_RUN, against)
+    verdict = answer("keeps", judged(Difference(found.difference, found.ci_low, found.ci_high, 0), LITTLE), 0.5)
+    share = f"{found.difference:+.2f} [{found.ci_low:+.2f}, {found.ci_high:+.2f}]"
+    about = f"told by the way to train beside drift, in trainings left out; {found.trainings} trainings"
+    figure = f"{share} of the variance ({about})"
+    return Line(PHASE.name, task, says, figure, verdict, against)
 
 
 def _endpoint(task: str, claimed: Claimed) -> Endpoint | None:

@@ -10,13 +10,15 @@ of the results.
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import get_args
 
-from expected import changed, foretold, lines, runs
+from expected import Line, PublishedRun, foretold, lines, runs
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from publish import stale_pictures
 from published import (
     ARMS,
     PUBLISHED,
@@ -52,6 +54,12 @@ SAID = {  # by claim, what is said of tasks
     "keeps": "keeps that of",
     "undecided": "is undecided on",
 }
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 BEGIN, END = "<!-- results: scripts/update_readme.py writes what follows -->", "<!-- /results -->"
 
 
@@ -61,12 +69,16 @@ def main() -> int:
         "README.md": f"{before}{BEGIN}\n{rendered('readme.md')}{END}{rest.split(END)[1]}",
         "docs/results/README.md": rendered("results.md"),
         "docs/rules.svg": figure(),
+        **{f"docs/results/{run.study}/{run.task}/README.md": page_of(run) for run in runs()},
     }
     stale = [name for name, text in wanted.items() if not _holds(name, text)]
     if "--check" in sys.argv[1:]:
+        pictures = [str(path.relative_to(ROOT)) for path in stale_pictures()]
         for name in stale:
             print(f"{name} is out of date: run scripts/update_readme.py", file=sys.stderr)
-        return int(bool(stale))
+        for name in pictures:
+            print(f"{name} is out of date: run scripts/publish.py --draw", file=sys.stderr)
+        return int(bool(stale or pictures))
     for name in stale:
         (ROOT / name).write_text(wanted[name], encoding="utf-8")
     return 0
@@ -77,23 +89,27 @@ def _holds(name: str, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
+def page_of(run: PublishedRun) -> str:
+    """The page of a study on a task: command, figures, claims and tables."""
+    mine = [line for line in claim_lines() if (line.study, line.task) == (run.study, run.task)]
+    return TEMPLATES.get_template("study.md").render(run=run, claims=mine)
+
+
+@cache
+def claim_lines() -> list[Line]:
+    return lines()
+
+
 def rendered(template: str) -> str:
     """A template with the numbers of the published runs."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
     ends = (title, measured, references, start, paper, claim_cell, says)
     numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends, other_sweeps)
     said = {f.__name__: f for f in (*ends, *numbers)}
-    return environment.get_template(template).render(
+    return TEMPLATES.get_template(template).render(
         **said,
         tasks=TASKS,
-        claims=lines(),
+        claims=claim_lines(),
         runs=runs(),
-        changed=changed(),
         foretold=foretold(),
         of=claimed()[TASKS[0], ARMS[0]].of,
         shown=SHOWN.__getitem__,

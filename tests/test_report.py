@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import sys
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -39,7 +40,7 @@ from ruleshift.report.plots import (
 )
 from ruleshift.report.points import Measure, curve, end, splits_in
 from ruleshift.report.tables import claims_of, comparison_records, headline, signed, with_error
-from ruleshift.report.terminal import blocks, comparison_tables, headline_tables
+from ruleshift.report.terminal import WHOLE, blocks, comparison_tables, headline_tables, plain
 from ruleshift.results import Results, load_results
 from ruleshift.tasks import TASKS, get_task
 
@@ -741,3 +742,15 @@ def test_pictures_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_plotly_of_the_page_is_the_one_that_figures_are_made_for() -> None:
     assert f"v{get_plotlyjs_version()}" in plotly()[:200]
+
+
+def test_a_table_as_text_says_all_that_it_shows() -> None:
+    results = synthetic.results()
+    (table,) = headline_tables(results, synthetic.comparisons(), "greedy", width=WHOLE)
+    found = plain(table)
+    assert found.columns == ("arm", "turns", *headline(results, [], "greedy").splits)
+    assert {len(row) for row in found.rows} == {len(found.columns)}
+    assert [row[0].splitlines()[0] for row in found.rows if row[0]] == ["base", "sft", "rl"]
+    assert "greedy" in found.title
+    assert found.caption.startswith("Below each value")
+    assert not any(re.search(r"\[/?(bold|dim)", cell) for row in found.rows for cell in row)

@@ -1,6 +1,7 @@
 """Tables in a terminal, as wide as it is: where a table does not fit, it becomes several with fewer columns each."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rich import box
@@ -28,6 +29,24 @@ from ruleshift.report.tables import (
 from ruleshift.results import Results
 
 T = TypeVar("T")
+WHOLE = 100_000  # columns of a terminal: in one that wide no table is cut into several
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """The text of a table: its headings, a row for each line of cells, and what stands below. Cells may have lines."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+
+def plain(table: Table) -> PlainTable:
+    """What a table says."""
+    rows = zip(*([str(cell) for cell in column.cells] for column in table.columns), strict=True)
+    headings = tuple(str(column.header) for column in table.columns)
+    return PlainTable(str(table.title or ""), headings, tuple(rows), str(table.caption or ""))
 
 
 def headline_tables(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ruleshift.settings import Measurement
 from ruleshift.studies import headline
 from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes
-from ruleshift.studies.study import Findings, Study
+from ruleshift.studies.study import ClaimedChange, Findings, Study
 from ruleshift.studies.tables import ends
 
 if TYPE_CHECKING:
@@ -84,6 +84,22 @@ MEMORISATION = Study(
     quick=headline.Rates("none", "none"),
     measures=measures,
     pairs=headline.HEADLINE.pairs,
+    measured=(
+        ClaimedChange(
+            "SFT memorises (arXiv 2501.17161): fewer answers follow the rule that is stated, when another one is",
+            "sft",
+            "lowers",
+            *PRIMARY[0],
+            against="of greedy answers, few problems; on walks nearly all follow it, before and after",
+        ),
+        ClaimedChange(
+            "SFT memorises (arXiv 2501.17161): its answers' log-odds move less with the rule that is stated",
+            "sft",
+            "lowers",
+            *PRIMARY[1],
+            against="a model that is surer of everything has larger log-odds, whatever it heeds",
+        ),
+    ),
     tables=(ends, memory, layers),
     files={"changes.json": record},
 )

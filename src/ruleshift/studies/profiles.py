@@ -133,8 +133,12 @@ def _margin(folder: RunFolder, last: int) -> float | None:
     return fmean(line["teacher_on_right"] - line["teacher_on_wrong"] for line in both) if both else None
 
 
-def profile_rows(root: Path, runs: Sequence[Run]) -> list[dict[str, object]]:
-    """The content of profiles.json: the rows of all profiles that were measured, and what single problems say."""
-    found = [(path_of(root / run.folder, run), run) for run in runs]
-    profiles = [load_profile(path) for path, _ in found if path.is_file()]
+def load_profiles(root: Path, runs: Sequence[Run]) -> list[TrainingProfile]:
+    """All that were measured."""
+    paths = [path_of(root / run.folder, run) for run in runs]
+    return [load_profile(path) for path in paths if path.is_file()]
+
+
+def profile_records(profiles: Sequence[TrainingProfile]) -> list[dict[str, object]]:
+    """The content of profiles.json: their rows, and what single problems say."""
     return [{**asdict(profile), "rows": [asdict(row) for row in rows_of_profile(profile)]} for profile in profiles]

@@ -21,7 +21,7 @@ from ruleshift.evaluation.statistics import Estimate
 from ruleshift.files import write_atomically
 from ruleshift.lock import held
 from ruleshift.report.arms import usual_ood
-from ruleshift.report.terminal import claims_table
+from ruleshift.report.terminal import WHOLE, claims_table, plain
 from ruleshift.results import Results, save_results
 from ruleshift.runs import RunFolder, environment
 from ruleshift.settings import RLConfig, SFTConfig
@@ -29,13 +29,14 @@ from ruleshift.studies.arms import load_start, settings_of
 from ruleshift.studies.board import Board, Course
 from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
+from ruleshift.studies.costs import costs_in
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
 from ruleshift.studies.log import StudyLog
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
-from ruleshift.studies.profiles import profile_rows
+from ruleshift.studies.profiles import load_profiles, profile_records
 from ruleshift.studies.recipes import main_metric, task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
@@ -187,11 +188,12 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     ends = {(run.name, run.seed): PointStore(out / ARMS, run, m).seconds(run.points[-1]) for run in plan.runs()}
     insights = load_insights(out / ARMS, plan.runs())
     drawn = {(run.name, run.seed): _conversations(run, out / ARMS) for run in plan.runs()}
-    found = Findings(results, comparisons, points, m, ends, insights, drawn)
+    profiles = load_profiles(out / ARMS, plan.runs())
+    found = Findings(results, comparisons, points, m, ends, insights, drawn, profiles)
     save_results(out / "results.json", results.rows, results.meta)
     write_atomically(out / "comparisons.json", _json([asdict(c) for c in comparisons]))
     if m.profile_problems:
-        write_atomically(out / "profiles.json", _json(profile_rows(out / ARMS, plan.runs())))
+        write_atomically(out / "profiles.json", _json(profile_records(profiles)))
     if insights:
         write_atomically(out / "insights.json", _json(insight_records(insights, points)))
     for name, content in study.files.items():
@@ -215,9 +217,11 @@ def _conversations(run: Run, root: Path) -> dict[int, float]:
 
 
 def _show(study: Study, found: Findings, out: Path) -> None:
-    """The page and the tables of a task."""
+    """The page and the tables of a task; in tables.json they stand uncut."""
     console = Console()
     write_study_report(out / "report.html", found.results, found.comparisons, usual_ood(found.results))
+    whole = [plain(table) for tables in study.tables for table in tables(found, WHOLE)]
+    write_atomically(out / "tables.json", _json([asdict(table) for table in whole]))
     for tables in study.tables:
         for table in tables(found, console.width):
             console.print(table)
@@ -234,6 +238,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
     task = get_task(plan.task)
     runs, arms_of = plan.runs(), plan.arms()
     diverged = {run.folder: PointStore(arms, run, plan.measurement).diverged() for run in runs}
+    work = sum(cost.seconds for run in runs for cost in costs_in(arms / run.folder).values())
     taken = {run.folder: source for run in runs if (source := taken_from(arms / run.folder)) is not None}
     return {
         "title": f"{study.question} {plan.recipe.title}",
@@ -257,6 +262,7 @@ def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str
         "commit": here["git_commit"],
         "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "duration_s": round(seconds),
+        "work_s": round(work),
         "versions": here["packages"],
         "splits": {name: task.splits()[name] for name in plan.measurement.splits},
         "kl_unit": "nats per reply",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ruleshift.evaluation.evaluate import Point
     from ruleshift.evaluation.insight import Insight
+    from ruleshift.evaluation.training_profile import TrainingProfile
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
@@ -131,6 +132,19 @@ class Claimed:
 
 
 @dataclass(frozen=True)
+class ClaimedChange:
+    """A change of a measure beside the scores (`studies.changes`) that a study is decided by: that an arm at its end
+    `raises`, `lowers` or `keeps` what the start model has. Else as `Claimed`."""
+
+    says: str
+    arm: str
+    word: Word
+    split: str
+    metric: str
+    against: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a study found on one task. `seconds` are those of first, second ... tries at the end of each arm and seed,
     by `split/decoding`, where they are known; `drawn` are the steps of each arm and seed, and the conversations that
@@ -143,6 +157,7 @@ class Findings:
     seconds: Mapping[tuple[str, int], Mapping[str, Sequence[float]]] = field(default_factory=dict)
     insights: "Sequence[Insight]" = ()
     drawn: Mapping[tuple[str, int], Mapping[int, float]] = field(default_factory=dict)
+    profiles: "Sequence[TrainingProfile]" = ()
 
 
 Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
@@ -159,7 +174,8 @@ class Study:
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
     primary: what is claimed, with Holm's correction over all of it: of an arm, its difference to the start at the
-    primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. Everything else is exploratory.
+    primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. `measured`: the same of measures
+    beside the scores, corrected within each task. Everything else is exploratory.
     paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
     options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
@@ -177,6 +193,7 @@ class Study:
     tables: tuple[Tables, ...]
     pairs: tuple[Pair, ...] = ()
     primary: tuple[str | Claimed, ...] = ()
+    measured: tuple[ClaimedChange, ...] = ()
     paper: str = ""
     points: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual

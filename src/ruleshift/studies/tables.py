@@ -1,6 +1,7 @@
 """Tables that studies show in the terminal."""
 
 import math
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ruleshift.studies.study import Findings
@@ -51,6 +52,55 @@ def gains(found: Findings, width: int) -> "list[Table]":
         lines.append([arm, str(seed), *took, f"{100 * points[-1].value(*what):.1f}"])
     title = f"training to a gain of {100 * GAIN:.0f} points of {metric} on {split}, from {100 * base:.1f}"
     return blocks(title, ("arm", "seed"), ("steps", "conversations", "FLOPs", "at the end"), lines, width)
+
+
+OF_TRAINING = {  # of a profile: headings, and how numbers are written
+    "generated_tokens": ("tokens drawn", "{:.3g}"),
+    "trained_tokens": ("tokens learned", "{:.3g}"),
+    "train_flops": ("FLOPs", "{:.2g}"),
+    "seconds": ("seconds", "{:.0f}"),
+    "kl_to_start": ("KL(start, it)", "{:.2f}"),
+    "kl_from_start": ("KL(it, start)", "{:.2f}"),
+    "entropy": ("entropy", "{:.3f}"),
+    "moved": ("moved", "{:.1%}"),
+    "moved_far": ("moved far", "{:.1%}"),
+}
+OF_ANSWERS = {
+    **{f"pass@{k}": (f"pass@{k}", "{:.1%}") for k in (1, 8, 64)},
+    "distinct_right": ("distinct right", "{:.1f}"),
+    "distinct_wrong": ("distinct wrong", "{:.1f}"),
+}
+
+
+def profiles(found: Findings, width: int) -> "list[Table]":
+    """What each training took and did beside its scores, means over seeds: see `evaluation.training_profile`."""
+    from ruleshift.evaluation.training_profile import rows_of_profile
+    from ruleshift.report.terminal import blocks
+
+    if not found.profiles:
+        return []
+    seeds: dict[str, list[dict[tuple[str, str], float]]] = {}
+    for one in found.profiles:
+        seeds.setdefault(one.arm, []).append({(row.split, row.metric): row.value for row in rows_of_profile(one)})
+    answers = found.profiles[0].answers
+    columns = {("id-val", metric): written for metric, written in OF_TRAINING.items()}
+    for split in (told.split for told in answers):
+        columns |= {(split, name): (f"{head}, {split}", form) for name, (head, form) in OF_ANSWERS.items()}
+    lines = [
+        [
+            arm,
+            *(
+                form.format(fmean(s[key] for s in mine)) if all(key in s for s in mine) else ""
+                for key, (_, form) in columns.items()
+            ),
+        ]
+        for arm, mine in seeds.items()
+    ]
+    title = (
+        "what a training took and how far it went (KL and entropy in nats), means over seeds; of "
+        f"{answers[0].samples} replies to each of {len(answers[0].right)} problems, pass@k and how many distinct ones"
+    )
+    return blocks(title, ("arm",), [heading for heading, _ in columns.values()], lines, width)
 
 
 def matched(found: Findings, width: int) -> "list[Table]":
