@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from publish import picture_of, published_folders
-from published import PUBLISHED
+from published import PUBLISHED, results_in
 
 from ruleshift.evaluation.claims import Claim, answer
 from ruleshift.evaluation.claims import verdict as judged
@@ -18,7 +18,7 @@ from ruleshift.evaluation.statistics import Difference
 from ruleshift.report.phase import cells_in
 from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
 from ruleshift.report.terminal import PlainTable
-from ruleshift.results import Results, load_results
+from ruleshift.results import Results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
@@ -102,6 +102,7 @@ def _told(study: str) -> Study:
     return STUDIES.get(study) or STUDIES[study.split("-")[0]]
 
 
+@cache
 def runs() -> list[PublishedRun]:
     """All that are published."""
     return [_run(folder) for folder in published_folders()]
@@ -113,9 +114,12 @@ def _run(folder: Path) -> PublishedRun:
     pictures = [path.name for path in (first, *further) if path.is_file()]
     tables = folder / "tables.json"
     found = json.loads(tables.read_text(encoding="utf-8")) if tables.is_file() else []
-    results = load_results(folder / "results.json")
     return PublishedRun(
-        folder.parent.name, folder.name, results.meta, tuple(pictures), tuple(PlainTable(**table) for table in found)
+        folder.parent.name,
+        folder.name,
+        results_in(folder).meta,
+        tuple(pictures),
+        tuple(PlainTable(**table) for table in found),
     )
 
 
@@ -147,11 +151,10 @@ def _best(signs: Sequence[EarlySign]) -> tuple[EarlySign, ...]:
     return tuple(sign for place, sign in enumerate(signs) if place < SHOWN_SIGNS or sign in within)
 
 
-@cache
 def results_of(study: str, task: str) -> Results | None:
     """The published run of a study on a task; None where there is none."""
-    path = PUBLISHED / study / task / "results.json"
-    return load_results(path) if path.is_file() else None
+    folder = PUBLISHED / study / task
+    return results_in(folder) if (folder / "results.json").is_file() else None
 
 
 def _line(study: Study, task: str, claimed: Claimed) -> Line:

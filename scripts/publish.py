@@ -20,7 +20,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from published import PUBLISHED, ROOT
+from published import PUBLISHED, ROOT, results_in
 
 from ruleshift.report.arms import legend_of, usual_ood
 from ruleshift.report.insights import insights_in, risk_against_coverage, through_the_layers
@@ -76,7 +76,7 @@ def picture_of(folder: Path, kind: str = "") -> Path:
 def headline_of(picture: Path) -> go.Figure:
     """What the first picture of a published folder shows."""
     folder = next(path for path in published_folders() if picture_of(path) == picture)
-    results = load_results(folder / "results.json")
+    results = results_in(folder)
     figure = headline_figure(results, ood=usual_ood(results))
     assert figure is not None, f"{folder} holds no trained arm"
     return figure.update_layout(width=WIDTH, height=HEIGHT)

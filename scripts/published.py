@@ -74,11 +74,17 @@ class Published:
 
 
 @cache
+def results_in(folder: Path) -> Results:
+    """Of a published folder; read once, since much is asked of them."""
+    return load_results(folder / "results.json")
+
+
+@cache
 def published(task: str, study: str = "") -> Published:
     """What README's study of a task found, or another one whose folder is named."""
     study = study or next(name for name, tasks in STUDIES.items() if task in tasks)
     folder = PUBLISHED / study / task
-    return Published(task, study, load_results(folder / "results.json"), load_comparisons(folder / "comparisons.json"))
+    return Published(task, study, results_in(folder), load_comparisons(folder / "comparisons.json"))
 
 
 def sweep_of(task: str) -> dict[str, Any]:
