@@ -38,6 +38,7 @@ from ruleshift.evaluation.claims import Claim, Word
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.statistics import is_precise
 from ruleshift.report.arms import references_in
+from ruleshift.report.tables import claims_of
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
@@ -102,7 +103,7 @@ def claim_lines() -> list[Line]:
 
 def rendered(template: str) -> str:
     """A template with the numbers of the published runs."""
-    ends = (title, measured, references, start, paper, claim_cell, says)
+    ends = (title, measured, references, start, paper, claim_cell, says, in_table)
     numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends, other_sweeps)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return TEMPLATES.get_template(template).render(
@@ -112,6 +113,7 @@ def rendered(template: str) -> str:
         runs=runs(),
         foretold=foretold(),
         of=claimed()[TASKS[0], ARMS[0]].of,
+        of_table=in_table_claim(TASKS[0], ARMS[0]).of,
         shown=SHOWN.__getitem__,
         note=lambda task: NOTES[task].format(n=published(task).results.rows[0].n),
         meta=lambda task, study="": published(task, study).results.meta,
@@ -158,6 +160,20 @@ def says(arm: str) -> str:
         if chosen:
             parts.append(f"{SAID[word]} {_and(chosen)}")
     return "; it ".join(parts)
+
+
+def in_table_claim(task: str, arm: str) -> Claim:
+    """The claim of the study `table` about the primary endpoint of a task."""
+    what = primary(task)
+    wanted = (arm, what.metric, what.split, what.turns, what.decoding)
+    found = claims_of(published(task, "table").results)
+    return next(c for c in found if (c.arm, c.metric, c.split, c.turns, c.decoding) == wanted)
+
+
+def in_table(task: str, arm: str) -> str:
+    """The same in words: -4.7 [-10.1, +0.8], undecided"""
+    claim = in_table_claim(task, arm)
+    return f"{between(claim.difference, claim.ci_low, claim.ci_high)}, {claim.word}"
 
 
 def _claims(arm: str) -> list[Claim]:
@@ -248,14 +264,15 @@ def other_sweeps() -> list[OtherSweep]:
 
 
 def chosen(task: str, way: str) -> str:
-    """The learning rate that a sweep chose."""
-    return str(sweep_of(task)["chosen"][way].split("-lr")[1])
+    """The learning rate that a sweep chose for an arm."""
+    names = [name.rpartition("-lr") for name in sweep_of(task)["chosen"].values()]
+    return next(rate for arm, _, rate in names if arm == way)
 
 
 def at_end(task: str, way: str) -> bool:
     """Whether that is the highest or the lowest rate of its grid."""
     found = sweep_of(task)
-    rates = [float(row["arm"].split("-lr")[1]) for row in found["rows"] if row["arm"].startswith(f"{way}-lr")]
+    rates = [float(row["arm"].rpartition("-lr")[2]) for row in found["rows"] if row["arm"].startswith(f"{way}-lr")]
     return float(chosen(task, way)) in (min(rates), max(rates))
 
 

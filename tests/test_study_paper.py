@@ -1,6 +1,7 @@
 """The studies of the paper's claims and open questions: what they name beforehand, and each from end to end."""
 
 import importlib
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -12,12 +13,15 @@ from ruleshift.engines.text import expert
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.evaluate import Cell, cell_of, evaluate
+from ruleshift.evaluation.phases import PhaseCell
 from ruleshift.evaluation.tries import Spent, Tally, number_of_try
 from ruleshift.records import Completion, Turn, Verdict
 from ruleshift.results import Row, load_results, save_results
 from ruleshift.revision import Conversation
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies import STUDIES
+from ruleshift.studies.changes import MeasureChange
+from ruleshift.studies.memorisation import PRIMARY
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Claimed, Plan
@@ -203,7 +207,8 @@ def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT / "scripts")
     module = importlib.import_module("expected")
     monkeypatch.setattr(module, "PUBLISHED", tmp_path)
-    monkeypatch.setattr(module, "results_of", module.results_of.__wrapped__)
+    monkeypatch.setattr(module, "results_in", module.results_in.__wrapped__)
+    monkeypatch.setattr(module, "published_folders", lambda: [*tmp_path.glob("*/*")])
     return module
 
 
@@ -223,17 +228,48 @@ def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tm
 
     assert {one.verdict for one in expected.lines()} == {"not run yet"}
     figure, verdict, against = line("keeps")
-    assert figure == "+2.0 [-1.0, +4.0] points against rl-outcome " + (
+    assert figure == "+2.0 [-1.0, +4.0] points, rl-verifier against rl-outcome " + (
         "(success, rule-ood, 1 turn, sampled; over seeds and problems; seeds: 2)"
     )
     assert verdict == "holds"
     assert against.endswith("2 seeds only; rl-outcome diverged with seed 2")
     assert line("raises")[1] == "does not hold"
     assert line("undecided")[1] == "undecided"
-    assert [run.study for run in expected.runs()] == ["rewards"]
+    assert [run.study for run in expected.runs.__wrapped__()] == ["rewards"]
     claim = replace(claim, arm="another")
-    assert line("keeps")[:2] == ("no figure", "undecided")
+    assert line("keeps")[:2] == ("not run yet", "not run yet")
     assert {one.verdict for one in expected.lines() if one.study != "rewards"} == {"not run yet"}
+
+
+def test_what_is_claimed_of_measures_stands_beside_what_they_did(expected: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "memorisation" / "gp-l"
+    folder.mkdir(parents=True)
+    save_results(folder / "results.json", [], {"start": "base", "seeds": [0, 1, 2], "study": "memorisation"})
+    change = MeasureChange("sft", *PRIMARY[0], 0.4, 0.6, -0.2, -0.3, -0.1, "seeds and problems", "lowers", 8)
+    other = replace(change, metric=PRIMARY[1][1], word="undecided", ci_high=0.1)
+    (folder / "changes.json").write_text(json.dumps([asdict(change), asdict(other)]))
+    found = [line for line in expected.lines() if (line.study, line.task) == ("memorisation", "gp-l")]
+    assert [line.verdict for line in found] == ["holds", "undecided"]
+    assert found[0].figure == (
+        "-20.0 [-30.0, -10.0], sft against base (rule_follows, id-val; over seeds and problems; seeds: 3)"
+    )
+
+
+def test_the_map_of_phases_is_claimed_of_all_start_models_together(expected: ModuleType, tmp_path: Path) -> None:
+    def lines() -> list[str]:
+        return [line.verdict for line in expected.lines() if line.study == "phase"]
+
+    assert lines() == ["not run yet"] * 2
+    for name, strength in (("gp-l", 0.5), ("gp-l@weak", 0.1)):
+        cells = [
+            PhaseCell(name, strength, way, rate, step, kl**0.5, -0.1 * kl**0.5, None, None, "problems", kl, 1.0, 1)
+            for way in ("sft", "rl")
+            for rate in (1e-4, 3e-4, 1e-3)
+            for step, kl in ((1, 100 * rate), (2, 1000 * rate), (4, 3000 * rate))
+        ]
+        (tmp_path / "phase" / name).mkdir(parents=True)
+        (tmp_path / "phase" / name / "phase.json").write_text(json.dumps({"cells": [asdict(one) for one in cells]}))
+    assert lines() == ["holds", "not run yet"]  # drift tells all of it, here
 
 
 # ---------------------------------------------------------------- answers without their form

@@ -29,7 +29,7 @@ from ruleshift.studies import sweep
 from ruleshift.studies.chosen import Choice, Swept, as_set, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe, of_turns
 from ruleshift.studies.study import Arm, Claimed, Study, head_to_head
-from ruleshift.studies.tables import ends, gains, matched
+from ruleshift.studies.tables import ends, gains, matched, profiles
 from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, configured
 
@@ -83,10 +83,11 @@ ALGORITHMS_STUDY = Study(
             "grpo",
             "keeps",
             "ppo",
-            against="other problems an update, and on walks another credit",
+            against="other problems an update, and on walks another credit; 5 points that count as "
+            "none are most of what PPO gains",
         ),
     ),
-    tables=(ends, gains, matched),
+    tables=(ends, gains, profiles, matched),
 )
 
 ALGORITHMS_SWEEP = replace(

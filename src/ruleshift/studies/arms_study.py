@@ -27,7 +27,7 @@ from ruleshift.studies import sweep
 from ruleshift.studies.chosen import Choice, Swept, as_set, chosen, profiled, swept
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Claimed, Start, Study, head_to_head
-from ruleshift.studies.tables import ends, gains, matched
+from ruleshift.studies.tables import ends, gains, matched, profiles
 from ruleshift.training.algorithms import configured, guided_by_default
 
 # Arms of SFT by what they differ in from the recipe's, and what readers are told of them.
@@ -163,7 +163,7 @@ ARMS = Study(
         ),
     ),
     paper="SFT on the expert's replies and PPO alone were compared (arXiv 2501.17161)",
-    tables=(ends, gains, matched),
+    tables=(ends, gains, profiles, matched),
 )
 
 ARMS_SWEEP = replace(

@@ -59,7 +59,8 @@ REWARDS = Study(
             "rl-verifier",
             "keeps",
             "rl-outcome",
-            against="the verifier's table is on another scale: advantages are normalised, values are not",
+            against="the verifier's table is on another scale: advantages are normalised, values are not; 5 points "
+            "that count as none are as much as either gains",
         ),
         Claimed(
             "shaping by a potential leaves the best policy as it is (Ng, Harada and Russell, 1999), and so what is "
@@ -67,7 +68,8 @@ REWARDS = Study(
             "rl-potential",
             "keeps",
             "rl-discounted",
-            against="the theorem is about what is best, not about what is learned on the way there",
+            against="the theorem is about what is best, not about what is learned on the way there; nor does much "
+            "happen if the arm that it is compared with gains little itself (`rl-discounted`)",
         ),
     ),
     tables=(ends, gains, matched),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MINI = "mini"
 SCALE = "a model of 11B parameters there, of about 1M here, whose start knows the tasks from pretraining on them"
 
+RATES = "SFT's learning rate is the larger one, and at PPO's it changes the shifted rule less (headline-controls)"
 SAME_CITY = "routes of the shifted rule lie in the training city, which training teaches to read"
 
 
@@ -78,7 +79,9 @@ def _expected() -> tuple[Claimed, ...]:
         against = f"{SCALE}; {SAME_CITY}" if task == "virl-vl" else SCALE
         found += [
             Claimed(f"RL raises it: {says.format(rl)}", "rl", "raises", tasks=(task,), against=against),
-            Claimed(f"SFT lowers it: {says.format(sft)}", "sft", "lowers", tasks=(task,), against=against),
+            Claimed(
+                f"SFT lowers it: {says.format(sft)}", "sft", "lowers", tasks=(task,), against=f"{against}; {RATES}"
+            ),
         ]
     for task, (start, rl, sft) in look.items():
         says, there = f"visual shift, {task}, {source}: {start} to {{}}", (task,)
