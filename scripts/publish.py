@@ -27,9 +27,9 @@ from ruleshift.report.insights import insights_in, risk_against_coverage, throug
 from ruleshift.report.phase import cells_in, phase_map
 from ruleshift.report.pictures import save_picture
 from ruleshift.report.plots import headline_figure
-from ruleshift.report.verification import gain_of_verification
+from ruleshift.report.points import decodings_in
+from ruleshift.report.verification import solved_within_tries
 from ruleshift.results import load_results
-from ruleshift.studies.report import episodes_in
 
 NUMBERS = ("results.json", "comparisons.json", "changes.json", "tables.json", "phase.json")
 SHOWS = "shows"  # the text in a picture that says what it shows
@@ -86,8 +86,7 @@ def further_figures(source: Path) -> Iterator[tuple[str, go.Figure]]:
     """The other figures of a study, of files that lie in its own folder alone."""
     results = load_results(source / "results.json")
     legend, ood, insights = legend_of(results), usual_ood(results), insights_in(source)
-    if results.meta["study"] == "verification":
-        yield "gain", gain_of_verification(episodes_in(source, results), legend, ood)
+    yield "tries", solved_within_tries(results, decodings_in(results.rows)[-1], ood)
     yield "map", phase_map(cells_in(source))
     if insights is not None:
         yield "layers", through_the_layers(insights, legend)

@@ -41,6 +41,7 @@ from ruleshift.report.plots import (
 from ruleshift.report.points import Measure, curve, end, splits_in
 from ruleshift.report.tables import claims_of, comparison_records, headline, signed, with_error
 from ruleshift.report.terminal import WHOLE, blocks, comparison_tables, headline_tables, plain
+from ruleshift.report.verification import solved_within_tries
 from ruleshift.results import Results, load_results
 from ruleshift.tasks import TASKS, get_task
 
@@ -754,3 +755,17 @@ def test_a_table_as_text_says_all_that_it_shows() -> None:
     assert "greedy" in found.title
     assert found.caption.startswith("Below each value")
     assert not any(re.search(r"\[/?(bold|dim)", cell) for row in found.rows for cell in row)
+
+
+def test_what_more_tries_solve_is_drawn_where_many_numbers_of_tries_were_measured() -> None:
+    few, many = synthetic.results(), [1, 2, 3, 5]
+    assert solved_within_tries(few, "greedy", "rule-ood") is None
+    told = [row for row in few.rows if row.metric == "success" and row.turns == 1]
+    rows = [replace(row, turns=turns, value=row.value + turns / 100) for row in told for turns in many]
+    figure = solved_within_tries(Results(tuple(rows), few.meta), "greedy", "rule-ood")
+    assert figure is not None
+    assert {trace.name for trace in figure.data} == {"base", "sft", "rl"}
+    assert len(figure.data) == 6  # two panels
+    for trace in figure.data:
+        assert list(trace.x) == many
+        assert [b - a for a, b in zip(trace.y, trace.y[1:], strict=False)] == pytest.approx([1.0, 1.0, 2.0])

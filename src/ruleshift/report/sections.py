@@ -25,7 +25,7 @@ from ruleshift.report.phase import cells_in, phase_map, what_explains
 from ruleshift.report.plots import metric_of, ood_against_id, ood_against_kl, ood_against_recognition
 from ruleshift.report.points import decodings_in
 from ruleshift.report.training import Curves, training_curves
-from ruleshift.report.verification import gain_of_verification
+from ruleshift.report.verification import gain_of_verification, solved_within_tries
 from ruleshift.results import Results
 
 _CAPTIONS = {
@@ -34,6 +34,8 @@ _CAPTIONS = {
     "rule that transfers, down and right is learning at the expense of transfer.",
     "gain": "At the end of each arm, sampled: a dot for each number of replies that a problem may take, from one on. "
     "Of the episodes that were kept; steep is verification that pays.",
+    "tries": "At the end of each arm, mean over seeds: what is solved within so many tries. An arm named for the "
+    "feedback that it is given (none: drawn anew) is measured with that.",
     "map": "Each field is a dose at a learning rate: by how many points it changed what is right under the shifted "
     "rule, mean over seeds. Blue gains, red loses; hover for the gain under the training rule and the KL.",
     "insights": "A line for each arm, from the start model on, over the KL to it; mean over seeds, shares in percent.",
@@ -167,9 +169,12 @@ def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
     if not legend_of(results).trained():
         return ()
     wanted = results.meta.get("figures")
+    if isinstance(wanted, list | tuple):
+        wanted = (*wanted, "tries")
     drawn = {
         "plane": ("Out of distribution against in distribution", ood_against_id(results, decoding, ood)),
         "kl": ("Out of distribution against distance moved", ood_against_kl(results, decoding, ood)),
+        "tries": ("What more tries solve", solved_within_tries(results, decoding, ood)),
         "compute": ("Every split over training", splits_over_compute(results, decoding)),
         "seen": ("What is done right against what is seen right", ood_against_recognition(results, decoding, ood)),
         "recognition": ("Recognition on every split over training", recognition_over_compute(results, decoding)),

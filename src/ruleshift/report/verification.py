@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from ruleshift.report.arms import Legend
+from ruleshift.report.arms import Legend, legend_of, trained_split
 from ruleshift.report.library import Library, Listing
 from ruleshift.report.palette import arm_styles, axis
-from ruleshift.report.plots import finish
+from ruleshift.report.plots import finish, measured, with_interval
+from ruleshift.report.points import Measure, end, splits_in, turns_in
+from ruleshift.results import Results
 
 
 def gain_of_verification(library: Library, legend: Legend, split: str) -> go.Figure | None:
@@ -41,6 +44,44 @@ def gain_of_verification(library: Library, legend: Legend, split: str) -> go.Fig
     figure.update_xaxes(axis(title_text="tokens of replies to a problem, mean", rangemode="tozero"))
     figure.update_yaxes(axis(title_text=f"solved, {split} (%)"))
     return finish(figure, legend, height=400)
+
+
+MANY = 4  # numbers of tries, from which on they make a curve
+
+
+def solved_within_tries(results: Results, decoding: str, ood: str) -> go.Figure | None:
+    """What every arm solves at its end within more and more tries, a panel each for the training rule and the shifted
+    one; the intervals are over problems. None where fewer than `MANY` numbers of tries were measured."""
+    rows = measured(results, decoding, "success")
+    budgets, legend = turns_in(rows), legend_of(results)
+    splits = [split for split in (trained_split(results), ood) if split in splits_in(rows)]
+    if len(budgets) < MANY or not splits:
+        return None
+    styles = arm_styles(legend)
+    figure = make_subplots(cols=len(splits), column_titles=splits, horizontal_spacing=0.08)
+    for j, split in enumerate(splits, start=1):
+        for arm in legend.arms_in(rows):
+            found = [(turns, end(rows, Measure(turns, decoding), arm, split)) for turns in budgets]
+            points = [(turns, point) for turns, point in found if point]
+            figure.add_trace(
+                go.Scatter(
+                    x=[turns for turns, _ in points],
+                    y=[100 * point.value for _, point in points],
+                    name=arm,
+                    legendgroup=arm,
+                    showlegend=True,
+                    mode="lines+markers",
+                    line={"color": styles[arm].colour, "width": 1.6, "dash": styles[arm].dash},
+                    marker={"color": styles[arm].colour, "symbol": styles[arm].symbol, "size": 7},
+                    customdata=[with_interval(point) for _, point in points],
+                    hovertemplate="<b>%{fullData.name}</b>, within %{x} tries<br>%{customdata}<extra></extra>",
+                ),
+                row=1,
+                col=j,
+            )
+    figure.update_xaxes(axis(title_text="tries", type="log", tickvals=budgets, ticktext=[*map(str, budgets)]))
+    figure.update_yaxes(axis(title_text=f"solved, {decoding} (%)", rangemode="tozero"))
+    return finish(figure, legend, height=440)
 
 
 def _last(library: Library, arm: str, split: str) -> list[Listing]:
