@@ -24,6 +24,9 @@ OOD = "rule-ood"
 HOVER = "<b>%{fullData.name}</b>, %{customdata[0]}<br>%{customdata[1]}<extra></extra>"
 DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
 
+LEGEND_ROOM, LEGEND_LINE = 1300, 26  # pixels: how wide a line of the legend is, and how high
+ENTRY, LETTER = 60, 7  # of an entry beside its name, and of each of its letters
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -270,11 +273,14 @@ def drawing_order(legend: Legend, rows: Sequence[Row]) -> list[str]:
 
 
 def finish(figure: go.Figure, legend: Legend, height: int) -> go.Figure:
-    """The shared layout, panel titles in its type, and one entry per arm, in the order of the legend."""
+    """The shared layout, panel titles in its type, and one entry per arm, in the order of the legend. That has room
+    for all of them where the figure is `LEGEND_ROOM` wide."""
     seen: set[str] = set()
     for trace in figure.data:
         if trace.showlegend:
             trace.update(showlegend=trace.legendgroup not in seen, legendrank=1 + legend.names.index(trace.legendgroup))
             seen.add(trace.legendgroup)
     figure.update_annotations(font={"size": 14, "weight": 600}, yshift=4)
-    return figure.update_layout(layout(height=height))
+    width = sum(ENTRY + LETTER * len(trace.name) for trace in figure.data if trace.showlegend)
+    figure.update_layout(layout(height=height))
+    return figure.update_layout(margin_t=figure.layout.margin.t + LEGEND_LINE * (width // LEGEND_ROOM))
