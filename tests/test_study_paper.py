@@ -94,6 +94,11 @@ def test_settings_hold_for_both_tasks_and_the_rest_is_each_ones_own() -> None:
     trained = {arm.name: arm.training for arm in plan.arms()}
     for part in ("gp-l", "virl-l"):
         assert trained[f"rl-{part}"] == replace(recipe_of(part).rl, updates=3, split=f"{part}-train")
+    usual = recipe_of(STUDIES["retention"].tasks[0]).rl.learning_rate
+    (plan,) = plans_of("retention", set=(f"rl.learning_rate={usual}", "ways=rl"))  # set by hand, if to what is usual
+    rates = [arm.training.learning_rate for arm in plan.arms() if arm.training]
+    assert rates == [usual] * 4
+    assert {recipe_of(part).rl.learning_rate for part in ("gp-l", "virl-l")} > {usual}  # one of them has another
     with pytest.raises(RuleshiftError, match="there is no 'prayer'"):
         plans_of("retention", set=("ways=prayer",))
     with pytest.raises(RuleshiftError, match="choose from 2, 4, 8, not 2,3"):

@@ -112,7 +112,7 @@ def test_a_folder_of_no_study_or_a_damaged_one_is_refused(tmp_path: Path, capsys
     assert "holds no study.json" in refusal(capsys, "study", "status", tmp_path)
     for content in ("[]", "{}", '{"entries": [{}]}', "\0", "[" * 100_000):
         (tmp_path / "study.json").write_text(content)
-        assert "cannot be read" in refusal(capsys, "study", "status", tmp_path)
+        assert "is damaged, or of another version" in refusal(capsys, "study", "status", tmp_path)
 
 
 # ---------------------------------------------------------------- locks between machines

@@ -22,7 +22,7 @@ from ruleshift.settings import Measurement
 from ruleshift.studies import headline
 from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes, ends_of
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Findings, Study
+from ruleshift.studies.study import Arm, ClaimedChange, Findings, Study
 from ruleshift.studies.tables import ends
 
 if TYPE_CHECKING:
@@ -111,6 +111,16 @@ FAILURES = Study(
     arms=arms,
     options=Along(),
     measures=measures,
+    measured=(
+        ClaimedChange(
+            "SFT is confident and wrong under the shift: more of its replies are wrong and surely given (expected "
+            "by us: the paper has no figure of it)",
+            "sft",
+            "raises",
+            *PRIMARY[0],
+            against="sure is what gives 80% of its replies under the training rule, each model by its own measure",
+        ),
+    ),
     tables=(ends, failures, sureness),
     figures=(),
     files={"changes.json": record},

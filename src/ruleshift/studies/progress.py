@@ -94,7 +94,9 @@ def load_record(folder: Path) -> StudyRecord:
             f"{folder} holds no {STUDY}: name the folder that a study was given as --out and has begun to fill"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RuleshiftError(f"{path} cannot be read: run the study again, which writes it anew") from error
+        raise RuleshiftError(
+            f"{path} is damaged, or of another version: run the study again, which writes it anew"
+        ) from error
 
 
 @dataclass(frozen=True)

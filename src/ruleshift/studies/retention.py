@@ -5,6 +5,7 @@ with --set hold for both, and of their lengths the same share is trained. After 
 tasks, so that what the second one taught stands beside what it cost: who learns nothing forgets nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,7 +64,8 @@ def arms(recipe: StudyRecipe, options: Ways) -> list[Arm]:
 def _training(way: str, part: str, given: StudyRecipe) -> Training:
     """A way to train on a part, with its recipe's settings, and what was set otherwise in the study's."""
     usual, own = recipe_of(BOTH), recipe_of(part)
-    sft, rl = _as_set(own.sft, given.sft, usual.sft, part), _as_set(own.rl, given.rl, usual.rl, part)
+    sft = _as_set(own.sft, given.sft, usual.sft, part, given.given.get("sft", ()))
+    rl = _as_set(own.rl, given.rl, usual.rl, part, given.given.get("rl", ()))
     if way == "sft":
         return sft
     if way == "self-sft":
@@ -72,10 +74,11 @@ def _training(way: str, part: str, given: StudyRecipe) -> Training:
     return rl if way == "rl" else configured(guided_by_default(rl), "opd", teacher="expert")
 
 
-def _as_set(own: Config, given: Config, usual: Config, part: str) -> Config:
-    """A part's own settings with those of the study that are not the usual ones. Of a training made shorter or longer
-    (--quick) the share is taken: one task may need a third of the steps that the other does."""
-    names = [field.name for field in fields(usual) if getattr(given, field.name) != getattr(usual, field.name)]
+def _as_set(own: Config, given: Config, usual: Config, part: str, by_hand: Collection[str]) -> Config:
+    """A part's own settings with those of the study that were set by hand, or are not the usual ones. Of a training
+    made shorter or longer (--quick) the share is taken: one task may need a third of the steps that the other does."""
+    every = [field.name for field in fields(usual)]
+    names = [name for name in every if name in by_hand or getattr(given, name) != getattr(usual, name)]
     changes: dict[str, Any] = {"split": f"{part}-train", **{name: getattr(given, name) for name in names}}
     for name in {"steps", "updates"} & changes.keys():
         changes[name] = max(1, round(getattr(own, name) * changes[name] / getattr(usual, name)))
