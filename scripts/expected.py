@@ -11,10 +11,8 @@ from typing import Any
 from publish import picture_of, published_folders
 from published import PUBLISHED, results_in
 
-from ruleshift.evaluation.claims import Claim, answer
-from ruleshift.evaluation.claims import verdict as judged
+from ruleshift.evaluation.claims import Answer, Claim, answer
 from ruleshift.evaluation.phases import beyond_drift
-from ruleshift.evaluation.statistics import Difference
 from ruleshift.report.phase import cells_in
 from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
 from ruleshift.report.terminal import PlainTable
@@ -22,14 +20,14 @@ from ruleshift.results import Results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
-from ruleshift.studies.phase import LITTLE, PHASE
+from ruleshift.studies.phase import AGAINST, LITTLE, PHASE, SAYS
 from ruleshift.studies.study import Claimed, ClaimedChange, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
 FEW_SEEDS = 3
 ANY_ROOM = 0.5  # of what has no ends
-NOT_RUN = "not run yet"
+NOT_RUN, NOT_MEASURED = "not run yet", "not measured"
 
 
 @dataclass(frozen=True)
@@ -76,30 +74,18 @@ class PublishedRun:
     tables: tuple[PlainTable, ...]
 
     @property
-    def question(self) -> str:
-        return _told(self.study).question
-
-    @property
-    def about(self) -> str:
-        return _told(self.study).about
-
-    @property
-    def paper(self) -> str:
-        return _told(self.study).paper.rstrip(".")
+    def of(self) -> Study:
+        """The study that it is a run of, whatever its folder is called."""
+        return STUDIES[self.meta["study"]]
 
     @property
     def took(self) -> str:
-        """The work of its processes where that was added up; else what the last call took."""
+        """The work of its processes that ended well, where that was added up; else what the last call took."""
         taken = len(self.meta.get("taken", ()))
         beside = f", beside {taken} trainings taken over" if taken else ""
         if "work_s" in self.meta:
-            return f"{self.meta['work_s'] / 3600:.1f} hours of its processes on a CPU core each{beside}"
+            return f"{self.meta['work_s'] / 3600:.1f} hours of its processes, one by one{beside}"
         return f"{self.meta['duration_s'] / 60:.0f} minutes of its last call{beside}"
-
-
-def _told(study: str) -> Study:
-    """The study that a folder of docs/results is of, or is a further run of: `headline-controls` is of `headline`."""
-    return STUDIES.get(study) or STUDIES[study.split("-")[0]]
 
 
 @cache
@@ -161,52 +147,77 @@ def _line(study: Study, task: str, claimed: Claimed) -> Line:
     results = results_of(study.name, task)
     if results is None:
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
-    against = [claimed.against] if claimed.against else []
-    seeds = len(results.meta["seeds"])
-    against += [f"{seeds} seed{'s' * (seeds > 1)} only"] if seeds < FEW_SEEDS else []
-    against += ["a quick run: a third of the training, or less"] if "--quick" in results.meta.get("command", "") else []
-    against += [
-        f"{entry['arm']} diverged with seed {entry['seed']}"
-        for entry in results.meta["diverged"]
-        if entry["arm"] in (claimed.arm, claimed.reference)
-    ]
+    caveats = [claimed.against, *_caveats(results, claimed.arm, claimed.reference)]
     claim = _found(results, claimed, _endpoint(task, claimed))
     if claim is None:
-        return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, "; ".join([*against, "not measured"]))
+        return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, _together([*caveats, NOT_MEASURED]))
     verdict = answer(claimed.word, claim.word, _reference(results, claim))
-    return Line(study.name, task, claimed.says, _figure(claim, seeds), verdict, "; ".join(against))
+    figure = f"{_points(claim)} points, {claim.arm} against {claim.reference}"
+    about = f"{endpoint_in_words(claim)}; {_over(claim, _seeds(results, claimed.arm, claimed.reference))}"
+    return Line(study.name, task, claimed.says, f"{figure} ({about})", verdict, _together(caveats))
 
 
 def _measured(study: Study, task: str, claimed: ClaimedChange) -> Line:
     results, path = results_of(study.name, task), PUBLISHED / study.name / task / "changes.json"
     if results is None or not path.is_file():
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
+    caveats = [claimed.against, *_caveats(results, claimed.arm)]
     found = [MeasureChange(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     wanted = (claimed.arm, claimed.split, claimed.metric)
-    change = next(one for one in found if (one.arm, one.split, one.metric) == wanted)
+    change = next((one for one in found if (one.arm, one.split, one.metric) == wanted), None)
+    if change is None:
+        return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, _together([*caveats, NOT_MEASURED]))
+    share = is_share(change.metric)
     ends = [signed(end, change.metric) for end in (change.ci_low, change.ci_high) if end is not None]
-    figure = (
-        f"{signed(change.difference, change.metric)} [{', '.join(ends)}], {change.arm} against {results.meta['start']}"
-    )
-    about = f"{change.metric}, {change.split}; over {change.over}; seeds: {len(results.meta['seeds'])}"
-    room = change.start_value if is_share(change.metric) else ANY_ROOM
-    verdict = answer(claimed.word, change.word, room)
-    return Line(study.name, task, claimed.says, f"{figure} ({about})", verdict, claimed.against)
+    figure = f"{signed(change.difference, change.metric)} [{', '.join(ends)}]{' points' if share else ''}"
+    about = f"{change.metric}, {change.split}; {_over(change, _seeds(results, claimed.arm))}"
+    verdict = answer(claimed.word, change.word, change.start_value if share else ANY_ROOM)
+    said = f"{figure}, {change.arm} against {results.meta['start']} ({about})"
+    return Line(study.name, task, claimed.says, said, verdict, _together(caveats))
 
 
 def _phase(task: str) -> Line:
     """What the map says of all start models together."""
-    says = "how far a model moves, and what it gains, tells what happens under the shift, whichever way it is trained: "
-    says += "left open by arXiv 2501.17161, and by arXiv 2509.04259 said of forgetting"
-    against = "one bootstrap over few trainings; drift is measured on the training rule alone"
     found = beyond_drift(cells_in(PUBLISHED / PHASE.name / task))
     if found is None:
-        return Line(PHASE.name, task, says, NOT_RUN, NOT_RUN, against)
-    verdict = answer("keeps", judged(Difference(found.difference, found.ci_low, found.ci_high, 0), LITTLE), 0.5)
+        return Line(PHASE.name, task, SAYS, NOT_RUN, NOT_RUN, AGAINST)
+    known: Answer = "holds" if found.ci_low <= 0 and found.ci_high < LITTLE else "undecided"
     share = f"{found.difference:+.2f} [{found.ci_low:+.2f}, {found.ci_high:+.2f}]"
-    about = f"told by the way to train beside drift, in trainings left out; {found.trainings} trainings"
+    about = f"told by the way to train beside drift, in trainings left out; {found.trainings} trainings, uncorrected"
     figure = f"{share} of the variance ({about})"
-    return Line(PHASE.name, task, says, figure, verdict, against)
+    return Line(PHASE.name, task, SAYS, figure, "does not hold" if found.ci_low > 0 else known, AGAINST)
+
+
+def _caveats(results: Results, *arms: str | None) -> list[str]:
+    """What speaks against any claim about some arms of a run: few seeds, a short training, seeds that diverged."""
+    seeds = len(_seeds(results, *arms))
+    few = [f"{seeds} seed{'s' * (seeds > 1)} only"] if seeds < FEW_SEEDS else []
+    quick = ["a quick run: a third of the training, or less"] if "--quick" in results.meta.get("command", "") else []
+    lost = [entry for entry in results.meta.get("diverged", ()) if entry["arm"] in arms]
+    return [*few, *quick, *(f"{entry['arm']} diverged with seed {entry['seed']}" for entry in lost)]
+
+
+def _seeds(results: Results, *arms: str | None) -> list[int]:
+    """The seeds of a run with which none of some arms diverged."""
+    lost = {entry["seed"] for entry in results.meta.get("diverged", ()) if entry["arm"] in arms}
+    return [seed for seed in results.meta["seeds"] if seed not in lost]
+
+
+def _together(caveats: Sequence[str]) -> str:
+    return "; ".join(filter(None, caveats))
+
+
+def _points(claim: Claim) -> str:
+    ends = [f"{100 * end:+.1f}" for end in (claim.ci_low, claim.ci_high) if end is not None]
+    between = f" [{', '.join(ends)}]" if ends else ""
+    return f"{100 * claim.difference:+.1f}{between}"
+
+
+def _over(claim: Claim | MeasureChange, seeds: Sequence[int]) -> str:
+    """What an interval is over: with several seeds over problems alone only where all of them are alike."""
+    if claim.over != "problems":
+        return f"over {claim.over}; seeds: {len(seeds)}"
+    return f"over problems only; seeds: {len(seeds)}{', all alike' * (len(seeds) > 1)}"
 
 
 def _endpoint(task: str, claimed: Claimed) -> Endpoint | None:
@@ -230,12 +241,3 @@ def _reference(results: Results, claim: Claim) -> float:
     rows = [row for row in results.rows if (row.arm, row.metric, row.split, row.turns, row.decoding) == wanted]
     last = {row.seed: row.value for row in sorted(rows, key=lambda row: row.step)}
     return fmean(last.values())
-
-
-def _figure(claim: Claim, seeds: int) -> str:
-    ends = [f"{100 * end:+.1f}" for end in (claim.ci_low, claim.ci_high) if end is not None]
-    between = f" [{', '.join(ends)}]" if ends else ""
-    alike = ", all alike" if claim.over == "problems" and seeds > 1 else ""
-    over = f"{claim.over}{' only' if claim.over == 'problems' else ''}; seeds: {seeds}{alike}"
-    difference = f"{100 * claim.difference:+.1f}{between} points, {claim.arm} against {claim.reference}"
-    return f"{difference} ({endpoint_in_words(claim)}; over {over})"

@@ -3,10 +3,11 @@
 
     python scripts/publish.py runs/horizon                 # all tasks of the study in this folder
     python scripts/publish.py runs/horizon --task virl-l   # one of them
-    python scripts/publish.py --draw                       # draw the figures of docs/results anew, of those out of date
+    python scripts/publish.py --draw                       # draw what is out of date of the figures of docs/results
 
-Then run scripts/update_readme.py. Each figure carries a digest of what it shows, which `update_readme.py --check`
-compares with the numbers. Drawing needs the extra `docs` and a Chrome or Chromium.
+Then run scripts/update_readme.py. Figures carry a digest of what they show, which `update_readme.py --check` compares
+with the published numbers, as far as those tell it: figures of insights are of files of the study itself. Drawing
+needs the extra `docs` and a Chrome or Chromium.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -36,19 +37,24 @@ SHOWS = "shows"  # the text in a picture that says what it shows
 WIDTH, HEIGHT = 1400, 560
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", help="the folder that a study was given as --out")
     parser.add_argument("--task", help="of this task alone")
     parser.add_argument("--name", help="the folder in docs/results, where that is not the study's name")
     parser.add_argument("--draw", action="store_true", help="draw the figures that are out of date")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
+    if not arguments.study and not arguments.draw:
+        parser.error("name the folder of a study, or give --draw")
     if arguments.study:
-        for path in sorted(arguments.study.glob(f"{arguments.task or '*'}/results.json")):
+        found = sorted(arguments.study.glob(f"{arguments.task or '*'}/results.json"))
+        if not found:
+            parser.error(f"{arguments.study} holds no {arguments.task or 'TASK'}/results.json")
+        for path in found:
             publish(path.parent, arguments.name)
     if arguments.draw:
-        for path in stale_pictures():
-            draw(headline_of(path), path)
+        for path, figure in stale_pictures().items():
+            draw(figure, path)
 
 
 def publish(source: Path, name: str | None = None) -> None:
@@ -62,8 +68,7 @@ def publish(source: Path, name: str | None = None) -> None:
         if (source / file).is_file():
             text = (source / file).read_text(encoding="utf-8")
             (target / file).write_text(there.sub("runs/", text), encoding="utf-8")
-    draw(headline_of(picture_of(target)), picture_of(target))
-    for kind, figure in further_figures(source):
+    for kind, figure in {**figures_of(target), **figures_of_insights(source)}.items():
         draw(figure, picture_of(target, kind))
     print(f"{target}: now run scripts/update_readme.py")
 
@@ -73,30 +78,27 @@ def picture_of(folder: Path, kind: str = "") -> Path:
     return ROOT / "docs" / f"{folder.parent.name}-{folder.name}{f'-{kind}' if kind else ''}.png"
 
 
-def headline_of(picture: Path) -> go.Figure:
-    """What the first picture of a published folder shows."""
-    folder = next(path for path in published_folders() if picture_of(path) == picture)
+def figures_of(folder: Path) -> dict[str, go.Figure]:
+    """The figures of published numbers, by kind; the first is of none."""
     results = results_in(folder)
-    figure = headline_figure(results, ood=usual_ood(results))
-    assert figure is not None, f"{folder} holds no trained arm"
-    return figure.update_layout(width=WIDTH, height=HEIGHT)
+    first = headline_figure(results, ood=usual_ood(results))
+    drawn = {
+        "": first and first.update_layout(width=WIDTH, height=HEIGHT),
+        "tries": solved_within_tries(results, decodings_in(results.rows)[-1], usual_ood(results)),
+        "map": phase_map(cells_in(folder)),
+    }
+    return {kind: figure for kind, figure in drawn.items() if figure is not None}
 
 
-def further_figures(source: Path) -> Iterator[tuple[str, go.Figure]]:
-    """The other figures of a study, of files that lie in its own folder alone."""
-    results = load_results(source / "results.json")
-    legend, ood, insights = legend_of(results), usual_ood(results), insights_in(source)
-    yield "tries", solved_within_tries(results, decodings_in(results.rows)[-1], ood)
-    yield "map", phase_map(cells_in(source))
-    if insights is not None:
-        yield "layers", through_the_layers(insights, legend)
-        yield "risk", risk_against_coverage(insights, legend)
+def figures_of_insights(source: Path) -> dict[str, go.Figure]:
+    """Those of the insights of a study, which stay in its own folder."""
+    found, legend = insights_in(source), legend_of(load_results(source / "results.json"))
+    drawn = {"layers": through_the_layers(found, legend), "risk": risk_against_coverage(found, legend)} if found else {}
+    return {kind: figure for kind, figure in drawn.items() if figure is not None}
 
 
-def draw(figure: go.Figure | None, path: Path) -> None:
-    """Draw a figure, with its digest as text in the picture; nothing where there is none."""
-    if figure is None:
-        return
+def draw(figure: go.Figure, path: Path) -> None:
+    """Draw a figure, with its digest as text in the picture."""
     save_picture(figure, path, width=WIDTH, height=int(figure.layout.height or HEIGHT))
     told = PngInfo()
     told.add_text(SHOWS, digest(figure))
@@ -116,13 +118,20 @@ def published_folders() -> list[Path]:
     return sorted(path.parent for path in PUBLISHED.glob("*/*/results.json"))
 
 
-def stale_pictures() -> list[Path]:
-    """The first pictures that are there and do not show the numbers of their folder."""
-    return [
-        path
-        for path in map(picture_of, published_folders())
-        if path.is_file() and Image.open(path).info.get(SHOWS) != digest(headline_of(path))
+def stale_pictures() -> dict[Path, go.Figure]:
+    """Of the pictures that are there and do not show the numbers of their folder, what they should show."""
+    wanted = [
+        (picture_of(folder, kind), figure)
+        for folder in published_folders()
+        if picture_of(folder).is_file()
+        for kind, figure in figures_of(folder).items()
     ]
+    return {path: figure for path, figure in wanted if not path.is_file() or _shown(path) != digest(figure)}
+
+
+def _shown(path: Path) -> str:
+    with Image.open(path) as picture:
+        return str(picture.info.get(SHOWS, ""))
 
 
 if __name__ == "__main__":

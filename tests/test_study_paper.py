@@ -256,7 +256,7 @@ def test_what_is_claimed_of_measures_stands_beside_what_they_did(expected: Modul
     found = [line for line in expected.lines() if (line.study, line.task) == ("memorisation", "gp-l")]
     assert [line.verdict for line in found] == ["holds", "undecided"]
     assert found[0].figure == (
-        "-20.0 [-30.0, -10.0], sft against base (rule_follows, id-val; over seeds and problems; seeds: 3)"
+        "-20.0 [-30.0, -10.0] points, sft against base (rule_follows, id-val; over seeds and problems; seeds: 3)"
     )
 
 

@@ -169,8 +169,6 @@ def _figures(results: Results, decoding: str, ood: str) -> tuple[Figure, ...]:
     if not legend_of(results).trained():
         return ()
     wanted = results.meta.get("figures")
-    if isinstance(wanted, list | tuple):
-        wanted = (*wanted, "tries")
     drawn = {
         "plane": ("Out of distribution against in distribution", ood_against_id(results, decoding, ood)),
         "kl": ("Out of distribution against distance moved", ood_against_kl(results, decoding, ood)),

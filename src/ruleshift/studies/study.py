@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
-ALL_FIGURES = ("plane", "kl", "compute", "seen", "recognition")
+ALL_FIGURES = ("plane", "kl", "tries", "compute", "seen", "recognition")
 
 
 @dataclass(frozen=True)

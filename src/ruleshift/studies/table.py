@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MINI = "mini"
 SCALE = "a model of 11B parameters there, of about 1M here, whose start knows the tasks from pretraining on them"
 
-RATES = "SFT's learning rate is the larger one, and at PPO's it changes the shifted rule less (headline-controls)"
+RATES = "SFT's learning rate is the larger one, and at PPO's it changes the shifted rule less ({})"
+AT_THE_RATE = {"gp-l": "headline-controls", "virl-l": "headline-controls", "gp-vl": "vision"}  # where that was measured
 SAME_CITY = "routes of the shifted rule lie in the training city, which training teaches to read"
 
 
@@ -77,11 +78,10 @@ def _expected() -> tuple[Claimed, ...]:
     for task, (start, rl, sft) in rule.items():
         says = f"rule shift, {task}, {source}: {start} to {{}}"
         against = f"{SCALE}; {SAME_CITY}" if task == "virl-vl" else SCALE
+        of_sft = f"{against}; {RATES.format(AT_THE_RATE[task])}" if task in AT_THE_RATE else against
         found += [
             Claimed(f"RL raises it: {says.format(rl)}", "rl", "raises", tasks=(task,), against=against),
-            Claimed(
-                f"SFT lowers it: {says.format(sft)}", "sft", "lowers", tasks=(task,), against=f"{against}; {RATES}"
-            ),
+            Claimed(f"SFT lowers it: {says.format(sft)}", "sft", "lowers", tasks=(task,), against=of_sft),
         ]
     for task, (start, rl, sft) in look.items():
         says, there = f"visual shift, {task}, {source}: {start} to {{}}", (task,)

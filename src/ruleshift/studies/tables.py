@@ -64,6 +64,7 @@ OF_TRAINING = {  # of a profile: headings, and how numbers are written
     "entropy": ("entropy", "{:.3f}"),
     "moved": ("moved", "{:.1%}"),
     "moved_far": ("moved far", "{:.1%}"),
+    "teacher_margin": ("teacher margin", "{:.2f}"),
 }
 OF_ANSWERS = {
     **{f"pass@{k}": (f"pass@{k}", "{:.1%}") for k in (1, 8, 64)},
