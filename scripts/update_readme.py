@@ -8,6 +8,7 @@ The words are in scripts/templates; every number in them, and every word that sa
 of the results.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -94,6 +95,15 @@ def page_of(run: PublishedRun) -> str:
     """The page of a study on a task: command, figures, claims and tables."""
     mine = [line for line in claim_lines() if (line.study, line.task) == (run.study, run.task)]
     return TEMPLATES.get_template("study.md").render(run=run, claims=mine)
+
+
+def cell(text: str) -> str:
+    """What stands in a cell of a table: a line for the value with its interval, for the seeds, and for the change."""
+    lines = re.sub(r"(?<=\])\n|\n(?=[+-]\d)", "<br>", text.replace("\n[", " [").replace("|", "\\|"))
+    return lines.replace("\n", " ")
+
+
+TEMPLATES.filters["cell"] = cell
 
 
 @cache
