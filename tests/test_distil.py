@@ -396,7 +396,7 @@ def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
         (config_of("opd", distillation_alpha=0.5), "--distillation-alpha 0.5 weighs .*--distillation-mode full_logits"),
         (
             config_of("opd", distillation_is_clip=2.0),
-            "--distillation-is-clip corrects .*--distillation-mode full_logits",
+            "--distillation-is-clip 2.0 corrects .*--distillation-mode full_logits",
         ),
         (config_of("opd", clip_high=0.3), "--clip-high 0.3 .*give --clip-high None"),
         (configured(BASE, "opd"), "--teacher self that is shown nothing more .*success-or-feedback.* teaches nothing"),

@@ -1,8 +1,10 @@
 """Settings that do not fit together are refused with options to give, and what is refused is accepted with these."""
 
+import pickle
 import re
 from ast import literal_eval
 from collections.abc import Iterator
+from dataclasses import replace
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -10,7 +12,9 @@ import pytest
 
 from ruleshift.bounds import Range
 from ruleshift.cli import main, parse
+from ruleshift.commands.checks import check_training
 from ruleshift.errors import RuleshiftError
+from ruleshift.misfits import MisfitError, as_option
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import ALGORITHMS, DISTILLATIONS, check_algorithm, configured, guided_by_default
@@ -101,6 +105,7 @@ def test_every_entry_with_any_other_setting_is_accepted_or_is_with_what_the_refu
 
 REFUSED = {
     "reinforce --critic": "a critic is a baseline already: give --baseline-decay None, or --no-critic",
+    "grpo --baseline-decay 0.5 --critic": "already: give --baseline-decay None --no-critic$",
     "reinforce --buffer 9": "estimate: give --buffer 0, or --critic --baseline-decay None",
     "gspo --clip None": "and there is none: give --clip-high None, or --clip 0.0003",
     "ppo --clip None --clip-high 0.3": "and there is none: give --clip-high None, or --clip 0.2",
@@ -125,7 +130,7 @@ REFUSED = {
     "sdpo --distillation-mode sampled_token": "give --distillation-alpha 1.0 --distillation-is-clip None, or",
     "opd --teacher expert --ratio sequence": "give --ratio token, or --distillation-mode full_logits",
     "fixed --ratio sequence": "give --ratio token$",
-    "fixed --distillation-is-clip 2": "give --distillation-is-clip None$",
+    "fixed --distillation-is-clip 2": "--distillation-is-clip 2.0 corrects .*: give --distillation-is-clip None$",
     "opd": r"\(rule, .*, success-or-feedback\) teaches nothing: give --privileged-context demonstration, or",
     "sdft --privileged-context success": "--group 1 has none: give --group 8, or --privileged-context feedback",
 }
@@ -168,3 +173,19 @@ def test_numbers_that_make_no_whole_batches_are_refused_with_those_that_do():
     with pytest.raises(RuleshiftError, match=r"same old weights: give --save-every 4$"):
         SFTConfig(loss="psft", loss_lag=2, save_every=3)
     SFTConfig(loss="psft", loss_lag=2, save_every=4)
+
+
+def test_a_misfit_is_told_as_whoever_asks_writes_settings():
+    with pytest.raises(MisfitError) as caught:
+        check_algorithm(configured(TINY, "reinforce", critic=True))
+    misfit = pickle.loads(pickle.dumps(caught.value))  # as it is passed from one process to another
+    assert (
+        str(misfit) == str(caught.value) == "a critic is a baseline already: give --baseline-decay None, or --no-critic"
+    )
+    assert misfit.remedies == [{"baseline_decay": None}, {"critic": False}]
+    with pytest.raises(MisfitError) as caught:
+        check_algorithm(configured(TINY, "rloo", group=1))
+    assert caught.value.reason("{}={}".format).startswith("group=1 leaves nothing")
+    with pytest.raises(MisfitError, match=r"so that only the decoder can learn: give --train-parts decoder$"):
+        check_training(replace(TINY, train_parts=("tower",)), get_task("gp-l"))
+    assert as_option("train_parts", ("tower", "decoder")) == "--train-parts tower decoder"

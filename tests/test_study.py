@@ -86,7 +86,9 @@ def test_another_algorithm_comes_with_what_makes_it_so() -> None:
     assert set_so == replace(configured(recipe_of("gp-l").rl, "grpo"), gamma=0.5)
     with pytest.raises(RuleshiftError, match="unknown --algorithm 'pop'"):
         plans("headline", "gp-l", set=("rl.algorithm=pop",))
-    with pytest.raises(RuleshiftError, match="give --value-only 0, or --critic"):  # before any run, not within one
+    with pytest.raises(
+        RuleshiftError, match=r"give --set rl\.value_only=0, or --set rl\.critic=true"
+    ):  # before any run
         plans("headline", "gp-l", set=("rl.algorithm=grpo", "rl.value_only=1"))
 
 
@@ -161,6 +163,10 @@ def test_sft_on_other_data_differs_in_its_data_and_is_asked_as_ppo_asks() -> Non
     other = replace(RECIPE, rl=replace(RL, turns=3, temperature=0.5))
     revision = next(a for a in Plan(HEADLINE, other, RECIPE.measurement, Rates()).arms() if a.name == "sft-revision")
     assert (revision.training.turns, revision.training.temperature) == (3, 0.5)
+    by_hand = {"sft": {"turns": 2}}  # stays, also where it is what the recipe has
+    other = replace(other, sft=replace(SFT, turns=2), given=by_hand)
+    revision = next(a for a in Plan(HEADLINE, other, RECIPE.measurement, Rates()).arms() if a.name == "sft-revision")
+    assert (revision.training.turns, revision.training.temperature) == (2, 0.5)
 
 
 def test_runs_are_evaluated_where_it_is_worth_the_while() -> None:

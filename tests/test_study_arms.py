@@ -15,8 +15,9 @@ from ruleshift.studies.algorithms import ALGORITHMS_STUDY
 from ruleshift.studies.arms_study import ARMS, every
 from ruleshift.studies.chosen import LONGEST, Choice, Swept, rates_in
 from ruleshift.studies.recipes import recipe_of
+from ruleshift.studies.retention import BOTH, WAYS
 from ruleshift.studies.run import _conversations, run_study
-from ruleshift.studies.study import Run
+from ruleshift.studies.study import Arm, Run
 from ruleshift.training.algorithms import ALGORITHMS, check_algorithm
 from study_helpers import MEASUREMENT, in_process, plan_of, rows_in, tiny_start
 
@@ -114,6 +115,7 @@ def test_what_is_set_holds_for_arms_of_its_kind_and_what_tells_them_apart_cannot
         "sft.examples=9",
         "rl.sft_coef=1",
         "distil.privileged_context=rule",
+        "distil.distillation_alpha=0.5",
         "distil.algorithm=gkd",
     )
     for setting in apart:
@@ -125,7 +127,7 @@ def test_what_is_set_holds_for_arms_of_its_kind_and_what_tells_them_apart_cannot
         with pytest.raises(RuleshiftError, match=r"--set gp-l.distil.teacher: none of the arms takes it \("):
             given(study, "distil.teacher=expert")
     with pytest.raises(RuleshiftError, match="none of the arms takes it"):
-        given("retention", "distil.distillation_coef=2", task="ruleshift.tasks.mixture:CardsAndWalks")
+        given("retention", "distil.distillation_coef=2", task=BOTH)
     with pytest.raises(RuleshiftError, match=r"--set distil\.seed=1: that comes from --seeds"):
         given("arms", "distil.seed=1")
 
@@ -144,6 +146,61 @@ def test_rl_after_sft_starts_from_its_end():
     with pytest.raises(RuleshiftError, match="sft-then-rl starts from sft, which no arm before it is trained as"):
         given("arms", "names=sft-then-rl")
     assert "sft-then-rl" not in " ".join(given("arms-sweep"))  # it has the rate of rl
+    for names in ("names=sft-then-rl", "names=rl,sft-then-rl"):
+        with pytest.raises(RuleshiftError, match=r"sft-then-rl starts from sft, .*: leave it out, and name rl, whose"):
+            given("arms-sweep", names)
+
+
+def test_what_is_set_holds_for_every_way_of_retention():
+    arms = given("retention", "sft.turns=2", "rl.clip=0.3", "rl.turns=4", "rl.updates=3", task=BOTH)
+    by_way = {way: values({n: one for n, one in arms.items() if n.startswith(way)}, "turns") for way in WAYS}
+    assert by_way == {"sft": {(2,)}, "self-sft": {(2,)}, "rl": {(4,)}, "distil": {(4,)}}
+    on_policy = {name: one for name, one in arms.items() if isinstance(one, RLConfig)}
+    assert values(on_policy, "clip", "updates") == {(0.3, 3)}
+    usual = given("retention", "rl.updates=3", task=BOTH)  # what is not set is each way's own
+    assert {name: usual[name].clip for name in ("rl-gp-l", "distil-gp-l")} == {"rl-gp-l": 0.2, "distil-gp-l": None}
+    assert usual["self-sft-gp-l"].turns == usual["rl-gp-l"].turns
+
+
+MISFITS = {
+    "arms rl.value_only=2": "expert-reverse: rl.value_only=2 trains .*: give --set rl.value_only=0, or "
+    "--set rl.critic=true --set rl.value_steps=50$",
+    "arms distil.value_only=2": "expert-reverse: distil.value_only=2 .*: give --set distil.value_only=0, or",
+    "arms distil.teacher=self": "expert-reverse: distil.teacher=self .*: give --set distil.teacher=expert$",
+    "arms distil.distillation_mode=sampled_token": r"expert-forward: .*: give --set distil.\w+_mode=full_logits$",
+    "arms rl.train_parts=tower": "expert-reverse: .* decoder can learn: give --set rl.train_parts=decoder$",
+    "arms sft.train_parts=tower": "sft: .* decoder can learn: give --set sft.train_parts=decoder$",
+    "algorithms rl.buffer=9": "reinforce: rl.buffer=9 cuts .*: give --set rl.buffer=0, or --set rl.critic=true "
+    "--set rl.baseline_decay=none --set rl.estimator=gae$",  # the last for arms of groups
+    "algorithms rl.buffer=9 rl.value_only=2": "reinforce: rl.value_only=2 .*: give --set rl.value_only=0 "
+    "--set rl.buffer=0, or",
+    "algorithms rl.baseline_decay=0.5": "ppo: a critic is a baseline already: give --set rl.baseline_decay=none$",
+}
+
+
+@pytest.mark.parametrize(("words", "message"), MISFITS.items(), ids=MISFITS)
+def test_misfits_are_told_with_their_arm_and_with_what_to_set_that_suits_all(words, message):
+    study, *settings = words.split()
+    with pytest.raises(RuleshiftError, match=f"^gp-l {message}") as caught:
+        given(study, *settings)
+    for remedy in str(caught.value).partition(": give ")[2].split(", or "):
+        assert given(study, *settings, *remedy.replace("--set ", "").split())
+
+
+def test_where_no_other_value_suits_all_arms_what_was_set_is_to_be_left_out():
+    """As where a study has settings of its own, whatever is set."""
+    one = replace(recipe_of("gp-l").rl, estimator="group_scaled", critic=False, value_only=0)
+    stubborn = replace(ALGORITHMS_STUDY, arms=lambda recipe, options: [Arm("arm", one)], pairs=(), primary=())
+    command = StudyCommand("algorithms", tasks=("gp-l",))
+    with pytest.raises(
+        RuleshiftError, match=r"arm: rl\.group=1 .*: leave out what was set of it, or choose other arms"
+    ):
+        command.plans(stubborn)
+
+
+def test_what_an_arm_cannot_be_trained_with_is_told_with_its_name():
+    with pytest.raises(RuleshiftError, match=r"^gp-l sft: unknown split 'pop' of gp-l; choose from train"):
+        given("arms", "sft.split=pop")
 
 
 def sweep_of(folder, task="gp-l", **rates):
@@ -167,6 +224,12 @@ def test_rates_are_read_from_the_sweep_of_the_task(tmp_path):
     of_arms = sweep_of(tmp_path / "arms", sft="2e-4", rl="3e-4")
     found = rates("arms", "names=sft,rl,sft-then-rl", f"rates={of_arms}")
     assert found == {"sft": 2e-4, "rl": 3e-4, "sft-then-rl": 3e-4}
+    found = rates("arms", "names=sft,rl,sft-then-rl", f"rates={of_arms},rl:1e-3")  # by hand for that arm alone
+    assert found == {"sft": 2e-4, "rl": 1e-3, "sft-then-rl": 3e-4}
+    found = rates("arms", "names=sft,rl,sft-then-rl", "rates=rl:1e-3")
+    assert found == {"sft": recipe_of("gp-l").sft.learning_rate, "rl": 1e-3, "sft-then-rl": usual}
+    of_walks = recipe_of("virl-l").rl.learning_rate
+    assert rates("algorithms", "names=ppo", f"rates={cards},recipe", task="virl-l") == {"ppo": of_walks}
     published = ROOT / "docs" / "results" / "sweep-algorithms-gp-l.json"
     assert rates("algorithms", "names=ppo,reinforce,gspo-wide", f"rates={published}") == {
         "ppo": 3e-4,
@@ -179,7 +242,12 @@ def test_rates_are_read_from_the_sweep_of_the_task(tmp_path):
             given("algorithms", *settings, task=task)
 
     refused("has no rate for rloo, dapo: sweep it too", "names=ppo,rloo,dapo", f"rates={cards}")
-    refused("is of gp-l, and not of virl-l", "names=ppo", f"rates={cards}", task="virl-l")
+    refused(
+        rf"is of gp-l, and not of virl-l: .*or add recipe \(--set rates={cards},recipe\)",
+        "names=ppo",
+        f"rates={cards}",
+        task="virl-l",
+    )
     refused("there is no file", f"rates={tmp_path}/none.json")
     for number, damage in enumerate(
         (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ruleshift.bounds import within
 from ruleshift.errors import RuleshiftError
+from ruleshift.misfits import MisfitError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.threads import MOST
 from ruleshift.training.algorithms import check_algorithm
@@ -23,12 +24,12 @@ def check_split(task: "Task", split: str) -> None:
         raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
 
 
-def check_training(config: SFTConfig | RLConfig, task: "Task", prefix: str = "--") -> None:
-    """Raise RuleshiftError for settings that this task cannot be trained with. `prefix` begins the names of options."""
+def check_training(config: SFTConfig | RLConfig, task: "Task") -> None:
+    """Raise RuleshiftError for settings that this task cannot be trained with."""
     check_split(task, config.split)
     if not task.pictures and "decoder" not in config.train_parts:
-        raise RuleshiftError(
-            f"{task.id} shows no pictures, so that only the decoder can learn: {prefix}train-parts decoder"
+        raise MisfitError(
+            config, "the task shows no pictures, so that only the decoder can learn", [{"train_parts": ("decoder",)}]
         )
     if isinstance(config, RLConfig):
         check_algorithm(config)

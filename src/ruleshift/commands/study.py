@@ -12,7 +12,9 @@ from ruleshift.commands.assignments import changed, read_values
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.commands.machines import MachineArguments, Machines
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
+from ruleshift.commands.remedies import Values, remedied
 from ruleshift.errors import RuleshiftError
+from ruleshift.misfits import MisfitError
 from ruleshift.records import Feedback
 from ruleshift.settings import DistilConfig
 from ruleshift.training.algorithms import configured
@@ -133,6 +135,18 @@ class StudyCommand:
         return [replace(plan, model=model, label=label) for plan in plans for label, model in named.items()]
 
     def _plan(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
+        from ruleshift.tasks import get_task
+
+        def check(assignments: Assignments) -> "Plan":
+            return self._checked(study, task, assignments, options)
+
+        try:
+            return check(assignments)
+        except MisfitError as error:
+            where = f"{task} {error.where}".rstrip()
+            raise RuleshiftError(f"{where}: {remedied(error, get_task(task).id, assignments, check)}") from error
+
+    def _checked(self, study: "Study", task: str, assignments: "Assignments", options: object) -> "Plan":
         from ruleshift.studies.recipes import recipe_of, task_of
         from ruleshift.studies.study import Plan
         from ruleshift.tasks import get_task
@@ -176,11 +190,15 @@ class StudyCommand:
         plan.pairs()  # a study that names arms which it does not have is wrong in any case
         plan.runs()  # and so is one with an arm that starts from what there is not
         assignments.check_taken(found.id, recipe, plan.arms())
-        for arm in plan.arms():
-            if arm.training is not None:
-                check_training(arm.training, found, f"{task} {arm.name}: ")
-        if (warm_up := plan.warm_up()) is not None:
-            check_training(warm_up, found, f"{task} warm start: ")
+        for name, training in (*((arm.name, arm.training) for arm in plan.arms()), ("warm start", plan.warm_up())):
+            try:
+                if training is not None:
+                    check_training(training, found)
+            except MisfitError as error:
+                error.where = name
+                raise
+            except RuleshiftError as error:
+                raise RuleshiftError(f"{task} {name}: {error}") from error
         return plan
 
     def _sized(self, recipe: "StudyRecipe", parts: int) -> "StudyRecipe":
@@ -227,6 +245,13 @@ class Assignments:
 
     def of(self, task: str, part: str) -> dict[str, str]:
         return self.settings.get((task, part), {})
+
+    def also(self, task: str, further: Values) -> "Assignments":
+        """With further settings of a task, in the place of those that are there."""
+        settings = dict(self.settings)
+        for (part, name), value in further.items():
+            settings[task, part] = {**settings.get((task, part), {}), name: value}
+        return replace(self, settings=settings)
 
     def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
         """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""

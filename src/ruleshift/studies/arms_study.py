@@ -25,7 +25,7 @@ from typing import Any
 from ruleshift.settings import DistilConfig
 from ruleshift.studies import sweep
 from ruleshift.studies.chosen import Choice, Swept, as_set, chosen, profiled, swept
-from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.recipes import StudyRecipe, on_samples
 from ruleshift.studies.study import Arm, Claimed, Start, Study, head_to_head
 from ruleshift.studies.tables import ends, gains, matched, profiles
 from ruleshift.training.algorithms import configured, guided_by_default
@@ -68,17 +68,14 @@ NAMES = (*OF_SFT, *OF_SAMPLES, *OF_TEACHERS, *OF_REWARDS, AFTER_SFT)
 APART = {
     "sft": ("data", "examples", "loss", "noise", "pass_low", "pass_high"),
     "rl": ("sft_coef", "sft_mix"),
-    "distil": ("privileged_context", "fixed_advantage", "sft_coef", "sft_mix"),
+    "distil": ("privileged_context", "distillation_alpha", "fixed_advantage", "sft_coef", "sft_mix"),
 }
 
 
 def every(recipe: StudyRecipe) -> list[Arm]:
     """All arms of a task."""
-    sft, rl = recipe.sft, recipe.rl
     given = {part: as_set(recipe, part, NAMES, apart) for part, apart in APART.items()}
-    asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
-    matched_size = {"examples": min(sft.examples, rl.updates * rl.episodes)}
-    matching = replace(sft, **{**asked, **matched_size, **given["sft"]})
+    rl, matching = recipe.rl, on_samples(recipe.sft, recipe.rl, given["sft"])
     supervised = [
         Arm(name, replace(matching, **{"save_every": 100, **changes, **given["sft"]}), f"after SFT {about}")
         for name, (changes, about) in OF_SFT.items()

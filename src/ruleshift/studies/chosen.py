@@ -28,8 +28,9 @@ class Choice:
     names: tuple[str, ...] = ("all",)
     """Arms to train, by name; all of them."""
     rates: tuple[str, ...] = (RECIPE,)
-    """Learning rates, with commas between: ARM:RATE, which leaves others at the rate of the recipe, or the files
-    `sweep.json` of the study's sweep, one a task, which are to hold every arm (or give `recipe`, too)."""
+    """Learning rates, with commas between: ARM:RATE, which is for that arm alone, or the files `sweep.json` of the
+    study's sweep, one a task, which are to hold every arm (or give `recipe`, too); one that goes on from another, and
+    is not swept, has that of the arm it is trained as."""
     dense: bool = True
     """Evaluate along the training too, and not at its end alone."""
 
@@ -59,13 +60,15 @@ class Choice:
         return found
 
     def swept_on(self, task: str) -> dict[str, float]:
-        """The rates that sweeps of this task chose, by arm. Raises RuleshiftError where all are of other tasks."""
+        """The rates that sweeps of this task chose, by arm. Raises RuleshiftError where all are of other tasks, and the
+        recipe's are not asked for."""
         read = [rates_in(file) for file in self.files]
         mine = [rates for of, rates in read if of in (task, get_task(task).id)]
-        if read and not mine:
+        if read and not mine and RECIPE not in self.rates:
             raise RuleshiftError(
                 f"--set rates: {', '.join(self.files)} is of {', '.join(of for of, _ in read)}, and not of {task}: "
-                f"give the sweep.json of {task} too, or leave that task out (--tasks)"
+                f"give the sweep.json of {task} too, leave that task out (--tasks), or add {RECIPE} "
+                f"(--set rates={','.join(self.rates)},{RECIPE}) for the recipe's"
             )
         return {name: rate for rates in mine for name, rate in rates.items()}
 
@@ -101,12 +104,14 @@ def chosen(arms: Sequence[Arm], options: Choice, task: str) -> list[Arm]:
     unknown = [name for name in (*wanted, *by_hand) if name not in names]
     if unknown:
         raise RuleshiftError(f"there is no arm {unknown[0]!r}; choose from {', '.join(names)}")
-    rates, found, missing = {**swept, **by_hand}, [], []
+    found, missing = [], []
     for arm in arms:
         if arm.name in wanted:
             assert arm.training is not None, f"{arm.name} is not trained"
-            rate = rates.get(arm.name, rates.get(_trained_as(arm, arms)))
-            missing += [arm.name] if rate is None else []
+            alike = _trained_as(arm, arms)
+            rate = by_hand.get(arm.name, swept.get(arm.name, swept.get(alike)))
+            if rate is None:
+                missing.append(arm.name if alike == arm.name else f"{arm.name} (that of {alike})")
             training = arm.training if rate is None else replace(arm.training, learning_rate=rate)
             found.append(replace(arm, dense=options.dense, training=training))
     if options.files and missing and RECIPE not in options.rates:
@@ -152,7 +157,14 @@ class Swept(Choice):
 
 def swept(arms: Sequence[Arm], options: Swept, task: str) -> list[Arm]:
     """Every arm that begins with the start model, at every rate of the grid. A rate is chosen for each arm, also for
-    one that is a variant of another."""
+    one that is a variant of another. Raises RuleshiftError for the name of one that begins with what another made."""
+    for arm in arms:
+        if arm.start is not None and arm.name in options.names:
+            alike = _trained_as(arm, arms)
+            instead = "" if alike == arm.name else f", and name {alike}, whose rate it has"
+            raise RuleshiftError(
+                f"--set names: {arm.name} starts from {arm.start.arm}, and is not swept: leave it out{instead}"
+            )
     return [
         variant(replace(arm, variant_of=None), learning_rate=rate)
         for arm in chosen(arms, options, task)

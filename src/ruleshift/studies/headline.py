@@ -13,7 +13,7 @@ start model says under those of PPO, in as many conversations as PPO has at most
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ruleshift.studies.recipes import StudyRecipe
+from ruleshift.studies.recipes import StudyRecipe, on_samples
 from ruleshift.studies.study import Arm, Study, head_to_head, variant
 from ruleshift.studies.tables import ends, matched
 
@@ -43,10 +43,8 @@ def arms(recipe: StudyRecipe, options: Rates) -> list[Arm]:
 
 
 def _on_other_data(recipe: StudyRecipe, dense: bool) -> list[Arm]:
-    """SFT on what the start model says when it is asked as PPO asks, and no more often."""
-    sft, rl = recipe.sft, recipe.rl
-    asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
-    training = replace(sft, **asked, examples=min(sft.examples, rl.updates * rl.episodes))
+    """SFT on what the start model says when it is asked as PPO asks, and no more often, unless that is set."""
+    training = on_samples(recipe.sft, recipe.rl, recipe.given.get("sft", ()))
     return [
         Arm(
             "sft-revision",

@@ -1,6 +1,6 @@
 """Where studies get the recipe of a task: how it is trained in either way, and what is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -39,6 +39,14 @@ def recipe_of(task: str, preset: str = PRESET) -> StudyRecipe:
                 f"{', '.join(presets)} (--preset)"
             )
     return StudyRecipe(recipe.title, recipe.sft[preset], recipe.rl[preset], replace(measurement, task=task))
+
+
+def on_samples(sft: SFTConfig, rl: RLConfig, by_hand: Collection[str] = ()) -> SFTConfig:
+    """SFT on what the start model says when it is asked as RL asks, in as many conversations as RL has at most; what
+    was set `by_hand` of SFT stays."""
+    asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
+    asked["examples"] = min(sft.examples, rl.updates * rl.episodes)
+    return replace(sft, **{name: value for name, value in asked.items() if name not in by_hand})
 
 
 def of_turns(rl: RLConfig, turns: int, whole: bool, multiple: int = 1) -> RLConfig:

@@ -14,7 +14,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.claims import Word
 from ruleshift.evaluation.forgetting import kept_share
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.studies.recipes import StudyRecipe, recipe_of
+from ruleshift.studies.recipes import StudyRecipe, on_samples, recipe_of
 from ruleshift.studies.study import Arm, Claimed, Findings, Pair, Start, Study, Training
 from ruleshift.studies.tables import ends
 from ruleshift.tasks.recipe import Endpoint
@@ -64,14 +64,17 @@ def arms(recipe: StudyRecipe, options: Ways) -> list[Arm]:
 def _training(way: str, part: str, given: StudyRecipe) -> Training:
     """A way to train on a part, with its recipe's settings, and what was set otherwise in the study's."""
     usual, own = recipe_of(BOTH), recipe_of(part)
-    sft = _as_set(own.sft, given.sft, usual.sft, part, given.given.get("sft", ()))
-    rl = _as_set(own.rl, given.rl, usual.rl, part, given.given.get("rl", ()))
+    by_hand = {of: given.given.get(of, ()) for of in ("sft", "rl")}
+    sft = _as_set(own.sft, given.sft, usual.sft, part, by_hand["sft"])
+    rl = _as_set(own.rl, given.rl, usual.rl, part, by_hand["rl"])
     if way == "sft":
         return sft
     if way == "self-sft":
-        asked = {name: getattr(rl, name) for name in ("turns", "temperature", "max_new_tokens", "batch_size")}
-        return replace(sft, **asked, data="self-verified", examples=min(sft.examples, rl.updates * rl.episodes))
-    return rl if way == "rl" else configured(guided_by_default(rl), "opd", teacher="expert")
+        return replace(on_samples(sft, rl, by_hand["sft"]), data="self-verified")
+    if way == "rl":
+        return rl
+    set_last = {name: getattr(rl, name) for name in by_hand["rl"] if name != "algorithm"}
+    return configured(guided_by_default(rl), "opd", **{"teacher": "expert", **set_last})
 
 
 def _as_set(own: Config, given: Config, usual: Config, part: str, by_hand: Collection[str]) -> Config:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, cast, get_args
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.misfits import MisfitError
 from ruleshift.settings import DistilConfig, Privileged, RLConfig
 
 
@@ -171,18 +172,19 @@ DISTILLATIONS = {
 
 
 def check_algorithm(config: RLConfig) -> None:
-    """Raise RuleshiftError for settings of an unknown algorithm, and for those that do not fit together, with options
-    of which each makes them fit."""
+    """Raise RuleshiftError for settings of an unknown algorithm, and MisfitError for those that do not fit together,
+    with remedies of which each makes them fit."""
     _named(config, config.algorithm)
     misfit = next(_misfits(config), None)
     if misfit is not None:
         whole = filter(None, (_completed(config, remedy) for remedy in misfit.remedies))
-        raise RuleshiftError(f"{misfit.why}: give {', or '.join(map(_options, whole))}")
+        raise MisfitError(config, misfit.why, [*whole])
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """Why settings do not fit together, and `remedies`: each is other values for some of them."""
+    """Why settings do not fit together, with their names in braces, and `remedies`: each is other values for some of
+    them, and may ask for more (`_completed`)."""
 
     why: str
     remedies: Sequence[Mapping[str, Any]]
@@ -197,16 +199,6 @@ def _completed(config: RLConfig, remedy: Mapping[str, Any]) -> Mapping[str, Any]
     return next(filter(None, further), None)
 
 
-def _options(settings: Mapping[str, Any]) -> str:
-    """Settings as they are given on a command line."""
-    names = {name: name.replace("_", "-") for name in settings}
-    switches = {True: "--{}", False: "--no-{}"}
-    return " ".join(
-        switches[value].format(names[name]) if isinstance(value, bool) else f"--{names[name]} {value}"
-        for name, value in settings.items()
-    )
-
-
 def _misfits(config: RLConfig) -> Iterator[Misfit]:
     """What does not fit together. In the place of a value that the algorithm or a preset has set, another must be
     given, which is why remedies name one even where an option could be left out."""
@@ -214,17 +206,17 @@ def _misfits(config: RLConfig) -> Iterator[Misfit]:
         yield from _misfits_of_teacher(config)
     if config.value_only and not config.critic:
         yield Misfit(
-            f"--value-only {config.value_only} trains a critic by itself, and there is none",
+            "{value_only} trains a critic by itself, and there is none",
             [{"value_only": 0}, {"critic": True}],
         )
     elif config.value_only and not config.value_steps:
         yield Misfit(
-            f"--value-only {config.value_only} trains a critic by itself, and takes no steps",
+            "{value_only} trains a critic by itself, and takes no steps",
             [{"value_steps": RLConfig.value_steps}, {"value_only": 0}],
         )
     if config.buffer and not config.critic:
         yield Misfit(
-            f"--buffer {config.buffer} cuts an episode whose rest only a critic can estimate",
+            "{buffer} cuts an episode whose rest only a critic can estimate",
             [{"buffer": 0}, {"critic": True}],
         )
     if config.critic and config.baseline_decay is not None:
@@ -232,7 +224,7 @@ def _misfits(config: RLConfig) -> Iterator[Misfit]:
     if config.clip is None and config.clip_high is not None:
         usual = _named(config, config.algorithm).settings.get("clip") or RLConfig.clip
         yield Misfit(
-            f"--clip-high {config.clip_high} is the upper end of a clip, and there is none",
+            "{clip_high} is the upper end of a clip, and there is none",
             [{"clip_high": None}, {"clip": usual}],
         )
     yield from _misfits_of_groups(config)
@@ -243,23 +235,23 @@ def _misfits_of_groups(config: RLConfig) -> Iterator[Misfit]:
     compares, alone = config.estimator != "gae", {"estimator": "gae"}
     if config.critic and compares:
         yield Misfit(
-            f"--estimator {config.estimator} compares within groups, where a critic has no use",
+            "{estimator} compares within groups, where a critic has no use",
             [{"critic": False}, alone],
         )
     if config.baseline_decay is not None and compares:
         yield Misfit("a group is a baseline already", [{"baseline_decay": None}, alone])
     if config.group == 1 and compares:
-        yield Misfit("--group 1 leaves nothing to compare an episode with", [_larger_groups(config), alone])
+        yield Misfit("{group} leaves nothing to compare an episode with", [_larger_groups(config), alone])
     elif config.group == 1 and config.resample:
         yield Misfit(
-            f"--resample {config.resample} replaces groups that earn the same, as any of --group 1 does",
+            "{resample} replaces groups that earn the same, as any of {group} does",
             [_larger_groups(config), {"resample": 0}],
         )
     below = _below_zero(config)
     if config.estimator == "group_over_mean" and below:
-        given = _options({name: getattr(config, name) for name in below})
+        given = " ".join(f"{{{name}}}" for name in below)
         yield Misfit(
-            f"--estimator group_over_mean divides by the mean return of a group, which {given} can take below 0",
+            f"{{estimator}} divides by the mean return of a group, which {given} can take below 0",
             [below, {"estimator": "group_scaled"}],
         )
 
@@ -288,13 +280,13 @@ def _misfits_of_teacher(config: DistilConfig) -> Iterator[Misfit]:
         # One advantage for every token is nothing that a teacher says of all next ones.
         of_all: list[dict[str, Any]] = [] if fixed else [{"distillation_mode": "full_logits"}]
         if config.ratio != "token":
-            why = f"--ratio {config.ratio} is one for a whole reply, and here each token has an advantage of its own"
+            why = "{ratio} is one for a whole reply, and here each token has an advantage of its own"
             yield Misfit(why, [{"ratio": "token"}, *of_all])
         if config.distillation_alpha != 1:
-            why = f"--distillation-alpha {config.distillation_alpha} weighs divergences over all next tokens: of "
-            yield Misfit(f"{why}sampled ones there is the reverse KL, 1", [{"distillation_alpha": 1.0}, *of_all])
+            why = "{distillation_alpha} weighs divergences over all next tokens: of sampled ones there is the reverse "
+            yield Misfit(f"{why}KL, 1", [{"distillation_alpha": 1.0}, *of_all])
         if config.distillation_is_clip is not None:
-            why = "--distillation-is-clip corrects divergences over all next tokens, and not of sampled ones"
+            why = "{distillation_is_clip} corrects divergences over all next tokens, and not of sampled ones"
             yield Misfit(why, [{"distillation_is_clip": None}, *of_all])
     if fixed:
         return
@@ -303,12 +295,12 @@ def _misfits_of_teacher(config: DistilConfig) -> Iterator[Misfit]:
     if config.teacher == "self" and config.privileged_context == "none":
         kinds = ", ".join(get_args(Privileged)[1:])
         yield Misfit(
-            f"--teacher self that is shown nothing more ({kinds}) teaches nothing",
+            f"{{teacher}} that is shown nothing more ({kinds}) teaches nothing",
             [{"privileged_context": "demonstration"}, {"teacher": "expert"}],
         )
     if config.privileged_context == "success" and config.group == 1:
         yield Misfit(
-            "--privileged-context success shows replies of others in the group, and --group 1 has none",
+            "{privileged_context} shows replies of others in the group, and {group} has none",
             [_larger_groups(config), {"privileged_context": "feedback"}],
         )
 
