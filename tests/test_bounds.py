@@ -30,7 +30,7 @@ WRONG = [
     (RLConfig, {"schedule": "magic"}, "unknown --schedule 'magic'; choose from constant, linear, cosine"),
     (RLConfig, {"train_parts": ()}, "--train-parts must name at least one"),
     (RLConfig, {"train_parts": ("nose",)}, "unknown --train-parts 'nose'; choose from tower"),
-    (RLConfig, {"train_parts": ("decoder",), "lora_rank": 4}, "--lora-rank trains adapters"),
+    (RLConfig, {"train_parts": ("decoder",), "lora_rank": 4}, "--lora-rank 4 trains adapters"),
     (RLConfig, {"seed": 2**32}, "--seed must be from 0 to 4294967295"),
     (SFTConfig, {"warmup_share": 5.0}, "--warmup-share must be from 0 to 1"),
     (SFTConfig, {"weight_decay": -5.0}, "--weight-decay must be at least 0"),

@@ -182,7 +182,7 @@ def test_parts_that_cannot_learn(capsys: pytest.CaptureFixture[str], tmp_path: P
         return refusal(capsys, "rl", task, "--out", tmp_path / "run", *options)
 
     assert "only the decoder can learn" in told("gp-l", "--train-parts", "tower")
-    assert "leave --train-parts out" in told("gp-vl", "--train-parts", "tower", "--lora-rank", "4")
+    assert "tower projector decoder, or --lora-rank 0" in told("gp-vl", "--train-parts", "tower", "--lora-rank", "4")
     assert "--train-parts must name at least one" in told("gp-vl", "--train-parts")
     assert not (tmp_path / "run").exists()
 

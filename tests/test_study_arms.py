@@ -174,6 +174,10 @@ MISFITS = {
     "--set rl.baseline_decay=none --set rl.estimator=gae$",  # the last for arms of groups
     "algorithms rl.buffer=9 rl.value_only=2": "reinforce: rl.value_only=2 .*: give --set rl.value_only=0 "
     "--set rl.buffer=0, or",
+    "algorithms rl.group=48": "rl.episodes=128 .* of rl.group=48: give --set rl.episodes=144, or --set rl.group=32$",
+    "headline sft.micro_batch=48": ".* give --set sft.batch=96, or --set sft.micro_batch=32$",
+    "headline sft.noise=0.2": "self-sft: sft.noise=0.2 spoils .*: give --set sft.noise=0.0$",
+    "headline rl.lora_rank=4 rl.train_parts=decoder": ".*: give --set rl.train_parts=.*, or --set rl.lora_rank=0$",
     "algorithms rl.baseline_decay=0.5": "ppo: a critic is a baseline already: give --set rl.baseline_decay=none$",
 }
 
@@ -181,7 +185,7 @@ MISFITS = {
 @pytest.mark.parametrize(("words", "message"), MISFITS.items(), ids=MISFITS)
 def test_misfits_are_told_with_their_arm_and_with_what_to_set_that_suits_all(words, message):
     study, *settings = words.split()
-    with pytest.raises(RuleshiftError, match=f"^gp-l {message}") as caught:
+    with pytest.raises(RuleshiftError, match=f"^gp-l:? {message}") as caught:
         given(study, *settings)
     for remedy in str(caught.value).partition(": give ")[2].split(", or "):
         assert given(study, *settings, *remedy.replace("--set ", "").split())

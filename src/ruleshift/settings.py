@@ -5,6 +5,7 @@ from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
 from ruleshift.errors import RuleshiftError
+from ruleshift.misfits import MisfitError
 from ruleshift.records import Told
 
 Part = Literal["tower", "projector", "decoder"]
@@ -93,11 +94,13 @@ class SFTConfig:
         check_bounds(self)
         _check_parts(self)
         if self.pass_low > self.pass_high:
-            raise RuleshiftError(f"--pass-low {self.pass_low} is above --pass-high {self.pass_high}: swap them")
+            swapped = {"pass_low": self.pass_high, "pass_high": self.pass_low}
+            raise MisfitError(self, "{pass_low} is above {pass_high}", [swapped])
         if self.loss == "psft":
             so = ", so that a run could not resume with the same old weights"
-            _check_multiple("--save-every", self.save_every, "--loss-lag", self.loss_lag, so)
-        _check_multiple("--batch", self.batch, "--micro-batch", min(self.micro_batch, self.batch))
+            _check_multiple(self, "save_every", "loss_lag", so)
+        if self.micro_batch < self.batch:
+            _check_multiple(self, "batch", "micro_batch")
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ class RLConfig:
     def __post_init__(self) -> None:
         check_bounds(self)
         _check_parts(self)
-        _check_multiple("--episodes", self.episodes, "--group", self.group)
+        _check_multiple(self, "episodes", "group")
 
 
 @dataclass(frozen=True)
@@ -326,13 +329,14 @@ class Measurement:
 
 def _check_parts(config: SFTConfig | RLConfig) -> None:
     if config.lora_rank and config.train_parts != type(config).train_parts:
-        raise RuleshiftError("--lora-rank trains adapters and no part of the model: leave --train-parts out")
+        whole = {"train_parts": type(config).train_parts}
+        raise MisfitError(config, "{lora_rank} trains adapters and no part of the model", [whole, {"lora_rank": 0}])
 
 
-def _check_multiple(whole: str, count: int, part: str, size: int, so: str = "") -> None:
-    """Raise RuleshiftError, with the next number that fits, for a count that is not a multiple of a size."""
+def _check_multiple(config: SFTConfig | RLConfig, whole: str, part: str, so: str = "") -> None:
+    """Raise MisfitError, with the next numbers that fit, for a setting that is not a multiple of another."""
+    count, size = getattr(config, whole), getattr(config, part)
     if count % size:
-        smaller = next((f", or {part} {n}" for n in range(size, 1, -1) if count % n == 0), "")
-        raise RuleshiftError(
-            f"{whole} {count} is not a multiple of {part} {size}{so}: give {whole} {count + -count % size}{smaller}"
-        )
+        smaller = next(({part: n} for n in range(size, 1, -1) if count % n == 0), None)
+        remedies = [{whole: count + -count % size}, *([smaller] if smaller else [])]
+        raise MisfitError(config, f"{{{whole}}} is not a multiple of {{{part}}}{so}", remedies)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.misfits import MisfitError
 from ruleshift.settings import SFTConfig
 
 Ids = tuple[int, ...]
@@ -150,9 +151,9 @@ def check_data(config: SFTConfig, splits: Collection[str]) -> None:
     """Raise RuleshiftError for a kind of data that there is not, or not in a task of these splits."""
     kind = data_of(config)
     if kind.varied and OTHER_RULES not in splits:
-        raise RuleshiftError(f"--data {config.data} needs a split {OTHER_RULES!r} with other rules: take --data expert")
+        raise MisfitError(config, f"{{data}} needs a split {OTHER_RULES!r} with other rules", [{"data": "expert"}])
     if config.noise and kind.script not in (expert, expert_revision):
-        raise RuleshiftError(f"--noise spoils the expert's replies, and --data {config.data} has none: leave it out")
+        raise MisfitError(config, "{noise} spoils the expert's replies, and {data} has none", [{"noise": 0.0}])
 
 
 def data_of(config: SFTConfig) -> DataKind:
