@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,11 @@ from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
+from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.run import run_study
 from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
 from ruleshift.tasks import get_task
+from ruleshift.training.train import train
 from study_helpers import in_process, plan_of, tiny_start
 
 __all__ = ["in_process"]
@@ -63,3 +66,40 @@ def test_all_arms_begin_with_the_warm_start(tmp_path: Path) -> None:
     assert results.meta["start"] == "warm"
     assert results.meta["config"]["warm_up"]["steps"] == 1
     assert {row.kl_to_start for row in results.rows if row.arm == "warm"} == {0}
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("workers", [None, 2])
+def test_want_of_room_is_told_before_the_warm_start(
+    workers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By default one worker more than there are cores, of at most as many runs as are left."""
+    monkeypatch.setattr("ruleshift.studies.log.os.cpu_count", lambda: 1)
+    monkeypatch.setattr("ruleshift.studies.log.memory_here", lambda: 1_000_000)
+    told: list[str] = []
+
+    def train_and_listen(*args: Any, **more: Any) -> Any:
+        told.append(capsys.readouterr().err)
+        return train(*args, **more)
+
+    monkeypatch.setattr("ruleshift.studies.run.train", train_and_listen)
+    plan = plan_of(SMOLLM2, tiny_start(tmp_path), options=WarmStart(warm_steps=1), style="terse")
+    run_study([plan], tmp_path, workers=workers)
+    (before,) = told
+    assert "warning: the 1 MB of this machine have no room for 2 workers: give --workers 1\n" in before
+    assert "warning" not in capsys.readouterr().err
+    run_study([plan], tmp_path, workers=workers)  # nothing is left to be made
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_what_is_measured_is_what_the_pages_say() -> None:
+    (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
+    (usual,) = Command("headline", Path("out"), ("virl-l",)).plans(HEADLINE)
+    m = plan.measurement
+    assert (m.n, m.decodings, m.kl_problems, m.kl_most) == (40, ("sampled",), 16, 32)
+    assert (m.splits, m.turns) == (usual.measurement.splits, usual.measurement.turns)
+    assert SMOLLM2.tables == HEADLINE.tables[:2]
+    pages = Path(__file__).parent.parent / "docs"
+    assert "40 routes a split, sampled only" in " ".join((pages / "models.md").read_text().split())
+    assert "section 46" in SMOLLM2.cost
+    assert "`study smollm2`, in part" in (pages / "log.md").read_text().partition("## 46.")[2]

@@ -22,6 +22,7 @@ from ruleshift.backbones.checkpoint import check_files, check_room, check_sizes,
 from ruleshift.backbones.config import AnyStyle, ModelOptions, check_model
 from ruleshift.backbones.hub import only_cached
 from ruleshift.backbones.named import located
+from ruleshift.backbones.room import room_for
 from ruleshift.backbones.vision import FAMILIES
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
@@ -60,7 +61,7 @@ def load_backbone(
     configuration, so that it stays with the model where it is saved.
     Only safetensors are read, and no code that comes with a model is run unless `options` say so. Raises RuleshiftError
     with the remedy when the model is missing, damaged, of another kind, does not have the weights that its
-    configuration describes, sees nothing though it must, or has no chat template.
+    configuration describes, sees nothing though it must, has no chat template, or finds no memory.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = (torch.bfloat16 if place.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
@@ -70,14 +71,15 @@ def load_backbone(
     check_model(source)
     template = _template(options.chat_template)
     try:
-        chat_source, model = _read(name, source, kind, pictures, options, weights=place.type != "meta")
-        _complete(chat_source, model)
-        if style != "auto":
-            model.config.ruleshift_style = style
-        preferred = _style(name, model)
-        ends = _ends(name, model)
-        chat = Chat(chat_source, repr(name), ends, template, options.system, thinking)
-        model.to(place)  # type: ignore[arg-type]
+        with room_for(f"while the model {name!r} was loaded"):
+            chat_source, model = _read(name, source, kind, pictures, options, weights=place.type != "meta")
+            _complete(chat_source, model)
+            if style != "auto":
+                model.config.ruleshift_style = style
+            preferred = _style(name, model)
+            ends = _ends(name, model)
+            chat = Chat(chat_source, repr(name), ends, template, options.system, thinking)
+            model.to(place)  # type: ignore[arg-type]
     except RuleshiftError:
         raise
     except ImportError as error:  # what processors of some families need for videos, of which there are none here

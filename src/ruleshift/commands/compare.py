@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from ruleshift.commands.answering import room_to_answer
 from ruleshift.commands.checks import check_folder, command_line
 from ruleshift.commands.policies import (
     AnyStyle,
@@ -156,7 +157,8 @@ class Compare:
             questions = dataclasses.replace(like.questions, style=policy.style, samples=1)
         folder = self.out / _folder_name(subject) / name
         bar = Bar(f"{subject} on {name}", len(questions.places()))
-        with recorded(folder, all_asked(self, questions, subject, policy), policy) as record, bar:
+        room = room_to_answer(policy, self.drawing, self.thoughts, questions, elsewhere=True)
+        with recorded(folder, all_asked(self, questions, subject, policy), policy) as record, room, bar:
             ask(questions, policy.engine, record, Following(bar, policy))
         return load_finished(folder)
 

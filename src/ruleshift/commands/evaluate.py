@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from ruleshift.bounds import at_least
+from ruleshift.commands.answering import room_to_answer
 from ruleshift.commands.checks import check_file, check_split, command_line
 from ruleshift.commands.following import Following, served_facts, spent_in_words
 from ruleshift.commands.opening import OnTask, Options
@@ -164,7 +165,8 @@ class Eval(OnTask[Options]):
         from ruleshift.commands.bars import Bar
         from ruleshift.evaluation.asking import ask
 
-        with Bar("eval", len(questions.places())) as bar:
+        room = room_to_answer(policy, self.drawing, self.thoughts, questions, elsewhere=self.out is not None)
+        with room, Bar("eval", len(questions.places())) as bar:
             return ask(questions, policy.engine, record, Following(bar, policy), self.episodes is not None)
 
     def _rows(self, questions: "Questions", episodes: "Episodes") -> "list[Row]":

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from ruleshift.backbones.room import halved, room_for
 from ruleshift.bounds import at_least
+from ruleshift.commands.answering import shorter_thoughts
 from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, printable
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
@@ -101,7 +103,9 @@ class Play(OnTask[Options]):
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem, console)
         album = _Album(console, self.pictures, problem.id)
-        _show_episode(console, album, revise([problem], policy.engine, turns)[0])
+        with room_for("while the model played", lambda: [*halved("turns", turns), *shorter_thoughts(self.thoughts)]):
+            episode = revise([problem], policy.engine, turns)[0]
+        _show_episode(console, album, episode)
 
     def _map_of(self, problem: "TaskProblem", console: "Console") -> "Callable[[], str] | None":
         """Where a problem has a map: what draws it for the terminal, as things stand. Writes the picture, too."""

@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.kept import Size
+from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job
 from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
 from ruleshift.studies.study import Plan
@@ -30,8 +32,8 @@ class StudyLog:
     def seconds(self) -> float:
         return time.monotonic() - self.clock
 
-    def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size, workers: int | None = None) -> None:
-        """Say what is to come, and write it down. workers: those of this machine, where a number was given."""
+    def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
+        """Say what is to come, and write it down."""
         entries = tuple(map(self._entry, jobs))
         most = {plan.task: plan.further for plan in plans}
         further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
@@ -51,8 +53,6 @@ class StudyLog:
             f"{in_bytes(disk)} on disk ({episodes} among them), {in_bytes(known or memory)} of memory for each worker",
             flush=True,
         )
-        if torch.cuda.is_available():
-            print(crowded(min(len(jobs), workers or 1), memory, torch.cuda.mem_get_info()[1]), end="", file=sys.stderr)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write down a round that measures where arms match."""
@@ -84,9 +84,36 @@ class StudyLog:
         )
 
 
-def crowded(workers: int, memory: float, room: float) -> str:
+def warn(plans: Sequence[Plan], bases: Sequence[Basis], roots: Sequence[Path], workers: int | None) -> None:
+    """Before anything is trained: say so where the runs that are left, those of each plan in a root of their own, have
+    no room side by side on this machine. workers: as many as were asked for, if any."""
+    left = [
+        basis.memory(run)
+        for plan, basis, root in zip(plans, bases, roots, strict=True)
+        for run in plan.runs()
+        if PointStore(root, run, plan.measurement).missing()
+    ]
+    on_gpu = torch.cuda.is_available()
+    usual = 1 if on_gpu else (os.cpu_count() or 1) + 1  # as `run_jobs` has it
+    here, room = ("the GPU", torch.cuda.mem_get_info()[1]) if on_gpu else ("this machine", memory_here())
+    print(crowded(min(len(left), workers or usual), max(left, default=0), room, here), end="", file=sys.stderr)
+
+
+def crowded(workers: int, memory: float, room: float, here: str = "the GPU") -> str:
     """A line of warning where workers that take so many bytes each have no room together; none where they have."""
-    fit = max(1, int(room // memory))
+    fit = max(1, int(room // memory)) if memory else workers
     if workers <= fit:
         return ""
-    return f"warning: the GPU's {in_bytes(room)} have no room for {workers} workers: give --workers {fit}\n"
+    return f"warning: the {in_bytes(room)} of {here} have no room for {workers} workers: give --workers {fit}\n"
+
+
+LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of the control group, of version 2 or 1
+
+
+def memory_here(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this machine has, or that its control group may use."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in LIMITS:
+        with suppress(OSError, ValueError):  # "max", or no such group
+            limits.append(int((groups / name).read_text()))
+    return min(limits)

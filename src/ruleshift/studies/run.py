@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ruleshift.backbones.fingerprint import fingerprint
 from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.room import OF_FIXED, OF_STUDY, said_to
 from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
@@ -33,7 +34,7 @@ from ruleshift.studies.costs import costs_in
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
-from ruleshift.studies.log import StudyLog
+from ruleshift.studies.log import StudyLog, warn
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.profiles import load_profiles, profile_records
@@ -78,6 +79,8 @@ def _run_study(
 ) -> None:
     starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
     folders = [out / plan.folder for plan in plans]
+    if cluster is None:
+        warn(plans, bases, [folder / ARMS for folder in folders], workers)
     refined = [
         Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
@@ -93,7 +96,7 @@ def _run_study(
     if reuse:
         print(f"{take_over(jobs, reuse)} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
     log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
-    log.begin(plans, jobs, size_of(plans, keep), workers)
+    log.begin(plans, jobs, size_of(plans, keep))
 
     def carry(jobs: Sequence[Job]) -> None:
         if cluster is None:
@@ -144,7 +147,8 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
             backbone = load_start(start, task.pictures)
             with Board([Course(name, name, training.steps)], workers=1) as board:
                 follow = lambda step, metrics: board.reach(name, step)  # noqa: E731
-                train(training, backbone.model, backbone.chat, task, backbone.style, run, progress=follow)
+                with said_to(OF_FIXED if plan.init_steps else OF_STUDY):
+                    train(training, backbone.model, backbone.chat, task, backbone.style, run, progress=follow)
             save_model(backbone.model, backbone.chat.source, folder / "model")
     warmed = replace(start, name=str(folder / "model"))
     return replace(warmed, weights=fingerprint(load_start(warmed, task.pictures).model))

@@ -31,6 +31,7 @@ from ruleshift.training.objectives import (
 from ruleshift.training.optimizers import adam
 from ruleshift.training.parts import choose, learns, start_of
 from ruleshift.training.processes import ALONE, Processes
+from ruleshift.training.room import room_to_begin
 from ruleshift.training.sharding import Shards, clip_gradients
 from ruleshift.training.teachers import Told
 from ruleshift.training.trajectories import PassResult, Thrift, Trajectory, evaluate_tokens, forward, groups_of
@@ -81,11 +82,13 @@ class Learner:
         if chat.eye is None:
             check_head(model)
         self.shards = Shards.of(model, config, processes)
-        self.as_at_start = start_of(model, config)
+        with room_to_begin(config):
+            self.as_at_start = start_of(model, config)
         self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self.model.eval()  # no dropout: the policy that is trained is the one that sampled
         torch.manual_seed(config.seed)
-        self.critic = ValueHead(model).to(model.device) if config.critic else None
+        with room_to_begin(config):
+            self.critic = ValueHead(model).to(model.device) if config.critic else None
         self.trained = [p for p in model.parameters() if p.requires_grad]
         rates = [{"params": self.trained, "peak": config.learning_rate}]
         if self.critic is not None:
@@ -96,9 +99,9 @@ class Learner:
         self.known = None if learns(model, "tower", "projector") else Known()
         self.account = Account(model, chat.eye)
         self.baseline: float | None = None  # mean return of earlier updates, where one is kept
-        self.guide: Guide | None = guide_of(
-            config, Pupil(model, self.as_at_start, chat, self.known, self.account, processes), teacher
-        )
+        pupil = Pupil(model, self.as_at_start, chat, self.known, self.account, processes)
+        with room_to_begin(config):
+            self.guide: Guide | None = guide_of(config, pupil, teacher)
 
     def modules(self, model: nn.Module | None = None) -> dict[str, nn.Module]:
         """All that changes, and a checkpoint holds: of the model (or a whole copy of it) all, or its adapters."""

@@ -65,7 +65,7 @@ class RL:
             with room_to_sample(self.config), self.learner.shards.sampler(rollout_dtype(self.config)) as sampler:
                 self.rollout.engine.sync(sampler)
                 episodes, collected = self.collect()
-            with room_to_learn(self.config):
+            with room_to_learn(self.config, map(Trajectory.of, episodes)):
                 batch, estimates = self.estimate(episodes)
                 seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
                 losses = self.learn(batch)
