@@ -1,9 +1,12 @@
 """On one GPU, in at most ten minutes: are the numbers those of a CPU, and how fast is it?
 
-    python benchmarks/gpu.py --model HuggingFaceTB/SmolLM2-135M-Instruct
+    python benchmarks/gpu.py --model smollm2
+    python benchmarks/gpu.py --model smollm2 --parts study
     python benchmarks/gpu.py --device cpu --threads 1 --batch 4 --turns 2 --episodes 8 --group 2 --updates 1 --repeats 1
+    python benchmarks/gpu.py --device cpu --threads 1 --parts study --minutes 3 --study="--quick --tasks gp-l --n 4
+        --preset tiny --points 1 --set warm_steps=1 --set sft.steps=2 --set rl.updates=1 --set rl.episodes=8"
 
-The second line tries the script. Agreement: episodes sampled on the CPU in float32 are read on the device, and PPO
+The last two lines try the script. Agreement: episodes sampled on the CPU in float32 are read on the device, and PPO
 makes an update of both from the same start. Log-probs of reply tokens, losses and the norm of the gradient are
 compared; in float32 without TF32 they must be the same but for rounding (`TOLERANCE`), or the script ends with status 1
 before anything is timed. With TF32, and in bfloat16, the difference is only told.
@@ -17,10 +20,18 @@ models sample on the device; episodes a second of whole updates beside TRL's GRP
 one large matrix product of the same dtype.
 
 No repetition begins after `--minutes`, less a sixth for the last one to end.
+
+Study (only where `--parts` names it; not tried on a GPU): the GPU size of `ruleshift study smollm2`, one seed, in a
+process of its own until it ends or `--minutes` are over. What it took is told, and where it was stopped, how far it
+came; its folder `--out` stays, and the same command goes on in it.
 """
 
 import argparse
+import os
+import shlex
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -48,6 +59,9 @@ from timing import median_rate, print_json, print_table
 TOLERANCE = {"log-probs, nats": 2e-3, "losses, relatively": 1e-2}  # float32, other order of sums
 COMPARED = ("value_loss", "policy_loss", "kl_to_start", "entropy", "grad_norm")
 STEP_ROWS, STEP_WIDTH = (64, 256), 400
+PARTS = ("agreement", "steps", "sampling", "updates", "study")
+USUAL = PARTS[:-1]
+TO_END = 30  # seconds that a stopped study has to do so
 PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 
 
@@ -197,14 +211,43 @@ def updates(backbone: Backbone, until: float, arguments: argparse.Namespace) -> 
     return result | {"ratio": result["ruleshift"] / result["trl"], "share of peak": share}
 
 
+def study(arguments: argparse.Namespace, until: float) -> dict[str, object]:
+    """The study in a process of its own, which is stopped in time as by Ctrl-C: seconds, and whether it came to its
+    end. Ends this script where the study fails."""
+    ruleshift = [sys.executable, "-m", "ruleshift", "study"]
+    asked = ["--preset", "gpu", "--model", arguments.model, "--out", str(arguments.out), *shlex.split(arguments.study)]
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if arguments.device == "cpu" else {}
+    began = time.monotonic()
+    process = subprocess.Popen([*ruleshift, "smollm2", *asked], env={**os.environ, **hidden})
+    try:
+        status: int | None = process.wait(max(1.0, until - TO_END - began))
+    except subprocess.TimeoutExpired:
+        status = None
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    took = time.monotonic() - began
+    if status:
+        sys.exit(f"the study ended with status {status}")
+    if status is None and (arguments.out / "study.json").is_file():
+        subprocess.run([*ruleshift, "status", str(arguments.out)], check=False)
+    elif status is None:
+        print("the study was stopped before its warm start was trained")
+    return {"seconds": round(took, 1), "ended": status is not None, "asked": shlex.join(asked)}
+
+
 def too_far(found: Mapping[str, float]) -> list[str]:
     """What differs by more than rounding explains."""
     return [f"{name}: {found[name]:.2g} > {most:g}" for name, most in TOLERANCE.items() if not found[name] <= most]
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="bundled", help='"bundled", a folder or a hub id')
+    parser.add_argument("--model", default="bundled", help='"bundled", "smollm2", a folder or a hub id')
+    parser.add_argument("--parts", nargs="+", default=USUAL, choices=PARTS, help="by default all but study")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cuda", "cpu"))
     parser.add_argument("--batch", type=int, default=256, help="conversations at once (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=5, help="budget of turns (default: %(default)s)")
@@ -217,35 +260,62 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=8, help="threads of torch (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of deals and samples (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=10.0, help="after which no repetition begins")
+    parser.add_argument("--study", default="", help="further options of `ruleshift study smollm2`, in quotes")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu-study"), help="its folder (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.episodes % (MINIBATCHES * arguments.group):
         parser.error(f"--episodes must be a multiple of {MINIBATCHES} times --group")
-    began = time.monotonic()
-    quiet_libraries()
-    torch.set_num_threads(arguments.threads)
+    return arguments
+
+
+def check_agreement(name: str, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Show it, and end this script where numbers are not those of a CPU."""
     small = argparse.Namespace(**{**vars(arguments), "episodes": 2 * MINIBATCHES * arguments.group})
     apart = agreement(arguments.model, arguments.device, small)
     columns = list(TOLERANCE)
     rows = [[name, *(found.get(column, "-") for column in columns)] for name, found in apart.items()]
-    name = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
     print_table(f"{arguments.model} on {name}: largest differences from a CPU in float32", ("", *columns), rows)
     faults = too_far(apart["float32"])
     if faults:
         sys.exit(f"the device does not give the numbers of a CPU ({'; '.join(faults)})")
-    learner = load_backbone(arguments.model, arguments.device, "float32")
-    steps = stepping(learner)
+    return apart
+
+
+def show_steps(steps: Mapping[str, Mapping[str, float]]) -> None:
     ways = list(dict.fromkeys(way for of in steps.values() for way in of))
     rows = [[count, *(f"{of[way]:.2f}" for way in ways)] for count, of in steps.items()]
     print_table("ms a step of decoding, float32", ("conversations", *ways), rows)
-    sampler = load_backbone(arguments.model, arguments.device)
-    speed = {"sampling": sampling(sampler, began + 30 * arguments.minutes, arguments)}
-    del sampler
-    speed["updates"] = updates(learner, began + 50 * arguments.minutes, arguments)
+
+
+def main() -> None:
+    arguments = parsed()
+    began = time.monotonic()
+    quiet_libraries()
+    torch.set_num_threads(arguments.threads)
+    name = torch.cuda.get_device_name() if arguments.device == "cuda" else "CPU"
+    found: dict[str, object] = {}
+    if "agreement" in arguments.parts:
+        found["apart"] = check_agreement(name, arguments)
+    if "steps" in arguments.parts:
+        found["steps"] = steps = stepping(load_backbone(arguments.model, arguments.device, "float32"))
+        show_steps(steps)
+    speed: dict[str, dict[str, float]] = {}
+    if "sampling" in arguments.parts:
+        sampler = load_backbone(arguments.model, arguments.device)
+        speed["sampling"] = sampling(sampler, began + 30 * arguments.minutes, arguments)
+        del sampler
+    if "updates" in arguments.parts:
+        learner = load_backbone(arguments.model, arguments.device, "float32")
+        speed["updates"] = updates(learner, began + 50 * arguments.minutes, arguments)
+        del learner
     for part, (ours, theirs) in {"sampling": ("engine", "generate"), "updates": ("ruleshift", "trl")}.items():
-        if speed[part]:
+        if speed.get(part):
             header = (part, ours, theirs, "times faster", "share of peak")
             print_table("tokens/s" if part == "sampling" else "episodes/s", header, [["median", *speed[part].values()]])
-    print_json("gpu", {**vars(arguments), "name": name}, {"apart": apart, "steps": steps, **speed})
+    if "study" in arguments.parts:
+        found["study"] = study(arguments, began + 60 * arguments.minutes)
+    given = {**vars(arguments), "parts": list(arguments.parts), "out": str(arguments.out), "name": name}
+    print_json("gpu", given, {**found, **speed})
 
 
 if __name__ == "__main__":
