@@ -26,8 +26,11 @@ from ruleshift.commands.train import Distil, Rl, Sft
 from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.studies.headline import HEADLINE
+from ruleshift.studies.pool import Job, outcome
 from ruleshift.studies.run import run_study
 from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
+from ruleshift.studies.study import StartModel
 from ruleshift.training import room
 from ruleshift.training.parts import StartCopy
 from ruleshift.training.room import room_to_begin, room_to_learn, room_to_sample
@@ -263,3 +266,23 @@ def test_a_warm_start_without_room_says_what_to_set(tmp_path: Path) -> None:
         run_study([plan], tmp_path / "one")
     with pytest.raises(OutOfRoom, match="learned: choose a smaller model"):  # its settings are nowhere to be set
         run_study([replace(plan, init_steps=1)], tmp_path / "other")
+
+
+@pytest.mark.parametrize("where", ["learns", "measures"])
+def test_an_arm_of_a_study_without_room_says_what_to_set(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    places = {
+        "learns": "ruleshift.training.trainer.Trainer.compute_loss",
+        "measures": "ruleshift.studies.arms.evaluate",
+    }
+    plan = plan_of(HEADLINE, tiny_start(tmp_path))
+    run = next(run for run in plan.runs() if run.name == "sft")
+    monkeypatch.setattr(places[where], full)
+    news = outcome(Job(run, StartModel(plan.model), plan.measurement, tmp_path / "arms"), lambda done: None)
+    assert news.ended == "refused"
+    assert ("--set sft.max_tokens=" in news.said) == (where == "learns")
+    assert ("while it was measured" in news.said) == (where == "measures")

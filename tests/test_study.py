@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ruleshift.commands.study import Assignments
+from ruleshift.commands.assignments import Assignments
 from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.comparison import load_comparisons

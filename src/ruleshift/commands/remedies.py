@@ -1,21 +1,18 @@
 """What to --set in a study whose settings do not fit together. What is set holds for every arm, so each remedy is
 tried on all of them, with what the others need then."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from ruleshift.commands.assignments import Assignments, Values
 from ruleshift.errors import RuleshiftError
 from ruleshift.misfits import MisfitError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
-if TYPE_CHECKING:
-    from ruleshift.commands.study import Assignments
-
-Values = Mapping[tuple[str, str], str]  # by part of the recipe and field
-Check = Callable[["Assignments"], object]  # makes and checks all arms of a task
+Check = Callable[[Assignments], object]  # makes and checks all arms of a task
 
 
-def remedied(error: MisfitError, task: str, given: "Assignments", check: Check) -> str:
+def remedied(error: MisfitError, task: str, given: Assignments, check: Check) -> str:
     """Why settings of an arm do not fit together, and what else to set that lets every arm fit."""
     why = error.reason(lambda name, value: f"{_part(error.settings, name, task, given)}.{name}={_text(value)}")
     tried = (_completed(remedy, task, given, check) for remedy in _remedies(error, task, given))
@@ -27,7 +24,7 @@ def remedied(error: MisfitError, task: str, given: "Assignments", check: Check) 
     return f"{why}: give {', or '.join(dict.fromkeys(ways))}"
 
 
-def _completed(remedy: Values, task: str, given: "Assignments", check: Check) -> Values | None:
+def _completed(remedy: Values, task: str, given: Assignments, check: Check) -> Values | None:
     """A remedy with what other arms need then; None where some do not fit whatever is set."""
     try:
         check(given.also(task, remedy))
@@ -39,7 +36,7 @@ def _completed(remedy: Values, task: str, given: "Assignments", check: Check) ->
     return remedy
 
 
-def _remedies(error: MisfitError, task: str, given: "Assignments") -> list[Values]:
+def _remedies(error: MisfitError, task: str, given: Assignments) -> list[Values]:
     """As values to set."""
     return [
         {(_part(error.settings, name, task, given), name): _text(value) for name, value in remedy.items()}
@@ -47,7 +44,7 @@ def _remedies(error: MisfitError, task: str, given: "Assignments") -> list[Value
     ]
 
 
-def _part(settings: object, name: str, task: str, given: "Assignments") -> str:
+def _part(settings: object, name: str, task: str, given: Assignments) -> str:
     """The part of the recipe that a setting is given in: for distillation that of RL, where it can be and is not set
     for distillation alone."""
     if isinstance(settings, SFTConfig):

@@ -1,31 +1,25 @@
 """`ruleshift study`: the experiments, by name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
 from ruleshift.bounds import at_least
-from ruleshift.commands.assignments import changed, read_values
+from ruleshift.commands.assignments import Assignments, changed
 from ruleshift.commands.checks import check_folder, check_split, check_training
 from ruleshift.commands.machines import MachineArguments, Machines
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
-from ruleshift.commands.remedies import Values, remedied
+from ruleshift.commands.remedies import remedied
 from ruleshift.errors import RuleshiftError
 from ruleshift.misfits import MisfitError
 from ruleshift.records import Feedback
-from ruleshift.settings import DistilConfig
-from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
     from ruleshift.studies.recipes import StudyRecipe
-    from ruleshift.studies.study import Arm, Plan, Study
-
-PARTS = ("sft", "rl", "distil", "measurement")  # of a recipe, whose settings can be set
-GIVEN = {**{(part, "seed"): "--seeds" for part in ("sft", "rl", "distil")}, ("measurement", "task"): "--tasks"}
-GIVEN |= {("measurement", "feedback"): "--feedback"}
+    from ruleshift.studies.study import Plan, Study
 
 
 @dataclass(frozen=True)
@@ -211,68 +205,6 @@ class StudyCommand:
             rl=replace(recipe.rl, updates=-(-recipe.rl.updates // parts)),
             measurement=replace(recipe.measurement, n=-(-recipe.measurement.n // parts)),
         )
-
-
-@dataclass(frozen=True)
-class Assignments:
-    """What --set says: `options` of the study, and `settings` by task and part of its recipe."""
-
-    options: dict[str, str] = field(default_factory=dict)
-    settings: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, given: Sequence[str], tasks: Sequence[str]) -> "Assignments":
-        """Raises RuleshiftError for what is no assignment, or of no task or part that there is."""
-        read = cls()
-        for text in given:
-            name, sign, value = text.partition("=")
-            *places, setting = name.split(".")
-            if not sign or not setting or len(places) > 2:
-                raise RuleshiftError(f"--set {text}: give it as NAME=VALUE, say {tasks[0]}.rl.updates=12")
-            if not places:
-                read.options[setting] = value
-                continue
-            *task, part = places
-            if task and task[0] not in tasks:
-                raise RuleshiftError(f"--set {text}: {task[0]!r} is not studied; choose from {', '.join(tasks)}")
-            if (part, setting) in GIVEN:
-                raise RuleshiftError(f"--set {text}: that comes from {GIVEN[part, setting]}")
-            if part not in PARTS:
-                raise RuleshiftError(f"--set {text}: there is no {part!r}; choose from {', '.join(PARTS)}")
-            for one in task or tasks:
-                read.settings.setdefault((one, part), {})[setting] = value
-        return read
-
-    def of(self, task: str, part: str) -> dict[str, str]:
-        return self.settings.get((task, part), {})
-
-    def also(self, task: str, further: Values) -> "Assignments":
-        """With further settings of a task, in the place of those that are there."""
-        settings = dict(self.settings)
-        for (part, name), value in further.items():
-            settings[task, part] = {**settings.get((task, part), {}), name: value}
-        return replace(self, settings=settings)
-
-    def apply(self, task: str, recipe: "StudyRecipe") -> "StudyRecipe":
-        """The recipe of a task with its training as it is set. With another algorithm come the values that make it."""
-        records = {"sft": recipe.sft, "rl": recipe.rl, "distil": DistilConfig()}
-        given = {
-            part: read_values(record, self.of(task, part), f"--set {task}.{part}.") for part, record in records.items()
-        }
-        of_rl = dict(given["rl"])
-        named = of_rl.pop("algorithm", None)  # with all other values at once, which may have to fit to its own
-        rl = replace(recipe.rl, **of_rl) if named is None else configured(recipe.rl, named, **of_rl)
-        return replace(recipe, sft=replace(recipe.sft, **given["sft"]), rl=rl, given=given)
-
-    def check_taken(self, task: str, recipe: "StudyRecipe", arms: "Sequence[Arm]") -> None:
-        """Raises RuleshiftError for a setting of distillation that no arm takes."""
-        distilled = [arm.training for arm in arms if isinstance(arm.training, DistilConfig)]
-        for name, value in recipe.given["distil"].items():
-            if all(getattr(training, name) != value for training in distilled):
-                raise RuleshiftError(
-                    f"--set {task}.distil.{name}: none of the arms takes it ({', '.join(arm.name for arm in arms)}); "
-                    "leave it out, or choose other arms or another study"
-                )
 
 
 def label_starts(starts: Sequence[str]) -> dict[str, str]:

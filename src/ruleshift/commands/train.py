@@ -129,6 +129,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
+    from ruleshift.training.parts import check_recompute
     from ruleshift.training.processes import start as find_each_other
     from ruleshift.training.sharding import check_sharding
     from ruleshift.training.teachers import load_teacher
@@ -144,6 +145,7 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     start = load_backbone(
         command.model, dtype=dtype, pictures=task.pictures, options=command.loading, style=command.style
     )
+    check_recompute(start.model, config.gradient_checkpointing)
     teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= {"weights": fingerprint(start.model)} | command.options_given()

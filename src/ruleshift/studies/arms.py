@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.load import Backbone, load_backbone
+from ruleshift.backbones.room import room_for
 from ruleshift.backbones.save import save_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
@@ -80,7 +81,8 @@ class Meter:
             self.store.keep_tokens(step, tokens)
             save_model(model, self.chat.source, self.store.model(step))
         if wanted:
-            self.measure(model, step, tokens)
+            with room_for("while it was measured"):  # within the room of what learns
+                self.measure(model, step, tokens)
 
     def measure(self, model: PreTrainedModel, step: int, tokens: TokenCount) -> None:
         """Evaluate and save the point of this step, with a few conversations of each split for readers."""

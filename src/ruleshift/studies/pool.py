@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 import torch
 
+from ruleshift.backbones.room import OF_STUDY, room_for, said_to
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.lock import SILENT, InUse
 from ruleshift.settings import Measurement
@@ -308,7 +309,8 @@ def outcome(job: Job, progress: Callable[[int], object], threads: int = 1) -> Ne
 
     try:
         told(0)
-        run_arm(job.run, job.start, job.measurement, job.root, told, job.further, threads, job.keep)
+        with said_to(OF_STUDY), room_for("in this run"):
+            run_arm(job.run, job.start, job.measurement, job.root, told, job.further, threads, job.keep)
     except Diverged as error:
         return News(ended="diverged", said=str(error))
     except InUse as error:
