@@ -1,16 +1,19 @@
 """`ruleshift backbone export`: models of checkpoints, and training in a style that its models keep."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from cli_helpers import refusal, save_tiny_model
 from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.lora import merged_weights
+from ruleshift.backbones.lora import add_lora, merged_weights
+from ruleshift.backbones.save import save_model
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
@@ -79,6 +82,47 @@ def test_updates_of_rl_are_exported(tmp_path, lora_rank) -> None:
     assert same_weights(load_backbone(str(tmp_path / "model")).model, now)
     assert export(tmp_path / "run", 1, tmp_path / "first") == 1
     assert not same_weights(load_backbone(str(tmp_path / "first")).model, now)
+
+
+def words(model: torch.nn.Module) -> torch.Tensor:
+    """Log-probabilities of next tokens after some random ones, (T, V)."""
+    ids = torch.randint(1, 90, (4, 60), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return model(input_ids=ids).logits.double().log_softmax(-1).flatten(0, 1)
+
+
+def kl(of: torch.Tensor, to: torch.Tensor) -> float:
+    return float((of.exp() * (of - to)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_small_adapters_beside_half_precision_are_not_rounded_away(tmp_path, exported) -> None:
+    save_model(tiny_model(spread=0.3), tiny_chat().source, tmp_path / "start")
+    model = load_backbone(str(tmp_path / "start"), dtype="bfloat16").model
+    start = words(deepcopy(model).float())
+    add_lora(model, 2, 0)
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in model.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(weight, std=1e-4, generator=generator)
+    trained = words(deepcopy(model).float())
+    if exported:  # from a checkpoint of SFT, in which adapters stand apart
+        with RunFolder.open(tmp_path / "run", SFT) as run:
+            run.save_checkpoint(1, lambda folder: writes(model, folder), keep_last=1)
+        export(tmp_path / "run", 1, tmp_path / "model")
+    else:
+        save_model(model, tiny_chat().source, tmp_path / "model")
+    found = load_backbone(str(tmp_path / "model")).model
+    assert kl(trained, words(found)) < 0.01 * kl(trained, start)
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "float32"
+    rounded = {name: weight.bfloat16().float() for name, weight in found.state_dict().items()}
+    found.load_state_dict(rounded)
+    assert kl(trained, words(found)) > 0.1 * kl(trained, start)  # control
+
+
+def writes(model: PreTrainedModel, folder: Path) -> None:
+    model.save_pretrained(folder, save_original_format=False)
+    tiny_chat().source.save_pretrained(folder)
 
 
 def test_what_a_run_does_not_have_is_told(tmp_path, capsys) -> None:

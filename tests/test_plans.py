@@ -8,20 +8,23 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, XLNetConfig, XLNetLMHeadModel
 
 import ruleshift.training.plan_pictures as plan_pictures
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model
+from helpers import EchoTask, new_rl, one_thread, tiny_chat, tiny_model
 from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import DistilConfig, Part, RLConfig
+from ruleshift.runs import RunFolder
+from ruleshift.settings import DistilConfig, Part, RLConfig, SFTConfig
 from ruleshift.tasks import get_task
 from ruleshift.training.algorithms import configured
 from ruleshift.training.footprint import Footprint
 from ruleshift.training.heap import given_back
-from ruleshift.training.parts import choose
+from ruleshift.training.longest import Longest, longest
+from ruleshift.training.parts import check_recompute, choose
 from ruleshift.training.plan import Forecast, forecast
+from ruleshift.training.sft import train_sft
 from ruleshift.training.sft_lessons import demonstration
 from ruleshift.training.trajectories import Thrift, Trajectory, forward
 
@@ -69,7 +72,7 @@ def planned(config: RLConfig, task: str = "gp-vl") -> Forecast:
 @pytest.mark.parametrize("parts", PARTS)
 def test_planned_passes_over_pictures_take_what_real_ones_take(parts, monkeypatch):
     group = demonstrations(8)
-    monkeypatch.setattr("ruleshift.training.plan.longest", lambda *_: (group, []))
+    monkeypatch.setattr("ruleshift.training.plan.longest", lambda *_: Longest(group, group))
     learning = planned(replace(RL, train_parts=parts, gradient_checkpointing=True)).phases[1].parts
     real = measured(group, parts)
     if parts == ("decoder",):  # the tower has looked before, and its features are kept
@@ -135,6 +138,122 @@ def test_distil_plans_as_the_others_do(tmp_path: Path, capsys):
     assert "teaching" in said
     assert not out.exists()
     assert "pictures" not in said
+
+
+# What runs take that their plans foretell
+
+
+def worded(device: str = "cpu") -> PreTrainedModel:
+    """A Llama of few weights and many words, whose logits are what fills the memory."""
+    config = {**tiny_model().config.to_dict(), "vocab_size": 16_384}
+    with torch.device(device):
+        return LlamaForCausalLM(LlamaConfig(**config)).eval()
+
+
+def held(footprint: Footprint, model: PreTrainedModel) -> Footprint:
+    for tensor in (*model.parameters(), *model.buffers()):
+        footprint.hold(tensor, "weights")
+    return footprint
+
+
+def foretold(config: RLConfig | SFTConfig, model: PreTrainedModel, *names: str) -> int:
+    plan = forecast(model, tiny_chat(), EchoTask(), "terse", config)
+    return max(phase.total for phase in plan.phases if not names or phase.name in names)
+
+
+@pytest.mark.parametrize("loss", ["nll", "dft", "psft"])
+def test_sft_takes_what_its_plan_foretells(loss, tmp_path):
+    """Over passes of which a part is learned: logits of all tokens would take more than the whole plan."""
+    config = SFTConfig(loss=loss, steps=3, examples=128, batch=128, micro_batch=128, max_tokens=1_000, save_every=4)
+    model = worded()
+    footprint = held(Footprint(model.get_output_embeddings().weight.shape), model)
+    with RunFolder.open(tmp_path, config) as run, footprint:
+        train_sft(model, tiny_chat(), EchoTask(), "terse", config, run)
+    plan = foretold(config, worded("meta"))
+    assert sum(footprint.peak.values()) == pytest.approx(plan, rel=0.1)
+    assert plan < 4 * 16_384 * 1_000 * 3  # logits, their log-softmax and its gradient
+
+
+def test_gradients_of_halves_are_foretold():
+    config = replace(RL, sft_mix="noise", updates=1, episodes=16, max_new_tokens=2, value_only=0)
+    model = tiny_model(width=256)
+    rl = new_rl(model, tiny_chat(), EchoTask(), "terse", config)
+    batch, _ = rl.estimate(rl.collect()[0])
+    with held(Footprint(model.get_output_embeddings().weight.shape), model) as footprint:
+        rl.learn(batch)
+        rl.learn(batch)  # there are moments now
+    with torch.device("meta"):
+        fresh = tiny_model(width=256)
+    plan = forecast(fresh, tiny_chat(), EchoTask(), "terse", config)
+    assert [phase.name for phase in plan.phases] == ["sampling", "learning", "showing", "mixing", "step"]
+    size = sum(p.nbytes for p in model.parameters())
+    gradients = {phase.name: phase.parts["gradients"] for phase in plan.phases}
+    assert gradients == {"sampling": 0, "learning": 2 * size, "showing": 4 * size, "mixing": 5 * size, "step": 3 * size}
+    reference = size  # made before
+    assert sum(footprint.peak.values()) + reference == pytest.approx(max(p.total for p in plan.phases), rel=0.1)
+
+
+def test_a_plan_of_what_the_expert_says_beside_rl_counts_it():
+    plans = [
+        forecast(on_meta(), tiny_chat(), EchoTask(), "terse", replace(RL, sft_coef=coef, resample=rounds, group=4))
+        for coef, rounds in ((0.0, 0), (0.1, 0), (0.0, 3))
+    ]
+    plain, shown, again = (plan.tokens for plan in plans)
+    assert [phase.name for phase in plans[1].phases] == ["sampling", "learning", "showing", "step"]
+    assert shown.trained > plain.trained
+    assert shown.forward == plain.forward
+    assert again.forward == pytest.approx(2 * plain.forward, abs=3)  # three rounds more beside three passes
+
+
+def test_a_sampler_of_half_the_precision_is_a_copy_with_half_the_cache():
+    whole, half = (
+        forecast(on_meta(), tiny_chat(), EchoTask(), "terse", replace(RL, rollout_dtype=dtype)).phases[0].parts
+        for dtype in ("float32", "bfloat16")
+    )
+    assert half["cache"] == whole["cache"] / 2
+    assert half["weights"] == whole["weights"]
+    assert half["sampler"] > sum(p.numel() for p in tiny_model().parameters()) * 2
+
+
+@pytest.mark.parametrize("changes", [{"data": "self-verified"}, {"data": "expert-revision"}, {"pass_low": 0.5}])
+def test_sft_that_samples_plans_it(changes):
+    config = SFTConfig(examples=40, steps=3, batch=20, micro_batch=10, max_new_tokens=16, pass_samples=3, turns=2)
+    plain, plan = (
+        forecast(on_meta(), tiny_chat(), EchoTask(), "terse", replace(config, lora_rank=2, **more))
+        for more in ({}, changes)
+    )
+    assert [phase.name for phase in plain.phases] == ["learning", "step"]
+    assert [phase.name for phase in plan.phases] == ["sampling", "learning", "step"]
+    sampling = plan.phases[0].parts
+    assert sampling["cache"] > 0 == sampling["optimiser"] == sampling["gradients"]
+    assert sampling["weights"] < plan.phases[1].parts["weights"]  # no adapters yet
+    assert (plan.conversation > plain.conversation) == ("data" in changes)
+    asked = 40 * (1 if "data" in changes else 3)
+    assert plain.tokens.forward == 0
+    assert plan.tokens.forward >= asked * 16
+
+
+def test_walks_are_drawn_out_by_wrong_tries_at_every_step():
+    """Each try but the last is wrong, and the last leads on."""
+    walks, chat, config = get_task("virl-l"), tiny_chat(), replace(RL, turns=3, episodes=4, max_new_tokens=10)
+    found = longest(chat, walks, "terse", config, 10**6).sampled
+    for index, trajectory in enumerate(found):
+        route = demonstration(chat, walks.problem("train", 0, index, "terse"), 3)
+        steps = 1 + sum(b - a > 1 for a, b in zip(route.positions, route.positions[1:], strict=False))
+        assert len(trajectory.states) == 3 * steps
+        assert len(trajectory.positions) == 3 * steps * 10
+    most = max(len(t.ids) for t in found)
+    cut = longest(chat, walks, "terse", config, most // 2).sampled
+    assert most // 2 - 30 < max(len(t.ids) for t in cut) <= most // 2
+
+
+def test_models_whose_layers_are_not_computed_again_are_refused():
+    with torch.device("meta"):
+        model = XLNetLMHeadModel(XLNetConfig(vocab_size=96, d_model=16, n_layer=1, n_head=2, d_inner=16))
+    check_recompute(model, wanted=False)
+    check_recompute(on_meta(), wanted=True)
+    with pytest.raises(RuleshiftError, match=r"--gradient-checkpointing does nothing for XLNetLMHeadModel.*leave it"):
+        check_recompute(model, wanted=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")

@@ -1,4 +1,4 @@
-"""Losses of SFT beyond TRL's, and its data: noise, other rules, slices of difficulty."""
+"""Losses of SFT, and its data: noise, other rules, slices of difficulty."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from trl import SFTTrainer
 
 from helpers import EchoTask, one_thread, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import Diverged, RuleshiftError
@@ -20,6 +21,7 @@ from ruleshift.training.sft_data import check_data
 from ruleshift.training.sft_lessons import Lessons, wrong_reply
 from ruleshift.training.sft_losses import LEAST, LOSSES
 from ruleshift.training.sft_samples import pass_rates
+from ruleshift.training.trainer import Trainer
 from vision_helpers import BUILDERS, LookTask
 
 TASK = EchoTask()
@@ -61,6 +63,31 @@ def test_losses_are_those_worked_out_by_hand():
     old = torch.tensor([0.5, 0.0009, 0.5]).log()
     psft = LOSSES["psft"](P, old, config)
     torch.testing.assert_close(psft, -torch.tensor([1.0, 0.001 / 0.0009, 1.2]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("loss", ["nll", "dft"])
+def test_losses_and_gradients_are_those_of_trl(tmp_path, monkeypatch, loss):
+    """Where TRL has the loss, in passes of different lengths of which some are padded."""
+    found: list[tuple[float, float]] = []
+    own = Trainer.loss_of
+
+    def compared(self: Trainer, model: torch.nn.Module, inputs: dict, items: torch.Tensor) -> torch.Tensor:
+        self.args.loss_type = loss
+        learning = [p for p in model.parameters() if p.requires_grad]
+        losses = [SFTTrainer.compute_loss(self, model, dict(inputs), num_items_in_batch=items)]
+        losses.append(own(self, model, inputs, items))
+        expected, gradients = (torch.autograd.grad(one, learning, retain_graph=True) for one in losses)
+        for theirs, ours in zip(expected, gradients, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+        found.append((losses[0].item(), losses[1].item()))
+        return losses[1]
+
+    monkeypatch.setattr(Trainer, "loss_of", compared)
+    trained(tmp_path, replace(CONFIG, loss=loss, examples=12, max_tokens=20))
+    theirs, ours = zip(*found, strict=True)
+    assert len(found) > CONFIG.steps
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert min(ours) > 0
 
 
 def gradient(name: str, logprobs: torch.Tensor, old: torch.Tensor | None, config: SFTConfig) -> torch.Tensor:

@@ -21,6 +21,7 @@ from ruleshift.runs import METRICS, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft import train_sft
+from ruleshift.training.trainer import Trainer
 
 # An epoch is three steps; checkpoints after steps 2, 4 and 5.
 CONFIG = SFTConfig(
@@ -289,17 +290,15 @@ def test_a_start_model_that_has_diverged(tmp_path):
 
 
 def test_the_last_good_checkpoint_stays(tmp_path, unbroken):
-    from trl import SFTTrainer
-
     path = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        usual = SFTTrainer.compute_loss
+        usual = Trainer.compute_loss
 
-        def spoilt(self: SFTTrainer, *arguments: Any, **more: Any) -> Any:
+        def spoilt(self: Trainer, *arguments: Any, **more: Any) -> Any:
             loss = usual(self, *arguments, **more)
             return loss * float("inf") if self.state.global_step == 3 else loss
 
-        patch.setattr(SFTTrainer, "compute_loss", spoilt)
+        patch.setattr(Trainer, "compute_loss", spoilt)
         with pytest.raises(Diverged, match="at step 4"):
             train(path)
     assert [line["step"] for line in json_lines(path)] == [1, 2, 3]

@@ -82,7 +82,8 @@ class SFTConfig:
     """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
     float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
     adam_8bit: bool = False
-    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory."""
+    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory. Matrices and vectors of fewer than
+    4,096 weights keep theirs in float32, many adapters among them."""
     seed: Seed = 0
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 100
@@ -236,7 +237,8 @@ class RLConfig:
     """Matrix products of passes in bfloat16 (autocast). What learns, its gradient and the moments of Adam stay in
     float32, and replies are sampled as without it; quick on a GPU, and slow on most CPUs."""
     adam_8bit: bool = False
-    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory."""
+    """Keep the moments of Adam in 8 bits (bitsandbytes): a quarter of their memory. Matrices and vectors of fewer than
+    4,096 weights keep theirs in float32, many adapters among them."""
     seed: Seed = 0
     """Seed of deals, sampling and shuffling."""
     save_every: Count = 10

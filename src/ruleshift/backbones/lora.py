@@ -65,14 +65,16 @@ def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def merged_tensors(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same of the state of a model with adapters (its `state_dict`): weight + SCALE * B A. A state without adapters
-    stays as it is."""
+    """The same of the state of a model with adapters (its `state_dict`): weight + SCALE * B A. These are in float32, in
+    the memory of the CPU, whatever the weight is in: half precision would round most of what adapters add away. Others
+    stay as they are."""
     merged = {n.replace(".base_layer.", "."): weight for n, weight in tensors.items() if ".lora_" not in n}
     for name, down in tensors.items():
         layer, found, adapter = name.partition(".lora_A.")
         if found:
-            up, whole = tensors[f"{layer}.lora_B.{adapter}"], merged[f"{layer}.weight"]
-            merged[f"{layer}.weight"] = (whole + SCALE * (up @ down)).to(whole.dtype)
+            parts = merged[f"{layer}.weight"], tensors[f"{layer}.lora_B.{adapter}"], down
+            whole, up, down = (part.to("cpu", torch.float32) for part in parts)
+            merged[f"{layer}.weight"] = whole + SCALE * (up @ down)
     return merged
 
 

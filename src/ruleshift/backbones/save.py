@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
 
 def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
     """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
-    into a folder that is not there yet. Adapters (LoRA) become part of the weights."""
+    into a folder that is not there yet. Adapters (LoRA) become part of the weights, in float32, which config.json then
+    says."""
     from ruleshift.backbones.lora import has_lora, merged_weights
 
     _make_dense(model)
     with _whole(folder) as partial:
-        model.save_pretrained(partial, state_dict=merged_weights(model) if has_lora(model) else None)
+        if has_lora(model):
+            model.save_pretrained(partial, state_dict=merged_weights(model))
+            config = deepcopy(model.config)
+            config.dtype = "float32"
+            config.save_pretrained(partial)
+        else:
+            model.save_pretrained(partial)
         source.save_pretrained(partial)
 
 

@@ -73,8 +73,11 @@ def _export_sft(folder: Path, out: Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= read_tensors(file)
-    model: PreTrainedModel = kind.from_config(config, dtype=config.dtype)
-    found = model.load_state_dict(merged_tensors(tensors), strict=False)
+    merged = merged_tensors(tensors)
+    model: PreTrainedModel = kind.from_config(
+        config, dtype=torch.float32 if len(merged) < len(tensors) else config.dtype
+    )
+    found = model.load_state_dict(merged, strict=False)
     lost = set(found.missing_keys) - set(model.all_tied_weights_keys) - set(model._keys_to_ignore_on_save or ())
     if lost or found.unexpected_keys:
         raise RuleshiftError(

@@ -1,13 +1,13 @@
 """Conversations as long as they may become, for plans: nobody is asked anything."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from ruleshift.chat import Chat
-from ruleshift.engines.protocol import Reply, Request
-from ruleshift.records import Completion, Episode, Message
-from ruleshift.revision import revise
-from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
+from ruleshift.engines.protocol import Reply
+from ruleshift.records import Completion, Episode
+from ruleshift.revision import Conversation
+from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem
 from ruleshift.training.privileged import Asked
 from ruleshift.training.sft_data import data_of
@@ -16,55 +16,76 @@ from ruleshift.training.trajectories import Trajectory
 
 LOOKED_AT = 64  # problems of the split whose conversations are told
 PICTURED = 8  # the same where pictures have to be drawn
+WRONG: tuple[Callable[[TaskProblem, int], str], ...] = (  # replies whose feedback may be long; the second may be right
+    lambda problem, turn: "a a",
+    lambda problem, turn: problem.guess(turn),
+)
 
 
-class LongReplies:
-    """Answers everything with as many tokens as it may."""
+@dataclass(frozen=True)
+class Longest:
+    """Of the first problems: what is learned from, what the model says (`sampled`, `each` of them so often; nothing
+    where SFT learns from the expert), the expert's conversations where RL learns from these too (`shown`), and what a
+    teacher may be asked."""
 
-    def __init__(self, chat: Chat, count: int, batch_size: int) -> None:
-        self.chat, self.batch_size = chat, batch_size
-        self.reply = (chat.encode_reply("a a")[0],) * count
-
-    def open(self, requests: Sequence[Request]) -> "LongSession":
-        return LongSession(self, requests)
-
-
-class LongSession:
-    def __init__(self, engine: LongReplies, requests: Sequence[Request]) -> None:
-        self.engine = engine
-        self.appended: list[tuple[int, ...]] = []
-        self.append((), (), requests)
-
-    def generate(self) -> list[Reply]:
-        ids = self.engine.reply
-        said = Completion(self.engine.chat.decode(ids), ids, (0.0,) * len(ids), "length")
-        return [Reply(appended, said) for appended in self.appended]
-
-    def append(self, keep: Sequence[int], feedback: Sequence[Message], joining: Sequence[Request] = ()) -> None:
-        chat = self.engine.chat
-        self.appended = [chat.encode_feedback(message, self.engine.reply) for message in feedback]
-        self.appended += [chat.encode_prompt(request.messages) for request in joining]
+    learned: Sequence[Trajectory]
+    sampled: Sequence[Trajectory] = ()
+    each: int = 1
+    shown: Sequence[Trajectory] = ()
+    asked: Sequence[Asked] = ()
 
 
-def longest(chat: Chat, task: Task, style: Style, config: SFTConfig | RLConfig) -> tuple[list[Trajectory], list[Asked]]:
-    """The conversations of the first problems, and where a teacher is asked about them, what it is asked.
-
-    What is learned from the expert where that is what SFT learns from; where a teacher guides, the longest wrong
-    replies until the budget ends; and else the longer of these and the expert's way."""
+def longest(chat: Chat, task: Task, style: Style, config: SFTConfig | RLConfig, most: int) -> Longest:
+    """most: tokens that the model's context has room for. A run ends where a conversation would outgrow it."""
     looked_at = PICTURED if task.pictures else LOOKED_AT
-    if isinstance(config, SFTConfig) and not data_of(config).sampled:
-        lessons = Lessons(chat, task, style, replace(config, pass_low=0.0, pass_high=1.0), None, None)
-        return [taught(lessons[row]) for row in lessons.rows[:looked_at]], []
     indices = range(min(looked_at, config.episodes if isinstance(config, RLConfig) else config.examples))
 
-    def problems() -> list[TaskProblem]:
-        return [task.problem(config.split, config.seed, index, style) for index in indices]
+    def problem(index: int) -> TaskProblem:
+        return task.problem(config.split, config.seed, index, style)
 
-    engine = LongReplies(chat, config.max_new_tokens, len(indices))
-    episodes: list[Episode] = revise(problems(), engine, config.turns)
-    wrong = [Trajectory.of(episode) for episode in episodes]
-    if isinstance(config, DistilConfig):
-        pairs = zip(episodes, problems(), strict=True)
-        return wrong, [Asked(episode, len(episode.turns), problem, config.turns) for episode, problem in pairs]
-    right = [demonstration(chat, problem, config.turns) for problem in problems()]
-    return [max(pair, key=lambda t: len(t.ids)) for pair in zip(wrong, right, strict=True)], []
+    def said(turns: int) -> list[Episode]:
+        reply = (chat.encode_reply("a a")[0],) * config.max_new_tokens
+        each = [[drawn_out(chat, problem(i), turns, reply, most, wrong) for wrong in WRONG] for i in indices]
+        return [max(some, key=lambda episode: len(episode.token_ids)) for some in each]
+
+    def shown() -> list[Trajectory]:
+        return [demonstration(chat, problem(i), config.turns) for i in indices]
+
+    if isinstance(config, RLConfig):
+        episodes = said(config.turns)
+        own = [Trajectory.of(episode) for episode in episodes]
+        asked = [Asked(episode, len(episode.turns), problem(i), config.turns) for i, episode in enumerate(episodes)]
+        return Longest(own, own, 1, shown() if config.sft_coef or config.sft_mix == "noise" else (), asked)
+    unsliced = replace(config, pass_low=0.0, pass_high=1.0)
+    rated = 0 if config == unsliced else config.pass_samples
+    if data_of(config).sampled:
+        own = [Trajectory.of(episode) for episode in said(config.turns)]
+        pairs = zip(own, shown(), strict=True)
+        return Longest([max(pair, key=lambda t: len(t.ids)) for pair in pairs], own, 1 + rated)
+    lessons = Lessons(chat, task, style, unsliced, None, None)
+    of_expert = [taught(lessons[row]) for row in lessons.rows[:looked_at]]
+    return Longest(of_expert, [Trajectory.of(episode) for episode in said(1)] if rated else (), rated)
+
+
+def drawn_out(
+    chat: Chat,
+    problem: TaskProblem,
+    turns: int,
+    reply: tuple[int, ...],
+    most: int,
+    wrong: Callable[[TaskProblem, int], str],
+) -> Episode:
+    """A conversation in which every reply has the tokens of `reply`, whatever it says: at each step a `wrong` one until
+    a single try is left, and then the right one, which leads to the next step and a new budget. It breaks off where
+    another reply would make it longer than `most` tokens."""
+    conversation = Conversation(problem, turns)
+    appended = chat.encode_prompt(conversation.request().messages)
+    room = most - len(appended) - len(reply)
+    while not conversation.ended:
+        text = problem.gold() if conversation.tries == turns - 1 else wrong(problem, len(conversation.turns))
+        conversation.take(Reply(appended, Completion(text, reply, (0.0,) * len(reply), "length")))
+        appended = chat.encode_feedback(conversation.messages[-1], reply)
+        room -= len(appended) + len(reply)
+        if room < 0:
+            break
+    return conversation.episode()

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ruleshift.backbones.lora import add_lora, has_lora, without_lora
 from ruleshift.backbones.vision import FAMILIES, sees
@@ -51,6 +52,16 @@ def choose(model: PreTrainedModel, parts: Sequence[Part], lora_rank: int, seed: 
         raise RuleshiftError(
             f"weights in {', '.join(sorted(halves))} would round small steps away: load the model with "
             'dtype="float32", or train adapters beside it (lora_rank)'
+        )
+
+
+def check_recompute(model: PreTrainedModel, wanted: bool) -> None:
+    """Raise RuleshiftError where layers are to be computed again, and the model is of a family that has none which
+    can be."""
+    if wanted and not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+        raise RuleshiftError(
+            f"--gradient-checkpointing does nothing for {type(model).__name__}, whose layers are not of the kind that "
+            "transformers computes again: leave it out, and lower --max-tokens for less memory"
         )
 
 

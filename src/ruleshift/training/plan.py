@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import astuple, dataclass, replace
 
 import torch
@@ -9,9 +10,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedModel
 
 from ruleshift.backbones.head import chunks
+from ruleshift.backbones.sampler import sampler_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
-from ruleshift.engines.local import READ_AT_ONCE
+from ruleshift.engines.local import READ_AT_ONCE, context_limit
 from ruleshift.engines.window import Window
 from ruleshift.records import Picture
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
@@ -20,10 +22,13 @@ from ruleshift.training.accounting import Account, Sizes, TokenCount
 from ruleshift.training.critic import ValueHead
 from ruleshift.training.footprint import Footprint, weightless
 from ruleshift.training.guide import Guide, Pupil, guide_of
-from ruleshift.training.longest import longest
-from ruleshift.training.parts import choose, learns, start_of
+from ruleshift.training.longest import Longest, longest
+from ruleshift.training.parts import check_recompute, choose, learns, start_of
 from ruleshift.training.plan_pictures import bytes_of_features, bytes_of_pixels, check_planned, looked_at, planned_view
 from ruleshift.training.privileged import Asked
+from ruleshift.training.rollout import rollout_dtype
+from ruleshift.training.sft_losses import LAGGING
+from ruleshift.training.sft_samples import used
 from ruleshift.training.teachers import ModelTeacher, MovingTeacher, StartTeacher, Told
 from ruleshift.training.trajectories import Thrift, Trajectory, forward, groups_of
 
@@ -61,21 +66,27 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Planned:
-    """What is planned: conversations of the first problems (`told`), those of them that make the largest pass
-    (`group`), and what a teacher is told of the latter."""
+    """What is planned: conversations of the first problems (`found`), those that make the largest pass that learns
+    (`group`) and the largest over what the expert says (`shown`), and what a teacher is told of the former."""
 
     model: PreTrainedModel
     chat: Chat
     config: SFTConfig | RLConfig
     device: str
-    told: list[Trajectory]
+    found: Longest
     group: list[Trajectory]
+    shown: list[Trajectory]
     guide: Guide | None
     taught: list[Told]
 
     @property
     def learning(self) -> list[torch.nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
+
+    @property
+    def halved(self) -> bool:
+        """Whether gradients of halves of a mini-batch are kept, to tell how noisy they are."""
+        return isinstance(self.config, RLConfig) and self.config.sft_mix == "noise"
 
     @property
     def known(self) -> bool:
@@ -100,40 +111,69 @@ def forecast(
     cannot be planned."""
     if task.pictures:
         check_planned(model)
-    told, asked = longest(chat, task, style, config)
-    members = _largest(told, config)
+    found = longest(chat, task, style, config, context_limit(model))
+    check_recompute(model, config.gradient_checkpointing)
+    start = deepcopy(model) if isinstance(config, SFTConfig) and found.sampled else None
     choose(model, config.train_parts, config.lora_rank, config.seed)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        for one in (model, teacher):
+        for one in (model, teacher, start):
             if one is not None:
                 weightless(one.eval(), torch.device("cpu"))
-        guide = _guide(model, chat, config, teacher)
-        group = [told[i] for i in members]
-        run = Planned(
-            model, chat, config, device, told, group, guide, _told(guide, [asked[i] for i in members if asked], group)
-        )
-        fixed = _fixed(run)
-        phases = [_learning(run, fixed), _step(run, fixed)]
-        if run.taught and isinstance(config, DistilConfig) and config.distillation_mode == "sampled_token":
-            phases.insert(0, _teaching(run, fixed))
-        if isinstance(config, RLConfig):
-            phases.insert(0, _sampling(run, config, fixed))
+        run = _planned(model, chat, config, device, found, teacher)
+        phases = _phases(run)
+        if start is not None and isinstance(config, SFTConfig):
+            phases.insert(0, _start_sampling(start, chat, config, found, device))
         sizes, tokens = Sizes.of(model), _tokens(run)
     return Forecast(
         sizes.decoder + sizes.tower,
         sum(p.numel() for p in run.learning),
-        max(len(t.ids) for t in told),
-        max(len(t.ids) for t in group) * len(group),
+        max(len(t.ids) for t in found.learned),
+        max(len(t.ids) for t in run.group) * len(run.group),
         tokens,
         tokens.flops(sizes),
         tuple(phases),
     )
 
 
+def _planned(
+    model: PreTrainedModel,
+    chat: Chat,
+    config: SFTConfig | RLConfig,
+    device: str,
+    found: Longest,
+    teacher: PreTrainedModel | None,
+) -> Planned:
+    guide, members = _guide(model, chat, config, teacher), _largest(found.learned, config)
+    group = [found.learned[i] for i in members]
+    shown = [found.shown[i] for i in _largest(found.shown, config)] if found.shown else []
+    taught = _told(guide, [found.asked[i] for i in members if found.asked], group)
+    return Planned(model, chat, config, device, found, group, shown, guide, taught)
+
+
+def _phases(run: Planned) -> list[Phase]:
+    """Those of a run in the order in which they come, but for what SFT samples before it learns."""
+    config, fixed = run.config, _fixed(run)
+    phases = [_learning(run, fixed)]
+    if run.shown:
+        phases.append(_showing(run, fixed))
+    if run.halved:
+        phases.append(_mixing(run, fixed))
+    phases.append(_step(run, fixed))
+    if run.taught and isinstance(config, DistilConfig) and config.distillation_mode == "sampled_token":
+        phases.insert(0, _teaching(run, fixed))
+    if isinstance(config, RLConfig):
+        more = config.resample * config.episodes  # drawn and not learned from
+        pictures = fixed["pictures"] + _pixels(run.chat, run.device, run.found.sampled, more)
+        asked = (run.model, run.chat, config, run.found.sampled, min(config.batch_size, config.episodes))
+        phases.insert(0, _sampling(*asked, fixed | {"pictures": pictures}))
+    return phases
+
+
 def _largest(told: Sequence[Trajectory], config: SFTConfig | RLConfig) -> list[int]:
     """Which conversations make the pass with the most padded tokens, among those that passes are made up of."""
     if isinstance(config, RLConfig):
         size, most = max(1, config.episodes // config.minibatches), config.max_pictures
+        size = -(-size // 2) if config.sft_mix == "noise" else size
     else:
         size, most = min(config.micro_batch, config.batch), sum(len(t.pictures) for t in told) * config.batch
     drawn = [i % len(told) for i in range(size)]
@@ -160,19 +200,28 @@ def _told(guide: Guide | None, asked: Sequence[Asked], group: Sequence[Trajector
 
 
 def _tokens(run: Planned) -> TokenCount:
-    """What `Account` would count."""
-    config, told = run.config, run.told
+    """What `Account` would count, and what SFT counts."""
+    config, found = run.config, run.found
+    told = found.learned
     account = Account(run.model, run.chat.eye)
     if isinstance(config, SFTConfig):
         account.trained(told)
-        return _scaled(account.tokens, config.steps * config.batch / len(told))
-    each = config.episodes / len(told)
+        learned, account.tokens = _scaled(account.tokens, config.steps * config.batch / len(told)), TokenCount()
+        account.passed(found.sampled, 1)
+        read = _scaled(account.tokens, found.each * used(config) / max(1, len(found.sampled)))
+        again = learned if config.loss in LAGGING else TokenCount()
+        return learned + read + TokenCount(0, again.trained, 0, again.patches_trained + again.patches_forward)
+    each, epochs = config.episodes / len(told), max(0, config.updates - config.value_only) * config.epochs
     account.passed(told, 3 if config.critic or config.importance_sampling_cap is not None else 2)
+    account.passed(told, 1, config.resample)
     if run.taught and run.guide is not None and run.guide.teacher is not None:
         account.passed([one.trajectory for one in run.taught], 1, run.guide.teacher.share * len(told) / len(run.taught))
     read, account.tokens = _scaled(account.tokens, config.updates * each), TokenCount()
     account.trained(told)
-    return read + _scaled(account.tokens, max(0, config.updates - config.value_only) * config.epochs * each)
+    learned, account.tokens = _scaled(account.tokens, epochs * each), TokenCount()
+    account.trained(found.shown)  # each problem once a mini-batch
+    problems = min(config.episodes, config.episodes // config.group * config.minibatches)
+    return read + learned + _scaled(account.tokens, epochs * problems / max(1, len(found.shown)))
 
 
 def _scaled(tokens: TokenCount, factor: float) -> TokenCount:
@@ -185,13 +234,14 @@ def _fixed(run: Planned) -> dict[str, int]:
     heads = list(ValueHead(model).parameters()) if isinstance(config, RLConfig) and config.critic else []
     copies = isinstance(config, RLConfig) and not config.lora_rank
     here = isinstance(config, RLConfig) and config.reference in ("device", run.device)
+    lags = isinstance(config, SFTConfig) and config.loss in LAGGING
     learning = sum(p.nbytes for p in run.learning)
     of_teacher = learning if isinstance(teacher, MovingTeacher) else 0
     if isinstance(teacher, ModelTeacher) and teacher.model is not model:
         of_teacher = sum(p.nbytes for p in teacher.model.parameters())
     return {
         "weights": sum(p.nbytes for p in [*model.parameters(), *model.buffers(), *heads]),
-        "reference": learning if copies and (here or isinstance(teacher, StartTeacher)) else 0,
+        "reference": learning if lags or (copies and (here or isinstance(teacher, StartTeacher))) else 0,
         "teacher": of_teacher,
         "optimiser": sum(
             (2 if config.adam_8bit and p.numel() >= 4096 else 8) * p.numel() for p in [*run.learning, *heads]
@@ -201,20 +251,22 @@ def _fixed(run: Planned) -> dict[str, int]:
 
 
 def _pictures(run: Planned) -> int:
-    """Bytes of the pictures of an update or a step, which are in the memory of the CPU, and of what is kept of them."""
-    eye, config = run.chat.eye, run.config
-    if eye is None:
-        return 0
+    """Bytes of the pictures of an update or a step, and of what is kept of them."""
+    eye, config, told = run.chat.eye, run.config, run.found.learned
     count = config.episodes if isinstance(config, RLConfig) else config.batch
-    each = bytes_of_pixels(run.told) if run.device == "cpu" else 0
-    kept = bytes_of_features(run.model, eye, run.told, count) if run.known else 0
-    return round(each * count) + kept
+    kept = bytes_of_features(run.model, eye, told, count) if eye is not None and run.known else 0
+    return _pixels(run.chat, run.device, told, count) + kept
 
 
-def _footprint(run: Planned, part: str) -> Footprint:
+def _pixels(chat: Chat, device: str, told: Sequence[Trajectory], count: int) -> int:
+    """Bytes of the pictures of so many conversations like these, which are in the memory of the CPU."""
+    return round(bytes_of_pixels(told) * count) if chat.eye is not None and device == "cpu" else 0
+
+
+def _footprint(model: PreTrainedModel, part: str) -> Footprint:
     """One in which models are counted already."""
-    footprint = Footprint(run.model.get_output_embeddings().weight.shape, part)
-    for tensor in (*run.model.parameters(), *run.model.buffers()):
+    footprint = Footprint(model.get_output_embeddings().weight.shape, part)
+    for tensor in (*model.parameters(), *model.buffers()):
         footprint.hold(tensor, "weights")
     return footprint
 
@@ -225,14 +277,26 @@ def _phase(name: str, footprint: Footprint, fixed: dict[str, int]) -> Phase:
 
 def _learning(run: Planned, fixed: dict[str, int]) -> Phase:
     """Two passes of a group, whose gradients add up."""
+    return _passes(run, "learning", run.group, run.taught, fixed, halves=1)
+
+
+def _showing(run: Planned, fixed: dict[str, int]) -> Phase:
+    """The same over what the expert says."""
+    return _passes(run, "showing", run.shown, [], fixed, halves=3)
+
+
+def _passes(
+    run: Planned, name: str, group: Sequence[Trajectory], taught: Sequence[Told], fixed: dict[str, int], halves: int
+) -> Phase:
+    """halves: gradients of halves of a mini-batch that are kept meanwhile, where any are."""
     config = run.config
     temperature = config.temperature if isinstance(config, RLConfig) else 1.0
     entropy_learns = isinstance(config, RLConfig) and config.entropy_coef > 0
     how = (temperature, entropy_learns, Thrift(config.bf16, config.gradient_checkpointing), planned_view(run.known))
-    diverges = run.taught if isinstance(config, DistilConfig) and config.distillation_mode == "full_logits" else []
-    with _footprint(run, "activations") as footprint, footprint.gradients_of(run.learning):
+    diverges = taught if isinstance(config, DistilConfig) and config.distillation_mode == "full_logits" else []
+    with _footprint(run.model, "activations") as footprint, footprint.gradients_of(run.learning):
         for _ in range(2):
-            result = forward(run.model, run.group, run.chat.eye, None, *how)
+            result = forward(run.model, group, run.chat.eye, None, *how)
             loss = result.logprobs.sum() + result.entropy.sum() + result.states.sum()
             if diverges and run.guide is not None:
                 loss = loss + run.guide.loss(diverges, result.before, torch.zeros_like(result.logprobs)).sum()
@@ -240,7 +304,15 @@ def _learning(run: Planned, fixed: dict[str, int]) -> Phase:
             del result, loss
     for parameter in run.learning:
         parameter.grad = None
-    return _phase("learning", footprint, fixed)
+    phase = _phase(name, footprint, fixed)
+    kept = halves * sum(p.nbytes for p in run.learning) if run.halved else 0
+    return Phase(name, phase.parts | {"gradients": phase.parts["gradients"] + kept})
+
+
+def _mixing(run: Planned, fixed: dict[str, int]) -> Phase:
+    """Four gradients of halves give a fifth, or differences of the same size, which are squared in double precision."""
+    sizes = [p.nbytes for p in run.learning]
+    return _counted("mixing", fixed, {"gradients": 5 * sum(sizes), "activations": 4 * max(sizes)})
 
 
 @torch.no_grad()
@@ -248,34 +320,55 @@ def _teaching(run: Planned, fixed: dict[str, int]) -> Phase:
     """A teacher reads the group, and says how likely its tokens are."""
     assert run.guide is not None
     assert run.guide.teacher is not None
-    with _footprint(run, "activations") as footprint:
+    with _footprint(run.model, "activations") as footprint:
         scores = run.guide.teacher.scores(run.taught)
         scores.logprobs(chunks(run.model, len(scores.known))[0])
     return _phase("teaching", footprint, fixed)
 
 
 def _step(run: Planned, fixed: dict[str, int]) -> Phase:
-    """Adam divides the first moment by the root of the second, of one parameter at a time or (GPU) of all at once."""
+    """Adam divides the first moment by the root of the second, of one parameter at a time or (GPU) of all at once. The
+    halves of a mini-batch of RL are still there."""
     sizes = [p.nbytes for p in run.learning]
     passing = sum(sizes) if run.device == "cuda" else 2 * max(sizes)
-    found = {"gradients": sum(sizes), "activations": passing}
-    return Phase("step", {part: fixed.get(part, found.get(part, 0)) for part in PARTS})
+    return _counted("step", fixed, {"gradients": (3 if run.halved else 1) * sum(sizes), "activations": passing})
+
+
+def _counted(name: str, fixed: dict[str, int], found: dict[str, int]) -> Phase:
+    return Phase(name, {part: fixed.get(part, found.get(part, 0)) for part in PARTS})
+
+
+def _start_sampling(model: PreTrainedModel, chat: Chat, config: SFTConfig, found: Longest, device: str) -> Phase:
+    """What SFT has the start model say, before anything in it is made to learn."""
+    count = found.each * min(config.batch_size, used(config))
+    fixed = {
+        "weights": sum(p.nbytes for p in [*model.parameters(), *model.buffers()]),
+        "pictures": _pixels(chat, device, found.sampled, count),
+    }
+    return _sampling(model, chat, config, found.sampled, min(config.batch_size, count), fixed)
 
 
 @torch.inference_mode()
-def _sampling(run: Planned, config: RLConfig, fixed: dict[str, int]) -> Phase:
+def _sampling(
+    model: PreTrainedModel,
+    chat: Chat,
+    config: SFTConfig | RLConfig,
+    told: Sequence[Trajectory],
+    rows: int,
+    fixed: dict[str, int],
+) -> Phase:
     """Prompts are read and a reply begins; later the last of the longest conversations does."""
-    model, told, eye = run.model, run.told, run.chat.eye
-    rows = min(config.batch_size, config.episodes)
-    most = max(len(t.ids) for t in told)
+    eye, most = chat.eye, max(len(t.ids) for t in told)
     prompt = min(max(t.states[0] + 1 for t in told), most - 1)
-    with _footprint(run, "sampler") as footprint:
-        forward_ = forward_of(model)
-        window = Window.empty(forward_.new_cache(rows), rows, model.dtype, model.device)
+    with _footprint(model, "sampler") as footprint:
+        dtype = rollout_dtype(config) if isinstance(config, RLConfig) else None
+        sampler = model if dtype in (None, model.dtype) else sampler_of(model, dtype)
+        forward_ = forward_of(sampler)
+        window = Window.empty(forward_.new_cache(rows), rows, sampler.dtype, sampler.device)
         some = max(1, READ_AT_ONCE // (rows * most))
         for width in (prompt, most - prompt):
             shown = [] if eye is None else _shown(told, rows)
-            seen = looked_at(model, eye, shown) if eye is not None and shown else None
+            seen = looked_at(sampler, eye, shown) if eye is not None and shown else None
             for first in range(0, width, some):
                 count = min(some, width - first)
                 new = torch.ones(rows, count, dtype=torch.bool)

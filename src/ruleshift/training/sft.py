@@ -24,12 +24,11 @@ from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.optimizers import check_8bit
-from ruleshift.training.parts import choose
+from ruleshift.training.parts import check_recompute, choose
 from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
 from ruleshift.training.sft_lessons import Lessons
-from ruleshift.training.sft_losses import OF_TRL
 from ruleshift.training.sft_pictures import Collator, PictureTrainer
 from ruleshift.training.sft_samples import pass_rates, sample
 from ruleshift.training.sharding import Shards
@@ -152,7 +151,6 @@ def train_sft(
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,
-        loss_type=config.loss if config.loss in OF_TRL else "nll",
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=config.batch // (micro_batch * processes.world),
         learning_rate=config.learning_rate,
@@ -163,6 +161,7 @@ def train_sft(
         seed=config.seed,
         data_seed=config.seed,
         max_length=None,
+        router_aux_loss_coef=0.0,  # of mixtures of experts; our losses have no such term
         logging_steps=1,
         include_num_input_tokens_seen="non_padding",
         save_steps=config.save_every,
@@ -180,6 +179,7 @@ def train_sft(
     if arguments.n_gpu > 1:  # the model is on one of them
         arguments._n_gpu = 1
     check_8bit(config.adam_8bit)
+    check_recompute(model, config.gradient_checkpointing)
     with room_to_sample(config):
         lessons = _lessons(model, chat, task, style, config, run, progress, processes)
     choose(model, config.train_parts, config.lora_rank, config.seed)

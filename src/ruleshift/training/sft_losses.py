@@ -1,7 +1,7 @@
 """What SFT minimises: a loss for each learned token, from its log-probabilities now and before. Pure functions.
 
-`nll` and `dft` are TRL's own in text. It has no others, and hands a loss of one's own neither old log-probabilities nor
-the labels of a whole step without a second pass: `Trainer` (trainer.py) makes the pass for those, as for pictures.
+`Trainer` (trainer.py) makes the pass, in text as in pictures, since it keeps logits of learned tokens alone, in chunks.
+TRL's own losses are `nll` and `dft`, and have the same numbers; on a CPU they keep logits of all tokens.
 """
 
 from collections.abc import Callable
@@ -50,5 +50,4 @@ def psft(logprobs: torch.Tensor, old: torch.Tensor | None, config: SFTConfig) ->
 
 
 LOSSES: dict[str, Loss] = {"nll": nll, "dft": dft, "talr": talr, "psft": psft}
-OF_TRL = ("nll", "dft")
 LAGGING = ("psft",)

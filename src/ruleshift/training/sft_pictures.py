@@ -42,16 +42,14 @@ class Collator:
 
 
 class PictureTrainer(Trainer):
-    """Trainer with a pass of our own: features stand in the places of prompts and feedback, and the loss is that of
-    SFTTrainer over the labels of a step. It goes around what accelerate wraps the model in, and shares the gradients of
-    several processes itself. `patches` counts what their towers have looked at, from what it was at the last
-    checkpoint."""
+    """Trainer whose pass sees: features stand in the places of prompts and feedback. It goes around what accelerate
+    wraps the model in, and shares the gradients of several processes itself. `patches` counts what their towers have
+    looked at, from what it was at the last checkpoint."""
 
     def __init__(self, patches: int, **more: Any) -> None:
         super().__init__(**more)
         self.patches = patches
         self._looked = 0  # patches of this process since they were last added up
-        self.model_accepts_loss_kwargs = True  # has the labels of a whole step counted, for every family
 
     def count(self, tokens: int) -> TokenCount:
         learned = learns(self.model, "tower")  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pack
 from ruleshift.training.optimizers import fits
 from ruleshift.training.parts import LaggingCopy
-from ruleshift.training.sft_losses import LAGGING, LOSSES, OF_TRL
+from ruleshift.training.sft_losses import LAGGING, LOSSES
 from ruleshift.training.sharding import Shards, divided_like, load_whole
 from ruleshift.training.trajectories import Thrift, token_logprobs
 
@@ -49,7 +49,7 @@ class Trainer(SFTTrainer):
         self.run, self.config, self.chat, self.shards, self.processes = run, config, chat, shards, shards.processes
         self.thrift = Thrift(config.bf16, config.gradient_checkpointing)
         self._old = LaggingCopy(self.model) if config.loss in LAGGING else None  # type: ignore[arg-type]
-        self.model_accepts_loss_kwargs = self.model_accepts_loss_kwargs or config.loss not in OF_TRL
+        self.model_accepts_loss_kwargs = True  # has the labels of a whole step counted, for every family
         self._followed = -1  # the last step at which the old weights followed
         self._partial = run.checkpoints_path  # the folder that a checkpoint is written into
         self._whole: tuple[PreTrainedModel, dict[str, Any]] | None = None  # what it holds of model and optimiser
@@ -62,11 +62,7 @@ class Trainer(SFTTrainer):
         return self.shards.run(lambda: self.loss_of(one, inputs, num_items_in_batch))
 
     def loss_of(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
-        """TRL's loss where it has it, and else that of `sft_losses` over the labels of a step."""
-        if self.config.loss in OF_TRL:
-            with self.thrift.around(self.model):  # type: ignore[arg-type]
-                loss: torch.Tensor = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
-                return loss
+        """That of `sft_losses` over the labels of a step."""
         labels = inputs["labels"][:, 1:]
 
         def states() -> torch.Tensor:
