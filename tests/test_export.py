@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from cli_helpers import refusal, save_tiny_model
 from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
-from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.load import dtype_of, load_backbone
 from ruleshift.backbones.lora import add_lora, merged_weights
 from ruleshift.backbones.save import save_model
 from ruleshift.cli import main
@@ -114,7 +114,11 @@ def test_small_adapters_beside_half_precision_are_not_rounded_away(tmp_path, exp
         save_model(model, tiny_chat().source, tmp_path / "model")
     found = load_backbone(str(tmp_path / "model")).model
     assert kl(trained, words(found)) < 0.01 * kl(trained, start)
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "float32"
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["dtype"] == "float32"
+    gpu, unmerged = torch.device("cuda"), json.loads((tmp_path / "start" / "config.json").read_text())
+    assert (dtype_of("auto", gpu, config), dtype_of("auto", gpu, unmerged)) == (torch.float32, torch.bfloat16)
+    assert dtype_of("bfloat16", gpu, config) == torch.bfloat16
     rounded = {name: weight.bfloat16().float() for name, weight in found.state_dict().items()}
     found.load_state_dict(rounded)
     assert kl(trained, words(found)) > 0.1 * kl(trained, start)  # control

@@ -8,6 +8,8 @@ from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share,
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Style
 
+MERGED = "ruleshift_merged"  # in config.json: adapters were merged into the weights, which stay in float32
+
 BUNDLED = Path(__file__).parent / "bundled" / "text"
 BUNDLED_VISION = BUNDLED.with_name("vision")
 NAMED = ("bundled", "smollm2")

@@ -1,5 +1,6 @@
 """Loading a model, of text or of text and pictures, with its chat: a named one, a local folder, or a hub id."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -19,7 +20,7 @@ from transformers import (
 )
 
 from ruleshift.backbones.checkpoint import check_files, check_room, check_sizes, check_weights
-from ruleshift.backbones.config import AnyStyle, ModelOptions, check_model
+from ruleshift.backbones.config import MERGED, AnyStyle, ModelOptions, check_model
 from ruleshift.backbones.hub import only_cached
 from ruleshift.backbones.named import located
 from ruleshift.backbones.room import room_for
@@ -55,30 +56,29 @@ def load_backbone(
 
     pictures: whether it must see; "bundled" is then the bundled vision-language model.
     device: "auto" takes the GPU if there is one; on "meta" the model has shapes and no weights, and none are read.
-    dtype: "auto" is bfloat16 on a GPU and float32 elsewhere; weights that are to learn must be in "float32", whose
-    products a GPU then computes in TF32. thinking: whether a model that can think before it answers does. style: "auto"
-    is what the model's configuration says it reads best, and "full" where that says nothing; any other goes into the
-    configuration, so that it stays with the model where it is saved.
+    dtype: "auto" is bfloat16 on a GPU and float32 elsewhere, and for what adapters were merged into; weights that are
+    to learn must be in "float32", whose products a GPU then computes in TF32. thinking: whether a model that can think
+    before it answers does. style: "auto" is what the model's configuration says it reads best, and "full" where that
+    says nothing; any other goes into the configuration, so that it stays with the model where it is saved.
     Only safetensors are read, and no code that comes with a model is run unless `options` say so. Raises RuleshiftError
     with the remedy when the model is missing, damaged, of another kind, does not have the weights that its
     configuration describes, sees nothing though it must, has no chat template, or finds no memory.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    kind = (torch.bfloat16 if place.type == "cuda" else torch.float32) if dtype == "auto" else getattr(torch, dtype)
-    if place.type == "cuda" and kind == torch.float32:
-        torch.backends.cuda.matmul.allow_tf32 = True
     source = located(name, pictures)
     check_model(source)
     template = _template(options.chat_template)
     try:
         with room_for(f"while the model {name!r} was loaded"):
-            chat_source, model = _read(name, source, kind, pictures, options, weights=place.type != "meta")
+            chat_source, model = _read(name, source, place, dtype, pictures, options)
             _complete(chat_source, model)
             if style != "auto":
                 model.config.ruleshift_style = style
             preferred = _style(name, model)
             ends = _ends(name, model)
             chat = Chat(chat_source, repr(name), ends, template, options.system, thinking)
+            if place.type == "cuda" and model.dtype == torch.float32:
+                torch.backends.cuda.matmul.allow_tf32 = True
             model.to(place)  # type: ignore[arg-type]
     except RuleshiftError:
         raise
@@ -102,9 +102,10 @@ def load_backbone(
 
 
 def _read(
-    name: str, source: str, dtype: torch.dtype, pictures: bool, options: ModelOptions, weights: bool
+    name: str, source: str, place: torch.device, dtype: str, pictures: bool, options: ModelOptions
 ) -> tuple[PreTrainedTokenizerBase | ProcessorMixin, PreTrainedModel]:
     """Tokenizer or processor, and model, checked all along."""
+    weights = place.type != "meta"
     folder = Path(source) if Path(source).is_dir() else None
     where: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
     if folder is None:
@@ -112,6 +113,7 @@ def _read(
     else:
         check_files(folder)
     config = AutoConfig.from_pretrained(source, **where)
+    kind = dtype_of(dtype, place, config.to_dict())
     seeing = config.model_type in FAMILIES
     if pictures and not seeing:
         raise RuleshiftError(
@@ -123,7 +125,7 @@ def _read(
     kind_of = cast(Any, AutoModelForImageTextToText if seeing else AutoModelForCausalLM)
     if folder is not None or not weights:
         with torch.device("meta"):
-            empty = kind_of.from_config(config, dtype=dtype, trust_remote_code=options.trust_remote_code)
+            empty = kind_of.from_config(config, dtype=kind, trust_remote_code=options.trust_remote_code)
     if folder is not None and weights:
         check_room(name, empty, folder)
     chat_source = cast(PreTrainedTokenizerBase | ProcessorMixin, reader.from_pretrained(source, **where))
@@ -134,7 +136,7 @@ def _read(
     model, loaded = kind_of.from_pretrained(
         source,
         config=config,
-        dtype=dtype,
+        dtype=kind,
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # `check_weights` names them
@@ -142,6 +144,13 @@ def _read(
     )
     check_weights(name, loaded, model.all_tied_weights_keys)
     return chat_source, model
+
+
+def dtype_of(asked: str, place: torch.device, config: Mapping[str, Any]) -> torch.dtype:
+    """What a model is loaded in: see `load_backbone`. What adapters added would be rounded away in half precision."""
+    if asked != "auto":
+        return cast(torch.dtype, getattr(torch, asked))
+    return torch.bfloat16 if place.type == "cuda" and config.get(MERGED) is not True else torch.float32
 
 
 def _style(name: str, model: PreTrainedModel) -> Style:

@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruleshift.backbones.config import MERGED
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.runs import failed_to_write
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | ProcessorMixin", folder: Path) -> None:
     """Write a model and the tokenizer or processor of its chat (`chat.source`) in Hugging Face format (safetensors),
     into a folder that is not there yet. Adapters (LoRA) become part of the weights, in float32, which config.json then
-    says."""
+    says (`MERGED`)."""
     from ruleshift.backbones.lora import has_lora, merged_weights
 
     _make_dense(model)
@@ -27,7 +28,7 @@ def save_model(model: "PreTrainedModel", source: "PreTrainedTokenizerBase | Proc
         if has_lora(model):
             model.save_pretrained(partial, state_dict=merged_weights(model))
             config = deepcopy(model.config)
-            config.dtype = "float32"
+            config.update({"dtype": "float32", MERGED: True})
             config.save_pretrained(partial)
         else:
             model.save_pretrained(partial)

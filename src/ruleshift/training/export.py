@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from ruleshift.backbones.checkpoint import check_files
+from ruleshift.backbones.config import MERGED
 from ruleshift.backbones.lora import merged_tensors
 from ruleshift.backbones.save import copy_model, is_saved, save_model
 from ruleshift.backbones.vision import FAMILIES
@@ -74,9 +75,9 @@ def _export_sft(folder: Path, out: Path) -> None:
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= read_tensors(file)
     merged = merged_tensors(tensors)
-    model: PreTrainedModel = kind.from_config(
-        config, dtype=torch.float32 if len(merged) < len(tensors) else config.dtype
-    )
+    if len(merged) < len(tensors):
+        config.update({"dtype": "float32", MERGED: True})
+    model: PreTrainedModel = kind.from_config(config, dtype=config.dtype)
     found = model.load_state_dict(merged, strict=False)
     lost = set(found.missing_keys) - set(model.all_tied_weights_keys) - set(model._keys_to_ignore_on_save or ())
     if lost or found.unexpected_keys:

@@ -29,7 +29,7 @@ from ruleshift.training.objectives import (
     weights,
 )
 from ruleshift.training.optimizers import adam
-from ruleshift.training.parts import choose, learns, start_of
+from ruleshift.training.parts import check_recompute, choose, learns, start_of
 from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.room import room_to_begin
 from ruleshift.training.sharding import Shards, clip_gradients
@@ -79,6 +79,7 @@ class Learner:
     ) -> None:
         self.model, self.chat, self.config, self.processes = model, chat, config, processes
         choose(model, config.train_parts, config.lora_rank, config.seed)
+        check_recompute(model, config.gradient_checkpointing)
         if chat.eye is None:
             check_head(model)
         self.shards = Shards.of(model, config, processes)
