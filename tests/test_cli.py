@@ -431,20 +431,21 @@ def test_mistakes_get_one_line(command: str, said: str, tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "said"),
     [
-        OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/0: file write failed"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/0: failed"), "the disk is full"),
+        (MemoryError("all of it is taken"), "no memory is left (all of it is taken)"),
     ],
 )
-def test_full_disk(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_full_disk_or_memory(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*arguments: object) -> Iterator[dict]:
         raise error
 
     monkeypatch.setattr("ruleshift.commands.data.data_rows", full)
-    assert "the disk is full" in refusal(capsys, "data", "gp-l", "--out", tmp_path / "x")
+    assert said in refusal(capsys, "data", "gp-l", "--out", tmp_path / "x")
 
 
 def test_other_errors_keep_their_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,9 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuleshiftError as error:
         return _fail(str(error))
     except Exception as error:
-        if not _disk_is_full(error):
-            raise
-        return _fail(f"the disk is full ({_first_line(error)}): free some space; {_remains(command)}")
+        if _disk_is_full(error):
+            return _fail(f"the disk is full ({_first_line(error)}): free some space; {_remains(command)}")
+        from ruleshift.backbones.room import ran_out
+
+        if ran_out(error):
+            said = f"no memory is left ({_first_line(error)}): free some, or do less at once"
+            return _fail(f"{said}; {_remains(command)}")
+        raise
     return 0
 
 

@@ -28,11 +28,13 @@ from ruleshift.training.parts import check_recompute, choose
 from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
-from ruleshift.training.sft_lessons import Lessons
+from ruleshift.training.sft_lessons import Lessons, taught
 from ruleshift.training.sft_pictures import Collator, PictureTrainer
 from ruleshift.training.sft_samples import pass_rates, sample
 from ruleshift.training.sharding import Shards
 from ruleshift.training.trainer import Trainer
+
+LOOKED_AT = 64  # conversations, for the longest, where memory runs out
 
 
 @contextmanager
@@ -203,7 +205,7 @@ def train_sft(
     trainer = Trainer(**given) if chat.eye is None else PictureTrainer(sum(looked[-1:]), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer, lessons))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
-    with room_to_learn(config):
+    with room_to_learn(config, (taught(lessons[row]) for row in lessons.rows[:LOOKED_AT])):
         trainer.finish(last)
     vars(model).pop("forward", None)  # see `own_forward`
     model.eval()
