@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.kept import Size
@@ -91,12 +92,20 @@ def warn(plans: Sequence[Plan], bases: Sequence[Basis], roots: Sequence[Path], w
         basis.memory(run)
         for plan, basis, root in zip(plans, bases, roots, strict=True)
         for run in plan.runs()
-        if PointStore(root, run, plan.measurement).missing()
+        if _is_left(PointStore(root, run, plan.measurement))
     ]
     on_gpu = torch.cuda.is_available()
     usual = 1 if on_gpu else (os.cpu_count() or 1) + 1  # as `run_jobs` has it
     here, room = ("the GPU", torch.cuda.mem_get_info()[1]) if on_gpu else ("this machine", memory_here())
     print(crowded(min(len(left), workers or usual), max(left, default=0), room, here), end="", file=sys.stderr)
+
+
+def _is_left(store: PointStore) -> bool:
+    """Whether a run has points to measure, or such as cannot be read, which is said where they are."""
+    try:
+        return bool(store.missing())
+    except RuleshiftError:
+        return True
 
 
 def crowded(workers: int, memory: float, room: float, here: str = "the GPU") -> str:
