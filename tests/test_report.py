@@ -662,6 +662,7 @@ def test_the_split_that_stands_for_out_of_distribution() -> None:
         assert usual_ood(with_splits(task, *every)) == ("visual-ood" if get_task(task).pictures else "rule-ood")
         assert usual_ood(with_splits(task, "id", "rule-ood")) == "rule-ood"
         assert usual_ood(with_splits(task, "mini", "id", "city-ood")) == "city-ood"
+        assert usual_ood(with_splits(task, "gp-l-id", "gp-l-rule-ood", "id")) == "gp-l-rule-ood"
         assert usual_ood(with_splits(task, "id")) == "id"
     assert usual_ood(with_splits("a task of one's own", *every)) == "rule-ood"
     assert usual_ood(Results((), {})) == "rule-ood"

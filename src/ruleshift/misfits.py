@@ -17,6 +17,13 @@ def as_option(name: str, value: Any) -> str:
     return f"--{option} {' '.join(value) if isinstance(value, tuple) else value}"
 
 
+def as_assigned(value: Any) -> str:
+    """A value as --set reads it in a study."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 class MisfitError(RuleshiftError):
     """Why `settings` (a record) do not fit together, or to a task. `why` has the names of fields in braces, and
     `remedies` are other values for some of them, of which each lets all fit. `where`: the arm of a study, if any."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.misfits import as_option
+from ruleshift.misfits import as_assigned, as_option
 
 # Where torch raises a plain RuntimeError, and the system an OSError.
 SIGNS = (
@@ -32,8 +32,7 @@ class Saving:
 
 def as_assignment(saving: Saving) -> str:
     """As a study takes it, for all its arms."""
-    value = str(saving.give).lower() if isinstance(saving.give, bool) else saving.give
-    return f"--set {saving.part}.{saving.setting}={value}"
+    return f"--set {saving.part}.{saving.setting}={as_assigned(saving.give)}"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 tried on all of them, with what the others need then."""
 
 from collections.abc import Callable
-from typing import Any
 
 from ruleshift.commands.assignments import Assignments, Values
 from ruleshift.errors import RuleshiftError
-from ruleshift.misfits import MisfitError
+from ruleshift.misfits import MisfitError, as_assigned
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 Check = Callable[[Assignments], object]  # makes and checks all arms of a task
@@ -14,7 +13,7 @@ Check = Callable[[Assignments], object]  # makes and checks all arms of a task
 
 def remedied(error: MisfitError, task: str, given: Assignments, check: Check) -> str:
     """Why settings of an arm do not fit together, and what else to set that lets every arm fit."""
-    why = error.reason(lambda name, value: f"{_part(error.settings, name, task, given)}.{name}={_text(value)}")
+    why = error.reason(lambda name, value: f"{_part(error.settings, name, task, given)}.{name}={as_assigned(value)}")
     tried = (_completed(remedy, task, given, check) for remedy in _remedies(error, task, given))
     found = [one for one in tried if one]
     least = [one for one in found if not any(other.items() < one.items() for other in found)]
@@ -39,7 +38,7 @@ def _completed(remedy: Values, task: str, given: Assignments, check: Check) -> V
 def _remedies(error: MisfitError, task: str, given: Assignments) -> list[Values]:
     """As values to set."""
     return [
-        {(_part(error.settings, name, task, given), name): _text(value) for name, value in remedy.items()}
+        {(_part(error.settings, name, task, given), name): as_assigned(value) for name, value in remedy.items()}
         for remedy in error.remedies
     ]
 
@@ -51,10 +50,3 @@ def _part(settings: object, name: str, task: str, given: Assignments) -> str:
         return "sft"
     alone = name in given.of(task, "distil") or not hasattr(RLConfig, name)
     return "distil" if isinstance(settings, DistilConfig) and alone else "rl"
-
-
-def _text(value: Any) -> str:
-    """A value as --set reads it."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

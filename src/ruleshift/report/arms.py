@@ -125,8 +125,10 @@ def trained_split(results: Results) -> str:
 
 def usual_ood(results: Results) -> str:
     """The split that stands for out of distribution where none is named: `visual-ood` where there are pictures, else
-    `rule-ood`, else the first that is not that of the training rule, else the only one."""
+    `rule-ood`, else the shifted rule of a part (`gp-l-rule-ood` of a mixture), else the first that is not that of the
+    training rule, else the only one."""
     splits, trained = splits_in(results.rows), trained_split(results)
     preferred = ["visual-ood", "rule-ood"] if shows_pictures(results) else ["rule-ood"]
-    wanted = [*preferred, *(split for split in splits if split != trained), *splits]
+    of_parts = [split for split in splits if split.endswith("-rule-ood")]
+    wanted = [*preferred, *of_parts, *(split for split in splits if split != trained), *splits]
     return next((split for split in wanted if split in splits), "rule-ood")

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from ruleshift.report.arms import Legend
 from ruleshift.report.measures import meaning
 from ruleshift.report.palette import arm_styles, axis
-from ruleshift.report.plots import finish
+from ruleshift.report.plots import as_line, finish
 from ruleshift.report.tables import is_share
 from ruleshift.results import Row, fits
 
@@ -133,12 +133,7 @@ def through_the_layers(found: Insights, legend: Legend) -> go.Figure | None:
             go.Scatter(
                 x=["embedding", *(f"{level}" for level in range(1, len(carried)))],
                 y=[100 * share for share in carried],
-                name=arm,
-                legendgroup=arm,
-                showlegend=True,
-                mode="lines+markers",
-                line={"color": styles[arm].colour, "width": 1.8, "dash": styles[arm].dash},
-                marker={"color": styles[arm].colour, "symbol": styles[arm].symbol, "size": 7},
+                **as_line(arm, styles[arm], 1.8),
                 hovertemplate="<b>%{fullData.name}</b>, after %{x}: %{y:.0f}%<extra></extra>",
             )
         )

@@ -9,7 +9,7 @@ bars (at the ends of paths) and bands are 95% intervals over problems.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -270,6 +270,18 @@ def drawing_order(legend: Legend, rows: Sequence[Row]) -> list[str]:
     """Trained arms, variants first, so that the chosen settings lie on top."""
     trained = (arm for arm in legend.arms_in(rows) if arm != legend.start)
     return sorted(trained, key=lambda arm: not legend.is_variant(arm))
+
+
+def as_line(arm: str, style: ArmStyle, width: float = 1.6) -> dict[str, Any]:
+    """What makes a trace the line of an arm, with its marks."""
+    return {
+        "name": arm,
+        "legendgroup": arm,
+        "showlegend": True,
+        "mode": "lines+markers",
+        "line": {"color": style.colour, "width": width, "dash": style.dash},
+        "marker": {"color": style.colour, "symbol": style.symbol, "size": 7},
+    }
 
 
 def finish(figure: go.Figure, legend: Legend, height: int) -> go.Figure:

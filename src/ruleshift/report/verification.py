@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from ruleshift.report.arms import Legend, legend_of, trained_split
 from ruleshift.report.library import Library, Listing
 from ruleshift.report.palette import arm_styles, axis
-from ruleshift.report.plots import finish, measured, with_interval
+from ruleshift.report.plots import as_line, finish, measured, with_interval
 from ruleshift.report.points import Measure, end, splits_in, turns_in
 from ruleshift.results import Results
 
@@ -28,12 +28,7 @@ def gain_of_verification(library: Library, legend: Legend, split: str) -> go.Fig
             go.Scatter(
                 x=[tokens for tokens, _ in points],
                 y=[100 * share for _, share in points],
-                name=arm,
-                legendgroup=arm,
-                showlegend=True,
-                mode="lines+markers",
-                line={"color": styles[arm].colour, "width": 1.6, "dash": styles[arm].dash},
-                marker={"color": styles[arm].colour, "symbol": styles[arm].symbol, "size": 7},
+                **as_line(arm, styles[arm]),
                 customdata=list(range(1, most + 1)),
                 hovertemplate="<b>%{fullData.name}</b>, %{customdata} replies<br>%{y:.1f}% for %{x:.0f} tokens"
                 "<extra></extra>",
@@ -67,12 +62,7 @@ def solved_within_tries(results: Results, decoding: str, ood: str) -> go.Figure 
                 go.Scatter(
                     x=[turns for turns, _ in points],
                     y=[100 * point.value for _, point in points],
-                    name=arm,
-                    legendgroup=arm,
-                    showlegend=True,
-                    mode="lines+markers",
-                    line={"color": styles[arm].colour, "width": 1.6, "dash": styles[arm].dash},
-                    marker={"color": styles[arm].colour, "symbol": styles[arm].symbol, "size": 7},
+                    **as_line(arm, styles[arm]),
                     customdata=[with_interval(point) for _, point in points],
                     hovertemplate="<b>%{fullData.name}</b>, within %{x} tries<br>%{customdata}<extra></extra>",
                 ),

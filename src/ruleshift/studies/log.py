@@ -16,7 +16,7 @@ from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.kept import Size
 from ruleshift.studies.points import PointStore
-from ruleshift.studies.pool import Job
+from ruleshift.studies.pool import Job, side_by_side
 from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
 from ruleshift.studies.study import Plan
 
@@ -95,9 +95,8 @@ def warn(plans: Sequence[Plan], bases: Sequence[Basis], roots: Sequence[Path], w
         if _is_left(PointStore(root, run, plan.measurement))
     ]
     on_gpu = torch.cuda.is_available()
-    usual = 1 if on_gpu else (os.cpu_count() or 1) + 1  # as `run_jobs` has it
     here, room = ("the GPU", torch.cuda.mem_get_info()[1]) if on_gpu else ("this machine", memory_here())
-    print(crowded(min(len(left), workers or usual), max(left, default=0), room, here), end="", file=sys.stderr)
+    print(crowded(side_by_side(len(left), workers), max(left, default=0), room, here), end="", file=sys.stderr)
 
 
 def _is_left(store: PointStore) -> bool:

@@ -103,12 +103,15 @@ class Crew(Protocol):
         """What is heard of the jobs within so many seconds at most."""
 
 
-def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
-    """Run every job, `workers` at a time, as `carry_out` does.
+def side_by_side(jobs: int, workers: int | None) -> int:
+    """How many of so many jobs run at a time on this machine; `workers`: as were asked for, if any. By default one more
+    than there are cores, so that none idles while the last arm runs; one in all on a GPU."""
+    return min(jobs, workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
 
-    By default one more than there are cores, so that none idles while the last arm runs; one in all on a GPU.
-    """
-    size = min(len(jobs), workers or (1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1))
+
+def run_jobs(jobs: Sequence[Job], workers: int | None = None) -> None:
+    """Run every job, `workers` at a time, as `carry_out` does."""
+    size = side_by_side(len(jobs), workers)
     if jobs:
         with closing(Workers(size)) as crew:
             carry_out(jobs, crew, size)
