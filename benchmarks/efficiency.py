@@ -48,6 +48,7 @@ from ruleshift.training.rollout import Rollout, local_engine
 from timing import machine, print_json, print_table
 
 TASK, SPLIT = "gp-l", "id-val"
+HEADER = ("trained by", "rate", "episodes", "seconds", "runs that came there", "success at the end, %")
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def record(start: float, runs: Sequence[Trained], arguments: argparse.Namespace) -> dict[str, object]:
-    """What was measured, as JSON holds it: every run, the rate that counts of each name, and on what."""
+    """What was measured, as JSON holds it: the table, every run, and on what."""
     budget = arguments.updates * arguments.episodes
     by_name = {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
     here = environment()
@@ -221,7 +222,8 @@ def record(start: float, runs: Sequence[Trained], arguments: argparse.Namespace)
         "split": SPLIT,
         "start": start,
         "budget": budget,
-        "chosen": {name: best_rate(mine, budget) for name, mine in by_name.items()},
+        "columns": HEADER,
+        "rows": [row_of(mine, budget) for mine in by_name.values()],
         "runs": [asdict(run) for run in runs],
         "settings": settings_of(arguments),
         "command": shlex.join(["python", *sys.argv]),
@@ -263,9 +265,8 @@ def main() -> None:
         sys.exit(str(error))
     budget = arguments.updates * arguments.episodes
     rows = [row_of([one for one in runs if one.name == name], budget) for name in dict.fromkeys(arguments.names)]
-    header = ("trained by", "rate", "episodes", "seconds", "runs that came there", "success at the end, %")
     goal = f"{100 * arguments.gain:.0f} points on {SPLIT}, from {100 * start:.1f}"
-    print_table(f"{arguments.model}: episodes and seconds to a gain of {goal}", header, rows)
+    print_table(f"{arguments.model}: episodes and seconds to a gain of {goal}", HEADER, rows)
     print_json("efficiency", settings_of(arguments), {str(row[0]): row[1:] for row in rows})
 
 

@@ -8,13 +8,15 @@ The words are in scripts/templates; every number in them, and every word that sa
 of the results.
 """
 
+import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import get_args
+from typing import Any, get_args
 
 from expected import Line, PublishedRun, foretold, lines, runs
 from figure import figure
@@ -103,7 +105,11 @@ def cell(text: str) -> str:
     return lines.replace("\n", " ")
 
 
-TEMPLATES.filters["cell"] = cell
+def whole(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.0f}"
+
+
+TEMPLATES.filters |= {"cell": cell, "whole": whole}
 
 
 @cache
@@ -122,6 +128,7 @@ def rendered(template: str) -> str:
         claims=claim_lines(),
         runs=runs(),
         foretold=foretold(),
+        efficiency=efficiency(),
         of=claimed()[TASKS[0], ARMS[0]].of,
         of_table=in_table_claim(TASKS[0], ARMS[0]).of,
         shown=SHOWN.__getitem__,
@@ -129,6 +136,12 @@ def rendered(template: str) -> str:
         meta=lambda task, study="": published(task, study).results.meta,
         study=lambda task: published(task).study,
     )
+
+
+def efficiency() -> Mapping[str, Any] | None:
+    """What `benchmarks/efficiency.py --json` wrote of the published run."""
+    path = PUBLISHED / "efficiency.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 # ---------------------------------------------------------------- primary endpoints

@@ -38,7 +38,7 @@ def test_the_rate_counts_that_gets_there_in_the_fewest_episodes_and_all_is_writt
     assert efficiency.row_of(runs[2:], 32) == ["ppo", "0.001", 8, 2, "1 of 2", 50]
     assert efficiency.row_of(runs[3:], 32) == ["ppo", "0.001", "never", "never", "0 of 1", 50]
     written = json.loads(json.dumps(efficiency.record(0.25, runs, ARGUMENTS)))
-    assert written["chosen"] == {"ppo": 1e-4}
+    assert written["rows"] == [["ppo", "0.0001", 28, 7, "2 of 2", 50]]
     assert (written["start"], written["budget"], written["task"]) == (0.25, 32, "gp-l")
     assert written["runs"][3] == {
         "name": "ppo",
