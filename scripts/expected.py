@@ -12,16 +12,18 @@ from publish import picture_of, published_folders
 from published import PUBLISHED, results_in
 
 from ruleshift.evaluation.claims import Answer, Claim, answer
+from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.evaluation.phases import beyond_drift
 from ruleshift.report.phase import cells_in
 from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
-from ruleshift.report.terminal import PlainTable
+from ruleshift.report.terminal import WHOLE, PlainTable, plain
 from ruleshift.results import Results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
 from ruleshift.studies.phase import AGAINST, LITTLE, PHASE, SAYS
 from ruleshift.studies.study import Claimed, ClaimedChange, Study
+from ruleshift.studies.tables import ends_in
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
@@ -98,15 +100,19 @@ def _run(folder: Path) -> PublishedRun:
     first = picture_of(folder)
     further = sorted(first.parent.glob(f"{first.stem}-*.png"))
     pictures = [path.name for path in (first, *further) if path.is_file()]
-    tables = folder / "tables.json"
-    found = json.loads(tables.read_text(encoding="utf-8")) if tables.is_file() else []
     return PublishedRun(
-        folder.parent.name,
-        folder.name,
-        results_in(folder).meta,
-        tuple(pictures),
-        tuple(PlainTable(**table) for table in found),
+        folder.parent.name, folder.name, results_in(folder).meta, tuple(pictures), tuple(_tables_of(folder))
     )
+
+
+def _tables_of(folder: Path) -> Iterator[PlainTable]:
+    """Those that the study showed. Earlier versions wrote none down: then the first of them, made of the numbers."""
+    tables, differences = folder / "tables.json", folder / "comparisons.json"
+    if tables.is_file():
+        yield from (PlainTable(**table) for table in json.loads(tables.read_text(encoding="utf-8")))
+        return
+    comparisons = load_comparisons(differences) if differences.is_file() else []
+    yield from map(plain, ends_in(results_in(folder), comparisons, WHOLE))
 
 
 SHOWN_SIGNS = 6  # of a task: those that order its trainings best, over all and within arms

@@ -100,9 +100,18 @@ def page_of(run: PublishedRun) -> str:
 
 
 def cell(text: str) -> str:
-    """What stands in a cell of a table: a line for the value with its interval, for the seeds, and for the change."""
+    """What stands in a cell of a table: a line for the value with its interval, for the seeds, and for the change,
+    which is bold where its interval excludes 0, as in the terminal."""
     lines = re.sub(r"(?<=\])\n|\n(?=[+-]\d)", "<br>", text.replace("\n[", " [").replace("|", "\\|"))
-    return lines.replace("\n", " ")
+    return CHANGE.sub(lambda found: f"**{found[0]}**" if _excludes_0(found) else found[0], lines).replace("\n", " ")
+
+
+CHANGE = re.compile(r"[+-][\d.]+ \[([+-][\d.]+),([+-][\d.]+)\]")
+
+
+def _excludes_0(change: re.Match[str]) -> bool:
+    low, high = map(float, change.groups())
+    return low > 0 or high < 0
 
 
 def whole(value: float | str) -> str:

@@ -69,7 +69,7 @@ def other_seed(text: str, decoding: str = "sampled") -> str:
 
 
 HEADLINE, HORIZON = "docs/results/headline/gp-l/results.json", "docs/results/horizon/virl-l/README.md"
-OF_HEADLINE = ["docs/results/README.md", "docs/rules.svg"]
+OF_HEADLINE = ["docs/results/README.md", "docs/rules.svg", "docs/results/headline/gp-l/README.md"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,16 @@ def test_anything_else_is_noticed(copy: Path, changes: dict[str, Callable[[str],
     done = check(copy)
     assert done.returncode == 1
     assert [line.split(" is out of date")[0] for line in done.stderr.splitlines()] == stale
+
+
+def test_bold_in_a_table_are_the_changes_whose_interval_excludes_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    cell = importlib.import_module("update_readme").cell
+    assert cell("43.6\n[39.7,47.6]\n42.2 45.0\n+17.6 [+13.5,+21.6]") == (
+        "43.6 [39.7,47.6]<br>42.2 45.0<br>**+17.6 [+13.5,+21.6]**"
+    )
+    assert cell("23.3\n+1.5 [-1.3,+4.3]") == "23.3<br>+1.5 [-1.3,+4.3]"
+    assert cell("-6.4 [-10.0,-2.8]") == "**-6.4 [-10.0,-2.8]**"
 
 
 def test_hands_of_training_and_test_repeat_each_other_as_said() -> None:

@@ -1,6 +1,7 @@
 """Tables that studies show in the terminal."""
 
 import math
+from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,26 @@ from ruleshift.studies.study import Findings
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ruleshift.evaluation.comparison import Comparison
+    from ruleshift.results import Results
+
 
 def ends(found: Findings, width: int) -> "list[Table]":
     """How every arm ends, for each decoding, by all that arms are compared by; floors and the ceiling below."""
+    return ends_in(found.results, found.comparisons, width)
+
+
+def ends_in(results: "Results", comparisons: "Sequence[Comparison]", width: int) -> "list[Table]":
+    """The same, of numbers alone."""
+    from ruleshift.report.points import decodings_in
     from ruleshift.report.terminal import headline_tables
 
-    shown = dict.fromkeys([str(found.results.meta["metric"]), *(item.metric for item in found.comparisons)])
+    shown = dict.fromkeys([str(results.meta["metric"]), *(item.metric for item in comparisons)])
     return [
         table
-        for decoding in found.measurement.decodings
+        for decoding in decodings_in(results.rows)
         for one in shown
-        for table in headline_tables(found.results, found.comparisons, decoding, one, width)
+        for table in headline_tables(results, comparisons, decoding, one, width)
     ]
 
 
