@@ -80,14 +80,14 @@ class PublishedRun:
         """The study that it is a run of, whatever its folder is called."""
         return STUDIES[self.meta["study"]]
 
-    @property
-    def took(self) -> str:
-        """The work of its processes that ended well, where that was added up; else what the last call took."""
-        taken = len(self.meta.get("taken", ()))
-        beside = f", beside {taken} trainings taken over" if taken else ""
-        if "work_s" in self.meta:
-            return f"{self.meta['work_s'] / 3600:.1f} hours of its processes, one by one{beside}"
-        return f"{self.meta['duration_s'] / 60:.0f} minutes of its last call{beside}"
+
+def took(meta: Mapping[str, Any]) -> str:
+    """The work of the processes of a run that ended well, where that was added up; else what the last call took."""
+    taken = len(meta.get("taken", ()))
+    beside = f", beside {taken} trainings taken over" if taken else ""
+    if "work_s" in meta:
+        return f"{meta['work_s'] / 3600:.1f} hours of its processes, one by one{beside}"
+    return f"{meta['duration_s'] / 60:.0f} minutes of its last call{beside}"
 
 
 @cache

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, get_args
 
-from expected import Line, PublishedRun, foretold, lines, runs
+from expected import Line, PublishedRun, foretold, lines, runs, took
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from publish import stale_pictures
@@ -96,7 +96,7 @@ def _holds(name: str, text: str) -> bool:
 def page_of(run: PublishedRun) -> str:
     """The page of a study on a task: command, figures, claims and tables."""
     mine = [line for line in claim_lines() if (line.study, line.task) == (run.study, run.task)]
-    return TEMPLATES.get_template("study.md").render(run=run, claims=mine)
+    return TEMPLATES.get_template("study.md").render(run=run, claims=mine, took=took)
 
 
 def cell(text: str) -> str:
@@ -129,7 +129,21 @@ def claim_lines() -> list[Line]:
 def rendered(template: str) -> str:
     """A template with the numbers of the published runs."""
     ends = (title, measured, references, start, paper, claim_cell, says, in_table)
-    numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends, other_sweeps)
+    numbers = (
+        change,
+        ahead,
+        leads,
+        close_ones,
+        than,
+        table,
+        unsure_kls,
+        chosen,
+        swept,
+        at_end,
+        at_ends,
+        other_sweeps,
+        took,
+    )
     said = {f.__name__: f for f in (*ends, *numbers)}
     return TEMPLATES.get_template(template).render(
         **said,
