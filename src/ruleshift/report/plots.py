@@ -157,13 +157,17 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[PlanePoint]]) -> dict[str, object]:
-    """Title and range: KL from a little below zero, so that the start model is seen whole."""
+    """Title and range: KL from a little below zero, so that the start model is seen whole, to where a name ends that
+    stands beside the farthest arm."""
     if panel.across == "recognition":
         return {"title_text": "recognition of first replies (%)"}
     if panel.across == "id":
         return {"title_text": f"ID {in_words(panel.view.metric)}, {trained_split(results)} split (%)"}
     furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
-    return {"title_text": kl_title(results), "range": [-0.03 * furthest, 1.1 * furthest]}
+    return {
+        "title_text": kl_title(results),
+        "range": [-0.03 * furthest, (1.04 + 0.015 * max(map(len, by_arm))) * furthest],
+    }
 
 
 def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[PlanePoint]:
