@@ -8,8 +8,9 @@ temperature 1 up to the same length, and is scored by the same verifier. Ours ha
 of their entry; `trl` has the defaults of `GRPOConfig` but for what is named here: size of the batch, length of replies,
 learning rate. Who takes one step an update, as `trl` does, is tried at ten times the rates, as in the studies. After
 every few updates the sampled success on `id-val` is measured; that time is not counted. For each name the rate counts
-whose seeds come to the gain in the fewest episodes on average; a run that never does counts as one that would need
-twice the budget. `--json` writes down all runs, anew after each name.
+whose seeds come to the gain in the fewest episodes on average, those that were drawn and not learned from among them; a
+run that never does counts as one that would need twice the budget. `--json` writes down all runs, anew after each one,
+and makes none again that the file has.
 """
 
 import argparse
@@ -48,6 +49,7 @@ from ruleshift.training.rollout import Rollout, local_engine
 from timing import machine, print_json, print_table
 
 TASK, SPLIT = "gp-l", "id-val"
+NAMES = (*ALGORITHMS, "trl")
 HEADER = ("trained by", "rate", "episodes", "seconds", "runs that came there", "success at the end, %")
 
 
@@ -76,14 +78,15 @@ class Clock:
     last: float = 0.0
     running: float = field(default_factory=time.perf_counter)
 
-    def look(self, updates: int) -> bool:
-        """After this many updates; whether enough was gained, or all were made."""
+    def look(self, updates: int, episodes: int) -> bool:
+        """After this many updates, for which so many episodes were drawn; whether enough was gained, or all were
+        made."""
         if updates % self.arguments.every and updates < self.arguments.updates:
             return False
         self.seconds += time.perf_counter() - self.running
         self.last = success(self.backbone, self.arguments)
         if self.last - self.start >= self.arguments.gain:
-            self.reached = updates * self.arguments.episodes, self.seconds
+            self.reached = episodes, self.seconds
         self.running = time.perf_counter()
         return self.reached is not None or updates >= self.arguments.updates
 
@@ -102,10 +105,10 @@ def success(backbone: Backbone, arguments: argparse.Namespace) -> float:
 def train_ours(backbone: Backbone, config: RLConfig, clock: Clock) -> None:
     engine = local_engine(backbone.model, backbone.chat, config)
     rl = RL(backbone.model, backbone.chat, Rollout(get_task(TASK), backbone.style, config, engine))
-    updates = 0
+    updates, drawn = 0, 0
     clock.running = time.perf_counter()
-    while updates == 0 or not clock.look(updates):
-        rl.update()
+    while updates == 0 or not clock.look(updates, drawn):
+        drawn += int(rl.update()["drawn_episodes"])
         updates += 1
 
 
@@ -121,7 +124,8 @@ class Looking(TrainerCallback):
 
     def on_step_end(self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         if state.global_step % self.steps == 0:
-            control.should_training_stop = self.clock.look(state.global_step // self.steps)
+            updates = state.global_step // self.steps
+            control.should_training_stop = self.clock.look(updates, updates * self.clock.arguments.episodes)
 
 
 def train_trl(backbone: Backbone, rate: float, seed: int, clock: Clock) -> None:
@@ -212,10 +216,21 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
     return {name: value for name, value in vars(arguments).items() if name != "json"}
 
 
+def kept_runs(arguments: argparse.Namespace) -> list[Trained]:
+    """Those in the file for all runs. Raises RuleshiftError where they are of other settings, names aside."""
+    path: Path | None = arguments.json
+    if path is None or not path.is_file():
+        return []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["settings"] | {"names": []} != settings_of(arguments) | {"names": []}:
+        raise RuleshiftError(f"{path} has runs of other settings: name another file, or delete it")
+    return [Trained(**run) for run in content["runs"]]
+
+
 def record(start: float, runs: Sequence[Trained], arguments: argparse.Namespace) -> dict[str, object]:
     """What was measured, as JSON holds it: the table, every run, and on what."""
     budget = arguments.updates * arguments.episodes
-    by_name = {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
+    by_name = {name: mine for name in NAMES if (mine := [run for run in runs if run.name == name])}
     here = environment()
     return {
         "task": TASK,
@@ -235,10 +250,9 @@ def record(start: float, runs: Sequence[Trained], arguments: argparse.Namespace)
 
 
 def main() -> None:
-    names = [*ALGORITHMS, "trl"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bundled", help='"bundled", a folder or a hub id')
-    parser.add_argument("--names", nargs="+", choices=names, default=names, help="whom to train (default: all)")
+    parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES, help="whom to train (default: all)")
     parser.add_argument(
         "--rates", nargs="+", type=float, default=[1e-4, 3e-4, 1e-3], help="learning rates to try, or ten times these"
     )
@@ -255,10 +269,12 @@ def main() -> None:
     quiet_libraries()
     torch.set_num_threads(arguments.threads)
     try:
-        start, runs = success(load_backbone(arguments.model, device="cpu"), arguments), []
-        for name in arguments.names:
-            seeds = range(arguments.seeds)
-            runs += [run(name, rate, seed, start, arguments) for rate in rates_of(name, arguments) for seed in seeds]
+        runs = kept_runs(arguments)
+        made = {(run.name, run.rate, run.seed) for run in runs}
+        start = success(load_backbone(arguments.model, device="cpu"), arguments)
+        asked = [(n, r, s) for n in arguments.names for r in rates_of(n, arguments) for s in range(arguments.seeds)]
+        for name, rate, seed in (one for one in asked if one not in made):
+            runs.append(run(name, rate, seed, start, arguments))
             if arguments.json is not None:
                 write_atomically(arguments.json, json.dumps(record(start, runs, arguments), indent=1) + "\n")
     except RuleshiftError as error:

@@ -50,3 +50,23 @@ def test_the_rate_counts_that_gets_there_in_the_fewest_episodes_and_all_is_writt
     }
     assert written["command"].startswith("python ")
     assert {"commit", "machine", "versions", "settings", "time"} <= set(written)
+
+
+def test_runs_are_kept_and_not_made_again_of_the_same_settings(efficiency: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "efficiency.json"
+    arguments = Namespace(**vars(ARGUMENTS) | {"json": file})
+    assert efficiency.kept_runs(arguments) == []
+    runs = [efficiency.Trained("ppo", 1e-4, 0, 32, 8.0, 0.5)]
+    file.write_text(json.dumps(efficiency.record(0.25, runs, arguments)))
+    others = Namespace(**vars(arguments) | {"names": ["ppo", "trl"]})
+    assert efficiency.kept_runs(others) == runs
+    with pytest.raises(efficiency.RuleshiftError, match="other settings"):
+        efficiency.kept_runs(Namespace(**vars(arguments) | {"episodes": 16}))
+
+
+def test_episodes_that_were_drawn_count(efficiency: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficiency, "success", lambda backbone, arguments: 0.5)
+    clock = efficiency.Clock(None, Namespace(every=2, updates=4, episodes=8, gain=0.1), 0.25)
+    assert not clock.look(1, 16)
+    assert clock.look(2, 32)
+    assert clock.reached[0] == 32
