@@ -217,12 +217,14 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def kept_runs(arguments: argparse.Namespace) -> list[Trained]:
-    """Those in the file for all runs. Raises RuleshiftError where they are of other settings, names aside."""
+    """Those in the file for all runs. Raises RuleshiftError where they are of other settings than those that tell runs
+    of a file apart."""
     path: Path | None = arguments.json
     if path is None or not path.is_file():
         return []
     content = json.loads(path.read_text(encoding="utf-8"))
-    if content["settings"] | {"names": []} != settings_of(arguments) | {"names": []}:
+    apart = {"names": 0, "rates": 0, "seeds": 0}
+    if content["settings"] | apart != settings_of(arguments) | apart:
         raise RuleshiftError(f"{path} has runs of other settings: name another file, or delete it")
     return [Trained(**run) for run in content["runs"]]
 

@@ -58,7 +58,7 @@ def test_runs_are_kept_and_not_made_again_of_the_same_settings(efficiency: Modul
     assert efficiency.kept_runs(arguments) == []
     runs = [efficiency.Trained("ppo", 1e-4, 0, 32, 8.0, 0.5)]
     file.write_text(json.dumps(efficiency.record(0.25, runs, arguments)))
-    others = Namespace(**vars(arguments) | {"names": ["ppo", "trl"]})
+    others = Namespace(**vars(arguments) | {"names": ["ppo", "trl"], "rates": [1e-5]})
     assert efficiency.kept_runs(others) == runs
     with pytest.raises(efficiency.RuleshiftError, match="other settings"):
         efficiency.kept_runs(Namespace(**vars(arguments) | {"episodes": 16}))
