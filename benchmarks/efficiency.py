@@ -217,16 +217,20 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def kept_runs(arguments: argparse.Namespace) -> list[Trained]:
-    """Those in the file for all runs. Raises RuleshiftError where they are of other settings than those that tell runs
-    of a file apart."""
+    """Those in the file for all runs. Raises RuleshiftError for another file, and where they are of other settings than
+    those that tell runs of a file apart."""
     path: Path | None = arguments.json
     if path is None or not path.is_file():
         return []
-    content = json.loads(path.read_text(encoding="utf-8"))
     apart = {"names": 0, "rates": 0, "seeds": 0}
-    if content["settings"] | apart != settings_of(arguments) | apart:
+    try:
+        content = json.loads(path.read_bytes())
+        settings, runs = content["settings"] | apart, [Trained(**run) for run in content["runs"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise RuleshiftError(f"{path} is no file of this benchmark: name another one") from error
+    if settings != settings_of(arguments) | apart:
         raise RuleshiftError(f"{path} has runs of other settings: name another file, or delete it")
-    return [Trained(**run) for run in content["runs"]]
+    return runs
 
 
 def record(start: float, runs: Sequence[Trained], arguments: argparse.Namespace) -> dict[str, object]:

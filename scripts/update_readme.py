@@ -96,7 +96,7 @@ def _holds(name: str, text: str) -> bool:
 def page_of(run: PublishedRun) -> str:
     """The page of a study on a task: command, figures, claims and tables."""
     mine = [line for line in claim_lines() if (line.study, line.task) == (run.study, run.task)]
-    return TEMPLATES.get_template("study.md").render(run=run, claims=mine, took=took)
+    return TEMPLATES.get_template("study.md").render(run=run, claims=mine)
 
 
 def cell(text: str) -> str:
@@ -119,6 +119,7 @@ def whole(value: float | str) -> str:
 
 
 TEMPLATES.filters |= {"cell": cell, "whole": whole}
+TEMPLATES.globals["took"] = took
 
 
 @cache
@@ -129,21 +130,7 @@ def claim_lines() -> list[Line]:
 def rendered(template: str) -> str:
     """A template with the numbers of the published runs."""
     ends = (title, measured, references, start, paper, claim_cell, says, in_table)
-    numbers = (
-        change,
-        ahead,
-        leads,
-        close_ones,
-        than,
-        table,
-        unsure_kls,
-        chosen,
-        swept,
-        at_end,
-        at_ends,
-        other_sweeps,
-        took,
-    )
+    numbers = (change, ahead, leads, close_ones, than, table, unsure_kls, chosen, swept, at_end, at_ends, other_sweeps)
     said = {f.__name__: f for f in (*ends, *numbers)}
     return TEMPLATES.get_template(template).render(
         **said,

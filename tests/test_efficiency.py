@@ -62,6 +62,10 @@ def test_runs_are_kept_and_not_made_again_of_the_same_settings(efficiency: Modul
     assert efficiency.kept_runs(others) == runs
     with pytest.raises(efficiency.RuleshiftError, match="other settings"):
         efficiency.kept_runs(Namespace(**vars(arguments) | {"episodes": 16}))
+    for other in ("[]", "{}", "no json"):
+        file.write_text(other)
+        with pytest.raises(efficiency.RuleshiftError, match="no file of this benchmark"):
+            efficiency.kept_runs(arguments)
 
 
 def test_episodes_that_were_drawn_count(efficiency: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

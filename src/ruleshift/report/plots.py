@@ -156,6 +156,9 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     return finish(figure, legend, height=460)
 
 
+LETTER_OF_NAME = 0.015  # of the width of a panel
+
+
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[PlanePoint]]) -> dict[str, object]:
     """Title and range: KL from a little below zero, so that the start model is seen whole, to where a name ends that
     stands beside the farthest arm."""
@@ -166,7 +169,7 @@ def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[P
     furthest = max((spot.x for spots in by_arm.values() for spot in spots), default=0.0) or 1.0
     return {
         "title_text": kl_title(results),
-        "range": [-0.03 * furthest, (1.04 + 0.015 * max(map(len, by_arm))) * furthest],
+        "range": [-0.03 * furthest, (1.04 + LETTER_OF_NAME * max(map(len, by_arm))) * furthest],
     }
 
 
