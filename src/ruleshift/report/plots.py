@@ -26,6 +26,7 @@ DOTTED = {"color": SOFT_INK, "width": 1, "dash": "dot"}
 
 LEGEND_ROOM, LEGEND_LINE = 1300, 26  # pixels: how wide a line of the legend is, and how high
 ENTRY, LETTER = 60, 7  # of an entry beside its name, and of each of its letters
+LETTER_OF_NAME = 0.015  # shares of the width of a panel: of an arm's name in it
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,6 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     title = f"OOD {in_words(metric_of(results))}, {ood} split (%)" if isinstance(ood, str) else _measure(results)
     figure.update_yaxes(title_text=title, col=1)
     return finish(figure, legend, height=460)
-
-
-LETTER_OF_NAME = 0.015  # of the width of a panel
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[PlanePoint]]) -> dict[str, object]:
