@@ -110,7 +110,7 @@ def arms_of_sweep(recipe: StudyRecipe, options: Swept) -> list[Arm]:
     return swept(every(recipe), options, recipe.measurement.task)
 
 
-SMALL = ("sft", "sft-dft", "expert-reverse", "self-rule", "self-demonstration", "fixed", "rl")
+SMALL = ("sft", "sft-dft", "expert-reverse", "rl")  # one for loss, teacher and rewards each, in under ten minutes
 
 ARMS = Study(
     name="arms",
