@@ -221,7 +221,12 @@ def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tm
     where = ("success", "rule-ood", 1, "sampled")
     claim = Claim("gp-l", "rl-verifier", "rl-outcome", *where, 0.02, -0.01, 0.04, "seeds and problems", "keeps", 6)
     rows = [Row("gp-l", "rl-outcome", 0, 30, "rule-ood", "success", 1, "sampled", 0.5, 400, 0.4, 0.6, 0.1, 1e9)]
-    meta = {"start": "base", "metric": "success", "seeds": [0, 1], "diverged": [{"arm": "rl-outcome", "seed": 2, "why": ""}]}
+    meta = {
+        "start": "base",
+        "metric": "success",
+        "seeds": [0, 1],
+        "diverged": [{"arm": "rl-outcome", "seed": 2, "why": ""}],
+    }
 
     def line(word: str) -> tuple[str, str, str]:
         """Figure, verdict and what speaks against it, where the run's claim says this word."""
