@@ -42,7 +42,7 @@ from ruleshift.report.points import Measure, curve, end, splits_in
 from ruleshift.report.tables import claims_of, comparison_records, headline, signed, with_error
 from ruleshift.report.terminal import WHOLE, blocks, comparison_tables, headline_tables, plain
 from ruleshift.report.verification import solved_within_tries
-from ruleshift.results import Results, load_results
+from ruleshift.results import Results, Row, load_results
 from ruleshift.tasks import TASKS, get_task
 
 TOLD = {
@@ -256,6 +256,27 @@ def test_the_kl_stands_beside_an_arm_with_its_error() -> None:
     assert (shown["base"], shown["rl"]) == ("", "KL 0.32 \u00b1 0.01")
     assert "\u00b1 0.01" in terminal(*headline_tables(known, [], "greedy", width=80), width=80)
     assert "KL 0.32 \u00b1 0.01" in Elements(render_report(known, [], {})).text
+
+
+def test_a_dagger_stands_where_an_arm_is_judged_by_how_problems_begin() -> None:
+    def rows(arm: str, passed: float, right: float) -> list[Row]:
+        step = 0 if arm == "base" else 9
+        shown = ("steps_passed", 1, passed / 2), ("steps_passed", 2, passed), ("decision_accuracy", 1, right)
+        return [
+            Row("virl-l", arm, 0, step, "id", metric, turns, "sampled", value, 50, value, value, 0.1, 1e9)
+            for metric, turns, value in shown
+        ]
+
+    of = {"base": (8.0, 0.7), "sft": (3.9, 0.9), "rl": (4.0, 0.6)}
+    results = Results(tuple(row for arm, numbers in of.items() for row in rows(arm, *numbers)), {"start": "base"})
+    record = headline(results, [], "sampled", "decision_accuracy")
+    assert {line.arm: line.cells["id", 1].few for line in record.arms} == {"base": False, "sft": True, "rl": False}
+    assert record.note.startswith("†: judged by how problems begin")
+    shown = terminal(*headline_tables(results, [], "sampled", "decision_accuracy", 80))
+    assert "90.0†" in shown and "60.0†" not in shown and "70.0†" not in shown
+    assert "less than half of the steps" in " ".join(shown.split())
+    passed = headline(results, [], "sampled", "steps_passed")  # counts what is passed, however few
+    assert passed.note == "" and "†" not in terminal(*headline_tables(results, [], "sampled", "steps_passed", 80))
 
 
 def test_no_negative_zero() -> None:

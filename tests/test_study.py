@@ -399,6 +399,25 @@ def test_the_smallest_rate_that_is_not_worse_than_the_best_is_chosen() -> None:
     assert choose([*seeds, point("c", 347, seed=1)], "success") == "b"  # c is the best with 348.5, b has 347
 
 
+def walks(name: str, steps: int, decided: int, right: int, n: int = 100) -> Point:
+    """Walks that all pass so many steps before one fails, with so many first replies that decide something."""
+    split, turns, decoding = CRITERION
+    ways = ((turns,) * steps + (-turns,),) * n
+    cell = Cell(split, decoding, ways, (1,) * n, (1,) * n, (decided,) * n, (right,) * n)
+    return Point("virl-l", name, 0, 1, 0.0, 0.0, (cell,))
+
+
+def test_a_rate_that_is_judged_by_how_walks_begin_is_passed_over() -> None:
+    # A model that is right at the start and fails at the next step makes all decisions that it comes to.
+    start, lost, good = walks("base", 8, 4, 3), walks("b", 1, 1, 1), walks("a", 7, 4, 3)
+    assert lost.value("decision_accuracy", *CRITERION) == 1 > good.value("decision_accuracy", *CRITERION)
+    assert choose([good, lost], "decision_accuracy", start) == "a"
+    assert choose([good, lost], "decision_accuracy") == "b"
+    assert choose([good, lost], "success", start) == "a"  # nobody walks to the end
+    assert choose([walks("a", 1, 4, 1), lost], "decision_accuracy", start) == "a"  # none comes far: the smallest
+    assert choose([walks("a", 7, 4, 3), walks("b", 4, 4, 4)], "decision_accuracy", start) == "b"  # half is enough
+
+
 def test_rates_with_other_budgets_are_no_sweep() -> None:
     with pytest.raises(ValueError, match="same budget"):
         _budgets({"rl": [point("a", 3), replace(point("b", 3), step=2)]})

@@ -18,6 +18,7 @@ WORDS = ("stated_words", "trained_words", "other_words")
 PER_BUDGET = ("success", "step_accuracy", "first_try_accuracy", "steps_passed")
 OF_FIRST_REPLIES = ("validity", "recognition", "decision_accuracy", *WORDS, "sound_work")
 METRICS = (*PER_BUDGET, *OF_FIRST_REPLIES)
+FEW = 0.5  # of the steps that the start model passes: who passes less is judged by how problems begin
 
 
 def budgets(metric: str, turns: Sequence[int]) -> Sequence[int]:

@@ -3,18 +3,21 @@ the terminal show."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from ruleshift.evaluation import names
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
-from ruleshift.evaluation.evaluate import METRICS, OF_FIRST_REPLIES
+from ruleshift.evaluation.evaluate import FEW, METRICS, OF_FIRST_REPLIES
 from ruleshift.evaluation.failures import OF_REPLIES
 from ruleshift.report.arms import Legend, legend_of, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
 SHARES = (*METRICS[:3], *OF_FIRST_REPLIES, *names.SHARES)
+FEW_NOTE = (
+    "\u2020: judged by how problems begin, since less than half of the steps are passed that the start model passes."
+)
 MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLOPs"}
 
 
@@ -22,7 +25,9 @@ MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLO
 class ShownNumber:
     """One number of the headline, ready to show. `seeds` are the values of the seeds, where there are several.
 
-    `interval` is over problems; `excludes_0` is said of the interval of the change.
+    `interval` is over problems; `excludes_0` is said of the interval of the change. `few`: it is of first replies, and
+    the arm passes less than half (`FEW`) of the steps that the start model does, so that it is judged by how problems
+    begin.
     """
 
     value: str
@@ -31,6 +36,7 @@ class ShownNumber:
     change: str = ""
     change_interval: str = ""
     excludes_0: bool = False
+    few: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,12 @@ class Headline:
         """The one value, with its unit, that every cell shows; "" where they differ."""
         shown = {cell.value for line in self.arms for cell in line.cells.values()}
         return "" if len(shown) != 1 else f"{shown.pop()}{'%' if is_share(self.metric) else ''}"
+
+    @property
+    def note(self) -> str:
+        """What a dagger beside a value says; "" where there is none."""
+        few = any(cell.few for line in self.arms for cell in line.cells.values())
+        return FEW_NOTE if few else ""
 
     def records(self) -> list[dict[str, object]]:
         """The numbers, one a record, for programs."""
@@ -118,6 +130,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
         for item in comparisons
         if _is_in_headline(item, legend) and item.decoding == decoding and item.metric == metric
     }
+    few = _few_steps(results, decoding) if metric in OF_FIRST_REPLIES else set()
     arms = []
     for arm in legend.names:
         cells: dict[tuple[str, int], ShownNumber] = {}
@@ -128,7 +141,9 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
                 point = end(rows, view, arm, split)
                 if point:
                     start = end(rows, view, legend.start, split) if arm != legend.start else None
-                    cells[split, budget] = _entry(point, start, against_start.get((arm, split, budget)), metric)
+                    cells[split, budget] = replace(
+                        _entry(point, start, against_start.get((arm, split, budget)), metric), few=(arm, split) in few
+                    )
                     label = label or point.step_label
                     if start and point.kl is not None and point.kl_error is not None:
                         kl = f"KL {with_error(point.kl, point.kl_error)}"
@@ -137,8 +152,25 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
             arms.append(ArmEnd(arm, _with_lost(label, lost), cells, kl))
     for name, kind in references_in(rows).items():
         found = [(s, k, end(rows, Measure(k, decoding, metric), name, s)) for s in splits for k in turns]
-        arms.append(ArmEnd(name, kind, {(s, k): _entry(point, None, None, metric) for s, k, point in found if point}))
+        shown = {
+            (s, k): replace(_entry(point, None, None, metric), few=(name, s) in few) for s, k, point in found if point
+        }
+        arms.append(ArmEnd(name, kind, shown))
     return Headline(metric, decoding, splits, turns, tuple(arms), said_over(against_start.values()))
+
+
+def _few_steps(results: Results, decoding: str) -> set[tuple[str, str]]:
+    """Arms and splits of problems with steps at whose end less than `FEW` of the start model's steps are passed, with
+    the most tries."""
+    rows = [row for row in results.rows if row.metric == "steps_passed" and row.decoding == decoding]
+    view, start = Measure(max(turns_in(rows), default=1), decoding, "steps_passed"), legend_of(results).start
+    usual = {split: end(rows, view, start, split) for split in splits_in(rows)} if start else {}
+    passed = {(arm, split): end(rows, view, arm, split) for arm in {row.arm for row in rows} for split in usual}
+    return {
+        (arm, split)
+        for (arm, split), mine in passed.items()
+        if (there := usual[split]) and mine and mine.value < FEW * there.value
+    }
 
 
 def _with_lost(label: str, lost: Sequence[int]) -> str:

@@ -63,7 +63,8 @@ def headline_tables(
     tables = _fitting(record.splits, lambda splits: _headline_table(title, record, splits), width)
     for table in tables[-1:]:
         about = f"; the difference to {start}, 95% interval {record.over} (bold: it excludes 0)" if start else ""
-        table.caption = f"Below each value: its 95% interval over problems, the values of single seeds{about}."
+        below = f"Below each value: its 95% interval over problems, the values of single seeds{about}."
+        table.caption = f"{below} {record.note}".rstrip()
     return tables
 
 
@@ -206,7 +207,9 @@ def _table(title: str) -> Table:
 def _entry_text(entry: ShownNumber | None) -> Text:
     if entry is None:
         return Text("")
-    text = Text(entry.value).append(f"\n{_tight(entry.interval)}{_in_lines(entry.seeds)}", "dim")
+    text = Text(f"{entry.value}\u2020" if entry.few else entry.value).append(
+        f"\n{_tight(entry.interval)}{_in_lines(entry.seeds)}", "dim"
+    )
     if entry.change:
         text.append("\n").append_text(_change_text(entry.change, entry.change_interval, entry.excludes_0, "\n"))
     return text

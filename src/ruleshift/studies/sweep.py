@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.bounds import Positive, check_bounds
-from ruleshift.evaluation.evaluate import budgets
+from ruleshift.evaluation.evaluate import FEW, OF_FIRST_REPLIES, budgets
 from ruleshift.evaluation.statistics import crossed_difference
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe, main_metric
@@ -51,21 +51,32 @@ def measures(usual: Measurement) -> Measurement:
     return replace(usual, splits=splits, decodings=("sampled",), seed=2_000)
 
 
-def choose(points: "Sequence[Point]", metric: str) -> str:
+def choose(points: "Sequence[Point]", metric: str, start: "Point | None" = None) -> str:
     """The first arm of `points`, given in rising order of learning rate, that is not worse than the best: the 95%
     interval of best minus arm, paired by the problems of ID validation, reaches down to 0 or below. So where validation
     cannot tell rates apart the smallest step is taken.
 
-    Seeds are averaged, and the interval is over problems alone (see `crossed_estimate` of one seed): over two or three
-    seeds it would be so wide that the smallest rate is always chosen. A choice claims nothing.
+    Where first replies are counted, rates that pass less than `FEW` of the start model's steps are passed over, since
+    they are judged by how problems begin; where all do, the smallest is taken. Seeds are averaged, and the interval is
+    over problems alone (see `crossed_estimate` of one seed): over two or three seeds it would be so wide that the
+    smallest rate is always chosen. A choice claims nothing.
     """
     split, turns, decoding = CRITERION
     seeds: dict[str, list[list[float]]] = {}
     for point in points:
         seeds.setdefault(point.arm, []).append(point.cell(split, decoding).outcomes(metric, turns))
+    if start is not None and metric in OF_FIRST_REPLIES:
+        far = [arm for arm in seeds if _passed(points, arm) >= FEW * _passed([start], start.arm)]
+        seeds = {arm: seeds[arm] for arm in far or list(seeds)[:1]}
     outcomes = {arm: [fmean(values) for values in zip(*lists, strict=True)] for arm, lists in seeds.items()}
     best = max(outcomes.values(), key=fmean)
     return next(arm for arm, values in outcomes.items() if crossed_difference([best], [values]).low <= 0)
+
+
+def _passed(points: "Sequence[Point]", arm: str) -> float:
+    """How many steps of a problem an arm passes, the mean of its seeds."""
+    split, turns, decoding = CRITERION
+    return fmean(point.value("steps_passed", split, turns, decoding) for point in points if point.arm == arm)
 
 
 def record(found: Findings) -> Mapping[str, Any]:
@@ -78,7 +89,8 @@ def record(found: Findings) -> Mapping[str, Any]:
     for point in found.points:
         if point.arm != legend.start:
             ways.setdefault(legend.family(point.arm), []).append(point)
-    chosen = {way: choose(points, metric) for way, points in ways.items()}
+    start = next((point for point in found.points if point.arm == legend.start), None)
+    chosen = {way: choose(points, metric, start) for way, points in ways.items()}
     rows = [
         {
             "arm": point.arm,
