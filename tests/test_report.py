@@ -273,10 +273,13 @@ def test_a_dagger_stands_where_an_arm_is_judged_by_how_problems_begin() -> None:
     assert {line.arm: line.cells["id", 1].few for line in record.arms} == {"base": False, "sft": True, "rl": False}
     assert record.note.startswith("†: judged by how problems begin")
     shown = terminal(*headline_tables(results, [], "sampled", "decision_accuracy", 80))
-    assert "90.0†" in shown and "60.0†" not in shown and "70.0†" not in shown
+    assert "90.0†" in shown
+    assert "60.0†" not in shown
+    assert "70.0†" not in shown
     assert "less than half of the steps" in " ".join(shown.split())
     passed = headline(results, [], "sampled", "steps_passed")  # counts what is passed, however few
-    assert passed.note == "" and "†" not in terminal(*headline_tables(results, [], "sampled", "steps_passed", 80))
+    assert passed.note == ""
+    assert "†" not in terminal(*headline_tables(results, [], "sampled", "steps_passed", 80))
 
 
 def test_no_negative_zero() -> None:

@@ -161,7 +161,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
 
 def _few_steps(results: Results, decoding: str) -> set[tuple[str, str]]:
     """Arms and splits of problems with steps at whose end less than `FEW` of the start model's steps are passed, with
-    the most tries."""
+    the most tries, where that one passes any."""
     rows = [row for row in results.rows if row.metric == "steps_passed" and row.decoding == decoding]
     view, start = Measure(max(turns_in(rows), default=1), decoding, "steps_passed"), legend_of(results).start
     usual = {split: end(rows, view, start, split) for split in splits_in(rows)} if start else {}
@@ -169,7 +169,7 @@ def _few_steps(results: Results, decoding: str) -> set[tuple[str, str]]:
     return {
         (arm, split)
         for (arm, split), mine in passed.items()
-        if (there := usual[split]) and mine and mine.value < FEW * there.value
+        if (there := usual[split]) and mine and there.value >= 1 and mine.value < FEW * there.value
     }
 
 

@@ -102,7 +102,8 @@ def record(found: Findings) -> Mapping[str, Any]:
         }
         for point in found.points
     ]
-    criterion = f"the smallest rate not worse than the best: paired interval of {metric}, id-val, 1 turn, sampled"
+    far = ", of those that pass half of the start model's steps" if metric in OF_FIRST_REPLIES else ""
+    criterion = f"the smallest rate not worse than the best{far}: paired interval of {metric}, id-val, 1 turn, sampled"
     head = {"task": m.task, "metric": metric, "criterion": criterion, "n": m.n}
     return {**head, "budget": _budgets(ways), "chosen": chosen, "rows": rows}
 
