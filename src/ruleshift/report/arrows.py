@@ -2,6 +2,7 @@
 
 import plotly.graph_objects as go
 
+from ruleshift.report import crowd
 from ruleshift.report.arms import legend_of, references_in, trained_split
 from ruleshift.report.palette import SOFT_INK, arm_styles, axis, layout
 from ruleshift.report.plots import DOTTED, in_words, measured, metric_of, with_interval
@@ -18,19 +19,22 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     view, styles = Measure(turns, decoding, metric_of(results)), arm_styles(legend)
     ends = {arm: (end(rows, view, arm, trained), end(rows, view, arm, ood)) for arm in legend.names}
     start_x, start_y = ends.get(legend.start, (None, None))
+    arms = {arm: (x, y) for arm, (x, y) in ends.items() if arm != legend.start and x and y}
+    spots = {arm: (100 * x.value, 100 * y.value) for arm, (x, y) in arms.items()}
+    from_there = [(100 * start_x.value, 100 * start_y.value)] if start_x and start_y else []
+    seen = crowd.view_of(list(spots.values()), from_there) if len(arms) > crowd.MANY else None
     figure = go.Figure()
-    for arm, (x, y) in ends.items():
-        if x is None or y is None or arm == legend.start:
-            continue
+    for arm, (x, y) in arms.items():
         style = styles[arm]
         figure.add_trace(_seeds(x, y, arm, style.colour, style.symbol))
-        figure.add_trace(_mean(x, y, arm, style.colour, style.symbol, style.is_variant))
-        if start_x and start_y:
+        mean = _mean(x, y, arm, style.colour, style.symbol, style.is_variant)
+        figure.add_trace(mean.update(mode="markers", cliponaxis=True) if seen else mean)
+        for begin in from_there if not seen or seen.holds(*spots[arm]) else ():
             figure.add_annotation(
-                x=100 * x.value,
-                y=100 * y.value,
-                ax=100 * start_x.value,
-                ay=100 * start_y.value,
+                x=spots[arm][0],
+                y=spots[arm][1],
+                ax=begin[0],
+                ay=begin[1],
                 xref="x",
                 yref="y",
                 axref="x",
@@ -64,7 +68,11 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     figure.update_yaxes(axis(title_text=f"shifted: {ood}, {in_words(view.metric)} (%)"))
     if figure.layout.shapes:
         figure.update_yaxes(range=[-3, 107])
-    return figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
+    figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
+    if seen:
+        figure.update_xaxes(range=seen.across, tickvals=crowd.ticks(*seen.x)).update_yaxes(range=seen.y)
+        crowd.name_beside(figure, seen, spots, {arm: styles[arm].colour for arm in spots})
+    return figure
 
 
 def _with_room(figure: go.Figure) -> list[float]:

@@ -33,9 +33,11 @@ class ArmStyle:
 
 
 def arm_styles(legend: Legend) -> Mapping[str, ArmStyle]:
-    """A style for every arm, the same in all figures: variants share the colour of their family."""
+    """A style for every arm, the same in all figures: variants share the colour of their family, and of more families
+    than there are colours the further ones have a symbol of their own."""
     families = [name for name in legend.families() if name != legend.start]
     colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(families)}
+    symbols = {name: SYMBOLS[(index // len(COLOURS)) % len(SYMBOLS)] for index, name in enumerate(families)}
     styles, variants = {}, dict.fromkeys(families, 0)
     for arm in legend.names:
         family = legend.family(arm)
@@ -45,7 +47,8 @@ def arm_styles(legend: Legend) -> Mapping[str, ArmStyle]:
         variants[family] += legend.is_variant(arm)
         index = variants[family] if legend.is_variant(arm) else 0
         colour = _lighter(colours[family], min(0.25 + 0.12 * index, 0.6) if index else 0)
-        styles[arm] = ArmStyle(colour, DASHES[index % len(DASHES)], SYMBOLS[index % len(SYMBOLS)], index > 0)
+        symbol = SYMBOLS[index % len(SYMBOLS)] if index else symbols[family]
+        styles[arm] = ArmStyle(colour, DASHES[index % len(DASHES)], symbol, index > 0)
     return styles
 
 

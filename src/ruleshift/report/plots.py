@@ -14,6 +14,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.report import crowd
 from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
 from ruleshift.report.points import Mean, Measure, curve, decodings_in, turns_in, turns_label
@@ -135,6 +136,7 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
         return None
     headings = [panel.heading for panel in panels]
     figure = make_subplots(1, len(panels), horizontal_spacing=0.1, subplot_titles=headings)
+    crowded = sum(not styles[arm].is_variant for arm in arms if arm != legend.start) > crowd.MANY
     for column, (panel, by_arm, split) in enumerate(zip(panels, placed, splits, strict=True), start=1):
         traces: list[go.Scatter] = []
         start = by_arm.get(legend.start, [])[:1]
@@ -144,7 +146,8 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
                 traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in seeds]
             if by_arm[arm]:
                 others = [spots[-1] for other, spots in by_arm.items() if spots and other != arm]
-                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm, _side(by_arm[arm][-1], others))
+                side = "" if crowded else _side(by_arm[arm][-1], others)
+                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm, side)
         if start:
             traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
@@ -154,7 +157,27 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     figure.update_yaxes(axis())
     title = f"OOD {in_words(metric_of(results))}, {ood} split (%)" if isinstance(ood, str) else _measure(results)
     figure.update_yaxes(title_text=title, col=1)
-    return finish(figure, legend, height=460)
+    finish(figure, legend, height=460)
+    for column, by_arm in enumerate(placed if crowded else (), start=1):
+        _name_beside(figure, by_arm, legend, styles, column)
+    return figure
+
+
+def _name_beside(
+    figure: go.Figure,
+    by_arm: Mapping[str, Sequence[PlanePoint]],
+    legend: Legend,
+    styles: Mapping[str, ArmStyle],
+    column: int,
+) -> None:
+    """See `crowd.name_beside`: variants have no names."""
+    ends = {arm: (spots[-1].x, spots[-1].y) for arm, spots in by_arm.items() if spots and arm != legend.start}
+    named = {arm: end for arm, end in ends.items() if not styles[arm].is_variant}
+    start = [(spot.x, spot.y) for spot in by_arm.get(legend.start, [])[:1]]
+    view = crowd.view_of(list(ends.values()), start)
+    figure.update_xaxes(range=view.across, tickvals=crowd.ticks(*view.x), col=column)
+    figure.update_yaxes(range=view.y, col=column)
+    crowd.name_beside(figure, view, named, {arm: styles[arm].colour for arm in named}, column)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[PlanePoint]]) -> dict[str, object]:
@@ -216,18 +239,18 @@ def _side(end: PlanePoint, others: Sequence[PlanePoint]) -> str:
 
 def _path_traces(spots: Sequence[PlanePoint], style: ArmStyle, arm: str, side: str) -> list[go.Scatter]:
     """The path with a small mark per evaluation, and a large one with error bars at its end, with the arm's name on
-    that `side`."""
-    last, rises = spots[-1], spots[-1].y >= spots[0].y
+    that `side`; where there is none, without it, and cut off where the view ends."""
+    last, rises, named = spots[-1], spots[-1].y >= spots[0].y, bool(side) and not style.is_variant
     line = {"color": style.colour, "width": 1.6 if style.is_variant else 2.4, "dash": style.dash}
     path = _scatter(spots, arm, style, mode="lines+markers", line=line, marker={"size": 5}, showlegend=True)
-    final = _scatter([last], arm, style, mode="markers" if style.is_variant else "markers+text", marker={"size": 11})
+    final = _scatter([last], arm, style, mode="markers+text" if named else "markers", marker={"size": 11})
     final.update(
         text=[f" {arm} "],
-        textposition=f"{'top' if rises else 'bottom'} {side}",
+        textposition=f"{'top' if rises else 'bottom'} {side or 'right'}",
         textfont={"color": style.colour, "size": 14, "weight": 700},
         error_x=_error_bar(last, 0, style),
         error_y=_error_bar(last, 1, style),
-        cliponaxis=False,
+        cliponaxis=not side,
     )
     return [path, final]
 
