@@ -199,7 +199,12 @@ def test_intervals_are_over_seeds_and_problems():
     assert said_over([found]) == "over seeds and problems"
     alone = by_title([BASE, *SFT])["sft at its end against base"]
     assert said_over([alone]).startswith("over problems only")
-    assert said_over([found, replace(alone, arm="rl")]) == "over seeds and problems, of rl over problems only"
+    other = replace(alone, arm="rl")
+    assert said_over([found, other]) == "over seeds and problems, of rl over problems only"
+    wide = replace(found, split="fake")
+    assert said_over([found, other, replace(wide, arm="rl"), replace(alone, arm="c"), replace(alone, arm="d")]) == (
+        f"over seeds and problems, on {alone.split} of rl and of c, d over problems only"
+    )
 
 
 def test_a_single_problem_has_an_endless_interval_and_json_without_it():

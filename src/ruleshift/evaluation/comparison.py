@@ -74,12 +74,22 @@ class Comparison:
 def said_over(comparisons: Iterable[Comparison]) -> str:
     """What the intervals of some comparisons are over, in words for a table."""
     items = list(comparisons)
-    narrow = list(dict.fromkeys(item.arm for item in items if item.over == "problems"))
+    if items and all(item.over == "problems" for item in items):
+        return "over problems only: other seeds may differ by more"
+    narrow: dict[tuple[str, ...], list[str]] = {}  # arms by the splits where they are so; by none where everywhere
+    for arm in dict.fromkeys(item.arm for item in items):
+        mine = [item for item in items if item.arm == arm]
+        splits = tuple(dict.fromkeys(item.split for item in mine if item.over == "problems"))
+        if splits:
+            everywhere = all(item.over == "problems" for item in mine)
+            narrow.setdefault(() if everywhere else splits, []).append(arm)
     if not narrow:
         return "over seeds and problems"
-    if all(item.over == "problems" for item in items):
-        return "over problems only: other seeds may differ by more"
-    return f"over seeds and problems, of {', '.join(narrow)} over problems only"
+    said = [
+        f"on {', '.join(splits)} of {', '.join(arms)}" if splits else f"of {', '.join(arms)}"
+        for splits, arms in narrow.items()
+    ]
+    return f"over seeds and problems, {' and '.join(said)} over problems only"
 
 
 def load_comparisons(path: Path) -> list[Comparison]:

@@ -52,7 +52,8 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
         return None
     if start_x and start_y:
         start = _mean(start_x, start_y, f"{legend.start} (start)", styles[legend.start].colour, "diamond", False)
-        figure.add_trace(start.update(textposition="middle left"))  # away from the arrows, most of which lead right
+        start.update(textposition="middle left")  # away from the arrows, most of which lead right
+        figure.add_trace(start.update(mode="markers") if seen else start)
     for name, kind in references_in(rows).items():
         point = end(rows, view, name, ood)
         if point:
@@ -71,7 +72,9 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
     figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
     if seen:
         figure.update_xaxes(range=seen.across, tickvals=crowd.ticks(*seen.x)).update_yaxes(range=seen.y)
-        crowd.name_beside(figure, seen, spots, {arm: styles[arm].colour for arm in spots})
+        named = spots | {f"{legend.start} (start)": spot for spot in from_there}
+        colours = {name: styles[name if name in spots else legend.start].colour for name in named}
+        crowd.name_beside(figure, seen, named, colours)
     return figure
 
 

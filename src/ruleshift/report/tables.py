@@ -25,7 +25,8 @@ MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLO
 class ShownNumber:
     """One number of the headline, ready to show. `seeds` are the values of the seeds, where there are several.
 
-    `interval` is over problems; `excludes_0` is said of the interval of the change. `few`: it is of first replies, and
+    `interval` is over problems; `excludes_0` is said of the interval of the change, and what that
+    is `over`. `few`: it is of first replies, and
     the arm passes less than half (`FEW`) of the steps that the start model does, so that it is judged by how problems
     begin.
     """
@@ -36,6 +37,7 @@ class ShownNumber:
     change: str = ""
     change_interval: str = ""
     excludes_0: bool = False
+    over: str = ""
     few: bool = False
 
 
@@ -229,7 +231,13 @@ def _entry(point: Mean, start: Mean | None, comparison: Comparison | None, metri
     if comparison:
         between = interval_of(comparison, metric)
         return ShownNumber(
-            value, interval, seeds, signed(comparison.difference, metric), between, comparison.excludes_0
+            value,
+            interval,
+            seeds,
+            signed(comparison.difference, metric),
+            between,
+            comparison.excludes_0,
+            said_over([comparison]),
         )
     change = signed(point.value - start.value, metric) if start else ""
     return ShownNumber(value, interval, seeds, change)
