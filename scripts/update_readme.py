@@ -42,6 +42,7 @@ from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.evaluation.statistics import is_precise
 from ruleshift.report.arms import references_in
 from ruleshift.report.tables import claims_of
+from ruleshift.studies import STUDIES as ALL_STUDIES
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
@@ -290,7 +291,7 @@ def other_sweeps() -> list[OtherSweep]:
         file = path.stem.removeprefix("sweep-")
         if file not in TASKS:
             content = sweep_of(file)
-            study = file.removesuffix(f"-{content['task']}")
+            study = max((name for name in ALL_STUDIES if file.startswith(f"{name}-")), key=len)
             chose = [(arm, rate) for arm, _, rate in (name.rpartition("-lr") for name in content["chosen"].values())]
             found.append(OtherSweep(file, study, content["task"], content["n"], chose))
     return found
