@@ -169,7 +169,7 @@ ARMS_SWEEP = replace(
     question="Which learning rate for each arm?",
     about="SFT variants, distillation and hybrids on one grid, each rate chosen on validation problems.",
     paper="SFT and PPO alone, in text at 1e-6 (arXiv 2501.17161)",
-    cost="all arms with --quick on two CPU cores: walks at two rates 36 minutes",
+    cost="all arms at two rates with --quick on two CPU cores 36 minutes a task",
     arms=arms_of_sweep,
     options=Swept(),
     quick=Swept(names=("sft", "expert-reverse"), grid=(1e-4, 3e-4)),
