@@ -2,12 +2,13 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import plotly.graph_objects as go
 import pytest
 
 from ruleshift.report.arrows import arrows
-from ruleshift.report.crowd import MANY, name_beside, spread, ticks, view_of
+from ruleshift.report.crowd import MANY, show, spread, ticks, view_of
 from ruleshift.report.palette import COLOURS
 from ruleshift.report.plots import headline_figure
 from ruleshift.results import Results, Row
@@ -55,6 +56,13 @@ def test_many_arms_are_named_in_a_column_and_one_far_away_is_told_below(kind: st
     assert 40 < low < 46 < 60 < high < 62  # 1% would have stretched it
     assert all(low <= note.ay <= high for note in figure.layout.annotations if note.text in names_of(figure))
     assert not any("text" in (trace.mode or "") and "arm" in trace.name for trace in figure.data)
+
+
+def test_a_panel_of_what_was_not_measured_stays_empty() -> None:
+    found = results(MANY + 2)
+    unknown = replace(found, rows=tuple(replace(row, kl_to_start=None) for row in found.rows))
+    figure = headline_figure(unknown)
+    assert names_of(figure) == [f"arm{index}" for index in range(MANY + 1)]  # of the other panel
 
 
 def test_few_arms_have_their_names_at_their_points() -> None:
@@ -115,5 +123,5 @@ def test_ticks_are_round_and_lie_in_the_view(low: float, high: float) -> None:
 
 def test_nothing_is_told_below_where_all_are_seen() -> None:
     figure = go.Figure()
-    name_beside(figure, view_of([(0, 0), (1, 1)], []), {"a": (0, 0), "b": (1, 1)}, {"a": "red", "b": "blue"})
+    show(figure, view_of([(0, 0), (1, 1)], []), {"a": (0, 0), "b": (1, 1)}, {"a": "red", "b": "blue"})
     assert [note.text for note in figure.layout.annotations] == ["a", "b"]

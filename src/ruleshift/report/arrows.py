@@ -29,12 +29,12 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
         figure.add_trace(_seeds(x, y, arm, style.colour, style.symbol))
         mean = _mean(x, y, arm, style.colour, style.symbol, style.is_variant)
         figure.add_trace(mean.update(mode="markers", cliponaxis=True) if seen else mean)
-        for begin in from_there if not seen or seen.holds(*spots[arm]) else ():
+        if from_there and (not seen or seen.holds(*spots[arm])):
             figure.add_annotation(
                 x=spots[arm][0],
                 y=spots[arm][1],
-                ax=begin[0],
-                ay=begin[1],
+                ax=from_there[0][0],
+                ay=from_there[0][1],
                 xref="x",
                 yref="y",
                 axref="x",
@@ -71,10 +71,9 @@ def arrows(results: Results, decoding: str, ood: str) -> go.Figure | None:
         figure.update_yaxes(range=[-3, 107])
     figure.update_layout(layout(height=440, margin={"l": 60, "r": 60, "t": 24, "b": 56}, showlegend=False))
     if seen:
-        figure.update_xaxes(range=seen.across, tickvals=crowd.ticks(*seen.x)).update_yaxes(range=seen.y)
         named = spots | {f"{legend.start} (start)": spot for spot in from_there}
         colours = {name: styles[name if name in spots else legend.start].colour for name in named}
-        crowd.name_beside(figure, seen, named, colours)
+        crowd.show(figure, seen, named, colours)
     return figure
 
 

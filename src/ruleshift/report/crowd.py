@@ -78,16 +78,18 @@ def spread(wanted: Sequence[float], low: float, high: float, apart: float) -> li
     return places
 
 
-def name_beside(
+def show(
     figure: go.Figure,
     view: Extent,
     ends: Mapping[str, tuple[float, float]],
     colours: Mapping[str, str],
     column: int = 1,
 ) -> None:
-    """Write the names of arms that end in the view in a column at its right, each with a line to its end, and below
-    them where the others end. column: the panel, from 1."""
+    """Show the view alone, write the names of arms that end in it in a column at its right, each with a line to its
+    end, and below the panel where the others end. column: the panel, from 1."""
     panel = "" if column == 1 else column
+    figure.layout[f"xaxis{panel}"].update(range=view.across, tickvals=ticks(*view.x))
+    figure.layout[f"yaxis{panel}"].update(range=view.y)
     shown = {arm: end for arm, end in ends.items() if view.holds(*end)}
     height = view.y[1] - view.y[0]
     places = spread([y for _, y in shown.values()], view.y[0] + LINE * height, view.y[1], LINE * height)

@@ -159,25 +159,24 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     figure.update_yaxes(title_text=title, col=1)
     finish(figure, legend, height=460)
     for column, by_arm in enumerate(placed if crowded else (), start=1):
-        _name_beside(figure, by_arm, legend, styles, column)
+        _crowded(figure, by_arm, legend, styles, column)
     return figure
 
 
-def _name_beside(
+def _crowded(
     figure: go.Figure,
     by_arm: Mapping[str, Sequence[PlanePoint]],
     legend: Legend,
     styles: Mapping[str, ArmStyle],
     column: int,
 ) -> None:
-    """See `crowd.name_beside`: variants have no names."""
+    """See `crowd.show`: variants have no names. A panel that shows fewer than two ends is left as it is."""
     ends = {arm: (spots[-1].x, spots[-1].y) for arm, spots in by_arm.items() if spots and arm != legend.start}
     named = {arm: end for arm, end in ends.items() if not styles[arm].is_variant}
     start = [(spot.x, spot.y) for spot in by_arm.get(legend.start, [])[:1]]
-    view = crowd.view_of(list(ends.values()), start)
-    figure.update_xaxes(range=view.across, tickvals=crowd.ticks(*view.x), col=column)
-    figure.update_yaxes(range=view.y, col=column)
-    crowd.name_beside(figure, view, named, {arm: styles[arm].colour for arm in named}, column)
+    if len(ends) > 1:
+        view = crowd.view_of(list(ends.values()), start)
+        crowd.show(figure, view, named, {arm: styles[arm].colour for arm in named}, column)
 
 
 def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[PlanePoint]]) -> dict[str, object]:
