@@ -32,7 +32,7 @@ from ruleshift.report.points import decodings_in
 from ruleshift.report.verification import solved_within_tries
 from ruleshift.results import load_results
 
-NUMBERS = ("results.json", "comparisons.json", "changes.json", "tables.json", "phase.json")
+NUMBERS = ("results.json", "comparisons.json", "changes.json", "tables.json", "profiles.json", "phase.json")
 SHOWS = "shows"  # the text in a picture that says what it shows
 WIDTH, HEIGHT = 1400, 560
 

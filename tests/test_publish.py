@@ -99,13 +99,17 @@ def profile(arm: str, seed: int, **changes: float) -> TrainingProfile:
 
 def test_profiles_are_shown_as_means_over_seeds() -> None:
     known = [profile("sft", 0), profile("sft", 1, seconds=30.0, moved=0.7), profile("opd", 0, teacher_margin=1.5)]
+    known += [profile("sft-then-rl", 0, kl_to_origin=0.5, kl_from_origin=0.25)]
     (table,) = profiles(SimpleNamespace(profiles=known), WHOLE)  # type: ignore[arg-type]
     assert isinstance(table, Table)
     found = plain(table)
     lines = {row[0]: dict(zip(found.columns, row, strict=True)) for row in found.rows}
     assert (lines["sft"]["seconds"], lines["sft"]["moved"], lines["sft"]["teacher margin"]) == ("20", "60.0%", "")
     assert (lines["sft"]["KL(start, it)"], lines["sft"]["KL(it, start)"]) == ("1.00", "2.00")
-    assert (lines["opd"]["teacher margin"], lines["opd"]["moved far"]) == ("1.50", "")
+    assert (lines["opd"]["teacher margin"], lines["opd"]["KL(phase before, it)"]) == ("1.50", "")
+    assert lines["sft-then-rl"]["KL(phase before, it)"] == "0.50"
+    assert lines["sft-then-rl"]["KL(it, phase before)"] == "0.25"
+    assert "moved far" not in found.columns  # which nobody measured
     assert (lines["sft"]["pass@1, id"], lines["sft"]["pass@8, id"]) == ("50.0%", "50.0%")
     assert lines["sft"]["distinct wrong, id"] == "2.0"
     assert "8 replies to each of 2 problems" in found.title

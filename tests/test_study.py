@@ -257,6 +257,11 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
     set_by_hand = plans("vision", quick=True, n=50, set=("rl.updates=9", "matched_rates=sft"))["gp-vl"]
     assert (set_by_hand.recipe.rl.updates, set_by_hand.measurement.n) == (9, 50)
     assert len(set_by_hand.arms()) == 3
+    assert plans("arms", quick=True)["gp-l"].measurement.profile_problems < 16
+    for given in ({"n": 200}, {"set": ("measurement.n=200",)}):  # profiles are of a share of the problems asked for
+        assert plans("arms", quick=True, **given)["gp-l"].measurement.profile_problems == 200 // 12
+    few = plans("arms", n=200, set=("measurement.profile_problems=3",))["gp-l"].measurement
+    assert (few.n, few.profile_problems) == (200, 3)
 
 
 # ---------------------------------------------------------------- from end to end

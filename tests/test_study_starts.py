@@ -77,6 +77,14 @@ def test_an_arm_starts_from_what_another_was(model: str, tmp_path: Path) -> None
         assert profiles["still"][name] == pytest.approx(0.0, abs=1e-6) == profiles["told"][name]
         assert profiles["more"][name] > 0
     assert profiles["still"]["kl_from_start"] > 0
+    learned = {name: one["trained_tokens"] for name, one in profiles.items()}  # with what was learned before
+    first = json.loads((arms / "sft-seed0/models/step-000002.json").read_text())["trained"]
+    own = {name: json.loads(next(arms.glob(f"{name}-seed0/models/*.json")).read_text()) for name in ("still", "more")}
+    assert 0 < first < learned["sft"]
+    assert learned["still"] == learned["told"] == first + own["still"]["trained"]
+    assert learned["more"] == learned["still"] + own["more"]["trained"] > learned["still"]
+    assert profiles["more"]["seconds"] > profiles["still"]["seconds"] > 0 == profiles[CHAINED.start]["seconds"]
+    assert profiles["more"]["generated_tokens"] == profiles["still"]["generated_tokens"] > 0
     config = json.loads((arms / "told-seed0" / "config.json").read_text())["config"]
     assert config["measurement"]["feedback"] == "silent"
     assert config["arm"]["start"]["run"]["start"]["run"]["name"] == "sft"

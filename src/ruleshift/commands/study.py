@@ -18,6 +18,7 @@ from ruleshift.misfits import MisfitError
 from ruleshift.records import Feedback
 
 if TYPE_CHECKING:
+    from ruleshift.settings import Measurement
     from ruleshift.studies.recipes import StudyRecipe
     from ruleshift.studies.study import Plan, Study
 
@@ -149,15 +150,17 @@ class StudyCommand:
         recipe = assignments.apply(
             found.id, self._sized(recipe_of(task, self.preset or study.preset), study.quick_part)
         )
-        measurement = study.measures(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))
-        measurement = replace(
-            measurement,
-            splits=self.splits or measurement.splits,
-            n=self.n or measurement.n,
-            feedback=self.feedback,
-        )
+        by_hand = assignments.of(found.id, "measurement")
+
+        def asked(measurement: "Measurement") -> "Measurement":
+            told = replace(
+                measurement, splits=self.splits or measurement.splits, n=self.n or measurement.n, feedback=self.feedback
+            )
+            return changed(told, by_hand, f"--set {found.id}.measurement.")
+
+        # Before the study says what it measures, which may follow from that, and after it, since that is the last word.
+        measurement = asked(study.measures(asked(replace(recipe.measurement, max_new_tokens=recipe.rl.max_new_tokens))))
         task_of(measurement)  # one without levels of feedback is refused before the long work begins
-        measurement = changed(measurement, assignments.of(found.id, "measurement"), f"--set {found.id}.measurement.")
         for split, why in ((study.trained, "arms are matched"), ("id-val", "the KL to the start is measured")):
             if split not in found.splits():
                 raise RuleshiftError(f"{task} has no split {split}, on which {why}: no study without it; give it one")

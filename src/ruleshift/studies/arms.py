@@ -33,7 +33,7 @@ from ruleshift.settings import Measurement
 from ruleshift.studies import insights
 from ruleshift.studies.kept import Keep, Keeper
 from ruleshift.studies.points import PointStore
-from ruleshift.studies.profiles import Clock, is_missing, measure
+from ruleshift.studies.profiles import Clock, is_missing, measure, behind_of
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task
@@ -274,16 +274,17 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder,
     """The profile of the model at the end, as it was kept; the start's is its own. origin: what was trained."""
     run, store, base = meter.run, meter.store, meter.start.engine.model
     step = run.points[-1]
-    model, tokens = meter.trained, TokenCount()
+    model = meter.trained
     if run.training is not None:
-        model, tokens = load_start(replace(start, name=str(store.model(step))), pictures).model, store.tokens(step)
+        model = load_start(replace(start, name=str(store.model(step))), pictures).model
+    behind = behind_of(store.root, run, step, meter.measurement)
 
     def engine_of(one: PreTrainedModel, sampling: Sampling) -> LocalEngine:
         return LocalEngine(one, meter.chat, sampling)
 
     where = (meter.task, meter.style)
     began = None if origin is start else load_start(origin, pictures).model
-    measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), tokens, began)
+    measure(run, meter.measurement, folder, (base, model), engine_of, where, store.load(step), behind, began)
 
 
 def _insights(meter: Meter, start: StartModel, pictures: bool) -> None:

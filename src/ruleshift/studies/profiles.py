@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -32,9 +32,9 @@ from ruleshift.evaluation.training_profile import (
 from ruleshift.files import write_atomically
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
+from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import Run
 from ruleshift.tasks.protocol import Style, Task
-from ruleshift.training.accounting import TokenCount
 
 SECONDS = "seconds.json"
 PROFILED = 2  # splits, the first ones of a study
@@ -77,6 +77,31 @@ def seconds_in(folder: Path) -> float | None:
         return None
 
 
+@dataclass(frozen=True)
+class Behind:
+    """What a model has behind it: tokens generated and learned, and seconds; None where nobody wrote these down."""
+
+    generated: float = 0.0
+    trained: int = 0
+    seconds: float | None = 0.0
+
+
+def behind_of(root: Path, run: Run, step: int, m: Measurement) -> Behind:
+    """By the model of this step of a run in `root`, the trainings included from which it went on. Of one that others
+    start from before its end the seconds are in proportion."""
+    before = behind_of(root, run.start.run, run.start.step, m) if run.start else Behind()
+    if run.training is None:
+        return before
+    folder = RunFolder(root / run.folder)
+    generated = sum(line.get("generated_tokens", 0.0) for line in folder.read_metrics() if line["step"] <= step)
+    took = seconds_in(folder.path)
+    return Behind(
+        before.generated + generated,
+        before.trained + PointStore(root, run, m).tokens(step).trained,
+        None if took is None or before.seconds is None else before.seconds + took * step / run.length,
+    )
+
+
 def measure(
     run: Run,
     m: Measurement,
@@ -85,11 +110,11 @@ def measure(
     engine_of: Callable[[PreTrainedModel, Sampling], LocalEngine],
     where: tuple[Task, Style],
     point: Point,
-    tokens: TokenCount,
+    behind: Behind,
     origin: PreTrainedModel | None = None,
 ) -> None:
     """Measure the profile of a run, of whose end this is the point, and save it. models: the start, and the end.
-    origin: what the run began from, if that is not the start."""
+    behind: what the end has behind it. origin: what the run began from, if that is not the start."""
     start, model = models
     task, style = where
     engine = engine_of(model, Sampling(1.0, m.max_new_tokens, seed=m.seed))
@@ -101,9 +126,6 @@ def measure(
     back, unsure = own_replies(engine, [start, *origins], task, style, m.kl_problems)
     from_origins = [engine_of(one, Sampling(1.0, m.max_new_tokens, seed=KL_SEED)) for one in origins]
     there = [StartReplies(one, task, style, m.kl_problems, m.kl_most).kl_of(model) for one in from_origins]
-    generated = sum(
-        line.get("generated_tokens", 0.0) for line in folder.read_metrics() if line["step"] <= run.points[-1]
-    )
     profile = TrainingProfile(
         point.task,
         point.arm,
@@ -114,10 +136,10 @@ def measure(
         kl_from_start=back[0],
         entropy=unsure,
         moved=share_moved(start, model),
-        generated_tokens=generated,
-        trained_tokens=tokens.trained,
+        generated_tokens=behind.generated,
+        trained_tokens=behind.trained,
         train_flops=point.train_flops,
-        seconds=seconds_in(folder.path) if run.training else 0.0,
+        seconds=behind.seconds,
         kl_to_origin=next(map(fmean, there), None),
         kl_from_origin=next(iter(back[1:]), None),
         moved_far=share_moved_far(start, model),

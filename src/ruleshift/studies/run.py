@@ -206,13 +206,16 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
 
 
 def _conversations(run: Run, root: Path) -> dict[int, float]:
-    """Of each step that a training wrote down, the conversations until then: those that it learned from, or as many
-    as were drawn for that."""
+    """Of each step that a training wrote down, the conversations until then, with those of what it went on from: all
+    that it learned from, each as often as it did, or as many as were drawn for that."""
     if run.training is None:
         return {}
     each = run.training.batch if isinstance(run.training, SFTConfig) else run.training.episodes
     found: dict[int, float] = {}
     step, total = 0, 0.0
+    if run.start is not None:
+        before = _conversations(run.start.run, root)
+        total = max((count for done, count in before.items() if done <= run.start.step), default=0.0)
     for line in RunFolder(root / run.folder).read_metrics():
         total += line.get("drawn_episodes", (line["step"] - step) * each)
         step = line["step"]

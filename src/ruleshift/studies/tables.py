@@ -38,7 +38,8 @@ GAIN = 0.1  # of the training rule, that arms are timed to
 
 def gains(found: Findings, width: int) -> "list[Table]":
     """How much training it took each arm to gain 10 points of the training rule: the first evaluated step, and the
-    conversations until then, with those that were drawn and not learned from. Arms that are evaluated more densely are
+    conversations until then, each as often as it was learned from, with those that were drawn and not learned from, and
+    with those of the arm that it went on from. Arms that are evaluated more densely are
     seen to gain sooner."""
     from ruleshift.evaluation.evaluate import budgets
     from ruleshift.report.terminal import blocks
@@ -71,6 +72,8 @@ OF_TRAINING = {  # of a profile: headings, and how numbers are written
     "seconds": ("seconds", "{:.0f}"),
     "kl_to_start": ("KL(start, it)", "{:.2f}"),
     "kl_from_start": ("KL(it, start)", "{:.2f}"),
+    "kl_to_origin": ("KL(phase before, it)", "{:.2f}"),
+    "kl_from_origin": ("KL(it, phase before)", "{:.2f}"),
     "entropy": ("entropy", "{:.3f}"),
     "moved": ("moved", "{:.1%}"),
     "moved_far": ("moved far", "{:.1%}"),
@@ -97,6 +100,8 @@ def profiles(found: Findings, width: int) -> "list[Table]":
     columns = {("id-val", metric): written for metric, written in OF_TRAINING.items()}
     for split in (told.split for told in answers):
         columns |= {(split, name): (f"{head}, {split}", form) for name, (head, form) in OF_ANSWERS.items()}
+    known = {key for mine in seeds.values() for one in mine for key in one}
+    columns = {key: written for key, written in columns.items() if key in known}
     lines = [
         [
             arm,
