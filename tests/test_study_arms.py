@@ -46,6 +46,8 @@ def test_all_arms_of_the_recipes_can_be_trained_and_see_as_many_conversations(ta
                 check_algorithm(arm.training)
                 assert arm.training.updates == recipe.rl.updates
                 assert (arm.training.turns, arm.training.episodes) == (turns, episodes)
+            elif arm.training is not None:
+                assert arm.training.examples <= recipe.rl.updates * recipe.rl.episodes
             assert arm.about
     guided = {arm.name: arm.training for arm in every(recipe) if isinstance(arm.training, DistilConfig)}
     assert guided["self-rule"] == replace(guided["self-demonstration"], privileged_context="rule")

@@ -241,7 +241,7 @@ def _told(verb: str, kind: type, task: Task | None) -> str:
     tables = (("rl", "Algorithms:", ALGORITHMS), ("distil", "Algorithms:", DISTILLATIONS), ("sft", "Data:", DATA))
     for of, title, entries in tables:
         if verb == of:
-            told = "\n".join([f"{told}\n", title, *(f"  {n}: {e.summary} {e.paper}." for n, e in entries.items())])
+            told = "\n".join([f"{told}\n", title, *(f"  {n}: {e.summary}\n    {e.paper}." for n, e in entries.items())])
     if task is None:
         return f"{told}\n\nThe splits of a task, and options of its own: ruleshift {verb} TASK --help"
     lines = [f"  {split}: {description}" for split, description in task.splits().items()]

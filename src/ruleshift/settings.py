@@ -253,7 +253,8 @@ class RLConfig:
 @dataclass(frozen=True)
 class DistilConfig(RLConfig):
     """On-policy distillation: reinforcement learning whose advantages, or gradients, come from a teacher that scores
-    what the student samples. Options of the teacher are named as in TRL's trainers of SDFT and SDPO."""
+    what the student samples. Options that TRL's trainers of SDFT and SDPO have too are named as there, but for
+    `distillation_coef`: their `distillation_weight` takes from the weight of rewards what it gives to the teacher."""
 
     algorithm: str = "opd"
     """How it learns; options left out take the values that make it so (ruleshift distil --help)."""
@@ -261,9 +262,10 @@ class DistilConfig(RLConfig):
     """Who scores: self, expert, a model folder or hub id, or the folder of a run of `ruleshift sft`, `rl` or `distil`,
     whose end it is then."""
     privileged_context: Privileged = "none"
-    """What the teacher is shown and the student is not: the rule that is scored, the expert's reply, what the verifier
-    says of the very reply that is scored, a right reply of another episode of the group, or that and, where there is
-    none, feedback."""
+    """What the teacher is shown beside the prompt: the rule that is scored (which the prompts of the built-in tasks
+    state already, but for the split `fake`, where they state another one), the expert's reply, what the verifier says
+    of the very reply that is scored, a right reply of another episode of the group, or that and, where there is none,
+    feedback."""
     teacher_model_kind: Literal["base", "live", "ema"] = "base"
     """Weights of the teacher self: those of the start, those that learn, or their moving average."""
     teacher_update_rate: Share = 0.05

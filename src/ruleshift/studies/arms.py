@@ -33,7 +33,7 @@ from ruleshift.settings import Measurement
 from ruleshift.studies import insights
 from ruleshift.studies.kept import Keep, Keeper
 from ruleshift.studies.points import PointStore
-from ruleshift.studies.profiles import Clock, is_missing, measure, behind_of
+from ruleshift.studies.profiles import Clock, behind_of, is_missing, measure
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, StartModel
 from ruleshift.tasks import get_task

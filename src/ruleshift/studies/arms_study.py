@@ -1,13 +1,16 @@
 """Which part of post-training transfers: the data, the loss, the teacher, or the rewards?
 
 Variants of SFT (losses; whose replies, and which), distillation on the student's own replies, and hybrids stand beside
-SFT and PPO of the task's recipe, each with as many conversations as these; `sft-then-rl` has those of both, one after
-the other, as the RL of arXiv 2501.17161 (studies `no-sft` and `overfit` start it from other steps of SFT). `fixed` is
-the control of all distillation.
+SFT and PPO of the task's recipe. What is matched is the conversations that an arm is given: no SFT has more of them
+than PPO collects (`sft-small` has 500), and `sft-then-rl` has those of both, one after the other, as the RL of arXiv
+2501.17161 (studies `no-sft` and `overfit` start it from other steps of SFT). How often they are gone through is the
+recipe's: SFT takes its steps in epochs, PPO several passes an update, distillation one. `fixed` is the control of all
+distillation.
 
 The prediction of arXiv 2605.11182 is that what a teacher is shown transfers where it is a rule that all problems share
-(`self-rule`), and does not where it is about one problem (`self-demonstration`, `self-feedback`). It needs a model that
-reads what it is shown. The bundled ones do not: what stands beside a prompt lets them fail (docs/log.md, section 40).
+(`self-rule`), and does not where it is about one problem (`self-demonstration`, `self-feedback`). It needs prompts that
+keep the rule back, and those of the built-in tasks state it; and a model that reads what it is shown. The bundled ones
+do not: what stands beside a prompt lets them fail (docs/log.md, section 40). So here these arms are no test of it.
 How much more such a teacher speaks for right replies than for wrong ones (`teacher_margin` of profiles) tells whether
 these arms are a test of the prediction.
 
@@ -115,7 +118,7 @@ SMALL = ("sft", "sft-dft", "expert-reverse", "rl")  # one for loss, teacher and 
 ARMS = Study(
     name="arms",
     question="Which part of post-training transfers: data, loss, teacher, or rewards?",
-    about="Variants of SFT, on-policy distillation and hybrids beside SFT and PPO, on matched conversations.",
+    about="Variants of SFT, on-policy distillation and hybrids beside SFT and PPO, of as many conversations.",
     cost="8 minutes with --quick on two CPU cores, 17 a seed with all arms (200 walks); not timed at full size",
     tasks=("gp-l", "virl-l"),
     arms=arms,
@@ -155,8 +158,8 @@ ARMS = Study(
             "self-rule",
             "raises",
             "self-demonstration",
-            against="a test only where the start model reads what it is shown, as the bundled ones do not: "
-            "teacher_margin of profiles tells",
+            against="prompts state the rule already, so that it is no privilege, and the bundled models do not read "
+            "what they are shown beside (teacher_margin of profiles tells)",
         ),
     ),
     paper="SFT on the expert's replies and PPO alone were compared (arXiv 2501.17161)",

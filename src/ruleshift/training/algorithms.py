@@ -227,6 +227,16 @@ def _misfits(config: RLConfig) -> Iterator[Misfit]:
             "{clip_high} is the upper end of a clip, and there is none",
             [{"clip_high": None}, {"clip": usual}],
         )
+    if config.kl_in == "reward" and config.kl_coef and not config.reward_coef:
+        yield Misfit(
+            "{kl_in} takes the KL off rewards, which {reward_coef} leaves out",
+            [{"kl_in": "loss"}, {"kl_coef": 0.0}, {"reward_coef": RLConfig.reward_coef}],
+        )
+    if config.sft_mix == "noise" and config.sft_coef:
+        yield Misfit(
+            "{sft_mix} weighs SFT at every step, in the place of {sft_coef}",
+            [{"sft_coef": 0.0}, {"sft_mix": "fixed"}],
+        )
     yield from _misfits_of_groups(config)
 
 
@@ -289,6 +299,12 @@ def _misfits_of_teacher(config: DistilConfig) -> Iterator[Misfit]:
             why = "{distillation_is_clip} corrects divergences over all next tokens, and not of sampled ones"
             yield Misfit(why, [{"distillation_is_clip": None}, *of_all])
     if fixed:
+        said = {"teacher": DistilConfig.teacher, "privileged_context": DistilConfig.privileged_context}
+        if any(getattr(config, name) != value for name, value in said.items()):
+            yield Misfit(
+                "{fixed_advantage} is in the place of what {teacher} says, shown {privileged_context}",
+                [{"fixed_advantage": None}, said],
+            )
         return
     if config.teacher == "expert" and config.privileged_context != "none":
         yield Misfit("the expert needs nothing shown", [{"privileged_context": "none"}, {"teacher": "self"}])
@@ -297,6 +313,11 @@ def _misfits_of_teacher(config: DistilConfig) -> Iterator[Misfit]:
         yield Misfit(
             f"{{teacher}} that is shown nothing more ({kinds}) teaches nothing",
             [{"privileged_context": "demonstration"}, {"teacher": "expert"}],
+        )
+    if config.teacher != "self" and config.teacher_model_kind != "base":
+        yield Misfit(
+            "{teacher_model_kind} says which weights the student has as its own teacher, and {teacher} has others",
+            [{"teacher_model_kind": "base"}, {"teacher": "self"}],
         )
     if config.privileged_context == "success" and config.group == 1:
         yield Misfit(
