@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from helpers import Bandit, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import RuleshiftError
@@ -19,6 +20,7 @@ from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Task
 from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from ruleshift.training.checkpoints import load_learner, writer_of
 from ruleshift.training.estimators import ESTIMATORS
@@ -209,13 +211,47 @@ def test_a_run_of_every_algorithm_that_was_killed_goes_on_to_the_same_bytes(tmp_
         assert min(metrics["grad_norm"] for metrics in RunFolder(unbroken).read_metrics()) > 0.01
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_no_algorithm_minds_micro_batches(name):
-    small, large = (
-        learned_from_one_update(configured(replace(MULTI, max_tokens=tokens, adam_epsilon=1e-3), name))
-        for tokens in (40, 9_999)
-    )
-    assert same_model(small, large, 2e-5)
+def of_many_lengths() -> PreTrainedModel:
+    """A model with opinions whose replies end early or late."""
+    model = tiny_model(layers=1, spread=0.3)
+    with torch.no_grad():
+        model.lm_head.weight[model.config.eos_token_id] *= 5
+    return model
+
+
+def learned_in_passes_of(tokens: int, config: RLConfig, task: Task) -> tuple[RL, dict[str, float], list[int]]:
+    """One step on the episodes of an update, in passes of so many tokens, by a model that has left its start and moved
+    since it sampled; with its metrics, and the reply tokens of each episode. Nothing hides how large the gradient is.
+    """
+    config = replace(config, max_tokens=tokens, minibatches=1, adam_epsilon=1.0, learning_rate=1.0, max_grad_norm=1e9)
+    rl = new_rl(of_many_lengths(), tiny_chat(), task, "terse", config)
+    for parameter in rl.learner.trained:
+        parameter.data *= 1.2
+    batch, found = rl.estimate(rl.collect()[0])
+    for parameter in rl.learner.trained:
+        parameter.data *= 1.05
+    return rl, found | rl.learn(batch), [len(one.positions) for one in batch.trajectories]
+
+
+def check_that_micro_batches_change_nothing(config: RLConfig, task: Task) -> None:
+    few, small, lengths = learned_in_passes_of(40, config, task)
+    whole, large, _ = learned_in_passes_of(9_999, config, task)
+    assert len(set(lengths)) > 4
+    assert small == pytest.approx(large, rel=1e-3, abs=1e-5)
+    assert same_model(few, whole, 1e-5)
+    assert large["grad_norm"] > 0.1  # control: there is something to learn
+
+
+TOGETHER = {"value_steps": 0, "value_only": 0, "entropy_coef": 0.1}  # the critic with the model
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [*((name, {}) for name in ALGORITHMS), ("ppo", TOGETHER)],
+    ids=[*ALGORITHMS, "ppo-together"],
+)
+def test_no_algorithm_minds_micro_batches(name, changes):
+    check_that_micro_batches_change_nothing(configured(MULTI, name, **changes), Bandit())
 
 
 def test_the_running_baseline_is_the_mean_return_of_earlier_updates_and_is_kept(tmp_path):

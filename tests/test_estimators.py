@@ -250,14 +250,19 @@ def test_without_the_deviation_scaled_is_centred():
 
 
 def test_credit_to_turns_compares_each_with_the_same_turn_of_the_group():
-    # gamma 1. Returns: 3, 2 | 1, 4 | 5. Turn 0: mean 3. Turn 1: mean 3 of the two that have one.
-    rewards, mask = table([1, 2], [-3, 4], [5, 9]), table([1, 1], [1, 1], [1, 0])
-    turns = turns_of(rewards, rewards, mask)
+    # gamma 1. Returns: 3, 2 | 1, 4 | 8 in one group, 10, 7 | 6 in another. The means of the first group: 4 of turn 0,
+    # 3 of the two that have a turn 1 (3.6 of all five returns); of the second: 8, and 7 of the only one.
+    rewards = table([1, 2], [-3, 4], [8, 9], [3, 7], [6, -5])
+    mask = table([1, 1], [1, 1], [1, 0], [1, 1], [1, 0])
+    turns = turns_of(rewards, rewards, mask, torch.tensor([0, 0, 0, 1, 1]))
     advantages, returns = ESTIMATORS["group_centred"](turns, 1.0, 1.0, "turn")
-    assert returns.tolist() == [[3, 2], [1, 4], [5, 0]]
-    assert advantages.tolist() == [[0, -1], [-2, 1], [2, 0]]
+    assert returns.tolist() == [[3, 2], [1, 4], [8, 0], [10, 7], [6, 0]]
+    assert advantages.tolist() == [[-1, -1], [-3, 1], [4, 0], [2, 0], [-2, 0]]
     whole, _ = ESTIMATORS["group_centred"](turns, 1.0, 1.0, "episode")
-    assert whole.tolist() == [[0, 0], [-2, -2], [2, 0]]
+    assert whole.tolist() == [[-1, -1], [-3, -3], [4, 0], [2, 2], [-2, 0]]
+    # The means of the others: 4.5, 5.5, 2 | 6, 10 of turn 0, 4, 2 of turn 1.
+    alone, _ = ESTIMATORS["leave_one_out"](turns, 1.0, 1.0, "turn")
+    torch.testing.assert_close(alone, table([-1.5, -2], [-4.5, 2], [6, 0], [4, 0], [-4, 0]), atol=1e-12, rtol=0)
 
 
 def test_credit_of_gae_to_the_episode_is_that_of_its_first_turn():

@@ -9,6 +9,7 @@ import pytest
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
+from ruleshift.runs import RunFolder
 from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.pool import Job
 from ruleshift.studies.recipes import StudyRecipe
@@ -85,6 +86,8 @@ def test_an_arm_starts_from_what_another_was(model: str, tmp_path: Path) -> None
     assert learned["more"] == learned["still"] + own["more"]["trained"] > learned["still"]
     assert profiles["more"]["seconds"] > profiles["still"]["seconds"] > 0 == profiles[CHAINED.start]["seconds"]
     assert profiles["more"]["generated_tokens"] == profiles["still"]["generated_tokens"] > 0
+    (line,) = RunFolder(arms / "still-seed0").read_metrics()
+    assert profiles["still"]["generated_tokens"] == pytest.approx(line["reply_tokens"] * line["drawn_episodes"])
     config = json.loads((arms / "told-seed0" / "config.json").read_text())["config"]
     assert config["measurement"]["feedback"] == "silent"
     assert config["arm"]["start"]["run"]["start"]["run"]["name"] == "sft"

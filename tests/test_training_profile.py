@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.evaluate import Point
+from ruleshift.evaluation.kl import SEED, SPLIT
 from ruleshift.evaluation.training_profile import (
     Answers,
     TrainingProfile,
@@ -23,6 +26,10 @@ from ruleshift.evaluation.training_profile import (
     share_moved,
     share_moved_far,
 )
+from ruleshift.runs import RunFolder
+from ruleshift.settings import Measurement
+from ruleshift.studies.profiles import Behind, measure, path_of
+from ruleshift.studies.study import Run
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory
 
@@ -99,6 +106,52 @@ def test_what_stays_is_not_far_and_what_moved_is():
     to_start, to_itself = own_replies(engine(model), [start, model], cards, "terse", 4)[0]
     assert to_start > 0
     assert to_itself == pytest.approx(0.0, abs=1e-6)
+
+
+def next_tokens(model: torch.nn.Module, n: int) -> torch.Tensor:
+    """Log-probabilities after the prompts of the problems that a KL is measured on: (n, V)."""
+    problems = [EchoTask().problem(SPLIT, SEED, index, "terse") for index in range(n)]
+    prompts = [tiny_chat().encode_prompt(problem.context()) for problem in problems]
+    with torch.no_grad():
+        return torch.stack([model(torch.tensor([ids])).logits[0, -1].log_softmax(-1) for ids in prompts])
+
+
+def kl(p: torch.Tensor, q: torch.Tensor) -> float:
+    return float((p.exp() * (p - q)).sum(-1).mean())
+
+
+def test_a_profile_tells_the_kl_both_ways_and_what_the_model_has_behind_it(tmp_path):
+    """Of replies of one token, whose KL and entropy are sums over all tokens."""
+    models = [tiny_model(layers=1, spread=0.3, seed=seed) for seed in range(3)]
+    start, model, origin = (next_tokens(one, 6) for one in models)
+    kls = {"kl_problems": 6, "kl_most": 6, "max_new_tokens": 1}
+    m = Measurement("echo", splits=("id",), profile_problems=2, profile_samples=2, **kls)
+    point = Point("echo", "arm", 0, 3, train_flops=1e9, kl_to_start=kl(start, model), cells=())
+    run, behind = Run("arm", 0, None, (3,)), Behind(generated=700.0, trained=900, seconds=2.5)
+    path_of(tmp_path, run).parent.mkdir()
+
+    def engine_of(one: torch.nn.Module, sampling: Sampling) -> LocalEngine:
+        return LocalEngine(one, tiny_chat(), sampling)
+
+    where, both = (EchoTask(), "terse"), (models[0], models[1])
+    measure(run, m, RunFolder(tmp_path), both, engine_of, where, point, behind, models[2])
+    found = load_profile(path_of(tmp_path, run))
+    expected = {
+        "kl_to_start": kl(start, model),
+        "kl_from_start": kl(model, start),
+        "kl_to_origin": kl(origin, model),
+        "kl_from_origin": kl(model, origin),
+    }
+    assert {name: getattr(found, name) for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert min(abs(a - b) for a, b in combinations(expected.values(), 2)) > 0.01  # control: four numbers
+    assert found.entropy == pytest.approx(float(-(model.exp() * model).sum(-1).mean()), rel=1e-4)
+    assert (found.generated_tokens, found.trained_tokens, found.seconds) == (700.0, 900, 2.5)
+    rows = {row.metric: row.value for row in rows_of_profile(found)}
+    assert rows["kl_from_start"] == found.kl_from_start
+    assert rows["generated_tokens"] == 700.0
+    measure(run, m, RunFolder(tmp_path), both, engine_of, where, point, Behind())
+    found = load_profile(path_of(tmp_path, run))
+    assert (found.kl_to_origin, found.kl_from_origin, found.generated_tokens) == (None, None, 0.0)
 
 
 def test_the_entropy_of_a_uniform_model_is_that_of_its_vocabulary():

@@ -160,7 +160,8 @@ DISTILLATIONS = {
             "group": 8,
         },
         paper="SDPO, arXiv 2601.20802",
-        deviations="all next tokens, not the likeliest 100; feedback stands before the reply that it is about.",
+        deviations="all next tokens, not the likeliest 100; feedback stands before the reply that it is about; the "
+        "average follows every optimiser step.",
     ),
     "fixed": Algorithm(
         "The control of opd: every sampled token has one negative advantage, whatever a teacher would say.",
