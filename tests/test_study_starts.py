@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
@@ -14,7 +15,7 @@ from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.pool import Job
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.run import run_study
-from ruleshift.studies.study import Arm, Pair, Plan, Start, StartModel, Study
+from ruleshift.studies.study import Arm, Findings, Pair, Plan, Start, StartModel, Study
 from study_helpers import MEASUREMENT, RECIPE, SFT, in_process, plan_of, rows_in, tiny_start
 
 __all__ = ["in_process"]
@@ -62,8 +63,19 @@ def test_arms_that_start_from_others_are_made_after_them() -> None:
 
 @pytest.mark.usefixtures("in_process")
 def test_an_arm_starts_from_what_another_was(model: str, tmp_path: Path) -> None:
-    plan = plan_of(CHAINED, model, replace(MEASUREMENT, profile_problems=2, profile_samples=2))
+    seen: list[Findings] = []
+
+    def look(found: Findings, width: int) -> list[Table]:
+        seen.append(found)
+        return []
+
+    measurement = replace(MEASUREMENT, profile_problems=2, profile_samples=2)
+    plan = plan_of(replace(CHAINED, tables=(look,)), model, measurement)
     run_study([plan], tmp_path)
+    drawn = seen[0].drawn  # conversations, with those before
+    assert drawn["sft", 0] == {step: SFT.batch * step for step in (1, 2, 3)}
+    assert drawn["still", 0] == {1: 2 * SFT.batch + RECIPE.rl.episodes}
+    assert drawn["more", 0][3] == drawn["still", 0][1] + 3 * SFT.batch
     arms = tmp_path / "gp-l" / "arms"
     assert weights(arms / "still-seed0/models/step-000001") == weights(arms / "sft-seed0/models/step-000002")
     assert weights(arms / "more-seed0/models/step-000003") != weights(arms / "still-seed0/models/step-000001")
