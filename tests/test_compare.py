@@ -46,6 +46,27 @@ def compare(points, pairs, turns, start: str = "base", trained: str = "id") -> l
     return comparing.compare(points, pairs, turns, ("success",), start, trained)
 
 
+def test_an_arm_that_goes_on_from_another_is_followed_by_way_of_it():
+    """RL from step 20 of SFT (12 of 20 solved, KL 0.6) is never where the start model is, and begins at that step."""
+    on = [point("on", 3, id_solved=14, ood_solved=6, kl=0.9), point("on", 6, id_solved=15, ood_solved=7, kl=1.2)]
+    curves, origins = curves_of([BASE, *SFT, *RL, *on]), {"on": ("sft", 20)}
+    way = comparing.path_of(curves, "on", 1, BASE, origins)
+    assert [(p.arm, p.step) for p in way] == [("base", -20), ("sft", -10), ("sft", 0), ("on", 3), ("on", 6)]
+    assert [p.step for p in comparing.path_of(curves, "sft", 1, BASE, origins)] == [0, 10, 20, 40]
+    pairs = [Pair("on", "rl", "id"), Pair("on", "sft", "kl")]
+    found = comparing.compare([BASE, *SFT, *RL, *on], pairs, (1,), ("success",), "base", "id", origins=origins)
+    by_id, by_kl = [c for c in found if c.split == "rule-ood"]
+    assert (by_id.point_arm, by_id.matched_value) == ("on step 0", pytest.approx(0.6))  # where RL ends, SFT was
+    assert by_id.value == pytest.approx(3 / 20)
+    assert (by_id.note, by_kl.matched_value) == ("", pytest.approx(1.2))
+    early = replace(RL[0], step=9)  # RL ends at 9 of 20: where SFT was before
+    (by_id, *_) = comparing.compare([BASE, *SFT, early, *on], pairs, (1,), ("success",), "base", "id", origins=origins)
+    assert (by_id.point_arm, by_id.note) == ("on step -10", "steps of on below 0 are of what it went on from")
+    assert by_kl.value == pytest.approx(7 / 20)
+    (blind, _) = [c for c in compare([BASE, *SFT, *RL, *on], pairs, (1,)) if c.split == "rule-ood"]
+    assert blind.point_arm == "on between step 0 and 3"  # control: as if it had gone there from the start model
+
+
 def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> dict:
     return {c.title: c for c in compare(points, PAIRS, (1, 5)) if (c.split, c.turns) == (split, turns)}
 

@@ -3,7 +3,8 @@
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
@@ -17,6 +18,7 @@ from ruleshift.tasks.protocol import Task
 Curve = Sequence[Point]
 What = tuple[str, str, int, str]  # metric, split, turns, decoding
 Curves = dict[str, dict[int, Curve]]  # arm -> seed -> points by step
+Origins = Mapping[str, tuple[str, int]]  # of arms that go on from others: from which, and after which step
 
 TOLERANCES: dict[MatchedOn, Tolerance] = {
     "id": POINTS,
@@ -36,6 +38,16 @@ def curves_of(points: Iterable[Point]) -> Curves:
     return curves  # type: ignore[return-value]
 
 
+def path_of(curves: Curves, arm: str, seed: int, first: Point, origins: Origins) -> Curve:
+    """All points from the start model `first` on, those of what the arm went on from too: their steps count backwards
+    from 0, where its own training begins."""
+    if arm not in origins:
+        return [first, *curves[arm][seed]]
+    before, last = origins[arm]
+    way = [point for point in path_of(curves, before, seed, first, origins) if point.step <= last]
+    return [*(replace(point, step=point.step - last) for point in way), *curves[arm][seed]]
+
+
 def compare(
     points: Iterable[Point],
     pairs: Sequence[Pair],
@@ -44,14 +56,16 @@ def compare(
     start: str,
     trained: str,
     matched_turns: Sequence[int] | None = None,
+    origins: Origins | None = None,
 ) -> list[Comparison]:
     """The comparison of every pair, for each metric, split, number of turns and decoding.
 
     matched_turns: the numbers of turns in which arms can be matched, where points along a training tell of fewer.
 
-    `start` is the arm that all others begin from, `trained` the split of the training rule, on whose metric arms are
-    matched. Pairs of which an arm has no points (it diverged, say) are left out, and seeds that one of them lacks; the
-    start model has one seed for all. Raises ValueError where the start was not evaluated.
+    `start` is the arm that all others begin from, those of `origins` by way of another; `trained` is the split of the
+    training rule, on whose metric arms are matched. Pairs of which an arm has no points (it diverged, say) are left
+    out, and seeds that one of them lacks; the start model has one seed for all. Raises ValueError where the start was
+    not evaluated.
     """
     curves = curves_of(points)
     if start not in curves:
@@ -60,7 +74,7 @@ def compare(
     there = [pair for pair in pairs if seeds_of(curves, pair, start)]
     matched = set(whats_of(first, turns if matched_turns is None else matched_turns, metrics))
     return [
-        _compared(curves, pair, first, what, trained)
+        _compared(curves, pair, first, what, trained, origins or {})
         for what in whats_of(first, turns, metrics)
         for pair in there
         if pair.matched_on is None or what in matched
@@ -132,14 +146,17 @@ def seeds_of(curves: Curves, pair: Pair, start: str) -> list[int]:
     return sorted(with_start if pair.reference == start else with_start & set(curves.get(pair.reference, {})))
 
 
-def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str) -> Comparison:
+def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str, origins: Origins) -> Comparison:
     """One pair: at the ends of both, or where they match, both followed from the start model `first` on."""
     seeds, at_start = seeds_of(curves, pair, first.arm), pair.reference == first.arm
     a: list[Curve] = [curves[pair.arm][seed] for seed in seeds]
     b: list[Curve] = [[first] if at_start else curves[pair.reference][seed] for seed in seeds]
     if pair.matched_on is None:
         return _at_ends(pair, what, [curve[-1] for curve in a], [curve[-1] for curve in b], at_start)
-    return _where_matched(pair, pair.matched_on, what, [[first, *x] for x in a], [[first, *y] for y in b], trained)
+    mine, others = (
+        [path_of(curves, arm, seed, first, origins) for seed in seeds] for arm in (pair.arm, pair.reference)
+    )
+    return _where_matched(pair, pair.matched_on, what, mine, others, trained)
 
 
 def _at_ends(pair: Pair, what: What, a: Sequence[Point], b: Sequence[Point], at_start: bool) -> Comparison:
@@ -247,13 +264,21 @@ def _label(arm: str, crossings: Sequence[Sequence[Crossing]], targets: Sequence[
 
 
 def _note(pair: Pair, found: Matched) -> str:
-    """Every crossing of the curves that have the matched value more than once, the first of which is read."""
+    """Every crossing of the curves that have the matched value more than once, the first of which is read; and that a
+    curve is read before the arm itself begins."""
+    both = (pair.arm, found.a), (pair.reference, found.b)
     seeds = [
         f"{arm} ({'; '.join(', '.join(_span(c.steps) for c in crossings) for crossings in many)})"
-        for arm, curves in ((pair.arm, found.a), (pair.reference, found.b))
+        for arm, curves in both
         if (many := [crossings for crossings in curves if len(crossings) > 1])
     ]
-    return f"not monotone, read at the first of several steps: {', '.join(seeds)}" if seeds else ""
+    notes = [f"not monotone, read at the first of several steps: {', '.join(seeds)}"] if seeds else []
+    notes += [
+        f"steps of {arm} below 0 are of what it went on from"
+        for arm, curves in both
+        if any(first.steps[0] < 0 for first, *_ in curves)
+    ]
+    return "; ".join(notes)
 
 
 def _span(steps: Iterable[int]) -> str:

@@ -21,6 +21,7 @@ from ruleshift.studies.compare import (
     curves_of,
     matched_curves,
     metrics_of,
+    path_of,
     seeds_of,
     whats_of,
 )
@@ -87,7 +88,7 @@ def wanted_steps(
     found: dict[RunKey, tuple[int, ...]] = {}
     for chosen, near in ((primary, False), (whats, False), (primary, True)):
         needed: dict[RunKey, tuple[int, ...]] = {}
-        for key, steps in _needed(curves, start, pairs, chosen, kept, plan.study.trained, near):
+        for key, steps in _needed(curves, plan, pairs, chosen, kept, near):
             needed[key] = tuple(dict.fromkeys((*needed.get(key, ()), *steps)))
         found = {key: steps for key, steps in needed.items() if steps} | found
     return found
@@ -95,19 +96,19 @@ def wanted_steps(
 
 def _needed(
     curves: Curves,
-    start: str,
+    plan: Plan,
     pairs: Sequence[Pair],
     whats: Sequence[What],
     kept: Mapping[RunKey, Sequence[int]],
-    trained: str,
     near: bool,
 ) -> Iterator[tuple[RunKey, tuple[int, ...]]]:
     """For every match of these pairs, the steps that each of its two runs needs."""
+    start, trained, origins = plan.study.start, plan.study.trained, plan.origins()
     for what, pair in itertools.product(whats, pairs):
         assert pair.matched_on
         for seed in seeds_of(curves, pair, start):
             names = (pair.arm, pair.reference)
-            a, b = ([curves[start][0][0], *curves[name][seed]] for name in names)
+            a, b = (path_of(curves, name, seed, curves[start][0][0], origins) for name in names)
             both = matched_curves(a, b, pair.matched_on, what, trained)
             for name, curve in zip(names, both, strict=True):
                 slack = 2 * _largest_error(curve) if near else 0.0

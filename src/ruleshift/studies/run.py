@@ -183,7 +183,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     study, m = plan.study, plan.measurement
     points = one.points()
     metrics = metrics_of(get_task(plan.task))
-    comparisons = compare(points, plan.pairs(), m.turns, metrics, study.start, study.trained, m.everywhere)
+    named = (study.start, study.trained)
+    comparisons = compare(points, plan.pairs(), m.turns, metrics, *named, m.everywhere, plan.origins())
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed, start.style)

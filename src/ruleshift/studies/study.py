@@ -345,6 +345,10 @@ class Plan:
         training = replace(arm.training, seed=seed)
         return Run(arm.name, seed, training, points, tuple(sorted({*points, *more})), origin, arm.feedback)
 
+    def origins(self) -> dict[str, tuple[str, int]]:
+        """Of arms that go on from others: from which, and after which step."""
+        return {run.name: (run.start.run.name, run.start.step) for run in self.runs() if run.start is not None}
+
     def pairs(self) -> list[Pair]:
         """Every arm with the start, then the pairs of the study of which the task and the options left both arms in.
         Raises ValueError for arms that there never are."""
