@@ -15,7 +15,7 @@ from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.pool import Job
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.run import run_study
-from ruleshift.studies.study import Arm, Findings, Pair, Plan, Start, StartModel, Study
+from ruleshift.studies.study import Arm, Findings, Pair, Plan, Start, StartModel, Study, head_to_head
 from study_helpers import MEASUREMENT, RECIPE, SFT, in_process, plan_of, rows_in, tiny_start
 
 __all__ = ["in_process"]
@@ -51,6 +51,12 @@ def test_arms_that_start_from_others_are_made_after_them() -> None:
     assert jobs["sft"].after is None
     assert jobs["still"].after == jobs["sft"].name
     assert jobs["told"].after == jobs["more"].after == jobs["still"].name
+
+    assert plan.origins() == {"still": ("sft", 2), "told": ("still", 1), "more": ("still", 1)}
+    pairs = (*head_to_head("more", "sft"), *head_to_head("more", "told"))
+    compared = [pair for pair in replace(plan, study=replace(CHAINED, pairs=pairs)).pairs() if pair.arm == "more"]
+    assert [pair for pair in compared if pair.reference == "sft"] == [Pair("more", "sft")]  # they match where it begins
+    assert {pair.matched_on for pair in compared if pair.reference == "told"} == {None, "id", "kl", "flops"}
 
     def without(name: str) -> Study:
         return replace(CHAINED, pairs=(), arms=lambda *given: [arm for arm in chained(*given) if arm.name != name])

@@ -350,8 +350,9 @@ class Plan:
         return {run.name: (run.start.run.name, run.start.step) for run in self.runs() if run.start is not None}
 
     def pairs(self) -> list[Pair]:
-        """Every arm with the start, then the pairs of the study of which the task and the options left both arms in.
-        Raises ValueError for arms that there never are."""
+        """Every arm with the start, then the pairs of the study of which the task and the options left both arms in. An
+        arm is compared with what it goes on from at their ends alone: they match where it begins. Raises ValueError for
+        arms that there never are."""
         names = [arm.name for arm in self.arms()]
         there = (self.study.start, *names)
         paired = [name for pair in self.study.pairs for name in (pair.arm, pair.reference)]
@@ -363,7 +364,9 @@ class Plan:
                 f"study {self.study.name} has the arms {', '.join(names)}: each once, and none of {unknown}"
             )
         left = [pair for pair in self.study.pairs if pair.arm in there and pair.reference in there]
-        chosen = [pair for pair in left if pair.matched_on in (None, *self.matched_on)]
+        before = {name: _before(name, self.arms()) for name in there}
+        apart = [p for p in left if p.arm not in before[p.reference] and p.reference not in before[p.arm]]
+        chosen = [p for p in left if p.matched_on is None or (p.matched_on in self.matched_on and p in apart)]
         return [*(Pair(name, self.study.start) for name in names), *chosen]
 
 
@@ -382,6 +385,16 @@ def _origin(arm: Arm, made: Mapping[str, Run]) -> Origin | None:
             f"arm {arm.name} starts from step {step} of {arm.start.arm}, which is trained for {last}: train it longer"
         )
     return Origin(run, last if step is None else step)
+
+
+def _before(name: str, arms: Sequence[Arm]) -> set[str]:
+    """The arms from which this one goes on, one after the other."""
+    starts = {arm.name: arm.start.arm for arm in arms if arm.start is not None}
+    found: set[str] = set()
+    while name in starts and starts[name] not in found:
+        name = starts[name]
+        found.add(name)
+    return found
 
 
 def _started_from(arm: Arm, arms: Sequence[Arm]) -> set[int]:
