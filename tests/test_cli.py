@@ -72,6 +72,18 @@ def test_help_shows_the_values_of_a_preset(capsys: pytest.CaptureFixture[str]) -
         assert f"(default: {config.examples})" in help_of(capsys, f"sft gp-l --preset {preset}")
 
 
+def test_help_breaks_lines_where_the_terminal_ends_and_not_where_the_code_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    said = help_of(capsys, "rl gp-l")
+    for over_lines in (
+        "the last one in its middle, where the critic's value stands for the rest. 0 learns from whole episodes.",
+        "paper as in arXiv 2501.17161; or another name",  # a line of the code begins with the number
+    ):
+        assert over_lines in said
+
+
 def help_of(capsys: pytest.CaptureFixture[str], command: str) -> str:
     capsys.readouterr()
     with pytest.raises(SystemExit):

@@ -20,6 +20,7 @@ from ruleshift.commands.compare import Compare
 from ruleshift.commands.data import Data
 from ruleshift.commands.evaluate import Eval
 from ruleshift.commands.foretell import Foretell
+from ruleshift.commands.helptext import join_lines
 from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
@@ -145,6 +146,7 @@ def _accept_all_text() -> None:
 
 def parse(arguments: Sequence[str]) -> Command:
     """The verb with its options. The list of verbs shows a line about each; the help of a verb tells all."""
+    join_lines()
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
     if verb == "data" and rest[:1] == ["check-virl"]:  # beside the tasks that `data` takes
         command: Command = tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=rest[1:])
