@@ -87,8 +87,8 @@ class Rl(Training[Options]):
 class Distil(Training[Options]):
     """On-policy distillation: the model answers as in `ruleshift rl`, and a teacher scores what it says, token by
     token: another model, the end of a run, the expert, or the model itself shown more (--privileged-context
-    demonstration). --out becomes a run folder as that of `ruleshift rl`, and a killed run resumes with the same numbers. Options left
-    out take the values of --preset, and those that make it the --algorithm that is named.
+    demonstration). --out becomes a run folder as that of `ruleshift rl`, and a killed run resumes with the same
+    numbers. Options left out take the values of --preset, and those that make it the --algorithm that is named.
 
     Example: ruleshift distil gp-l --teacher runs/rl --out runs/distil --updates 20 --learning-rate 1e-4
     """
