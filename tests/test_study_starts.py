@@ -81,6 +81,7 @@ def test_an_arm_starts_from_what_another_was(model: str, tmp_path: Path) -> None
     drawn = seen[0].drawn  # conversations, with those before
     assert drawn["sft", 0] == {step: SFT.batch * step for step in (1, 2, 3)}
     assert drawn["still", 0] == {1: 2 * SFT.batch + RECIPE.rl.episodes}
+    assert drawn["told", 0] == {0: drawn["still", 0][1]}
     assert drawn["more", 0][3] == drawn["still", 0][1] + 3 * SFT.batch
     arms = tmp_path / "gp-l" / "arms"
     assert weights(arms / "still-seed0/models/step-000001") == weights(arms / "sft-seed0/models/step-000002")

@@ -25,10 +25,9 @@ MATCHED_LABELS = {"id": "on ID (%)", "kl": "KL to start", "flops": "training FLO
 class ShownNumber:
     """One number of the headline, ready to show. `seeds` are the values of the seeds, where there are several.
 
-    `interval` is over problems; `excludes_0` is said of the interval of the change, and what that
-    is `over`. `few`: it is of first replies, and
-    the arm passes less than half (`FEW`) of the steps that the start model does, so that it is judged by how problems
-    begin.
+    `interval` is over problems; `excludes_0` is said of the interval of the change, and what that is `over`. `few`: it
+    is of first replies, and the arm passes less than half (`FEW`) of the steps that the start model does, so that it is
+    judged by how problems begin.
     """
 
     value: str

@@ -10,9 +10,9 @@ distillation.
 The prediction of arXiv 2605.11182 is that what a teacher is shown transfers where it is a rule that all problems share
 (`self-rule`), and does not where it is about one problem (`self-demonstration`, `self-feedback`). It needs prompts that
 keep the rule back, and those of the built-in tasks state it; and a model that reads what it is shown. The bundled ones
-do not: what stands beside a prompt lets them fail (docs/log.md, section 40). So here these arms are no test of it.
-How much more such a teacher speaks for right replies than for wrong ones (`teacher_margin` of profiles) tells whether
-these arms are a test of the prediction.
+do not: what stands beside a prompt lets them fail (docs/log.md, section 40). So these arms are no test of it there; on
+another task, and with another model, how much more such a teacher speaks for right replies than for wrong ones
+(`teacher_margin` of profiles) tells whether they are.
 
 What is set holds for every arm: --set sft.FIELD=VALUE for those of SFT, --set rl.FIELD=VALUE for those of RL and of
 distillation, and --set distil.FIELD=VALUE for the latter alone (`distil.teacher` in the place of the expert). What

@@ -183,8 +183,8 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     study, m = plan.study, plan.measurement
     points = one.points()
     metrics = metrics_of(get_task(plan.task))
-    named = (study.start, study.trained)
-    comparisons = compare(points, plan.pairs(), m.turns, metrics, *named, m.everywhere, plan.origins())
+    start_and_split = (study.start, study.trained)
+    comparisons = compare(points, plan.pairs(), m.turns, metrics, *start_and_split, m.everywhere, plan.origins())
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed, start.style)
@@ -209,14 +209,14 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
 def _conversations(run: Run, root: Path) -> dict[int, float]:
     """Of each step that a training wrote down, the conversations until then, with those of what it went on from: all
     that it learned from, each as often as it did, or as many as were drawn for that."""
-    if run.training is None:
-        return {}
-    each = run.training.batch if isinstance(run.training, SFTConfig) else run.training.episodes
-    found: dict[int, float] = {}
     step, total = 0, 0.0
     if run.start is not None:
         before = _conversations(run.start.run, root)
         total = max((count for done, count in before.items() if done <= run.start.step), default=0.0)
+    if run.training is None:
+        return {0: total}
+    each = run.training.batch if isinstance(run.training, SFTConfig) else run.training.episodes
+    found: dict[int, float] = {}
     for line in RunFolder(root / run.folder).read_metrics():
         total += line.get("drawn_episodes", (line["step"] - step) * each)
         step = line["step"]
