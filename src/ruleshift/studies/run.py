@@ -214,7 +214,7 @@ def _conversations(run: Run, root: Path) -> dict[int, float]:
         before = _conversations(run.start.run, root)
         total = max((count for done, count in before.items() if done <= run.start.step), default=0.0)
     if run.training is None:
-        return {0: total}
+        return {0: total} if run.start is not None else {}
     each = run.training.batch if isinstance(run.training, SFTConfig) else run.training.episodes
     found: dict[int, float] = {}
     for line in RunFolder(root / run.folder).read_metrics():
