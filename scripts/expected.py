@@ -29,7 +29,7 @@ from ruleshift.tasks.recipe import Endpoint
 
 FEW_SEEDS = 3
 ANY_ROOM = 0.5  # of what has no ends
-NOT_RUN, NOT_MEASURED = "not run yet", "not measured"
+NOT_RUN, NOT_MEASURED = "not run yet", "not measured"  # in place of a verdict: a claim that has none
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Line:
     figure: str
     verdict: str
     against: str
+
+    @property
+    def is_answered(self) -> bool:
+        return self.verdict != NOT_RUN
 
 
 def expectations() -> Iterator[tuple[Study, str, Claimed]]:

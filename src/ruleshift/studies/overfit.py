@@ -2,8 +2,9 @@
 
 SFT's shifted score may rise before it falls, and may fall for good or not, so it is evaluated often. Its rate is
 constant after warm-up: one that falls to nothing heals some of the loss by itself, and would make early steps another
-kind of model than late ones. What is forgotten is counted from the best step so far, what RL recovers as a share of
-that (`evaluation.forgetting`), both of means over seeds. How sure the model is of its first replies, right or wrong,
+kind of model than late ones. What is forgotten is counted from the best step so far, as published and without the luck
+of that step; what RL gains has its interval, and is a share of what was forgotten where that is 5 points and more
+(`evaluation.forgetting`). How sure the model is of its first replies, right or wrong,
 and how sharp the loss on the expert's replies is (`evaluation.sharpness`), stand beside: both are said to foretell an
 SFT from which RL does not recover (arXiv 2606.09932).
 """
@@ -14,7 +15,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ruleshift.bounds import Count, ShareAboveZero, check_bounds
-from ruleshift.evaluation.forgetting import forgetting, overconfidence, recovery
+from ruleshift.evaluation.forgetting import forgetting, forgotten, overconfidence, recovery
+from ruleshift.evaluation.statistics import Estimate, crossed_estimate
 from ruleshift.settings import Measurement
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Claimed, Findings, Start, Study, log_spaced
@@ -62,7 +64,7 @@ def measures(usual: Measurement) -> Measurement:
     return replace(usual, sharpness_problems=32)
 
 
-def forgotten(found: Findings, width: int) -> "list[Table]":
+def losses(found: Findings, width: int) -> "list[Table]":
     """Along SFT: ID, shifted, what was forgotten, over-confidence and sharpness; of each RL, what it recovered."""
     from ruleshift.report.points import turns_label
     from ruleshift.report.terminal import blocks
@@ -76,23 +78,29 @@ def forgotten(found: Findings, width: int) -> "list[Table]":
     along: dict[tuple[str, int], list[Point]] = {}
     for point in found.points:
         along.setdefault((point.arm, point.step), []).append(point)
-    ood = {key: fmean(point.value(*what) for point in points) for key, points in along.items()}
+    ood = {
+        key: [point.cell(end.split, end.decoding).outcomes(end.metric, end.turns) for point in points]
+        for key, points in along.items()
+    }
+    mean = {key: fmean(map(fmean, seeds)) for key, seeds in ood.items()}
     curve = [key for key in along if key[0] in (meta["start"], "sft")]
-    lines = [
-        [f"{arm} {step}", *_of(along[arm, step], what, m), _percent(lost), ""]
-        for (arm, step), lost in zip(curve, forgetting([ood[key] for key in curve]), strict=True)
-    ]
+    lines = []
+    for index, (key, lost) in enumerate(zip(curve, forgetting([mean[key] for key in curve]), strict=True)):
+        surely = _in_points(forgotten([ood[step] for step in curve[: index + 1]]))
+        lines.append([f"{key[0]} {key[1]}", *_of(along[key], what, m), f"{_percent(lost)}\n{surely}", ""])
     for arm, start in meta["config"]["starts"].items():
         after, before = max((key for key in along if key[0] == arm), default=None), ("sft", start["step"])
         if after is None or before not in ood:
             continue
-        peak = max(ood[key] for key in curve if key[1] <= start["step"])
-        share = recovery(ood[after], ood[before], peak)
-        told = "nothing lost" if share is None else f"{share:.0%}"
+        peak = max(mean[key] for key in curve if key[1] <= start["step"])
+        share = recovery(mean[after], mean[before], peak)
+        gained = _in_points(crossed_estimate(ood[after], ood[before]))
+        told = f"{gained}\n" + ("little lost" if share is None else f"{share:.0%}")
         lines.append([f"{arm} {after[1]}", *_of(along[after], what, m), "", told])
     columns = ["ID", end.split, "too sure", "sharpness", "forgotten", "recovered"]
     title = (
-        f"{end.metric}, {turns_label(end.turns)}, {end.decoding}, means over seeds: %, and the shares that RL recovers"
+        f"{end.metric}, {turns_label(end.turns)}, {end.decoding}, %; forgotten: of means, and on problems by which the "
+        "best step was not chosen; recovered: in points, and as a share of 5 points and more"
     )
     return blocks(title, ("arm and step",), columns, lines, width)
 
@@ -111,6 +119,13 @@ def _of(points: "Sequence[Point]", what: tuple[str, str, int, str], m: Measureme
         _percent(fmean(sure)) if sure else "",
         f"{fmean(sharp):.3g}" if sharp else "",
     ]
+
+
+def _in_points(found: Estimate) -> str:
+    from ruleshift.report.tables import signed
+
+    mean, low, high, _ = found.interval()
+    return f"{signed(mean)} [{signed(low)}, {signed(high)}]"
 
 
 def _percent(share: float) -> str:
@@ -148,5 +163,5 @@ OVERFIT = Study(
         ),
         Claimed("an early start is better for RL than a late one (arXiv 2509.12235)", EARLY, "raises", LATE),
     ),
-    tables=(ends, forgotten),
+    tables=(ends, losses),
 )

@@ -109,7 +109,7 @@ def retained(found: Findings, width: int) -> "list[Table]":
                     cells.append([fmean(p.value(*what) for (a, _), p in last.items() if a == arm) for arm in arms])
                 share = kept_share(*cells[0])
                 numbers = [*cells[0], *cells[1][1:]]
-                kept = "nothing learned" if share is None else f"{share:.0%}"
+                kept = "little learned" if share is None else f"{share:.0%}"
                 lines.append([way, first, rule, *(f"{100 * number:.1f}" for number in numbers), kept])
     columns = ["start", "after it", "after both", "second, before", "second, after", "kept"]
     title = f"{meta['metric']}, {m.decodings[-1]}, %: a task, and what is kept of its gain after another"
