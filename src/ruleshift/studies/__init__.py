@@ -17,6 +17,7 @@ from ruleshift.studies.study import Study
 from ruleshift.studies.sweep import SWEEP
 from ruleshift.studies.table import TABLE
 from ruleshift.studies.verification import VERIFICATION
+from ruleshift.studies.verification_vision import VERIFICATION_VISION
 from ruleshift.studies.vision import VISION
 
 STUDIES: dict[str, Study] = {
@@ -24,7 +25,7 @@ STUDIES: dict[str, Study] = {
     for study in (
         *(HEADLINE, VISION, TABLE, SMOLLM2),
         *(SWEEP, ALGORITHMS_STUDY, ALGORITHMS_SWEEP, ARMS, ARMS_SWEEP),
-        *(VERIFICATION, NO_SFT, OVERFIT, REWARDS, HORIZON, DATA_SHIFT, RETENTION),
+        *(VERIFICATION, VERIFICATION_VISION, NO_SFT, OVERFIT, REWARDS, HORIZON, DATA_SHIFT, RETENTION),
         *(PHASE, MEMORISATION, FAILURES),
     )
 }
