@@ -122,7 +122,7 @@ def test_the_window_is_no_wider_than_the_longest_live_conversation():
 def test_long_prompts_are_read_in_parts(monkeypatch):
     model, chat = tiny_model(), tiny_chat()
     whole = revise(routes(9), LocalEngine(model, chat, RANDOM, 4), turns=2)
-    monkeypatch.setattr(local, "READ_AT_ONCE", 150)
+    monkeypatch.setattr(local, "READ_AT_ONCE", 600)
     widths: list[int] = []
 
     class Watched(local.LocalSession):

@@ -1,7 +1,6 @@
 """What runs are estimated to take: a reply's time, not that of what is made once or of a whole walk."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from ruleshift.backbones.load import load_backbone
 from ruleshift.studies import estimates
 from ruleshift.studies.board import Course
-from ruleshift.studies.log import crowded, memory_here
+from ruleshift.studies.log import crowded
 from ruleshift.studies.recipes import recipe_of, task_of
 
 
@@ -90,15 +89,3 @@ def test_workers_that_have_no_room_on_a_gpu_are_told_how_many_have() -> None:
     assert crowded(9, 3e9, 8e9, "this machine") == (
         "warning: the 8,000 MB of this machine have no room for 9 workers: give --workers 2\n"
     )
-
-
-def test_the_memory_here_is_what_the_control_group_leaves(tmp_path: Path) -> None:
-    whole = memory_here(tmp_path)
-    assert whole > 1e8
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory_here(tmp_path) == whole
-    (tmp_path / "memory.max").write_text("1000000\n")
-    assert memory_here(tmp_path) == 1_000_000
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("500000\n")
-    assert memory_here(tmp_path) == 500_000

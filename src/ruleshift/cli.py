@@ -29,6 +29,7 @@ from ruleshift.commands.study_status import StudyStatus
 from ruleshift.commands.train import Distil, Rl, Sft, Training
 from ruleshift.errors import RuleshiftError
 from ruleshift.launched import launched
+from ruleshift.memory import bound_memory
 from ruleshift.settings import RLConfig
 from ruleshift.tasks import get_task, names_a_task
 from ruleshift.tasks.protocol import NoOptions, Task
@@ -105,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     _accept_all_text()
     wait_passively()
+    bound_memory()
     command: Command | None = None
     try:
         command = parse(arguments)

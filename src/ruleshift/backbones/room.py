@@ -65,11 +65,17 @@ class OutOfRoom(RuleshiftError):  # noqa: N818  (what is missing)
 
     def __init__(self, doing: str, savings: Sequence[Saving] = (), needs: str = "") -> None:
         audience = _audience.get()
-        told = [f"{audience.written(one)}{_remark(one)}" for one in savings] if audience.written else []
+        told = in_words(savings)
         needs = needs if audience.needs is None else audience.needs
-        remedy = f"give {', or '.join(told)}{f'; {needs}' if needs else ''}"
+        remedy = f"give {told}{f'; {needs}' if needs else ''}"
         otherwise = "choose a smaller model, or a machine with more free memory"
         super().__init__(f"memory ran out {doing}: {remedy if told else otherwise}")
+
+
+def in_words(savings: Sequence[Saving]) -> str:
+    """One or the other, as those who are told write it; "" where there is none, or they can set nothing."""
+    written = _audience.get().written
+    return ", or ".join(f"{written(one)}{_remark(one)}" for one in savings) if written else ""
 
 
 def _remark(saving: Saving) -> str:

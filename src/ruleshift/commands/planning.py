@@ -1,10 +1,10 @@
 """`--plan` of `ruleshift sft`, `rl` and `distil`: what the run would take, printed in the place of the run."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ruleshift.backbones.config import AnyStyle, ModelOptions
+from ruleshift.memory import memory_here
 from ruleshift.settings import RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def show_plan(
         teacher = load_teacher(config, found.chat, task.pictures, "meta", "bfloat16" if card else "float32")
     program = 0 if card else psutil.Process().memory_info().rss
     plan = forecast(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu", teacher)
-    memory = card.memory if card else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    _print(plan, program, machine, memory)
+    _print(plan, program, machine, card.memory if card else memory_here())
+    _advise(plan, config)
     if card:
         rate = card.bf16 if config.bf16 or halves else card.tf32
         print(f"time        {plan.flops / rate / 3600:.2g} h at the card's best rate; runs reach a part of it")
@@ -88,3 +88,14 @@ def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> N
     fits = "fits into" if max(totals) < memory else "does not fit into"
     beside = "" if program else ", beside what CUDA itself takes"
     print(f"{max(totals) / GB:.2f} GB {fits} the {memory / GB:.0f} GB of {machine}{beside}")
+
+
+def _advise(plan: "Forecast", config: SFTConfig | RLConfig) -> None:
+    """What makes the phase smaller that takes most."""
+    from ruleshift.backbones.room import in_words
+    from ruleshift.training.room import less_to_learn, less_to_sample
+
+    most = max(plan.phases, key=lambda phase: phase.total)
+    savings = less_to_sample(config) if most.name == "sampling" else less_to_learn(config, plan.conversation)
+    if told := in_words(savings):
+        print(f"{most.name}, which takes most, takes less with {told}")

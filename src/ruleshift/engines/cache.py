@@ -1,4 +1,4 @@
-"""Key-value caches that are written in place and grow by half.
+"""Key-value caches that are written in place and grow by half, or by less where they are large.
 
 transformers' DynamicCache concatenates, that is, copies the whole cache for every token. Here new columns are written
 into a buffer and attention reads a view. Columns may be written for the leading rows only: the others have zeros there,
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 
-ROOM = 64  # columns to spare in a new buffer
+ROOM = 64  # columns to spare in a new buffer, at least
+MOST_ROOM = 256  # and at the most: old and new buffer are there together
 
 
 class Rows(Protocol):
@@ -44,7 +45,7 @@ class Columns(Rows):
         """Room for new columns, and where they are."""
         end = self.used + count
         if end > self.data.shape[3]:
-            capacity = max(end + ROOM, self.used + self.used // 2)
+            capacity = end + min(max(ROOM, self.used // 2 - count), MOST_ROOM)
             grown = self.data.new_zeros((*self.data.shape[:3], capacity, self.data.shape[4]))
             grown[:, :, :, : self.used] = self.view
             self.data = grown

@@ -25,7 +25,9 @@ from ruleshift.engines.window import Window
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Completion, Message, Picture, StopReason
 
-READ_AT_ONCE = 2**24  # entries of the attention mask (new columns times all columns, over rows): bounds memory
+READ_AT_ONCE = (
+    2**26
+)  # scores of a layer's attention (new columns times all columns, over rows and heads): bounds memory
 DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended before they are moved out of the way
 
 
@@ -175,7 +177,7 @@ class LocalSession:
                 given[row, start + begin : start + end] = False
         ids, new = ids.to(self.device), new.to(self.device)
         view = view_of(self.model, self.chat.eye, ids, given.to(self.device), [piece.pictures for piece in pieces])
-        some = max(1, READ_AT_ONCE // (len(pieces) * (window.bias.shape[1] + width)))
+        some = columns_at_once(self.model, len(pieces), window.bias.shape[1] + width)
         for start in range(0, width, some):
             part = view and view.columns(start, start + some)
             logits = self._forward(window, ids[:, start : start + some], new[:, start : start + some], part)
@@ -249,6 +251,12 @@ def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> torch
     cumulative = torch.softmax(logits / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)  # (B, V)
     found = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None])[:, 0]
     return found.clamp_(max=logits.shape[1] - 1)
+
+
+def columns_at_once(model: PreTrainedModel, rows: int, columns: int) -> int:
+    """How many new columns are read in one pass, of conversations that have so many columns then."""
+    heads = model.config.get_text_config().num_attention_heads
+    return max(1, READ_AT_ONCE // (rows * columns * heads))
 
 
 def context_limit(model: PreTrainedModel) -> int:

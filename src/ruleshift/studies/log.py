@@ -5,13 +5,13 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.memory import memory_here
 from ruleshift.studies.board import duration
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.kept import Size
@@ -113,15 +113,3 @@ def crowded(workers: int, memory: float, room: float, here: str = "the GPU") -> 
     if workers <= fit:
         return ""
     return f"warning: the {in_bytes(room)} of {here} have no room for {workers} workers: give --workers {fit}\n"
-
-
-LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of the control group, of version 2 or 1
-
-
-def memory_here(groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes of memory that this machine has, or that its control group may use."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for name in LIMITS:
-        with suppress(OSError, ValueError):  # "max", or no such group
-            limits.append(int((groups / name).read_text()))
-    return min(limits)

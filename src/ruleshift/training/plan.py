@@ -13,7 +13,7 @@ from ruleshift.backbones.head import chunks
 from ruleshift.backbones.sampler import sampler_of
 from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
-from ruleshift.engines.local import READ_AT_ONCE, context_limit
+from ruleshift.engines.local import columns_at_once, context_limit
 from ruleshift.engines.window import Window
 from ruleshift.records import Picture
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
@@ -365,7 +365,7 @@ def _sampling(
         sampler = model if dtype in (None, model.dtype) else sampler_of(model, dtype)
         forward_ = forward_of(sampler)
         window = Window.empty(forward_.new_cache(rows), rows, sampler.dtype, sampler.device)
-        some = max(1, READ_AT_ONCE // (rows * most))
+        some = columns_at_once(sampler, rows, most)
         for width in (prompt, most - prompt):
             shown = [] if eye is None else _shown(told, rows)
             seen = looked_at(sampler, eye, shown) if eye is not None and shown else None

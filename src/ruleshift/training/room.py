@@ -31,16 +31,10 @@ def room_to_begin(config: RLConfig) -> Iterator[None]:
 @contextmanager
 def room_to_sample(config: SFTConfig | RLConfig) -> Iterator[None]:
     """While conversations are sampled."""
-
-    def savings() -> list[Saving]:
-        if isinstance(config, RLConfig):
-            at_once, beside = config.episodes, _standing(config)
-        else:  # nothing stands beside the model yet
-            at_once, beside = config.examples, []
-        fewer = halved("batch_size", config.batch_size, at_once, part=part_of(config))
-        return _fitting(config, [*fewer, *beside, *_shorter(config)])
-
-    with room_for("while it sampled", savings, _needs()), given_back(config.gradient_checkpointing):
+    with (
+        room_for("while it sampled", lambda: less_to_sample(config), _needs()),
+        given_back(config.gradient_checkpointing),
+    ):
         yield
 
 
@@ -52,19 +46,34 @@ def room_to_learn(config: SFTConfig | RLConfig, learned: Iterable[Trajectory] = 
     def savings() -> list[Saving]:
         looked_at = list(learned)
         tokens = max((len(t.ids) for t in looked_at), default=0)
-        pictures = max((len(t.pictures) for t in looked_at), default=0)
-        found = _less("max_tokens", config, tokens)
-        if isinstance(config, RLConfig) and pictures:
-            found += _less("max_pictures", config, pictures)
-        if not config.gradient_checkpointing:
-            found.append(Saving("gradient_checkpointing", True, part=part_of(config)))
-        found += _standing(config)
-        if isinstance(config, RLConfig) and tokens >= config.max_tokens:
-            found += _shorter(config)
-        return _fitting(config, found)
+        return less_to_learn(config, tokens, max((len(t.pictures) for t in looked_at), default=0))
 
     with room_for("while it learned", savings, _needs()), given_back(config.gradient_checkpointing):
         yield
+
+
+def less_to_sample(config: SFTConfig | RLConfig) -> list[Saving]:
+    """What takes less memory while conversations are sampled."""
+    if isinstance(config, RLConfig):
+        at_once, beside = config.episodes, _standing(config)
+    else:  # nothing stands beside the model yet
+        at_once, beside = config.examples, []
+    fewer = halved("batch_size", config.batch_size, at_once, part=part_of(config))
+    return _fitting(config, [*fewer, *beside, *_shorter(config)])
+
+
+def less_to_learn(config: SFTConfig | RLConfig, tokens: int = 0, pictures: int = 0) -> list[Saving]:
+    """What takes less memory while passes and steps are made. tokens, pictures: of the longest conversation, 0 where
+    that is not known."""
+    found = _less("max_tokens", config, tokens)
+    if isinstance(config, RLConfig) and pictures:
+        found += _less("max_pictures", config, pictures)
+    if not config.gradient_checkpointing:
+        found.append(Saving("gradient_checkpointing", True, part=part_of(config)))
+    found += _standing(config)
+    if isinstance(config, RLConfig) and tokens >= config.max_tokens:
+        found += _shorter(config)
+    return _fitting(config, found)
 
 
 def part_of(config: SFTConfig | RLConfig) -> str:
