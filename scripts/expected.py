@@ -124,11 +124,13 @@ SHOWN_SIGNS = 6  # of a task: those that order its trainings best, over all and 
 
 @dataclass(frozen=True)
 class Foretold:
-    """What was published of early signs: by which command, and those of each task that order its trainings best, over
-    all of them, and within arms."""
+    """What was published of early signs: by which command, of how many trainings of which studies, what was left out
+    by which reason, and those signs of each task that order its trainings best, over all of them, and within arms."""
 
     command: str
     commit: str
+    counted: Mapping[str, int]
+    left_out: Mapping[str, Sequence[str]]
     signs: Mapping[str, tuple[EarlySign, ...]]
 
 
@@ -139,7 +141,8 @@ def foretold() -> Foretold | None:
     content, by_task = json.loads(path.read_text(encoding="utf-8")), {}
     for entry in content["signs"]:
         by_task.setdefault(entry["task"], []).append(EarlySign(**entry))
-    return Foretold(content["command"], content["commit"], {task: _best(signs) for task, signs in by_task.items()})
+    facts = (content[name] for name in ("command", "commit", "counted", "left_out"))
+    return Foretold(*facts, {task: _best(signs) for task, signs in by_task.items()})
 
 
 def _best(signs: Sequence[EarlySign]) -> tuple[EarlySign, ...]:

@@ -6,8 +6,8 @@
     python scripts/publish.py --draw                       # draw what is out of date of the figures of docs/results
 
 Then run scripts/update_readme.py. Figures carry a digest of what they show, which `update_readme.py --check` compares
-with the published numbers, as far as those tell it: figures of insights are of files of the study itself. Drawing
-needs the extra `docs` and a Chrome or Chromium.
+with the published numbers, as far as those are there (insights.json was not always published). Drawing needs the extra
+`docs` and a Chrome or Chromium.
 """
 
 import argparse
@@ -32,7 +32,9 @@ from ruleshift.report.points import decodings_in
 from ruleshift.report.verification import solved_within_tries
 from ruleshift.results import load_results
 
-NUMBERS = ("results.json", "comparisons.json", "changes.json", "tables.json", "profiles.json", "phase.json")
+NUMBERS = tuple(
+    f"{name}.json" for name in ("results", "comparisons", "changes", "tables", "profiles", "phase", "insights")
+)
 SHOWS = "shows"  # the text in a picture that says what it shows
 WIDTH, HEIGHT = 1400, 560
 
@@ -68,7 +70,7 @@ def publish(source: Path, name: str | None = None) -> None:
         if (source / file).is_file():
             text = (source / file).read_text(encoding="utf-8")
             (target / file).write_text(there.sub("runs/", text), encoding="utf-8")
-    for kind, figure in {**figures_of(target), **figures_of_insights(source)}.items():
+    for kind, figure in figures_of(target).items():
         draw(figure, picture_of(target, kind))
     print(f"{target}: now run scripts/update_readme.py")
 
@@ -80,20 +82,16 @@ def picture_of(folder: Path, kind: str = "") -> Path:
 
 def figures_of(folder: Path) -> dict[str, go.Figure]:
     """The figures of published numbers, by kind; the first is of none."""
-    results = results_in(folder)
+    results, insights = results_in(folder), insights_in(folder)
+    legend = legend_of(results)
     first = headline_figure(results, ood=usual_ood(results))
     drawn = {
         "": first and first.update_layout(width=WIDTH, height=HEIGHT),
         "tries": solved_within_tries(results, decodings_in(results.rows)[-1], usual_ood(results)),
         "map": phase_map(cells_in(folder)),
+        "layers": insights and through_the_layers(insights, legend),
+        "risk": insights and risk_against_coverage(insights, legend),
     }
-    return {kind: figure for kind, figure in drawn.items() if figure is not None}
-
-
-def figures_of_insights(source: Path) -> dict[str, go.Figure]:
-    """Those of the insights of a study, which stay in its own folder."""
-    found, legend = insights_in(source), legend_of(load_results(source / "results.json"))
-    drawn = {"layers": through_the_layers(found, legend), "risk": risk_against_coverage(found, legend)} if found else {}
     return {kind: figure for kind, figure in drawn.items() if figure is not None}
 
 

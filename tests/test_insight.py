@@ -14,7 +14,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.copying import answer_of, training_replies
-from ruleshift.evaluation.foretelling import explained, largest_by_chance, spearman, spearman_within
+from ruleshift.evaluation.foretelling import chances, explained, spearman, spearman_within
 from ruleshift.evaluation.insight import (
     Insight,
     coverage_curve,
@@ -180,14 +180,44 @@ def test_what_tells_two_kinds_apart_is_no_sign_within_either() -> None:
 
 
 def test_of_many_signs_the_best_is_good_by_chance() -> None:
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(0)
     y, kind, runs = rng.normal(size=10) + 9 * np.repeat([0, 1], 5), ["sft"] * 5 + ["rl"] * 5, np.arange(10)
     noise = [(rng.normal(size=10), runs) for _ in range(30)]
-    alone, many = (largest_by_chance(signs, y, kind, samples=100) for signs in (noise[:1], noise))
-    assert (alone <= many).all()
-    assert np.median(alone) < 0.4 < 0.6 < np.median(many)
+    alone, many = [chances([one], y, kind, runs)[0] for one in noise], chances(noise, y, kind, runs)
+    assert all(a <= b for a, b in zip(alone, many, strict=True))
+    assert min(alone) < 0.05 < min(many)
     told_apart = np.repeat([0.0, 1.0], 5), runs  # what the arms differ in is nothing within one
-    assert not largest_by_chance([told_apart], y, kind, samples=10).any()
+    assert chances([told_apart], y, kind, runs) == [1.0]
+    both = chances([(y, runs), *noise], y, kind, runs)
+    assert both[0] < 0.05 < min(both[1:])  # one that foretells, and still none of the others
+    assert chances([], y, kind, runs) == []
+
+
+def test_a_sign_of_few_runs_does_not_hide_one_of_many() -> None:
+    """Over four runs a correlation is often 1 by chance, over forty one of a half is none."""
+    rng = np.random.default_rng(2)
+    y, runs = rng.normal(size=40), np.arange(40)
+    signs = [(y + 1.5 * rng.normal(size=40), runs), *((rng.normal(size=4), runs[:4]) for _ in range(9))]
+    assert abs(spearman_within(signs[0][0], y, ["an arm"] * 40)) < 0.7
+    assert chances(signs, y, ["an arm"] * 40, runs)[0] < 0.02
+
+
+def test_chance_is_uniform_where_nothing_is_foretold_and_arms_share_seeds() -> None:
+    """Six arms of five seeds, each of which moves all arms alike, in loss one way and in signs another: of one sign
+    and of the best of ten. Dealt run by run, as if all were independent, small chances come far too often."""
+    rng = np.random.default_rng(3)
+    arms, seeds, runs = np.repeat(np.arange(6), 5), np.tile(np.arange(5), 6), np.arange(30)
+    found: dict[str, list[float]] = {"by seed": [], "by run": [], "of ten": []}
+    for _ in range(300):
+        y, *xs = (rng.normal(size=5)[seeds] + 0.5 * rng.normal(size=30) + 3 * arms for _ in range(11))
+        signs = [(x, runs) for x in xs]
+        found["by seed"] += chances(signs[:1], y, arms, seeds, samples=199)
+        found["by run"] += chances(signs[:1], y, arms, runs, samples=199)
+        found["of ten"].append(min(chances(signs, y, arms, seeds, samples=199)))
+    below = {how: [float(np.mean(np.array(told) <= share)) for share in (0.1, 0.5)] for how, told in found.items()}
+    assert below["by seed"] == pytest.approx([0.1, 0.5], abs=0.06)  # standard errors of 0.017 and 0.029
+    assert below["of ten"] == pytest.approx([0.1, 0.5], abs=0.06)
+    assert below["by run"][0] > 0.25
 
 
 def test_left_out_runs_are_those_of_fits_without_them() -> None:
@@ -202,6 +232,7 @@ def test_left_out_runs_are_those_of_fits_without_them() -> None:
         errors.append(y[i] - weights @ [1.0, *x[i]])
     assert left_out == pytest.approx(1 - sum(e**2 for e in errors) / ((y - y.mean()) ** 2).sum())
     assert left_out < fitted
+    assert math.isnan(explained(x, y, ["one"] * 9)[1])  # nothing is left to fit
     group, errors = ["a", "a", "a", "b", "b", "b", "c", "c", "c"], []
     for name in "abc":
         out = np.array([each == name for each in group])

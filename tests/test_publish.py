@@ -50,6 +50,9 @@ def study(tmp_path: Path) -> Path:
         folder / "results.json", found.rows, {**found.meta, "study": "headline", "command": command, "taken": taken}
     )
     (folder / "comparisons.json").write_text("[]")
+    (folder / "insights.json").write_text(
+        json.dumps({"rows": [], "levels": [{"arm": "sft", "seed": 1, "carried": [1.0, 0.2]}], "coverage": []})
+    )
     (folder / "tables.json").write_text(json.dumps([asdict(PlainTable("t", ("a",), (("1",),), ""))]))
     return folder.parent
 
@@ -59,7 +62,9 @@ def test_numbers_are_copied_without_the_place_where_they_were_made(
 ) -> None:
     publish.publish(study / "gp-l")
     target = tmp_path / "docs" / "results" / "headline" / "gp-l"
-    assert {path.name for path in target.iterdir()} == {"results.json", "comparisons.json", "tables.json"}
+    assert {path.name for path in target.iterdir()} == {
+        f"{n}.json" for n in ("results", "comparisons", "tables", "insights")
+    }
     assert not any(str(tmp_path) in path.read_text() for path in target.iterdir())
     meta = json.loads((target / "results.json").read_text())["meta"]
     assert meta["command"] == "ruleshift study headline --reuse runs/old --out runs/mine"
@@ -70,6 +75,7 @@ def test_pictures_are_out_of_date_where_numbers_have_changed(publish: ModuleType
     publish.publish(study / "gp-l")
     picture = tmp_path / "docs" / "headline-gp-l.png"
     assert picture.is_file()
+    assert (tmp_path / "docs" / "headline-gp-l-layers.png").is_file()  # of its insights
     assert publish.stale_pictures() == {}
     numbers = tmp_path / "docs" / "results" / "headline" / "gp-l" / "results.json"
     content = json.loads(numbers.read_text())

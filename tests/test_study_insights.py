@@ -2,8 +2,10 @@
 from their folders afterwards."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from ruleshift.report.insights import insights_in
 from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.studies.failures import FAILURES
-from ruleshift.studies.foretell import distinct, signs_of, trained_in
+from ruleshift.studies.foretell import ENDS_ALONE, NO_INSIGHTS, NO_ORIGIN, Trained, reasons, signs_of, trainings_in
 from ruleshift.studies.memorisation import MEMORISATION
 from ruleshift.studies.phase import PHASE, Ground
 from ruleshift.studies.run import run_study
@@ -89,7 +91,7 @@ def test_failures_are_measured_at_the_ends(
 def test_phases_are_mapped_over_start_models(
     model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = replace(MEASUREMENT, kl_problems=2, kl_most=2)
+    small = replace(SMALL, kl_problems=2, kl_most=2, insight_problems=2)  # the last as by --set, in any study
     plan = plan_of(PHASE, model, small, options=Ground((1e-3,), free=False), further=0)
     run_study([replace(plan, label="weak"), replace(plan, label="strong")], tmp_path)
     told = capsys.readouterr().out
@@ -102,6 +104,9 @@ def test_phases_are_mapped_over_start_models(
     assert len(both) == 2 * len(content["cells"])
     assert {cell.start for cell in both} == {"weak", "strong"}
     assert 'id="page-map"' in (tmp_path / "gp-l@weak" / "report.html").read_text()
+    found = insights_in(tmp_path / "gp-l@weak")
+    assert found is not None
+    assert {("sft", "pass@2"), ("rl", "copied")} <= {(one.arm.split("-")[0], one.metric) for one in found.rows}
 
 
 def cell(way: str, kl: float, change: float) -> PhaseCell:
@@ -193,15 +198,19 @@ def row(arm: str, seed: int, step: int, split: str, value: float, metric: str = 
     return Row("gp-l", arm, seed, step, split, metric, 1, "sampled", value, 10, value, value, 0.1 * step)
 
 
-def results_of(runs: int) -> Results:
-    """Trainings whose loss under shift is twice what they gained early on the training rule."""
+def results_of(runs: int, begun: Mapping[str, Any] | None = None, rate: float = 1e-3) -> Results:
+    """Trainings whose loss under shift is twice what they gained early on the training rule. `begun`: where in their
+    study they went on from, which has `bare` before them."""
     rows = [row("base", 0, 0, "id", 0.5), row("base", 0, 0, "rule-ood", 0.9)]
     for seed in range(runs):
         gain = 0.05 * (seed + 1)
+        rows += [row("bare", seed, 4, "id", 0.2), row("bare", seed, 4, "rule-ood", 0.1)]
         rows += [row("sft", seed, 3, "id", 0.5 + gain), row("sft", seed, 9, "id", 0.99)]
         rows += [row("sft", seed, 3, "rule-ood", 0.9), row("sft", seed, 9, "rule-ood", 0.9 - 2 * gain)]
-        rows += [row("sft", seed, 3, "id", 1.0, "validity")]
-    return Results(tuple(rows), {"metric": "success", "start": "base"})
+        rows += [row("sft", seed, 3, "id", 1.0, "validity"), row("bare", seed, 4, "id", 0.4, "validity")]
+    training = {"sft": {"learning_rate": 1e-3}, "bare": {"learning_rate": rate}}
+    config = {"training": training, **({"starts": {"sft": begun}} if begun else {})}
+    return Results(tuple(rows), {"metric": "success", "start": "base", "config": config})
 
 
 def write(folder: Path, results: Results) -> Path:
@@ -214,27 +223,98 @@ def write(folder: Path, results: Results) -> Path:
 
 def test_early_signs_foretell_the_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write(tmp_path / "one" / "gp-l", results_of(5))
-    trainings = trained_in(study)
+    trainings, left = trainings_in([tmp_path / "one"])
     assert [one.loss for one in trainings] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
-    assert trainings[0].signs == pytest.approx({"success, id": 0.05, "validity, id": 1.0, "KL to the start": 0.3})
+    assert trainings[0].signs == pytest.approx(
+        {"success, id": 0.05, "KL to the start": 0.3}
+    )  # validity of the start: unknown
+    told = {ENDS_ALONE: [f"{study} (bare)"], NO_INSIGHTS: [str(study)]}
+    assert reasons(left, trainings) == told
     found = signs_of(trainings)  # nothing that does not vary
     assert [(sign.name, sign.runs) for sign in found] == [("success, id", 5)]
-    assert (found[0].spearman, found[0].r2, found[0].q2) == pytest.approx((1.0, 1.0, 1.0))
+    assert (found[0].spearman, found[0].r2, found[0].q2) == pytest.approx((1.0, 1.0, None))  # of one study
     assert signs_of(trainings[:3]) == []
     assert found[0].within == pytest.approx(1.0)
-    assert found[0].chance == pytest.approx(2 / 120, abs=0.02)  # of 120 orders, those there and back
-    another = [replace(one, signs={"copied, id": 0.1 * one.seed}) for one in trainings]  # of the same trainings
-    both = distinct([*trainings, *another])
-    assert len(both) == 5
-    assert both[0].signs == {"copied, id": 0.0, **trainings[0].signs}
+    assert found[0].chance == pytest.approx(2 / 120, abs=0.01)  # of 120 orders, those there and back
     Foretell((tmp_path / "one",), tmp_path / "signs.json").run()
-    assert "success, id" in capsys.readouterr().out
-    assert json.loads((tmp_path / "signs.json").read_text())["signs"][0]["runs"] == 5
+    said = capsys.readouterr().out
+    assert "success, id" in said
+    assert f"{ENDS_ALONE}: {study} (bare)" in said
+    content = json.loads((tmp_path / "signs.json").read_text())
+    assert (content["counted"], content["left_out"]) == ({str(study): 5}, told)
+    assert content["signs"][0]["runs"] == 5
+
+
+def test_an_arm_that_recovers_from_a_bad_start_lost_nothing(tmp_path: Path) -> None:
+    """It went on from a model with 0.1 under the shifted rule; had it begun at the start, with 0.9, it would have lost
+    up to a half."""
+    for name, begun in (
+        ("at-the-start", None),
+        ("end", {"arm": "bare", "step": None}),
+        ("step", {"arm": "bare", "step": 4}),
+    ):
+        write(tmp_path / name / "gp-l", results_of(5, begun))
+    losses, signs = {}, {}
+    for name in ("at-the-start", "end", "step"):
+        trainings, _ = trainings_in([tmp_path / name])
+        losses[name], signs[name] = [one.loss for one in trainings], trainings[0].signs
+    assert losses["at-the-start"] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert losses["end"] == losses["step"] == pytest.approx([-0.7, -0.6, -0.5, -0.4, -0.3])
+    assert signs["end"] == pytest.approx({"success, id": 0.35, "validity, id": 0.6})  # how far the start is, is no sign
+
+    write(tmp_path / "lacking" / "gp-l", results_of(5, {"arm": "bare", "step": 2}))
+    trainings, left = trainings_in([tmp_path / "lacking"])
+    assert trainings == []
+    assert f"{tmp_path / 'lacking' / 'gp-l'} (sft)" in reasons(left, trainings)[NO_ORIGIN]
+
+
+def test_all_seeds_of_an_arm_are_read_at_the_same_step(tmp_path: Path) -> None:
+    """Of single seeds further steps are evaluated, and what was measured at another dose is another sign."""
+    usual = results_of(5)
+    further = [row("sft", 0, 2, split, 0.5) for split in ("id", "rule-ood")]
+    write(tmp_path / "gp-l", replace(usual, rows=(*usual.rows, *further)))
+    trainings, _ = trainings_in([tmp_path])
+    assert [one.signs["KL to the start"] for one in trainings] == pytest.approx([0.3] * 5)
+
+
+def test_a_training_that_studies_share_counts_once(tmp_path: Path) -> None:
+    first, again = (write(tmp_path / name / "gp-l", results_of(5)) for name in ("1", "2"))
+    more = [asdict(row("sft", seed, 3, "id", 0.1 * seed, "copied")) for seed in range(5)]
+    more += [asdict(row("base", 0, 0, "id", 0.0, "copied"))]
+    (again / "insights.json").write_text(json.dumps({"rows": more, "levels": [], "coverage": []}))
+    trainings, left = trainings_in([tmp_path])
+    assert [(one.study, one.seed) for one in trainings] == [(str(first), seed) for seed in range(5)]
+    assert trainings[1].signs["copied, id"] == pytest.approx(0.1)  # with what the other one has
+    assert reasons(left, trainings)[f"the same trainings as in {first}"] == [f"{again} (sft)"]
+
+    end = {"arm": "bare", "step": None}
+    write(tmp_path / "3" / "gp-l", results_of(5, end))
+    write(tmp_path / "4" / "gp-l", results_of(5, end, rate=1e-4))  # and begins from a model that was made another way
+    told = results_of(5)
+    write(tmp_path / "5" / "gp-l", replace(told, meta={**told.meta, "feedback": "silent"}))
+    assert [one.study[-6:] for one in trainings_in([tmp_path])[0][::5]] == ["1/gp-l", "3/gp-l", "4/gp-l", "5/gp-l"]
+
+
+def test_arms_of_the_same_name_in_two_studies_are_two(tmp_path: Path) -> None:
+    """In each of two studies the higher sign goes with the lower loss; one of them has more of both."""
+    made = [
+        Trained(study, study, "gp-l", "rl", seed, {"success, id": 0.1 * seed + more}, more - 0.1 * seed)
+        for study, more in (("slow", 0.0), ("fast", 5.0))
+        for seed in range(5)
+    ]
+    (apart,) = signs_of(made)
+    assert apart.within == pytest.approx(-1.0)
+    assert apart.chance == pytest.approx(2 / 120, abs=0.01)  # of the orders of five seeds, which both studies share
+    assert apart.spearman > 0.4
+    (as_one,) = signs_of([replace(one, study="one") for one in made])
+    assert as_one.within == as_one.spearman
+    assert apart.q2 is not None
+    assert apart.q2 < 0 < as_one.r2  # a study that is left out is told by the other one
 
 
 def test_too_few_trainings_foretell_nothing(tmp_path: Path) -> None:
-    write(tmp_path / "one" / "gp-l", results_of(3))
-    with pytest.raises(RuleshiftError, match="3 trainings"):
+    study = write(tmp_path / "one" / "gp-l", results_of(3))
+    with pytest.raises(RuleshiftError, match=f"fewer than 4 trainings of its task: {study}"):
         Foretell((tmp_path / "one",)).run()
     with pytest.raises(RuleshiftError, match="holds no results"):
         Foretell((tmp_path / "none",)).run()

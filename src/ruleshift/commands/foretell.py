@@ -3,6 +3,8 @@
 import json
 import shlex
 import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -16,12 +18,13 @@ from ruleshift.errors import RuleshiftError
 @dataclass(frozen=True)
 class Foretell:
     """Over all trainings of the studies in some folders: which measure, taken at the first evaluated step on problems
-    of the training rule or of validation alone, foretells how much is lost under the shifted rule at the end? R2 of
-    a straight line, the same for trainings left out of the fit, and Spearman's correlation of ranks, over all
-    trainings and among those of one arm: of SFT and PPO together anything that tells them apart foretells which one
-    loses. Of many signs some look good by chance: beside stands how often the best of all does within arms where
-    none is one. Studies that measure insights (`memorisation`) have the most signs. A training that several studies
-    share counts once.
+    of the training rule or of validation alone, foretells how much is lost under the shifted rule at the end? Both
+    count from the model that a training began from. R2 of a straight line, the same for whole studies left out of the
+    fit, and Spearman's correlation of ranks, over all trainings and among those of one arm of a study: of SFT and PPO
+    together anything that tells them apart foretells which one loses. Of many signs some look good by chance: beside
+    stands how often the best of all does within arms where none is one. A training that several studies share counts
+    once. What was left out is said below. Studies that measure insights have the most signs: `memorisation`, and any
+    with --set measurement.insight_problems=25.
 
     Example: ruleshift foretell runs/memorisation runs/headline
     """
@@ -37,23 +40,24 @@ class Foretell:
         from rich.console import Console
 
         from ruleshift.report.terminal import blocks
-        from ruleshift.studies.foretell import FEWEST, distinct, signs_of, studies_in, trained_in
+        from ruleshift.studies.foretell import FEWEST, reasons, signs_of, trainings_in
 
         check_file("--json", self.json)
         if not self.folders:
             raise RuleshiftError("name the folders of some studies: ruleshift foretell runs/memorisation")
-        trainings = distinct([t for folder in self.folders for study in studies_in(folder) for t in trained_in(study)])
+        trainings, left = trainings_in(self.folders)
+        told = reasons(left, trainings)
         signs = signs_of(trainings)
         if not signs:
             raise RuleshiftError(
-                f"these studies hold {len(trainings)} trainings that were evaluated before their end, and nothing is "
-                f"said of fewer than {FEWEST} of a task: name more, or run one with --seeds 3"
+                f"these studies hold no {FEWEST} trainings of a task that can be told by ({_in_words(told)}): "
+                "name more, or run one with --seeds 3"
             )
         lines = [
             [
                 *(s.task, s.name, str(s.runs), f"{s.spearman:+.2f}"),
                 *("" if s.within is None else f"{s.within:+.2f}", "" if s.chance is None else f"{s.chance:.2f}"),
-                *(f"{s.r2:.2f}", f"{s.q2:.2f}"),
+                *(f"{s.r2:.2f}", "" if s.q2 is None else f"{s.q2:.2f}"),
             ]
             for s in signs
         ]
@@ -67,10 +71,16 @@ class Foretell:
             console.width,
         ):
             console.print(table)
+        console.print(f"left out: {_in_words(told)}" if told else "nothing was left out", soft_wrap=True)
         if self.json is not None:
             from ruleshift.files import write_atomically
             from ruleshift.runs import environment
 
             here = {"command": "ruleshift " + shlex.join(sys.argv[1:]), "commit": environment()["git_commit"]}
-            content = {"version": 1, **here, "signs": [asdict(sign) for sign in signs]}
+            counted = Counter(one.study for one in trainings)
+            content = {"version": 2, **here, "counted": counted, "left_out": told, "signs": [*map(asdict, signs)]}
             write_atomically(self.json, json.dumps(content, indent=1) + "\n")
+
+
+def _in_words(left_out: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{why}: {', '.join(studies)}" for why, studies in left_out.items())

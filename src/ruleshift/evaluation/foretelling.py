@@ -1,10 +1,12 @@
 """How well one quantity foretells another over runs: rank correlation, and explained variance that is not flattered by
 the number of what explains. Pure functions of N runs."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from scipy.stats import rankdata
+
+from ruleshift.evaluation.statistics import ROUNDING
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -16,27 +18,40 @@ def spearman_within(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable]) -> 
     """`spearman` of what is left of x (N,) and y (N,) without the mean of their `group` (N,): how far one goes with the
     other among runs of one kind. Over runs of two kinds anything that tells these apart goes with all else that does
     (Simpson's paradox). NaN where nothing varies within a group."""
-    return spearman(_without_means(x, group), _without_means(y, group))
+    return _correlation(_ranks_within(x, group), _ranks_within(y, group))
 
 
-def largest_by_chance(
-    signs: Sequence[tuple[np.ndarray, np.ndarray]], y: np.ndarray, group: Sequence[Hashable], samples: int = 500
-) -> np.ndarray:
-    """The largest |`spearman_within`| that any sign has with y (N,) shuffled within each `group` (N,), where no sign
-    foretells anything: (samples,). signs: values (M,) and the runs that have them (M,), of each. Comparing with the
-    largest corrects for how many signs there are. Source: Westfall and Young, Resampling-Based Multiple Testing (1993).
+def chances(
+    signs: Sequence[tuple[np.ndarray, np.ndarray]],
+    y: np.ndarray,
+    group: Sequence[Hashable],
+    seed: Sequence[Hashable],
+    samples: int = 999,
+) -> list[float]:
+    """Of each sign, how often the best of all signs goes as far with y (N,) within groups (`spearman_within`) as it
+    does, where none foretells anything. signs: values (M,) and the runs that have them (M,), of each.
+
+    y is dealt anew `samples` times within each `group` (N,), and in all groups alike by the `seed` (N,) of a run: runs
+    of one seed share what they draw, so that groups go up and down together, and ten groups of five seeds are five
+    draws and not fifty. A correlation r over few runs is larger by chance, so each is measured by its own spread
+    s over the deals before the largest is taken:
+
+        chance_j = (1 + number of deals with max_i |r_i| / s_i >= |r_j| / s_j) / (1 + samples)
+
+    Sources: Westfall and Young, Resampling-Based Multiple Testing (1993); Phipson and Smyth (2010), for the ones.
     """
-    rng, groups = np.random.default_rng(0), [*group]
-    members = [np.flatnonzero([each == one for each in groups]) for one in dict.fromkeys(groups)]
-    found = np.zeros(samples)
-    for sample in range(samples):
-        shuffled = y.copy()
-        for mine in members:
-            shuffled[mine] = y[rng.permutation(mine)]
-        for x, runs in signs:
-            ranks = spearman_within(x, shuffled[runs], [groups[run] for run in runs])
-            found[sample] = max(found[sample], abs(np.nan_to_num(ranks)))
-    return found
+    groups, seeds = _numbered(group), _numbered(seed)
+    order = np.random.default_rng(0).random((samples, len({*seeds})))[:, seeds]  # of seeds, in each deal: (samples, N)
+    sizes = np.zeros((len(signs), 1 + samples))  # as it is, then of every deal
+    for sign, (x, runs) in enumerate(signs):
+        by_group = np.lexsort((seeds[runs], groups[runs]))
+        x, runs = x[by_group], runs[by_group]
+        a, b = (_ranks_within(values, groups[runs]) - (len(runs) + 1) / 2 for values in (x, y[runs]))
+        dealt = np.argsort(groups[runs] + order[:, runs], axis=1)  # (samples, M): each group stays in its places
+        found = np.abs(np.concatenate([[b @ a], b[dealt] @ a]))
+        sizes[sign] = found / (np.sqrt((found**2).mean()) or 1.0)
+    largest = sizes[:, 1:].max(axis=0, initial=0.0)
+    return [float(1 + (largest >= size - ROUNDING).sum()) / (1 + samples) for size in sizes[:, 0]]
 
 
 def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = None) -> tuple[float, float]:
@@ -47,8 +62,8 @@ def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = N
 
     y_out is what a fit without the run's group foretells. Runs that share what is not in x, as doses of one training
     do, belong in one group: left out one by one they vouch for each other. Q2 is below 0 where the model foretells
-    worse than the mean. Both are NaN where y does not vary, or N is no larger than the number of columns and the
-    constant.
+    worse than the mean, and NaN where there is no run of another group. Both are NaN where y does not vary, or N is no
+    larger than the number of columns and the constant.
     Source: D. M. Allen, The relationship between variable selection and data augmentation, Technometrics 16 (1974).
     """
     count = len(y)
@@ -57,19 +72,24 @@ def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = N
     if total == 0 or count <= np.linalg.matrix_rank(design):
         return float("nan"), float("nan")
     rest = y - design @ (np.linalg.pinv(design) @ y)
-    left_out, groups = np.empty(count), [*(range(count) if group is None else group)]
-    for one in dict.fromkeys(groups):
-        out = np.array([each == one for each in groups])
-        left_out[out] = y[out] - design[out] @ (np.linalg.pinv(design[~out]) @ y[~out])
+    left_out, groups = np.full(count, np.nan), _numbered(range(count) if group is None else group)
+    for out in (groups == one for one in range(groups.max() + 1)):
+        if not out.all():
+            left_out[out] = y[out] - design[out] @ (np.linalg.pinv(design[~out]) @ y[~out])
     return 1 - float((rest**2).sum()) / total, 1 - float((left_out**2).sum()) / total
 
 
-def _without_means(values: np.ndarray, group: Sequence[Hashable]) -> np.ndarray:
-    left, groups = np.empty(len(values)), [*group]
-    for one in dict.fromkeys(groups):
-        mine = np.array([each == one for each in groups])
-        left[mine] = values[mine] - values[mine].mean()
-    return left.round(12)
+def _ranks_within(values: np.ndarray, group: Sequence[Hashable] | np.ndarray) -> np.ndarray:
+    """Ranks (N,) of what is left of values (N,) without the mean of their group."""
+    groups = _numbered(group)
+    means = np.bincount(groups, values) / np.bincount(groups)
+    return rankdata((values - means[groups]).round(12))
+
+
+def _numbered(names: Iterable[Hashable]) -> np.ndarray:
+    """Names as numbers from 0 on, the same for the same ones, in the order in which they come."""
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(name, len(known)) for name in names], dtype=int)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:

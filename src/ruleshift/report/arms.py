@@ -118,6 +118,16 @@ def shows_pictures(results: Results) -> bool:
     )
 
 
+def origins_in(results: Results) -> dict[str, tuple[str, int]]:
+    """Of arms that go on from others: from which, and after which step (as `Plan.origins`): its end where none is
+    told."""
+    last: dict[str, int] = {}
+    for row in results.rows:
+        last[row.arm] = max(row.step, last.get(row.arm, 0))
+    told = results.meta.get("config", {}).get("starts", {})
+    return {arm: (start["arm"], start["step"] or last.get(start["arm"], 0)) for arm, start in told.items()}
+
+
 def trained_split(results: Results) -> str:
     """The split of the training rule."""
     return str(results.meta.get("trained", "id"))
