@@ -2,27 +2,36 @@
 from their folders afterwards."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from helpers import tiny_chat, tiny_model
 from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.study import StudyCommand, label_starts
+from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.copying import TrainingReplies
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
 from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
+from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.studies import insights
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import distinct, signs_of, trained_in
 from ruleshift.studies.memorisation import MEMORISATION
 from ruleshift.studies.phase import PHASE, Ground
 from ruleshift.studies.run import run_study
+from ruleshift.studies.study import Origin, Run
+from ruleshift.tasks import get_task
+from ruleshift.training.sft_lessons import Lessons
 from study_helpers import MEASUREMENT, in_process, plan_of, tiny_start
 
 __all__ = ["in_process"]
-SMALL = replace(MEASUREMENT, insight_samples=2, insight_training=4)
+SMALL = replace(MEASUREMENT, insight_samples=2)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,8 @@ def test_memorisation_is_measured_at_every_point_and_once(
     content = json.loads((folder / "insights.json").read_text())
     measured = {(row["arm"], row["metric"]) for row in content["rows"]}
     assert {"base", "sft", "rl"} == {arm for arm, _ in measured}
-    assert {"copied", "rule_follows", "rotation", "pass@2", "aurc"} <= {metric for _, metric in measured}
+    assert {"rule_follows", "rotation", "pass@2", "aurc"} <= {metric for _, metric in measured}
+    assert {arm for arm, metric in measured if "copied" in metric} == {"sft", "rl"}  # the start model is shown nothing
     assert len(content["levels"][0]["carried"]) == 2  # the embedding, and a layer
     assert "What is memorised at the end of training" in told
     assert "carry on after each layer" in told
@@ -52,6 +62,9 @@ def test_memorisation_is_measured_at_every_point_and_once(
         (arm, metric) for arm in ("sft", "rl") for metric in ("rule_follows", "rule_moved")
     }
     assert {change["of"] for change in primary} == {4}
+    assert {(c["arm"], c["split"]) for c in changes if c["metric"] == "copied"} == {
+        (arm, split) for arm in ("sft", "rl") for split in ("id", "rule-ood")
+    }
     page = (folder / "report.html").read_text()
     assert all(f'id="page-{name}"' in page for name in ("insights", "layers", "risk"))
 
@@ -65,6 +78,42 @@ def test_memorisation_is_measured_at_every_point_and_once(
     assert (folder / "insights.json").read_bytes() == before
     (folder / "insights.json").write_text('{"rows": 3}')
     assert insights_in(folder) is None
+
+
+def test_copies_are_of_what_a_training_shows(tmp_path: Path) -> None:
+    """Of SFT the replies that it learns from, of RL the expert's to the problems that it draws, and of a second phase
+    those of the first one too."""
+    task, m = get_task("gp-l"), replace(SMALL, splits=("id", "rule-ood"), insight_problems=2)
+    engine = LocalEngine(tiny_model(layers=1), tiny_chat(), insights.sampling_of(m))
+
+    def shown(run: Run) -> TrainingReplies | None:
+        found = insights.shown_to(run, m, (task, "terse"), engine, tmp_path)
+        assert [one is not None for one in found.start] == [found.replies is not None] * 2
+        return found.replies
+
+    def golds(numbers: Iterable[int]) -> set[str]:
+        return {task.problem("train", 5, index, "terse").gold() for index in numbers}
+
+    training = SFTConfig(steps=3, batch=4, examples=40, seed=5)
+    sft, rl = Run("sft", 5, training, (1, 3)), Run("rl", 5, RLConfig(episodes=6, group=2, updates=2, seed=5), (2,))
+    lessons = Lessons(tiny_chat(), task, "terse", training)
+    some, all_of_them = shown(sft), shown(replace(sft, training=replace(training, steps=10)))
+    assert some is not None
+    assert some.texts == golds(lessons.shown(3))
+    assert len(some.texts) == 12
+    assert all_of_them is not None
+    assert all_of_them.texts == golds(range(40))  # more is shown
+    (tmp_path / "rl-seed5").mkdir()
+    lines = [{"step": step, "drawn_episodes": 6.0 * step} for step in (1, 2)]
+    (tmp_path / "rl-seed5" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert getattr(shown(rl), "texts", None) == golds(range(9))  # of two for each problem, and a round drawn again
+    then = replace(rl, start=Origin(sft, 1))
+    assert getattr(shown(then), "texts", None) == golds([*lessons.shown(1), *range(9)])
+    assert getattr(shown(Run("again", 5, None, (0,), start=Origin(sft, 1))), "texts", None) == golds(lessons.shown(1))
+    own = replace(sft, name="self-sft", training=replace(training, data="self-verified"))
+    assert shown(own) is None  # its samples are not there
+    assert shown(replace(rl, start=Origin(own, 3))) is None
+    assert shown(Run("base", 0, None, (0,))) is None
 
 
 def test_failures_are_measured_at_the_ends(

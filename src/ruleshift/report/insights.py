@@ -10,6 +10,7 @@ from statistics import fmean
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.evaluation.names import OF_THE_START
 from ruleshift.report.arms import Legend
 from ruleshift.report.measures import meaning
 from ruleshift.report.palette import arm_styles, axis
@@ -71,7 +72,7 @@ def insights_in(folder: Path) -> Insights | None:
 
 def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:
     """A panel for each measure that there is, a line for each arm over the KL to the start. None without any."""
-    splits = list(dict.fromkeys(row.split for row in found.rows if row.metric == "copied"))
+    splits = list(dict.fromkeys(row.split for row in found.rows if row.metric == "pass@1"))
     panels = []
     for metric, place in SHOWN:
         measured = dict.fromkeys(row.split for row in found.rows if row.metric == metric)
@@ -85,11 +86,10 @@ def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:
     figure = make_subplots(rows, COLUMNS, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.24 / rows)
     for place, (metric, split) in enumerate(panels):
         scale = 100 if is_share(metric) else 1
-        start = _path(found.rows, metric, split, legend.start)[:1]
         for arm in legend.arms_in(found.rows):
             points = _path(found.rows, metric, split, arm)
             if arm != legend.start:
-                points = [*start, *points]
+                points = [*_start(found.rows, metric, split, arm, legend), *points]
             trace = go.Scatter(
                 x=[kl for kl, _, _ in points],
                 y=[scale * value for _, value, _ in points],
@@ -120,6 +120,14 @@ def _path(rows: Sequence[Row], metric: str, split: str, arm: str) -> list[tuple[
         (fmean(row.kl_to_start or 0.0 for row in seeds), fmean(row.value for row in seeds), step)
         for step, seeds in sorted(steps.items())
     ]
+
+
+def _start(rows: Sequence[Row], metric: str, split: str, arm: str, legend: Legend) -> list[tuple[float, float, int]]:
+    """Where the path of an arm begins: what the start model has of the measure, or where that depends on the training
+    of the arm, what it has beside the end of that."""
+    if metric not in OF_THE_START:
+        return _path(rows, metric, split, legend.start)[:1]
+    return [(0.0, value, 0) for _, value, _ in _path(rows, OF_THE_START[metric], split, arm)[-1:]]
 
 
 def through_the_layers(found: Insights, legend: Legend) -> go.Figure | None:

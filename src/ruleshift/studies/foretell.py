@@ -14,6 +14,7 @@ import numpy as np
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.foretelling import explained, largest_by_chance, spearman, spearman_within
+from ruleshift.evaluation.names import OF_THE_START
 from ruleshift.report.arms import legend_of, trained_split, usual_ood
 from ruleshift.report.insights import insights_in
 from ruleshift.results import Results, Row, load_results
@@ -98,7 +99,11 @@ def _trained(folder: Path, results: Results, more: Sequence[Row]) -> Iterator[Tr
         if not base or len(mine) < 2:
             continue
         first = [row for row in early if (row.arm, row.seed, row.step) == (arm, seed, mine[0].step)]
-        signs = {_name(row): row.value - before.get(_name(row), 0.0) for row in first}
+        beside = {_name(row): row.value for row in first if row.metric in OF_THE_START.values()}
+        known = before | beside
+        signs = {
+            _name(row): row.value - known.get(_of_the_start(row), 0.0) for row in first if _name(row) not in beside
+        }
         if mine[0].kl_to_start is not None:
             signs["KL to the start"] = mine[0].kl_to_start
         yield Trained(_settings(folder, results, arm), mine[0].task, arm, seed, signs, base[0] - mine[-1].value)
@@ -116,6 +121,11 @@ def _settings(folder: Path, results: Results, arm: str) -> str:
 
 def _name(row: Row) -> str:
     return f"{row.metric}, {row.split}{f', {row.turns} turns' if row.turns > 1 else ''}"
+
+
+def _of_the_start(row: Row) -> str:
+    """The name of what the start model has in the place of this."""
+    return _name(replace(row, metric=OF_THE_START.get(row.metric, row.metric)))
 
 
 def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
