@@ -3,7 +3,7 @@ from their folders afterwards."""
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,14 @@ from ruleshift.commands.study import StudyCommand, label_starts
 from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.copying import TrainingReplies
+from ruleshift.evaluation.insight import rows_of_insight
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
 from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies import insights
+from ruleshift.studies.arms import load_points
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import distinct, signs_of, trained_in
 from ruleshift.studies.memorisation import MEMORISATION
@@ -49,7 +51,7 @@ def test_memorisation_is_measured_at_every_point_and_once(
     points = sorted(path.relative_to(folder).as_posix() for path in folder.glob("arms/*/points/*.insight.json"))
     assert len(points) == sum(len(run.points) for run in plan.runs()) == 4  # of SFT two
     content = json.loads((folder / "insights.json").read_text())
-    measured = {(row["arm"], row["metric"]) for row in content["rows"]}
+    measured = {(one["arm"], name) for one in content["points"] for of in one["measures"].values() for name in of}
     assert {"base", "sft", "rl"} == {arm for arm, _ in measured}
     assert {"rule_follows", "rotation", "pass@2", "aurc"} <= {metric for _, metric in measured}
     assert {arm for arm, metric in measured if "copied" in metric} == {"sft", "rl"}  # the start model is shown nothing
@@ -71,6 +73,14 @@ def test_memorisation_is_measured_at_every_point_and_once(
     found = insights_in(folder)
     assert found is not None
     assert list(found.levels) == ["base", "sft", "rl"]
+    runs = plan.runs()
+    points_of = [point for run in runs for point in load_points(folder / "arms", run, plan.measurement)]
+    known = {(point.arm, point.seed, point.step): (point.kl_to_start, point.train_flops) for point in points_of}
+    kept = insights.load_insights(folder / "arms", runs)
+    exact = [row for one in kept for row in rows_of_insight(one, *known[one.arm, one.seed, one.step])]
+    told, wanted = ({astuple(row)[:8]: astuple(row)[8:14] for row in rows} for rows in (found.rows, exact))
+    assert told.keys() == wanted.keys()
+    assert all(told[key] == pytest.approx(wanted[key], rel=1e-4) for key in wanted)
     before = (folder / "insights.json").read_bytes()
     (folder / points[-1]).unlink()
     run_study([plan], tmp_path)  # from the model that was kept

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.names import OUTSIDE, SHARES
+from ruleshift.evaluation.names import GREEDY, OUTSIDE, SHARES
 from ruleshift.evaluation.profile import calibration, pass_at_k
 from ruleshift.evaluation.rule_flow import ASKED, RuleFlow
 from ruleshift.evaluation.sampled import Sampled
@@ -24,7 +24,6 @@ from ruleshift.files import reason_of, write_atomically
 from ruleshift.results import Row
 
 COVERAGE = 0.8  # of the first split's replies: where the threshold of abstaining is set
-GREEDY = ("rule_follows", "rule_clings")
 RESAMPLED = 200  # times, for intervals of what is no mean over problems
 Found = tuple[float, int, float, float]  # a value, the number of problems, and the ends of its interval
 Values = dict[tuple[str, str], list[float]]  # split, metric -> a number per problem

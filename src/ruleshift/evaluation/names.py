@@ -25,5 +25,7 @@ OF_THE_START = {
 }
 """Measures that depend on the training of an arm, with what the start model has of the same: that is measured beside
 them, and stands in the place of the start model's own value."""
+GREEDY = ("rule_follows", "rule_clings")
+"""Those of greedy replies; all others are of sampled ones."""
 OUTSIDE = ("rule_read", "rule_attention")
 """Shares that estimates can put outside of 0 to 1, or that are no counts: their interval is the normal one."""

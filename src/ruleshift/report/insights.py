@@ -2,15 +2,16 @@
 among the replies that a model is surest of. From insights.json, which a study writes beside its results."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ruleshift.evaluation.names import OF_THE_START
+from ruleshift.evaluation.names import GREEDY, OF_THE_START
 from ruleshift.report.arms import Legend
 from ruleshift.report.measures import meaning
 from ruleshift.report.palette import arm_styles, axis
@@ -48,7 +49,7 @@ def insights_in(folder: Path) -> Insights | None:
     """What a study found beside its scores; None where there is no such file, or it cannot be read."""
     try:
         content = json.loads((folder / NAME).read_bytes())
-        rows = tuple(Row(**row) for row in content["rows"])
+        rows = tuple(row for point in content["points"] for row in _rows_of(str(content["task"]), point))
         last: dict[tuple[str, int], Sequence[float]] = {}
         for entry in content["levels"]:
             last[str(entry["arm"]), int(entry["seed"])] = list(map(float, entry["carried"]))
@@ -56,7 +57,7 @@ def insights_in(folder: Path) -> Insights | None:
         for entry in content["coverage"]:
             curve = [(float(covered), float(risk)) for covered, risk in entry["curve"]]
             curves.setdefault((str(entry["arm"]), str(entry["split"])), []).append(curve)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     if not all(fits(row.value, float) and fits(row.step, int) for row in rows):
         return None
@@ -68,6 +69,16 @@ def insights_in(folder: Path) -> Insights | None:
         key: [(x, fmean(p[i][1] for p in found)) for i, (x, _) in enumerate(found[0])] for key, found in curves.items()
     }
     return Insights(rows, means, risks)
+
+
+def _rows_of(task: str, point: Mapping[str, Any]) -> Iterator[Row]:
+    """Those of one point."""
+    where = (str(point["arm"]), int(point["seed"]), int(point["step"]))
+    for split, measures in point["measures"].items():
+        for metric, (value, n, low, high) in measures.items():
+            decoding = "greedy" if metric in GREEDY else "sampled"
+            numbers = (value, n, low, high, point["kl_to_start"], point["train_flops"])
+            yield Row(task, *where, split, metric, 1, decoding, *numbers)
 
 
 def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:

@@ -4,7 +4,7 @@ RUN/points/000030.insight.json   measured after all points of the run; one that 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from ruleshift.evaluation.rule_flow import exchanges, rule_flow
 from ruleshift.evaluation.sampled import Sampled, sampled_replies
 from ruleshift.evaluation.subspaces import rotation
 from ruleshift.evaluation.training_profile import share_moved
-from ruleshift.results import Row
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement, SFTConfig
 from ruleshift.studies.profiles import PROFILED
@@ -129,38 +128,47 @@ def load_insights(root: Path, runs: Sequence[Run]) -> list[Insight]:
     return [load_insight(path) for path in paths if path.is_file()]
 
 
-def rows_with_points(insights: Sequence[Insight], points: Sequence[Point]) -> list[Row]:
-    """The rows of insights, each with the KL and FLOPs of its point."""
-    known = {(point.arm, point.seed, point.step): point for point in points}
-    rows = []
-    for one in insights:
-        point = known[one.arm, one.seed, one.step]
-        rows += rows_of_insight(one, point.kl_to_start, point.train_flops)
-    return rows
-
-
 def insight_records(insights: Sequence[Insight], points: Sequence[Point]) -> dict[str, object]:
-    """The content of insights.json: rows; what each level of the model carries of the rule (`RuleFlow.shares`); at the
-    end of each run, risk against coverage."""
+    """The content of insights.json, numbers to five digits: at every point each measure as [value, problems, ends of
+    its interval], by split; what each level of the model carries of the rule (`RuleFlow.shares`); at the end of each
+    run, risk against coverage."""
+    known = {(point.arm, point.seed, point.step): point for point in points}
     ends = {(one.arm, one.seed): one.step for one in insights}  # in the order of steps
-    levels = [
-        {
-            "arm": one.arm,
-            "seed": one.seed,
-            "step": one.step,
-            "carried": [sum(level) / len(level) for level in one.flow.shares()],
-            "attention": [sum(layer) / len(layer) for layer in one.flow.attention],
-            "aligned": sum(one.flow.aligned) / len(one.flow.aligned),
-            "problems": len(one.flow.kl),
-        }
-        for one in insights
-        if one.flow is not None
-    ]
-    coverage = [
-        {"arm": one.arm, "seed": one.seed, "step": one.step, "split": replies.split, "curve": coverage_curve(replies)}
-        for one in insights
-        if one.step == ends[one.arm, one.seed]
-        for replies in one.replies
-    ]
-    rows = [asdict(row) for row in rows_with_points(insights, points)]
-    return {"version": 1, "rows": rows, "levels": levels, "coverage": coverage}
+    return {
+        "version": 2,
+        "task": insights[0].task,
+        "points": [_point(one, known[one.arm, one.seed, one.step]) for one in insights],
+        "levels": [
+            {
+                **_place(one),
+                "carried": _short(sum(level) / len(level) for level in one.flow.shares()),
+                "attention": _short(sum(layer) / len(layer) for layer in one.flow.attention),
+                "aligned": sum(one.flow.aligned) / len(one.flow.aligned),
+                "problems": len(one.flow.kl),
+            }
+            for one in insights
+            if one.flow is not None
+        ],
+        "coverage": [
+            {**_place(one), "split": replies.split, "curve": list(map(_short, coverage_curve(replies)))}
+            for one in insights
+            if one.step == ends[one.arm, one.seed]
+            for replies in one.replies
+        ],
+    }
+
+
+def _place(one: Insight) -> dict[str, object]:
+    return {"arm": one.arm, "seed": one.seed, "step": one.step}
+
+
+def _point(one: Insight, point: Point) -> dict[str, object]:
+    measures: dict[str, dict[str, list[float]]] = {}
+    for row in rows_of_insight(one):
+        measures.setdefault(row.split, {})[row.metric] = _short((row.value, row.n, row.ci_low, row.ci_high))
+    kl, flops = _short((point.kl_to_start, point.train_flops))
+    return {**_place(one), "kl_to_start": kl, "train_flops": flops, "measures": measures}
+
+
+def _short(numbers: Iterable[float]) -> list[float]:
+    return [number if isinstance(number, int) else float(f"{number:.5g}") for number in numbers]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ruleshift.settings import Measurement
 from ruleshift.studies import headline
 from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes
+from ruleshift.studies.pictures import of_insights
 from ruleshift.studies.study import ClaimedChange, Findings, Study
 from ruleshift.studies.tables import ends
 
@@ -103,4 +104,5 @@ MEMORISATION = Study(
     ),
     tables=(ends, memory, layers),
     files={"changes.json": record},
+    pictures={"along": of_insights("along"), "layers": of_insights("layers"), "risk": of_insights("risk")},
 )
