@@ -72,7 +72,8 @@ def _shown(
         lessons = lessons_again(start.model, start.chat, task, style, training, folder)
         own = None if lessons is None else chain.from_iterable(map(lessons.learned, lessons.shown(steps)))
     elif training is not None:
-        drawn = sum(line["drawn_episodes"] for line in folder.read_metrics() if line["step"] <= steps)
+        lines = [line for line in folder.read_metrics() if line["step"] <= steps]  # one for each update
+        drawn = sum(line.get("drawn_episodes", training.episodes) for line in lines)
         own = expert_replies(task, style, training.split, training.seed, int(drawn) // training.group)
     return None if before is None or own is None else chain(before, own)
 
