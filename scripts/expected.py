@@ -8,21 +8,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from publish import picture_of, published_folders
+from publish import note_of, pictures_of, published_folders
 from published import PUBLISHED, results_in
 
-from ruleshift.evaluation.claims import Answer, Claim, answer
+from ruleshift.evaluation.claims import Claim, answer
 from ruleshift.evaluation.comparison import load_comparisons
-from ruleshift.evaluation.phases import beyond_drift
-from ruleshift.report.phase import cells_in
 from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
 from ruleshift.report.terminal import WHOLE, PlainTable, plain
 from ruleshift.results import Results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
-from ruleshift.studies.phase import AGAINST, LITTLE, PHASE, SAYS
-from ruleshift.studies.study import Claimed, ClaimedChange, Study
+from ruleshift.studies.study import Claimed, ClaimedChange, Expectation, Study
 from ruleshift.studies.tables import ends_in
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
@@ -65,18 +62,19 @@ def lines() -> list[Line]:
     for study in STUDIES.values():
         tasks = [get_task(name).id for name in study.tasks]
         by_study[study.name] += [_measured(study, task, claimed) for claimed in study.measured for task in tasks]
-    by_study[PHASE.name] += [_phase(get_task(name).id) for name in PHASE.tasks]
+        by_study[study.name] += [_answered(study, task, asked) for asked in study.expected for task in tasks]
     return [line for found in by_study.values() for line in found]
 
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A study that is published on a task: the names of its pictures in docs, and the tables that it showed."""
+    """A study that is published on a task: the names of its pictures in docs, a note, and the tables that it showed."""
 
     study: str
     task: str
     meta: Mapping[str, Any]
     pictures: tuple[str, ...]
+    note: str
     tables: tuple[PlainTable, ...]
 
     @property
@@ -101,12 +99,9 @@ def runs() -> list[PublishedRun]:
 
 
 def _run(folder: Path) -> PublishedRun:
-    first = picture_of(folder)
-    further = sorted(first.parent.glob(f"{first.stem}-*.png"))
-    pictures = [path.name for path in (first, *further) if path.is_file()]
-    return PublishedRun(
-        folder.parent.name, folder.name, results_in(folder).meta, tuple(pictures), tuple(_tables_of(folder))
-    )
+    pictures = tuple(path.name for path in pictures_of(folder) if path.is_file())
+    tables = tuple(_tables_of(folder))
+    return PublishedRun(folder.parent.name, folder.name, results_in(folder).meta, pictures, note_of(folder), tables)
 
 
 def _tables_of(folder: Path) -> Iterator[PlainTable]:
@@ -189,16 +184,9 @@ def _measured(study: Study, task: str, claimed: ClaimedChange) -> Line:
     return Line(study.name, task, claimed.says, said, verdict, _together(caveats))
 
 
-def _phase(task: str) -> Line:
-    """What the map says of all start models together."""
-    found = beyond_drift(cells_in(PUBLISHED / PHASE.name / task))
-    if found is None:
-        return Line(PHASE.name, task, SAYS, NOT_RUN, NOT_RUN, AGAINST)
-    known: Answer = "holds" if found.ci_low <= 0 and found.ci_high < LITTLE else "undecided"
-    share = f"{found.difference:+.2f} [{found.ci_low:+.2f}, {found.ci_high:+.2f}]"
-    about = f"told by the way to train beside drift, in trainings left out; {found.trainings} trainings, uncorrected"
-    figure = f"{share} of the variance ({about})"
-    return Line(PHASE.name, task, SAYS, figure, "does not hold" if found.ci_low > 0 else known, AGAINST)
+def _answered(study: Study, task: str, asked: Expectation) -> Line:
+    figure, verdict = asked.found(PUBLISHED / study.name / task) or (NOT_RUN, NOT_RUN)
+    return Line(study.name, task, asked.says, figure, verdict, asked.against)
 
 
 def _caveats(results: Results, *arms: str | None) -> list[str]:

@@ -5,9 +5,10 @@
     python scripts/publish.py runs/horizon --task virl-l   # one of them
     python scripts/publish.py --draw                       # draw what is out of date of the figures of docs/results
 
-Then run scripts/update_readme.py. Figures carry a digest of what they show, which `update_readme.py --check` compares
-with the published numbers, as far as those are there (insights.json was not always published). Drawing needs the extra
-`docs` and a Chrome or Chromium.
+Then run scripts/update_readme.py. Each study has a first figure and those that its file names (`Study.pictures`), all
+drawn of published numbers. They carry a digest of what they show, which `update_readme.py --check` compares with these;
+it also tells of figures that cannot be drawn, unless `note.md` beside the numbers names them (`layers`), with the
+reason. What is in note.md stands on the page of the study. Drawing needs the extra `docs` and a Chrome or Chromium.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -23,18 +24,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from published import PUBLISHED, ROOT, results_in
 
-from ruleshift.report.arms import legend_of, usual_ood
-from ruleshift.report.insights import insights_in, risk_against_coverage, through_the_layers
-from ruleshift.report.phase import cells_in, phase_map
+from ruleshift.report.arms import usual_ood
 from ruleshift.report.pictures import save_picture
 from ruleshift.report.plots import headline_figure
-from ruleshift.report.points import decodings_in
-from ruleshift.report.verification import solved_within_tries
 from ruleshift.results import load_results
+from ruleshift.studies import STUDIES
+from ruleshift.studies.study import Study
 
-NUMBERS = tuple(
-    f"{name}.json" for name in ("results", "comparisons", "changes", "tables", "profiles", "phase", "insights")
-)
+NUMBERS = ("results.json", "comparisons.json", "tables.json", "profiles.json", "insights.json")  # and those of a study
+NOTE = "note.md"  # beside them: what they do not tell
 SHOWS = "shows"  # the text in a picture that says what it shows
 WIDTH, HEIGHT = 1400, 560
 
@@ -55,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for path in found:
             publish(path.parent, arguments.name)
     if arguments.draw:
-        for path, figure in stale_pictures().items():
+        for path, figure in stale_pictures(drawn()).items():
             draw(figure, path)
 
 
@@ -66,12 +64,13 @@ def publish(source: Path, name: str | None = None) -> None:
     target = PUBLISHED / name / source.name
     target.mkdir(parents=True, exist_ok=True)
     there = re.compile(re.escape(f"{source.resolve().parent.parent}{os.sep}"))
-    for file in NUMBERS:
+    for file in (*NUMBERS, *study_of(source).files):
         if (source / file).is_file():
             text = (source / file).read_text(encoding="utf-8")
             (target / file).write_text(there.sub("runs/", text), encoding="utf-8")
     for kind, figure in figures_of(target).items():
-        draw(figure, picture_of(target, kind))
+        if figure is not None:
+            draw(figure, picture_of(target, kind))
     print(f"{target}: now run scripts/update_readme.py")
 
 
@@ -80,19 +79,27 @@ def picture_of(folder: Path, kind: str = "") -> Path:
     return ROOT / "docs" / f"{folder.parent.name}-{folder.name}{f'-{kind}' if kind else ''}.png"
 
 
-def figures_of(folder: Path) -> dict[str, go.Figure]:
-    """The figures of published numbers, by kind; the first is of none."""
-    results, insights = results_in(folder), insights_in(folder)
-    legend = legend_of(results)
+def study_of(folder: Path) -> Study:
+    """The study whose results are in a folder, whatever that is called."""
+    return STUDIES[results_in(folder).meta["study"]]
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Where the pictures lie that a published folder should have."""
+    return [picture_of(folder, kind) for kind in ("", *study_of(folder).pictures)]
+
+
+def figures_of(folder: Path) -> dict[str, go.Figure | None]:
+    """The figures of published numbers, by kind, the first of none; None where these do not tell it."""
+    results = results_in(folder)
     first = headline_figure(results, ood=usual_ood(results))
-    drawn = {
-        "": first and first.update_layout(width=WIDTH, height=HEIGHT),
-        "tries": solved_within_tries(results, decodings_in(results.rows)[-1], usual_ood(results)),
-        "map": phase_map(cells_in(folder)),
-        "layers": insights and through_the_layers(insights, legend),
-        "risk": insights and risk_against_coverage(insights, legend),
-    }
-    return {kind: figure for kind, figure in drawn.items() if figure is not None}
+    further = {kind: drawn(results, folder) for kind, drawn in study_of(folder).pictures.items()}
+    return {"": first and first.update_layout(width=WIDTH, height=HEIGHT), **further}
+
+
+def note_of(folder: Path) -> str:
+    path = folder / NOTE
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def draw(figure: go.Figure, path: Path) -> None:
@@ -116,15 +123,40 @@ def published_folders() -> list[Path]:
     return sorted(path.parent for path in PUBLISHED.glob("*/*/results.json"))
 
 
-def stale_pictures() -> dict[Path, go.Figure]:
-    """Of the pictures that are there and do not show the numbers of their folder, what they should show."""
-    wanted = [
-        (picture_of(folder, kind), figure)
-        for folder in published_folders()
-        if picture_of(folder).is_file()
-        for kind, figure in figures_of(folder).items()
-    ]
-    return {path: figure for path, figure in wanted if not path.is_file() or _shown(path) != digest(figure)}
+Figures = Mapping[Path, Mapping[str, go.Figure | None]]  # by folder and kind
+
+
+def drawn() -> Figures:
+    """The figures of all that is published."""
+    return {folder: figures_of(folder) for folder in published_folders()}
+
+
+def stale_pictures(figures: Figures) -> dict[Path, go.Figure]:
+    """Of the pictures that can be drawn and do not show the numbers of their folder, what they should show."""
+    wanted = [(picture_of(folder, kind), f) for folder, kinds in figures.items() for kind, f in kinds.items()]
+    return {path: f for path, f in wanted if f is not None and (not path.is_file() or _shown(path) != digest(f))}
+
+
+def faults(figures: Figures) -> list[str]:
+    """What is wrong with pictures that cannot be drawn, in words: one is there all the same, or no note says why it is
+    not, or one says so of a picture that can be drawn."""
+    found = []
+    for folder, kinds in figures.items():
+        note = note_of(folder)
+        for kind, figure in kinds.items():
+            path, said = picture_of(folder, kind), f"`{kind}`" in note
+            if figure is None and path.is_file():
+                found.append(f"{_in_root(path)} shows numbers that are not published: delete it")
+            if figure is None and not said:
+                told = f"publish it again, or say in its {NOTE} why `{kind}` is not there"
+                found.append(f"{_in_root(path)} cannot be drawn of {_in_root(folder)}: {told}")
+            if figure is not None and kind and said:
+                found.append(f"{_in_root(folder / NOTE)} says that {_in_root(path)} is not there: it can be drawn")
+    return found
+
+
+def _in_root(path: Path) -> Path:
+    return path.relative_to(ROOT)
 
 
 def _shown(path: Path) -> str:

@@ -21,7 +21,7 @@ from typing import Any, get_args
 from expected import Line, PublishedRun, foretold, lines, runs, took
 from figure import figure
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from publish import stale_pictures
+from publish import drawn, faults, stale_pictures
 from published import (
     ARMS,
     PUBLISHED,
@@ -78,12 +78,15 @@ def main() -> int:
     }
     stale = [name for name, text in wanted.items() if not _holds(name, text)]
     if "--check" in sys.argv[1:]:
-        pictures = [str(path.relative_to(ROOT)) for path in stale_pictures()]
+        figures = drawn()
+        pictures, wrong = [str(path.relative_to(ROOT)) for path in stale_pictures(figures)], faults(figures)
         for name in stale:
             print(f"{name} is out of date: run scripts/update_readme.py", file=sys.stderr)
         for name in pictures:
             print(f"{name} is out of date: run scripts/publish.py --draw", file=sys.stderr)
-        return int(bool(stale or pictures))
+        for fault in wrong:
+            print(fault, file=sys.stderr)
+        return int(bool(stale or pictures or wrong))
     for name in stale:
         (ROOT / name).write_text(wanted[name], encoding="utf-8")
     return 0

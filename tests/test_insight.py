@@ -4,6 +4,8 @@ what foretells what; and how they are kept."""
 import json
 import math
 from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from helpers import EchoTask, one_thread, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.copying import answer_of, training_replies
+from ruleshift.evaluation.copying import TrainingReplies, answer_of, expert_replies
 from ruleshift.evaluation.foretelling import chances, explained, spearman, spearman_within
 from ruleshift.evaluation.insight import (
     Insight,
@@ -28,9 +30,12 @@ from ruleshift.evaluation.rule_flow import RuleFlow
 from ruleshift.evaluation.sampled import Sampled, sampled_replies
 from ruleshift.evaluation.selective import agreement, aurc, majority, risk_coverage, threshold
 from ruleshift.evaluation.subspaces import rotation, turned
+from ruleshift.report.terminal import WHOLE, plain
+from ruleshift.results import Results
+from ruleshift.studies.changes import change_tables, changes
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.canonical import canonical
-from ruleshift.tasks.protocol import Constrained, Exchangeable, Style
+from ruleshift.tasks.protocol import Constrained, Exchangeable, Style, Task
 
 HALF, TENTH = math.log(0.5), math.log(0.1)
 REPLIES = Sampled(
@@ -43,9 +48,13 @@ REPLIES = Sampled(
     strict=((1, 0), (0, 1)),
     copied=((1, 0), (0, 0)),
     copied_answer=((1, 1), (0, 0)),
+    start_copied=((0, 0), (0, 1)),
+    start_copied_answer=((0, 1), (0, 0)),
     expert_copied=(1, 0),
     expert_copied_answer=(1, 1),
 )
+COPIES = ("copied", "copied_answer", "start_copied", "start_copied_answer", "expert_copied", "expert_copied_answer")
+NOT_KNOWN = dict.fromkeys(COPIES, ())
 FLOW = RuleFlow((1.0, 3.0), (1, 0), (0, 1), (4.0, 4.0), ((4.0, 4.0), (2.0, 4.0), (0.0, 0.0)), ((0.1, 0.3),) * 2, (1, 1))
 INSIGHT = Insight("gp-l", "sft", 1, 3, (REPLIES,), FLOW, 0.25, 12.5)
 
@@ -92,9 +101,27 @@ def test_formulas_are_the_same_up_to_order() -> None:
     assert [canonical(text) for text in ("", "4+", "x", "4**2")] == [None] * 4
 
 
+def expert_of(task: Task, n: int, style: Style = "terse", seed: int = 0) -> TrainingReplies:
+    return TrainingReplies.of(expert_replies(task, style, "train", seed, n))
+
+
+def test_more_of_the_experts_replies_are_copies_of_more_training_replies() -> None:
+    """Of 100 hands like those of training, the same share as counted one by one; never of hands that it does not
+    deal."""
+    cards, few, many = get_task("gp-l"), expert_of(get_task("gp-l"), 50), expert_of(get_task("gp-l"), 1_000)
+    golds = {
+        split: [cards.problem(split, 1_000, index, "terse").gold() for index in range(100)]
+        for split in ("id", "heldout")
+    }
+    shown = [cards.problem("train", 0, index, "terse").gold() for index in range(1_000)]
+    assert sum(map(many.has_reply, golds["id"])) == sum(gold in shown for gold in golds["id"])
+    assert sum(map(few.has_reply, golds["id"])) < sum(map(many.has_reply, golds["id"])) / 2
+    assert not any(map(many.has_reply, golds["heldout"]))
+
+
 def test_copies_are_those_of_training_replies() -> None:
     cards = get_task("gp-l")
-    known = training_replies(cards, "terse", 0, 20)
+    known = expert_of(cards, 20)
     problem = cards.problem("train", 0, 7, "terse")
     assert known.has_reply(f" {problem.gold()}\n")
     assert known.has_answer(answer_of(problem, problem.gold()))
@@ -105,17 +132,17 @@ def test_copies_are_those_of_training_replies() -> None:
     spaced = problem.gold().replace("+", " + ")
     assert known.has_answer(answer_of(problem, spaced))
     assert not known.has_answer(answer_of(problem, "nothing"))
-    other = training_replies(cards, "terse", 1, 20)
+    other = expert_of(cards, 20, seed=1)
     assert known.texts != other.texts
     walks = get_task("virl-l")
     route = walks.problem("train", 0, 0, "terse")
-    said = training_replies(walks, "terse", 0, 1)
+    said = expert_of(walks, 1)
     assert said.answers == set(route.describe()["actions"])  # type: ignore[call-overload]
 
 
 def test_replies_are_sampled_and_told_apart() -> None:
     task, chat = EchoTask(), tiny_chat()
-    known = training_replies(task, "terse", 0, 8)
+    known = expert_of(task, 8)
     engine = LocalEngine(tiny_model(layers=1), chat, Sampling(1.0, 3, seed=5))
     found = sampled_replies(engine, task, "train", 3, 4, "terse", 0, known)
     assert len(found.right) == len(found.answers) == 3
@@ -127,6 +154,11 @@ def test_replies_are_sampled_and_told_apart() -> None:
     same = sampled_replies(greedy, task, "train", 3, 4, "terse", 0, known)
     assert same.answers == ((0, 0, 0, 0),) * 3
     assert same.steps == (0, 0, 0)
+    assert (found.start_copied, found.start_copied_answer) == ((), ())
+    beside = sampled_replies(engine, task, "train", 3, 4, "terse", 0, known, same)
+    assert (beside.copied, beside.start_copied) == (found.copied, same.copied)
+    unknown = sampled_replies(engine, task, "train", 3, 4, "terse", 0)
+    assert unknown == replace(found, copied=(), copied_answer=(), expert_copied=(), expert_copied_answer=())
 
 
 # ---------------------------------------------------------------- weights
@@ -253,6 +285,8 @@ def test_values_are_those_worked_out_by_hand() -> None:
     expected = {
         "copied": [0.5, 0.0],
         "copied_answer": [1.0, 0.0],
+        "start_copied": [0.0, 0.5],
+        "start_copied_answer": [0.5, 0.0],
         "expert_copied": [1.0, 0.0],
         "distinct_right": [1.0, 1.0],
         "distinct_wrong": [0.0, 1.0],
@@ -280,8 +314,9 @@ def test_drawing_anew_until_a_reply_is_admitted() -> None:
     right = ((1, 0), (0, 1), (0, 0))
     some = replace(
         REPLIES,
-        **dict.fromkeys(("tokens", "answers", "strict", "copied", "copied_answer"), ((0, 0),) * 3),
-        **dict.fromkeys(("steps", "expert_copied", "expert_copied_answer"), (0,) * 3),
+        **dict.fromkeys(("tokens", "answers", "strict"), ((0, 0),) * 3),
+        **NOT_KNOWN,
+        steps=(0, 0, 0),
         logprobs=((HALF, HALF),) * 3,
         right=right,
         admitted=((1, 1), (0, 1), (0, 0)),
@@ -290,7 +325,8 @@ def test_drawing_anew_until_a_reply_is_admitted() -> None:
     values = values_of(replace(no_flow(), replies=(some,)))
     assert values["id", "constrained"] == [1.0, 1.0, 0.0]
     assert values["id", "constrained_draws"] == [1.0, 2.0, 2.0]
-    assert ("id", "constrained") not in values_of(INSIGHT)  # a task that cannot tell, or a record of before
+    assert ("id", "constrained") not in values_of(INSIGHT)  # a task that cannot tell
+    assert not any("copied" in metric for _, metric in values)  # nor what was shown
 
 
 @pytest.mark.parametrize(("name", "style"), [("gp-l", "stepwise"), ("virl-l", "full"), ("gp-vl", "terse")])
@@ -323,19 +359,40 @@ def test_rows_have_every_number_and_an_interval() -> None:
     assert [point[0] for point in coverage_curve(REPLIES, 2)] == [0.5, 1.0]
 
 
+def test_copies_change_from_what_the_start_model_has_of_the_same() -> None:
+    """By hand: each arm beside the start model's copies of its own training, and all else beside the start's value."""
+    base = replace(INSIGHT, arm="base", step=0, replies=(replace(REPLIES, **NOT_KNOWN, right=((0, 0), (0, 1))),))
+    rl = replace(INSIGHT, arm="rl", replies=(replace(REPLIES, start_copied_answer=((0, 0), (0, 0))),))
+    found: Any = SimpleNamespace(insights=[base, INSIGHT, rl], results=Results((), {"start": "base"}))
+    metrics = ("copied", "copied_answer", "expert_copied", "pass@1")
+    made = {(one.arm, one.metric): one for one in changes(found, [("id", metric) for metric in metrics])}
+    told = {key: (one.value, one.start_value, one.difference) for key, one in made.items()}
+    assert told["sft", "copied"] == (0.25, 0.25, 0.0)
+    assert told["sft", "copied_answer"] == (0.5, 0.25, 0.25)
+    assert told["rl", "copied_answer"] == (0.5, 0.0, 0.5)
+    assert told["sft", "expert_copied"] == (0.5, 0.25, 0.25)
+    assert told["sft", "pass@1"] == told["rl", "pass@1"] == (0.75, 0.25, 0.5)
+    (table,) = map(plain, change_tables("t", list(made.values()), WHOLE))
+    assert [row[2] for row in table.rows] == ["25.0", "25.0 0.0", "25.0", "25.0"]
+    unknown: Any = SimpleNamespace(insights=[base, replace(base, arm="sft", step=3)], results=found.results)
+    assert [one.metric for one in changes(unknown, [("id", metric) for metric in metrics])] == ["pass@1"]
+
+
 def no_flow() -> Insight:
     return replace(INSIGHT, flow=None)
 
 
 def test_records_are_read_back_or_refused(tmp_path) -> None:
     path = tmp_path / "one.json"
-    for insight in (INSIGHT, no_flow()):
+    for insight in (INSIGHT, no_flow(), replace(INSIGHT, replies=(replace(REPLIES, **NOT_KNOWN),))):
         save_insight(path, insight)
         assert load_insight(path) == insight
     older = json.loads(json.dumps(asdict(INSIGHT)))
-    del older["replies"][0]["admitted"]
+    for name in ("start_copied", "start_copied_answer"):
+        del older["replies"][0][name]
     path.write_text(json.dumps(older))
-    assert load_insight(path) == INSIGHT
+    with pytest.raises(RuleshiftError, match=r"copies are counted otherwise now\): delete it"):
+        load_insight(path)
     save_insight(path, INSIGHT)
     content = json.loads(path.read_text())
     for damage in ([], {}, {**content, "flow": {}}, {**content, "replies": [{}]}, {**content, "more": 1}):

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -14,7 +14,9 @@ from rich.table import Table
 import synthetic
 from ruleshift.evaluation.training_profile import Answers, TrainingProfile
 from ruleshift.report.terminal import WHOLE, PlainTable, plain
-from ruleshift.results import save_results
+from ruleshift.results import Results, load_results, save_results
+from ruleshift.studies import STUDIES
+from ruleshift.studies.foretell import trainings_in
 from ruleshift.studies.tables import profiles
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,9 +52,6 @@ def study(tmp_path: Path) -> Path:
         folder / "results.json", found.rows, {**found.meta, "study": "headline", "command": command, "taken": taken}
     )
     (folder / "comparisons.json").write_text("[]")
-    (folder / "insights.json").write_text(
-        json.dumps({"rows": [], "levels": [{"arm": "sft", "seed": 1, "carried": [1.0, 0.2]}], "coverage": []})
-    )
     (folder / "tables.json").write_text(json.dumps([asdict(PlainTable("t", ("a",), (("1",),), ""))]))
     return folder.parent
 
@@ -62,9 +61,7 @@ def test_numbers_are_copied_without_the_place_where_they_were_made(
 ) -> None:
     publish.publish(study / "gp-l")
     target = tmp_path / "docs" / "results" / "headline" / "gp-l"
-    assert {path.name for path in target.iterdir()} == {
-        f"{n}.json" for n in ("results", "comparisons", "tables", "insights")
-    }
+    assert {path.name for path in target.iterdir()} == {"results.json", "comparisons.json", "tables.json"}
     assert not any(str(tmp_path) in path.read_text() for path in target.iterdir())
     meta = json.loads((target / "results.json").read_text())["meta"]
     assert meta["command"] == "ruleshift study headline --reuse runs/old --out runs/mine"
@@ -75,16 +72,111 @@ def test_pictures_are_out_of_date_where_numbers_have_changed(publish: ModuleType
     publish.publish(study / "gp-l")
     picture = tmp_path / "docs" / "headline-gp-l.png"
     assert picture.is_file()
-    assert (tmp_path / "docs" / "headline-gp-l-layers.png").is_file()  # of its insights
-    assert publish.stale_pictures() == {}
+    assert publish.stale_pictures(publish.drawn()) == {}
     numbers = tmp_path / "docs" / "results" / "headline" / "gp-l" / "results.json"
     content = json.loads(numbers.read_text())
     for row in content["rows"]:
         row["value"] *= 0.5
     numbers.write_text(json.dumps(content))
-    assert [*publish.stale_pictures()] == [picture]
+    assert [*publish.stale_pictures(publish.drawn())] == [picture]
     publish.main(["--draw"])
-    assert publish.stale_pictures() == {}
+    assert publish.stale_pictures(publish.drawn()) == {}
+    picture.unlink()
+    assert [*publish.stale_pictures(publish.drawn())] == [picture]
+
+
+def test_a_study_brings_files_and_figures_of_its_own(
+    publish: ModuleType, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is named in its own file, and nothing else that lies in its folder."""
+
+    def own(results: Results, folder: Path) -> go.Figure | None:
+        return go.Figure(go.Scatter(y=json.loads((folder / "own.json").read_text())))
+
+    mine = replace(STUDIES["headline"], files={"own.json": lambda found: [1]}, pictures={"own": own})
+    monkeypatch.setitem(STUDIES, "headline", mine)
+    for name in ("own.json", "other.json"):
+        (study / "gp-l" / name).write_text("[1, 2]")
+    publish.publish(study / "gp-l")
+    folder = tmp_path / "docs" / "results" / "headline" / "gp-l"
+    assert (folder / "own.json").read_text() == "[1, 2]"
+    assert not (folder / "other.json").exists()
+    assert (tmp_path / "docs" / "headline-gp-l-own.png").is_file()
+    (folder / "own.json").write_text("[1, 3]")
+    assert [path.name for path in publish.stale_pictures(publish.drawn())] == ["headline-gp-l-own.png"]
+
+
+@pytest.fixture
+def insights(study: Path) -> Path:
+    """The same study, with what a study of insights writes beside its results."""
+    results = load_results(study / "gp-l" / "results.json")
+    save_results(study / "gp-l" / "results.json", results.rows, {**results.meta, "study": "memorisation"})
+    moved = {(row.arm, row.seed, row.step): row.seed / 10 + row.step / 1000 for row in results.rows}
+    places = {key: {"arm": key[0], "seed": key[1], "step": key[2]} for key in moved}
+    content = {
+        "version": 2,
+        "task": "gp-l",
+        "points": [
+            {
+                **places[key],
+                "kl_to_start": 0.1,
+                "train_flops": 1.0,
+                "measures": {"id-val": {name: [value, 1, value, value] for name in ("moved", "rotation")}},
+            }
+            for key, value in moved.items()
+        ],
+        "levels": [{**place, "carried": [1.0, 0.5, 0.0]} for place in places.values()],
+        "coverage": [{**place, "split": "id", "curve": [[0.5, 0.0], [1.0, 0.2]]} for place in places.values()],
+    }
+    (study / "gp-l" / "insights.json").write_text(json.dumps(content))
+    (study / "gp-l" / "changes.json").write_text("[]")
+    return study
+
+
+def test_insights_are_published_and_drawn_of_what_is(publish: ModuleType, insights: Path, tmp_path: Path) -> None:
+    publish.publish(insights / "gp-l")
+    docs, folder = tmp_path / "docs", tmp_path / "docs" / "results" / "memorisation" / "gp-l"
+    assert {"insights.json", "changes.json"} <= {path.name for path in folder.iterdir()}
+    names = [f"memorisation-gp-l{kind}.png" for kind in ("", "-layers", "-risk")]
+    assert sorted(path.name for path in docs.glob("*.png")) == sorted([*names, "memorisation-gp-l-along.png"])
+    assert publish.stale_pictures(publish.drawn()) == {}
+    assert publish.faults(publish.drawn()) == []
+    content = json.loads((folder / "insights.json").read_text())
+    for entry in content["levels"]:
+        entry["carried"][1] = 0.25
+    (folder / "insights.json").write_text(json.dumps(content))
+    assert [path.name for path in publish.stale_pictures(publish.drawn())] == ["memorisation-gp-l-layers.png"]
+    told, wanted = (
+        trainings_in([folder])[0],
+        trainings_in([insights / "gp-l"])[0],
+    )  # early signs, too, are told by what is published
+    assert [(one.arm, one.seed, one.signs, one.loss) for one in told] == [
+        (one.arm, one.seed, one.signs, one.loss) for one in wanted
+    ]
+    assert all("moved, id-val" in one.signs for one in told)
+    (folder / "insights.json").unlink()
+    assert not any("moved, id-val" in one.signs for one in trainings_in([folder])[0])
+
+
+def test_a_page_without_a_figure_is_told_or_says_why(publish: ModuleType, insights: Path, tmp_path: Path) -> None:
+    publish.publish(insights / "gp-l")
+    folder = tmp_path / "docs" / "results" / "memorisation" / "gp-l"
+
+    def faults() -> list[tuple[str, str]]:
+        return [(said.split()[0], said.split(": ")[1].split()[0]) for said in publish.faults(publish.drawn())]
+
+    pictures = [f"docs/memorisation-gp-l-{kind}.png" for kind in ("along", "layers", "risk")]
+    (folder / "insights.json").rename(tmp_path / "kept.json")
+    assert set(faults()) == {(name, what) for name in pictures for what in ("delete", "publish")}
+    for name in pictures:
+        (tmp_path / name).unlink()
+    assert faults() == [(name, "publish") for name in pictures]
+    (folder / "note.md").write_text("Not drawn: `along`, `risk`, for a reason.")
+    assert faults() == [(pictures[1], "publish")]
+    (folder / "note.md").write_text("Not drawn: `along`, `layers`, `risk`, for a reason.")
+    assert faults() == []
+    (tmp_path / "kept.json").rename(folder / "insights.json")
+    assert faults() == [("docs/results/memorisation/gp-l/note.md", "it")] * 3
 
 
 def test_a_folder_without_numbers_is_refused(

@@ -18,6 +18,7 @@ from ruleshift.training.accounting import TokenCount
 from ruleshift.training.sft import train_sft
 from ruleshift.training.sft_lessons import Lessons
 from ruleshift.training.sft_pictures import Collator
+from ruleshift.training.trainer import Trainer
 from vision_helpers import BUILDERS, LookTask
 
 TASK = EchoTask()
@@ -89,6 +90,32 @@ def test_the_first_loss_is_the_mean_cross_entropy_of_reply_tokens(tmp_path):
     assert first["loss"] != pytest.approx(sum(all_losses) / len(all_losses), abs=1e-3)  # control: prompts count not
     assert second["loss"] < first["loss"] - 0.1
     assert not model.training
+
+
+def test_what_steps_show_is_told_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step by step over an epoch and on, against what the passes of the training saw."""
+    config, task = replace(EPOCHS, seed=3), get_task("gp-l")
+    lessons = Lessons(tiny_chat(), task, "terse", config)
+    number = {lessons[index].said.token_ids: index for index in lessons.rows}
+    assert len(number) == config.examples
+    seen: list[set[int]] = [set()]
+    learned = Trainer.loss_of
+
+    def watched(self: Trainer, model: object, inputs: dict[str, torch.Tensor], items: object) -> torch.Tensor:
+        rows = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+        seen[-1] |= {number[tuple(ids[mask > 0].tolist())] for ids, mask in rows}
+        return learned(self, model, inputs, items)
+
+    monkeypatch.setattr(Trainer, "loss_of", watched)
+    with RunFolder.open(tmp_path, config) as run:
+        train_sft(
+            *(tiny_model(layers=1), tiny_chat(), task, "terse", config, run),
+            progress=lambda step, metrics: seen.append(set(seen[-1])),
+        )
+    assert [len(rows) for rows in seen[:-1]] == [4, 8, 10, 10, 10, 10]
+    assert [sorted(lessons.shown(step)) for step in range(1, 7)] == [sorted(rows) for rows in seen[:-1]]
+    other = Lessons(tiny_chat(), task, "terse", replace(config, seed=4))
+    assert sorted(other.shown(1)) != sorted(seen[0])  # control: another seed deals another order
 
 
 @pytest.mark.parametrize("family", [None, "idefics3"])

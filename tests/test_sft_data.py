@@ -21,9 +21,9 @@ from ruleshift.tasks import get_task
 from ruleshift.tasks.protocol import Style
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.rollout import local_engine
-from ruleshift.training.sft import train_sft
+from ruleshift.training.sft import lessons_again, train_sft
 from ruleshift.training.sft_data import DATA, ScriptLine, Step, plan
-from ruleshift.training.sft_lessons import Lesson, Lessons, tell
+from ruleshift.training.sft_lessons import Lesson, Lessons, bare_answer, replies, tell
 from ruleshift.training.sft_pictures import Collator
 from ruleshift.training.sft_samples import Samples, sample, used
 from vision_helpers import BUILDERS, LookTask
@@ -110,6 +110,61 @@ def test_what_each_kind_makes_of_a_step() -> None:
     assert not any(line.learned for line in scripts["self-verified"](failed, 0.5))
     assert scripts["self-unverified"](failed, 0.5) == [ScriptLine(A, True), ScriptLine(B, True)]
     assert scripts["self-verified"](None, 0.5) == scripts["self-unverified"](None, 0.5) == []
+
+
+def texts_of(lessons: Lessons, index: int) -> list[str]:
+    return [text for _, text in lessons.learned(index)]
+
+
+@pytest.mark.parametrize("data", [name for name, kind in DATA.items() if not (kind.bare or kind.varied)])
+def test_what_is_learned_is_told_as_texts(tmp_path: Path, data: str) -> None:
+    """The same replies as the tokens that carry the loss, of every conversation."""
+    config, chat = replace(CONFIG, data=data), tiny_chat()
+    lessons = lessons_in(tmp_path, config) if DATA[data].sampled else Lessons(chat, TASK, "terse", config)
+    for index in lessons.rows:
+        tokens = [
+            token for token, one in zip(lessons[index].said.token_ids, lessons[index].learned, strict=True) if one
+        ]
+        told = texts_of(lessons, index)
+        assert "".join(chat.decode(tuple(tokens)).split()) == "".join("".join(told).split())
+        if data.startswith("expert"):
+            assert told == [TASK.problem("train", 0, index).gold()]
+    if not data.startswith("expert"):
+        assert {text for index in lessons.rows for text in texts_of(lessons, index)} != {Riddle("", "K", 1).gold()}
+
+
+def test_wrong_and_bare_labels_are_told_as_they_are_learned() -> None:
+    cards, clean = get_task("gp-l"), SFTConfig(examples=12)
+    golds = [cards.problem("train", 0, index, "stepwise").gold() for index in range(12)]
+
+    def told(**changes: object) -> list[str]:
+        lessons = Lessons(tiny_chat(), cards, "stepwise", replace(clean, **changes))
+        return [text for index in range(12) for text in texts_of(lessons, index)]
+
+    assert told() == golds
+    assert 0 < sum(map(str.__eq__, told(noise=0.5), golds)) < 12
+    assert not {*told(noise=1.0)} & {*golds}
+    assert told(data="bare") == list(map(bare_answer, golds))
+
+
+def test_lessons_are_made_again_only_of_what_was_kept(tmp_path: Path) -> None:
+    config = replace(CONFIG, pass_high=0.9)
+    trained = (start_model(), tiny_chat(), TASK, "terse", config)
+    with RunFolder.open(tmp_path, config) as run:
+        assert lessons_again(*trained, run) is None
+        train_sft(*trained, run)
+        before = sorted(run.path.rglob("*"))
+        lessons = lessons_again(*trained, run)
+        assert lessons is not None
+        kept = {text for index in lessons.shown(config.steps) for text in texts_of(lessons, index)}
+        assert kept
+        assert all(map(is_right, kept))
+        assert sorted(run.path.rglob("*")) == before
+        for name in ("000008.jsonl", "pass-000016.json"):
+            (run.path / "samples" / name).rename(tmp_path / name)
+            assert lessons_again(*trained, run) is None
+            (tmp_path / name).rename(run.path / "samples" / name)
+        assert lessons_again(*trained[:4], replace(config, data="expert", pass_high=1.0), RunFolder(tmp_path / "none"))
 
 
 def test_steps_after_the_last_one_learned_are_left_out() -> None:
@@ -208,7 +263,9 @@ def test_a_step_that_is_given_up_is_not_learned() -> None:
     chat = tiny_chat()
     k, q = (tuple(chat.encode_reply(rank)) for rank in "KQ")
     lines = plan(DATA["self-verified"].script, (Step((q, q), False), Step((k,), True)), [0.5, 0.5])
-    lesson = tell(chat, TwoSteps(), lambda step: lines[step] if step < 2 else [], turns=2)
+    problem = TwoSteps()
+    said = replies(chat.decode, problem, lambda step: lines[step] if step < 2 else [], turns=2)
+    lesson = tell(chat, problem, said)
     assert [word for word in words(lesson.said.token_ids) if word in ("Q", "K")] == ["K", "Q", "Q", "K"]
     assert sum(lesson.learned) == len(k)
     assert lesson.learned[-len(k) :] == (1,) * len(k)
@@ -219,7 +276,8 @@ def test_placeholders_in_a_failed_reply_are_no_pictures() -> None:
     chat = BUILDERS["idefics3"]()[1]
     problem = LookTask().problem("train", 0, 0)
     failed = (chat.eye.token_id, *chat.encode_reply("x"))
-    lesson = tell(chat, problem, lambda step: [ScriptLine(failed, False), ScriptLine(None, True)] * (not step), 3)
+    lines = [ScriptLine(failed, False), ScriptLine(None, True)]
+    lesson = tell(chat, problem, replies(chat.decode, problem, lambda step: lines * (not step), 3))
     lessons: dict[int, Lesson] = {0: lesson}
     batch = Collator(chat, lessons)([{"index": 0}])  # type: ignore[arg-type]
     there = batch["input_ids"][0] == chat.eye.token_id

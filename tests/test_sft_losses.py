@@ -221,10 +221,10 @@ def test_varied_data_is_of_other_rules_at_every_second_problem_and_of_varied_pro
     stated = ["J10Q10K10" in text.replace(" ", "") for text in told]
     assert all(stated[::2])
     assert not any(stated[1::2])
-    assert lessons._problem(0).style == "terse"
+    assert lessons._problem(cards, 0).style == "terse"
     full = Lessons(tiny_chat(), cards, "full", SFTConfig(examples=4, data="varied"))
-    assert full._problem(0).style == full._problem(1).style == "varied"
-    assert full._problem(1).id.startswith("gp-l/pretrain/")
+    assert full._problem(cards, 0).style == full._problem(cards, 1).style == "varied"
+    assert full._problem(cards, 1).id.startswith("gp-l/pretrain/")
 
 
 def test_slices_of_difficulty_are_of_the_problems_that_the_start_model_solves_so_often(tmp_path):

@@ -2,29 +2,39 @@
 from their folders afterwards."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers import tiny_chat, tiny_model
 from ruleshift.commands.foretell import Foretell
 from ruleshift.commands.study import StudyCommand, label_starts
+from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
+from ruleshift.evaluation.copying import TrainingReplies
+from ruleshift.evaluation.insight import rows_of_insight
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
 from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
 from ruleshift.results import Results, Row, load_results
+from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.studies import insights
+from ruleshift.studies.arms import load_points
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import ENDS_ALONE, NO_INSIGHTS, NO_ORIGIN, Trained, reasons, signs_of, trainings_in
 from ruleshift.studies.memorisation import MEMORISATION
 from ruleshift.studies.phase import PHASE, Ground
 from ruleshift.studies.run import run_study
+from ruleshift.studies.study import Origin, Run
+from ruleshift.tasks import get_task
+from ruleshift.training.sft_lessons import Lessons
 from study_helpers import MEASUREMENT, in_process, plan_of, tiny_start
 
 __all__ = ["in_process"]
-SMALL = replace(MEASUREMENT, insight_samples=2, insight_training=4)
+SMALL = replace(MEASUREMENT, insight_samples=2)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +52,10 @@ def test_memorisation_is_measured_at_every_point_and_once(
     points = sorted(path.relative_to(folder).as_posix() for path in folder.glob("arms/*/points/*.insight.json"))
     assert len(points) == sum(len(run.points) for run in plan.runs()) == 4  # of SFT two
     content = json.loads((folder / "insights.json").read_text())
-    measured = {(row["arm"], row["metric"]) for row in content["rows"]}
+    measured = {(one["arm"], name) for one in content["points"] for of in one["measures"].values() for name in of}
     assert {"base", "sft", "rl"} == {arm for arm, _ in measured}
-    assert {"copied", "rule_follows", "rotation", "pass@2", "aurc"} <= {metric for _, metric in measured}
+    assert {"rule_follows", "rotation", "pass@2", "aurc"} <= {metric for _, metric in measured}
+    assert {arm for arm, metric in measured if "copied" in metric} == {"sft", "rl"}  # the start model is shown nothing
     assert len(content["levels"][0]["carried"]) == 2  # the embedding, and a layer
     assert "What is memorised at the end of training" in told
     assert "carry on after each layer" in told
@@ -54,12 +65,23 @@ def test_memorisation_is_measured_at_every_point_and_once(
         (arm, metric) for arm in ("sft", "rl") for metric in ("rule_follows", "rule_moved")
     }
     assert {change["of"] for change in primary} == {4}
+    assert {(c["arm"], c["split"]) for c in changes if c["metric"] == "copied"} == {
+        (arm, split) for arm in ("sft", "rl") for split in ("id", "rule-ood")
+    }
     page = (folder / "report.html").read_text()
     assert all(f'id="page-{name}"' in page for name in ("insights", "layers", "risk"))
 
     found = insights_in(folder)
     assert found is not None
     assert list(found.levels) == ["base", "sft", "rl"]
+    runs = plan.runs()
+    points_of = [point for run in runs for point in load_points(folder / "arms", run, plan.measurement)]
+    known = {(point.arm, point.seed, point.step): (point.kl_to_start, point.train_flops) for point in points_of}
+    kept = insights.load_insights(folder / "arms", runs)
+    exact = [row for one in kept for row in rows_of_insight(one, *known[one.arm, one.seed, one.step])]
+    told, wanted = ({astuple(row)[:8]: astuple(row)[8:14] for row in rows} for rows in (found.rows, exact))
+    assert told.keys() == wanted.keys()
+    assert all(told[key] == pytest.approx(wanted[key], rel=1e-4) for key in wanted)
     before = (folder / "insights.json").read_bytes()
     (folder / points[-1]).unlink()
     run_study([plan], tmp_path)  # from the model that was kept
@@ -67,6 +89,42 @@ def test_memorisation_is_measured_at_every_point_and_once(
     assert (folder / "insights.json").read_bytes() == before
     (folder / "insights.json").write_text('{"rows": 3}')
     assert insights_in(folder) is None
+
+
+def test_copies_are_of_what_a_training_shows(tmp_path: Path) -> None:
+    """Of SFT the replies that it learns from, of RL the expert's to the problems that it draws, and of a second phase
+    those of the first one too."""
+    task, m = get_task("gp-l"), replace(SMALL, splits=("id", "rule-ood"), insight_problems=2)
+    engine = LocalEngine(tiny_model(layers=1), tiny_chat(), insights.sampling_of(m))
+
+    def shown(run: Run) -> TrainingReplies | None:
+        found = insights.shown_to(run, m, (task, "terse"), engine, tmp_path)
+        assert [one is not None for one in found.start] == [found.replies is not None] * 2
+        return found.replies
+
+    def golds(numbers: Iterable[int]) -> set[str]:
+        return {task.problem("train", 5, index, "terse").gold() for index in numbers}
+
+    training = SFTConfig(steps=3, batch=4, examples=40, seed=5)
+    sft, rl = Run("sft", 5, training, (1, 3)), Run("rl", 5, RLConfig(episodes=6, group=2, updates=2, seed=5), (2,))
+    lessons = Lessons(tiny_chat(), task, "terse", training)
+    some, all_of_them = shown(sft), shown(replace(sft, training=replace(training, steps=10)))
+    assert some is not None
+    assert some.texts == golds(lessons.shown(3))
+    assert len(some.texts) == 12
+    assert all_of_them is not None
+    assert all_of_them.texts == golds(range(40))  # more is shown
+    (tmp_path / "rl-seed5").mkdir()
+    lines = [{"step": step, "drawn_episodes": 6.0 * step} for step in (1, 2)]
+    (tmp_path / "rl-seed5" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert getattr(shown(rl), "texts", None) == golds(range(9))  # of two for each problem, and a round drawn again
+    then = replace(rl, start=Origin(sft, 1))
+    assert getattr(shown(then), "texts", None) == golds([*lessons.shown(1), *range(9)])
+    assert getattr(shown(Run("again", 5, None, (0,), start=Origin(sft, 1))), "texts", None) == golds(lessons.shown(1))
+    own = replace(sft, name="self-sft", training=replace(training, data="self-verified"))
+    assert shown(own) is None  # its samples are not there
+    assert shown(replace(rl, start=Origin(own, 3))) is None
+    assert shown(Run("base", 0, None, (0,))) is None
 
 
 def test_failures_are_measured_at_the_ends(
@@ -279,9 +337,15 @@ def test_all_seeds_of_an_arm_are_read_at_the_same_step(tmp_path: Path) -> None:
 
 def test_a_training_that_studies_share_counts_once(tmp_path: Path) -> None:
     first, again = (write(tmp_path / name / "gp-l", results_of(5)) for name in ("1", "2"))
-    more = [asdict(row("sft", seed, 3, "id", 0.1 * seed, "copied")) for seed in range(5)]
-    more += [asdict(row("base", 0, 0, "id", 0.0, "copied"))]
-    (again / "insights.json").write_text(json.dumps({"rows": more, "levels": [], "coverage": []}))
+    points = [
+        {
+            **{"arm": "sft", "seed": seed, "step": 3, "kl_to_start": 0.1, "train_flops": 1.0},
+            "measures": {"id": {"copied": [0.1 * seed, 9, 0.0, 1.0], "start_copied": [0.0, 9, 0.0, 1.0]}},
+        }
+        for seed in range(5)
+    ]
+    content = {"task": "gp-l-v1", "points": points, "levels": [], "coverage": []}
+    (again / "insights.json").write_text(json.dumps(content))
     trainings, left = trainings_in([tmp_path])
     assert [(one.study, one.seed) for one in trainings] == [(str(first), seed) for seed in range(5)]
     assert trainings[1].signs["copied, id"] == pytest.approx(0.1)  # with what the other one has

@@ -222,6 +222,7 @@ def test_a_published_run_stands_beside_what_was_claimed(expected: ModuleType, tm
     claim = Claim("gp-l", "rl-verifier", "rl-outcome", *where, 0.02, -0.01, 0.04, "seeds and problems", "keeps", 6)
     rows = [Row("gp-l", "rl-outcome", 0, 30, "rule-ood", "success", 1, "sampled", 0.5, 400, 0.4, 0.6, 0.1, 1e9)]
     meta = {
+        "study": "rewards",
         "start": "base",
         "metric": "success",
         "seeds": [0, 1],

@@ -313,8 +313,6 @@ class Measurement:
     calibration, agreement, distinct answers; with how far the weights moved and turned. 0 reads none."""
     insight_samples: Count = 8
     """First replies to each of them."""
-    insight_training: Count = 2_000
-    """Training problems (of the run's seed) whose expert's replies count as those that are copied."""
     flow_problems: Natural = 0
     """Problems on which the flow from the stated rule to the answer is measured then, too."""
     sharpness_problems: Natural = 0

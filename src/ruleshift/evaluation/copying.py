@@ -1,5 +1,6 @@
 """Replies that repeat one of the training: word by word, or in what they answer."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ruleshift.evaluation.once import led
@@ -8,11 +9,20 @@ from ruleshift.tasks.protocol import Answering, Style, Task, TaskProblem, how_ma
 
 @dataclass(frozen=True)
 class TrainingReplies:
-    """The expert's replies to training problems, which SFT learns from: as texts without spaces, which tokenizers
-    differ in, and what they answer (see `answer_of`)."""
+    """The replies that a training shows: as texts without spaces, which tokenizers differ in, and what they answer (see
+    `answer_of`)."""
 
     texts: frozenset[str]
     answers: frozenset[str]
+
+    @classmethod
+    def of(cls, shown: Iterable[tuple[TaskProblem, str]]) -> "TrainingReplies":
+        """Of replies, each with its problem."""
+        texts, answers = set(), set()
+        for problem, text in shown:
+            texts.add(_written(text))
+            answers.add(answer_of(problem, text))
+        return cls(frozenset(texts), frozenset(answer for answer in answers if answer is not None))
 
     def has_reply(self, text: str) -> bool:
         """Whether this is one of the replies, to the letter, spaces apart."""
@@ -33,12 +43,8 @@ def answer_of(problem: TaskProblem, text: str) -> str | None:
     return problem.answer(text) if isinstance(problem, Answering) else " ".join(text.split())
 
 
-def training_replies(task: Task, style: Style, seed: int, n: int, split: str = "train") -> TrainingReplies:
+def expert_replies(task: Task, style: Style, split: str, seed: int, n: int) -> Iterator[tuple[TaskProblem, str]]:
     """The expert's replies to the problems 0..n-1 of (split, seed), at each of their steps."""
-    texts, answers = set(), set()
     for index in range(how_many(task, split, n)):
         problem = task.unseen().problem(split, seed, index, style)
-        for text, _ in led(problem):
-            texts.add(_written(text))
-            answers.add(answer_of(problem, text))
-    return TrainingReplies(frozenset(texts), frozenset(answer for answer in answers if answer is not None))
+        yield from ((problem, text) for text, _ in led(problem))

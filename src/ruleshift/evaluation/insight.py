@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.names import OUTSIDE, SHARES
+from ruleshift.evaluation.names import GREEDY, OUTSIDE, SHARES
 from ruleshift.evaluation.profile import calibration, pass_at_k
 from ruleshift.evaluation.rule_flow import ASKED, RuleFlow
 from ruleshift.evaluation.sampled import Sampled
@@ -24,7 +24,6 @@ from ruleshift.files import reason_of, write_atomically
 from ruleshift.results import Row
 
 COVERAGE = 0.8  # of the first split's replies: where the threshold of abstaining is set
-GREEDY = ("rule_follows", "rule_clings")
 RESAMPLED = 200  # times, for intervals of what is no mean over problems
 Found = tuple[float, int, float, float]  # a value, the number of problems, and the ends of its interval
 Values = dict[tuple[str, str], list[float]]  # split, metric -> a number per problem
@@ -92,10 +91,7 @@ def _of_replies(replies: Sampled, least: float) -> dict[str, Sequence[float]]:
     wrong = [[g and not r for g, r in zip(*rows, strict=True)] for rows in zip(given, right, strict=True)]
     confidences = {"": replies.probabilities(), "_per_token": sure, "_agreement": _agreed(replies)}
     return {
-        "copied": list(map(fmean, replies.copied)),
-        "copied_answer": list(map(fmean, replies.copied_answer)),
-        "expert_copied": replies.expert_copied,
-        "expert_copied_answer": replies.expert_copied_answer,
+        **_of_copies(replies),
         "distinct_right": [len({a for a, r in zip(*rows, strict=True) if r}) for rows in told],
         "distinct_wrong": [len({a for a, r in zip(*rows, strict=True) if not r}) for rows in told],
         **{f"pass@{k}": [pass_at_k(samples, sum(row), k) for row in right] for k in _ks(samples)},
@@ -107,6 +103,20 @@ def _of_replies(replies: Sampled, least: float) -> dict[str, Sequence[float]]:
         "answered_wrong": pooled_share(list(map(sum, wrong)), list(map(sum, given))),
         "sure_wrong": list(map(fmean, wrong)),
         **{f"brier{name}": list(map(_squares, rows, right)) for name, rows in confidences.items()},
+    }
+
+
+def _of_copies(replies: Sampled) -> dict[str, Sequence[float]]:
+    """How many of the replies repeat what the training shows, where that is known."""
+    if not replies.copied:
+        return {}
+    return {
+        "copied": list(map(fmean, replies.copied)),
+        "copied_answer": list(map(fmean, replies.copied_answer)),
+        "start_copied": list(map(fmean, replies.start_copied)),
+        "start_copied_answer": list(map(fmean, replies.start_copied_answer)),
+        "expert_copied": replies.expert_copied,
+        "expert_copied_answer": replies.expert_copied_answer,
     }
 
 
@@ -193,6 +203,8 @@ def load_insight(path: Path) -> Insight:
         flow = content.pop("flow")
         insight = Insight(replies=replies, flow=None if flow is None else _made(RuleFlow, flow), **content)
         values_of(insight)
+        if any(one.copied and not one.start_copied for one in replies):
+            raise ValueError("copies are counted otherwise now")
         return insight
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise RuleshiftError(

@@ -21,11 +21,12 @@ Table = tuple[tuple[int, ...], ...]  # (P, K)
 class Sampled:
     """What is kept of the replies to a split. `steps` (P) are those at which problems were asked. `answers` are
     numbers, the same for replies to a problem that answer the same (`Answering`). `strict`: right, in the requested
-    form to the letter, and without false or idle steps where any are shown. `copied` and `copied_answer`: see
-    `TrainingReplies`; `expert_copied`, `expert_copied_answer` (P) say the same of the expert's reply: a model that
-    knows the rule copies as often. Log-probs (P, K) are those of whole replies, in nats. `admitted` says which keep to
-    what can be checked without the answer (`Constrained`); it is empty where problems cannot tell, and in records of
-    before it was measured."""
+    form to the letter, and without false or idle steps where any are shown. `copied` and `copied_answer`: which repeat
+    what the training of the model shows (`TrainingReplies`); `start_copied`, `start_copied_answer` say the same of the
+    start model's replies, `expert_copied`, `expert_copied_answer` (P) of the expert's: who knows the rule copies as
+    often. All are empty where it is not known what that shows. Log-probs (P, K) are those of whole replies, in nats.
+    `admitted` says which keep to what can be checked without the answer (`Constrained`); it is empty where problems
+    cannot tell."""
 
     split: str
     steps: tuple[int, ...]
@@ -34,10 +35,12 @@ class Sampled:
     answers: Table
     right: Table
     strict: Table
-    copied: Table
-    copied_answer: Table
-    expert_copied: tuple[int, ...]
-    expert_copied_answer: tuple[int, ...]
+    copied: Table = ()
+    copied_answer: Table = ()
+    start_copied: Table = ()
+    start_copied_answer: Table = ()
+    expert_copied: tuple[int, ...] = ()
+    expert_copied_answer: tuple[int, ...] = ()
     admitted: Table = ()
 
     def probabilities(self) -> list[list[float]]:
@@ -57,9 +60,18 @@ class Sampled:
 
 
 def sampled_replies(
-    engine: LocalEngine, task: Task, split: str, n: int, samples: int, style: Style, seed: int, known: TrainingReplies
+    engine: LocalEngine,
+    task: Task,
+    split: str,
+    n: int,
+    samples: int,
+    style: Style,
+    seed: int,
+    shown: TrainingReplies | None = None,
+    start: Sampled | None = None,
 ) -> Sampled:
-    """Replies to the problems 0..n-1 of (split, seed), each from a random stream of its own."""
+    """Replies to the problems 0..n-1 of (split, seed), each from a random stream of its own. shown: what a training
+    shows; start: the start model's replies to the same problems, looked at in the same way."""
     asked = [at_decision(task, split, seed, index, style) for index in range(how_many(task, split, n))]
     problems = [one.problem for one in asked]
     many = [one for one in asked for _ in range(samples)]
@@ -73,6 +85,7 @@ def sampled_replies(
 
     by_problem = [answers[i : i + samples] for i in range(0, len(answers), samples)]
     gold = [problem.gold() for problem in problems]
+    right_answers = [answer_of(problem, text) for problem, text in zip(problems, gold, strict=True)]
     tells = all(isinstance(problem, Constrained) for problem in problems)
     admitted = [int(_admits(problems[place // samples], text)) for place, text in enumerate(texts)]
     logprobs = [math.fsum(turn.completion.logprobs) for turn in turns]
@@ -84,12 +97,12 @@ def sampled_replies(
         answers=tuple(tuple(map(row.index, row)) for row in by_problem),
         right=rows([int(turn.verdict.right) for turn in turns]),
         strict=rows([int(t.verdict.right and t.verdict.valid and t.verdict.work in (None, "sound")) for t in turns]),
-        copied=rows([int(known.has_reply(text)) for text in texts]),
-        copied_answer=rows([int(known.has_answer(answer)) for answer in answers]),
-        expert_copied=tuple(int(known.has_reply(text)) for text in gold),
-        expert_copied_answer=tuple(
-            int(known.has_answer(answer_of(problem, text))) for problem, text in zip(problems, gold, strict=True)
-        ),
+        copied=rows([int(shown.has_reply(text)) for text in texts]) if shown else (),
+        copied_answer=rows([int(shown.has_answer(answer)) for answer in answers]) if shown else (),
+        start_copied=start.copied if start else (),
+        start_copied_answer=start.copied_answer if start else (),
+        expert_copied=tuple(int(shown.has_reply(text)) for text in gold) if shown else (),
+        expert_copied_answer=tuple(int(shown.has_answer(answer)) for answer in right_answers) if shown else (),
         admitted=rows(admitted) if tells else (),
     )
 

@@ -2,14 +2,16 @@
 among the replies that a model is surest of. From insights.json, which a study writes beside its results."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.evaluation.names import GREEDY, OF_THE_START
 from ruleshift.report.arms import Legend
 from ruleshift.report.measures import meaning
 from ruleshift.report.palette import arm_styles, axis
@@ -47,7 +49,7 @@ def insights_in(folder: Path) -> Insights | None:
     """What a study found beside its scores; None where there is no such file, or it cannot be read."""
     try:
         content = json.loads((folder / NAME).read_bytes())
-        rows = tuple(Row(**row) for row in content["rows"])
+        rows = tuple(row for point in content["points"] for row in _rows_of(str(content["task"]), point))
         last: dict[tuple[str, int], Sequence[float]] = {}
         for entry in content["levels"]:
             last[str(entry["arm"]), int(entry["seed"])] = list(map(float, entry["carried"]))
@@ -55,7 +57,7 @@ def insights_in(folder: Path) -> Insights | None:
         for entry in content["coverage"]:
             curve = [(float(covered), float(risk)) for covered, risk in entry["curve"]]
             curves.setdefault((str(entry["arm"]), str(entry["split"])), []).append(curve)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     if not all(fits(row.value, float) and fits(row.step, int) for row in rows):
         return None
@@ -69,9 +71,19 @@ def insights_in(folder: Path) -> Insights | None:
     return Insights(rows, means, risks)
 
 
+def _rows_of(task: str, point: Mapping[str, Any]) -> Iterator[Row]:
+    """Those of one point."""
+    where = (str(point["arm"]), int(point["seed"]), int(point["step"]))
+    for split, measures in point["measures"].items():
+        for metric, (value, n, low, high) in measures.items():
+            decoding = "greedy" if metric in GREEDY else "sampled"
+            numbers = (value, n, low, high, point["kl_to_start"], point["train_flops"])
+            yield Row(task, *where, split, metric, 1, decoding, *numbers)
+
+
 def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:
     """A panel for each measure that there is, a line for each arm over the KL to the start. None without any."""
-    splits = list(dict.fromkeys(row.split for row in found.rows if row.metric == "copied"))
+    splits = list(dict.fromkeys(row.split for row in found.rows if row.metric == "pass@1"))
     panels = []
     for metric, place in SHOWN:
         measured = dict.fromkeys(row.split for row in found.rows if row.metric == metric)
@@ -85,11 +97,10 @@ def along_the_training(found: Insights, legend: Legend) -> go.Figure | None:
     figure = make_subplots(rows, COLUMNS, subplot_titles=titles, horizontal_spacing=0.08, vertical_spacing=0.24 / rows)
     for place, (metric, split) in enumerate(panels):
         scale = 100 if is_share(metric) else 1
-        start = _path(found.rows, metric, split, legend.start)[:1]
         for arm in legend.arms_in(found.rows):
             points = _path(found.rows, metric, split, arm)
             if arm != legend.start:
-                points = [*start, *points]
+                points = [*_start(found.rows, metric, split, arm, legend), *points]
             trace = go.Scatter(
                 x=[kl for kl, _, _ in points],
                 y=[scale * value for _, value, _ in points],
@@ -120,6 +131,14 @@ def _path(rows: Sequence[Row], metric: str, split: str, arm: str) -> list[tuple[
         (fmean(row.kl_to_start or 0.0 for row in seeds), fmean(row.value for row in seeds), step)
         for step, seeds in sorted(steps.items())
     ]
+
+
+def _start(rows: Sequence[Row], metric: str, split: str, arm: str, legend: Legend) -> list[tuple[float, float, int]]:
+    """Where the path of an arm begins: what the start model has of the measure, or where that depends on the training
+    of the arm, what it has beside the end of that."""
+    if metric not in OF_THE_START:
+        return _path(rows, metric, split, legend.start)[:1]
+    return [(0.0, value, 0) for _, value, _ in _path(rows, OF_THE_START[metric], split, arm)[-1:]]
 
 
 def through_the_layers(found: Insights, legend: Legend) -> go.Figure | None:

@@ -12,8 +12,11 @@ MEANINGS = {
     "stated_words": "Share of decisions answered in words of the rule that the prompt states.",
     "trained_words": "Share of decisions answered in words of the training rule.",
     "other_words": "Share of decisions answered in words of neither rule.",
-    "copied": "Share of sampled replies that repeat one of the expert's replies to training problems.",
+    "copied": "Share of sampled replies that repeat a reply which the training shows, from its beginning to its end; "
+    "of RL, which shows none, one of the expert's to the problems that it draws.",
     "copied_answer": "Share that answer what one of these answers, in whatever order of operands.",
+    "start_copied": "Share of the start model's replies here that repeat one of them.",
+    "start_copied_answer": "Share of its answers here that do.",
     "expert_copied": "Share of the expert's own replies here that do: what a model that knows the rule comes to.",
     "expert_copied_answer": "Share of the expert's own answers here that do.",
     "sound_work": "Share of first replies that show their work in which it is true and leads to the answer given.",

@@ -290,16 +290,16 @@ def _profile(meter: Meter, start: StartModel, pictures: bool, folder: RunFolder,
 def _insights(meter: Meter, start: StartModel, pictures: bool) -> None:
     """The insights that are missing, from the models that were kept; the start's is its own."""
     run, store, m = meter.run, meter.store, meter.measurement
-    steps = insights.missing(store.folder, run, m)
-    known = insights.known_of(meter.task, meter.style, run, m) if steps else None
+    steps, where, began = insights.missing(store.folder, run, m), (meter.task, meter.style), meter.start.engine.model
+    if not steps:
+        return
+    how = insights.sampling_of(m)
+    shown = insights.shown_to(run, m, where, LocalEngine(began, meter.chat, how), store.root)
     for step in steps:
-        assert known is not None
         model = meter.trained
         if run.training is not None:
             model = load_start(replace(start, name=str(store.model(step))), pictures).model
-        engine = LocalEngine(model, meter.chat, insights.sampling_of(m))
-        where = (meter.task, meter.style)
-        insights.measure(engine, meter.start.engine.model, m, where, known, store.load(step), store.folder)
+        insights.measure(LocalEngine(model, meter.chat, how), began, m, where, shown, store.load(step), store.folder)
 
 
 def load_points(root: Path, run: Run, measurement: Measurement, further: Sequence[int] = ()) -> list[Point]:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ruleshift.evaluation.claims import Word, corrected, verdict
+from ruleshift.evaluation.names import OF_THE_START
 from ruleshift.evaluation.statistics import crossed_estimate
 from ruleshift.studies.study import Findings
 
@@ -43,7 +44,8 @@ def ends_of(insights: "Sequence[Insight]", arm: str) -> "list[Insight]":
 
 
 def changes(found: Findings, wanted: Sequence[Measured], primary: Sequence[Measured] = ()) -> list[MeasureChange]:
-    """The change of every measure that is wanted, arm by arm; those of the primary ones corrected together (Holm)."""
+    """The change of every measure that is wanted, arm by arm, from what the start model has of it; those of the primary
+    ones corrected together (Holm)."""
     from ruleshift.evaluation.insight import values_of
 
     start = str(found.results.meta["start"])
@@ -52,8 +54,11 @@ def changes(found: Findings, wanted: Sequence[Measured], primary: Sequence[Measu
     for arm in dict.fromkeys(one.arm for one in found.insights):
         after = [values_of(one) for one in ends_of(found.insights, arm)]
         for key in wanted if arm != start else ():
-            if all(key in values for values in (*before, *after)):
-                a, b = ([values[key] for values in seeds] for seeds in (after, before))
+            split, metric = key
+            own = metric in OF_THE_START
+            others, of_start = (after, (split, OF_THE_START[metric])) if own else (before, key)
+            if all(key in values for values in after) and all(of_start in values for values in others):
+                a, b = [values[key] for values in after], [values[of_start] for values in others]
                 rows.append((arm, key, fmean(map(fmean, a)), fmean(map(fmean, b)), crossed_estimate(a, b)))
     claimed = [estimate for _, key, *_, estimate in rows if key in primary]
     intervals = iter(corrected(claimed) if claimed else [])
@@ -85,7 +90,8 @@ def change_records(found: Sequence[MeasureChange]) -> list[dict[str, object]]:
 
 
 def change_tables(title: str, found: Sequence[MeasureChange], width: int) -> "list[Table]":
-    """A line for each measure, and of each arm the value with its difference to the start."""
+    """A line for each measure, and of each arm the value with its difference to the start: that of each arm, in their
+    order, where these differ."""
     from ruleshift.report.tables import number, signed
     from ruleshift.report.terminal import blocks
 
@@ -93,18 +99,19 @@ def change_tables(title: str, found: Sequence[MeasureChange], width: int) -> "li
     known = {(change.metric, change.split, change.arm): change for change in found}
     lines = []
     for metric, split in dict.fromkeys((change.metric, change.split) for change in found):
-        cells, at_start = [], ""
+        cells: list[str] = []
+        at_start: dict[str, None] = {}
         for arm in arms:
             change = known.get((metric, split, arm))
             if change is None:
                 cells.append("")
                 continue
-            at_start = number(change.start_value, metric)
+            at_start[number(change.start_value, metric)] = None
             low, high = change.ci_low, change.ci_high
             ends = "" if low is None or high is None else f"[{signed(low, metric)},{signed(high, metric)}]"
             mark = f"*{change.word}" if change.of > 1 else ""
             cells.append(f"{number(change.value, metric)}\n{signed(change.difference, metric)} {ends}\n{mark}".rstrip())
-        lines.append([metric, split, at_start, *cells])
+        lines.append([metric, split, " ".join(at_start), *cells])
     over = " and ".join(dict.fromkeys(change.over for change in found))
     primary = max((change.of for change in found), default=1)
     said = f"; * primary, corrected for {primary} (Holm)" if primary > 1 else ""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ruleshift.settings import Measurement
 from ruleshift.studies import headline
 from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes, ends_of
+from ruleshift.studies.pictures import of_insights
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, ClaimedChange, Findings, Study
 from ruleshift.studies.tables import ends
@@ -124,4 +125,5 @@ FAILURES = Study(
     tables=(ends, failures, sureness),
     figures=(),
     files={"changes.json": record},
+    pictures={"risk": of_insights("risk")},
 )

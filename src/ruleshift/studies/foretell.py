@@ -15,6 +15,7 @@ import numpy as np
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.foretelling import chances, explained, spearman, spearman_within
+from ruleshift.evaluation.names import OF_THE_START
 from ruleshift.report.arms import legend_of, origins_in, trained_split, usual_ood
 from ruleshift.report.insights import insights_in
 from ruleshift.results import Results, Row, load_results
@@ -141,12 +142,28 @@ def _found_in(folder: Path) -> Iterator[Trained | LeftOut]:
             elif origin not in shifted:
                 yield LeftOut(str(folder), arm, NO_ORIGIN)
             else:
-                before, now = early.get(origin, {}), early.get((arm, seed, first), {})
-                apart = FROM_THE_START if arm in origins else ()
-                signs = {name: now[name] - before[name] for name in now if name in before and name not in apart}
+                now = early.get((arm, seed, first), {})
+                signs = _changes(now, early.get(origin, {}) | ({} if arm in origins else _beside(now)))
+                for name in FROM_THE_START if arm in origins else ():
+                    signs.pop(name, None)
                 lost = shifted[origin] - shifted[end]
                 where = str(folder), results.rows[0].task, arm, seed
                 yield Trained(settings or f"{folder}/{arm}", *where, signs, lost)
+
+
+def _changes(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    of_the_start = tuple(OF_THE_START.values())  # no signs of a training: what these are compared with
+    return {name: now[name] - before[name] for name in now if name in before and not name.startswith(of_the_start)}
+
+
+def _beside(now: Mapping[str, float]) -> dict[str, float]:
+    """What the start model has of measures that depend on the training, under the names of these."""
+    return {
+        f"{metric}{name.removeprefix(of_start)}": value
+        for metric, of_start in OF_THE_START.items()
+        for name, value in now.items()
+        if name.startswith(f"{of_start}, ")
+    }
 
 
 def _measured(results: Results, more: Iterable[Row]) -> tuple[dict[Model, float], dict[Model, dict[str, float]]]:

@@ -1,10 +1,11 @@
 """What is memorised, beyond curves: copies, the flow from the stated rule to the answer, and what foretells a loss.
 
-At every point of every arm: how often replies repeat one of the expert's replies to the training problems (and how
-often the expert's own would), the score on `fake`, unseen hands, pass@k with distinct answers; what changes when only
-the words of the rule in the prompt are exchanged (KL, whose rule the answer follows), how much of that change the
-rule's own words still carry after each layer (activation patching), attention to them, a weaker sign; how far the
-weights moved and turned. The rules are exchanged on validation problems alone.
+At every point of every arm: how often replies repeat one that its training shows (and how often those of the start
+model and of the expert would; of RL the expert's replies to the problems that it draws), the score on `fake`, unseen
+hands, pass@k with distinct answers; what changes when only the words of the rule in the prompt are exchanged (KL,
+whose rule the answer follows), how much of that change the rule's own words still carry after each layer (activation
+patching), attention to them, a weaker sign; how far the weights moved and turned. The rules are exchanged on
+validation problems alone.
 
 Primary, named before the run: the change of `rule_follows` (greedy answers that follow the exchanged rule) and of
 `rule_moved` (how far the answer's log-odds move with it, in nats) of each arm at its end against the start model,
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from ruleshift.settings import Measurement
 from ruleshift.studies import headline
 from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes
+from ruleshift.studies.pictures import of_insights
 from ruleshift.studies.study import ClaimedChange, Findings, Study
 from ruleshift.studies.tables import ends
 
@@ -76,7 +78,7 @@ MEMORISATION = Study(
     question="What does post-training memorise, and what foretells it?",
     about="Copies, the flow from the stated rule to the answer, distinct answers, weights: at every point of each arm.",
     paper="left open there (arXiv 2501.17161)",
-    cost="that of the headline and, for its insights, 6 seconds a point on one CPU core",
+    cost="that of the headline and, for its insights, 6 seconds a point and 15 a run on one CPU core",
     tasks=("gp-l", "virl-l"),
     points=6,
     arms=headline.arms,
@@ -102,4 +104,5 @@ MEMORISATION = Study(
     ),
     tables=(ends, memory, layers),
     files={"changes.json": record},
+    pictures={"along": of_insights("along"), "layers": of_insights("layers"), "risk": of_insights("risk")},
 )

@@ -17,15 +17,18 @@ one base, and nobody has published such a map. A quick study is four trainings, 
 
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ruleshift.bounds import Positive, check_bounds
+from ruleshift.evaluation.claims import Answer
 from ruleshift.evaluation.evaluate import Point, budgets
 from ruleshift.evaluation.statistics import crossed_estimate
 from ruleshift.settings import Measurement
+from ruleshift.studies.pictures import map_of_phases
 from ruleshift.studies.recipes import StudyRecipe
-from ruleshift.studies.study import Arm, Findings, Study, variant
+from ruleshift.studies.study import Arm, Expectation, Findings, Study, variant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -169,6 +172,20 @@ def phases(found: Findings, width: int) -> "list[Table]":
     )
 
 
+def drift_tells_all(folder: Path) -> tuple[str, Answer] | None:
+    """What the published map says of it, of all start models together."""
+    from ruleshift.evaluation.phases import beyond_drift
+    from ruleshift.report.phase import cells_in
+
+    found = beyond_drift(cells_in(folder))
+    if found is None:
+        return None
+    share = f"{found.difference:+.2f} [{found.ci_low:+.2f}, {found.ci_high:+.2f}]"
+    about = f"told by the way to train beside drift, in trainings left out; {found.trainings} trainings, uncorrected"
+    says_no, says_little = found.ci_low > 0, found.ci_high < LITTLE
+    return f"{share} of the variance ({about})", "does not hold" if says_no else "holds" if says_little else "undecided"
+
+
 PHASE = Study(
     name="phase",
     question="When does SFT memorise, and when does RL?",
@@ -184,4 +201,6 @@ PHASE = Study(
     quick_points=4,
     tables=(phases,),
     files={"phase.json": record},
+    pictures={"map": map_of_phases},
+    expected=(Expectation(SAYS, drift_tells_all, AGAINST),),
 )

@@ -200,7 +200,7 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     if m.profile_problems:
         write_atomically(out / "profiles.json", _json(profile_records(profiles)))
     if insights:
-        write_atomically(out / "insights.json", _json(insight_records(insights, points)))
+        write_atomically(out / "insights.json", _json(insight_records(insights, points), indent=None))
     for name, content in study.files.items():
         write_atomically(out / name, _json(content(found)))
     return found
@@ -236,9 +236,10 @@ def _show(study: Study, found: Findings, out: Path) -> None:
     console.print(f"report: {out / 'report.html'}   numbers: {out / 'results.json'}", soft_wrap=True)
 
 
-def _json(content: object) -> str:
-    """JSON as a file holds it. Raises ValueError for a number that is not finite."""
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+def _json(content: object, indent: int | None = 1) -> str:
+    """JSON as a file holds it, in one line where it is not indented. Raises ValueError for a number that is not
+    finite."""
+    return json.dumps(content, indent=indent, separators=(",", ":" if indent is None else ": "), allow_nan=False) + "\n"
 
 
 def _meta(plan: Plan, start: StartModel, arms: Path, seconds: float) -> dict[str, object]:

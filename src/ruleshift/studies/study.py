@@ -7,11 +7,12 @@ import nothing heavy, so that the command line can list them.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ruleshift.backbones.config import AnyStyle, ModelOptions
 from ruleshift.errors import RuleshiftError
-from ruleshift.evaluation.claims import Word
+from ruleshift.evaluation.claims import Answer, Word
 from ruleshift.evaluation.comparison import Comparison, MatchedOn
 from ruleshift.records import Told
 from ruleshift.results import Results
@@ -23,6 +24,7 @@ from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from rich.table import Table
 
     from ruleshift.evaluation.evaluate import Point
@@ -145,6 +147,17 @@ class ClaimedChange:
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """What is expected of a study that its numbers answer in a way of their own, task by task: `found` reads the folder
+    in which these are published, and returns our figure in words and what follows from it; None where there are none.
+    Else as `Claimed`."""
+
+    says: str
+    found: Callable[[Path], tuple[str, Answer] | None]
+    against: str = ""
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a study found on one task. `seconds` are those of first, second ... tries at the end of each arm and seed,
     by `split/decoding`, where they are known; `drawn` are the steps of each arm and seed, and the conversations that
@@ -162,6 +175,7 @@ class Findings:
 
 Arms = Callable[[StudyRecipe, Any], Sequence[Arm]]
 Tables = Callable[[Findings, int], "list[Table]"]  # what was found, columns of the terminal
+Picture = Callable[[Results, Path], "go.Figure | None"]  # published results, and the folder that holds them
 
 
 @dataclass(frozen=True)
@@ -175,9 +189,11 @@ class Study:
     training rule, on which arms are matched. `pairs` are compared as well.
     primary: what is claimed, with Holm's correction over all of it: of an arm, its difference to the start at the
     primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. `measured`: the same of measures
-    beside the scores, corrected within each task. Everything else is exploratory.
+    beside the scores, corrected within each task. `expected`: what is asked of its numbers in another way. Everything
+    else is exploratory.
     paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
-    tables: shown in the terminal. figures: of the page. files: further JSON files, by name.
+    tables: shown in the terminal. figures: of the page. files: further JSON files, by name. pictures: of what is
+    published of it, beside the first, which every study has, by name.
     options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
     quick study trains and measures one part in so many, and evaluates `quick_points` models along a training.
     warm_up: the SFT, if any, that makes the start model of `model`, once for all arms and seeds. `style`, `preset` (of
@@ -194,6 +210,7 @@ class Study:
     pairs: tuple[Pair, ...] = ()
     primary: tuple[str | Claimed, ...] = ()
     measured: tuple[ClaimedChange, ...] = ()
+    expected: tuple[Expectation, ...] = ()
     paper: str = ""
     points: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
@@ -201,6 +218,7 @@ class Study:
     quick: Any = None
     figures: tuple[str, ...] = ALL_FIGURES
     files: Mapping[str, Callable[[Findings], object]] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     start: str = "base"
     trained: str = "id"
     first_seed: int = 0

@@ -19,6 +19,7 @@ from ruleshift.evaluation.revising import LEAST_GAIN, TurnGain, pays_until
 from ruleshift.evaluation.statistics import Difference, wilson_interval
 from ruleshift.records import Told
 from ruleshift.settings import Measurement
+from ruleshift.studies.pictures import tries
 from ruleshift.studies.recipes import StudyRecipe, of_turns
 from ruleshift.studies.study import Arm, Claimed, Findings, Pair, Start, Study
 from ruleshift.studies.tables import ends, matched
@@ -173,4 +174,5 @@ VERIFICATION = Study(
     ),
     primary=tuple(_claimed()),
     tables=(ends, costs, matched),
+    pictures={"tries": tries},
 )

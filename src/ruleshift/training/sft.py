@@ -30,7 +30,7 @@ from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
 from ruleshift.training.sft_lessons import Lessons, taught
 from ruleshift.training.sft_pictures import Collator, PictureTrainer
-from ruleshift.training.sft_samples import pass_rates, sample
+from ruleshift.training.sft_samples import is_kept, is_sliced, pass_rates, sample
 from ruleshift.training.sharding import Shards
 from ruleshift.training.trainer import Trainer
 
@@ -111,8 +111,7 @@ def _lessons(
             progress(0, {"sampled": done, "problems": count})
 
     of_start = (model, chat, task, style, config, run.path / SAMPLES, follow, processes)
-    sliced = (config.pass_low, config.pass_high) != (0.0, 1.0)
-    rates = pass_rates(*of_start) if sliced else None
+    rates = pass_rates(*of_start) if is_sliced(config) else None
     samples = sample(*of_start) if data_of(config).sampled else None
     if (samples or rates) and not run.read_metrics():
         metrics = dict(samples.metrics) if samples else {}
@@ -120,6 +119,16 @@ def _lessons(
         drawn = metrics.get("problems", 0.0) + (len(rates.shares) * config.pass_samples if rates else 0)
         run.append_metrics({"step": 0, **metrics, "generated_tokens": generated, "drawn_episodes": drawn})
     return Lessons(chat, task, style, config, samples, rates)
+
+
+def lessons_again(
+    model: PreTrainedModel, chat: Chat, task: Task, style: Style, config: SFTConfig, run: RunFolder
+) -> Lessons | None:
+    """What a training in this folder learned from, made again: `model` samples nothing. None where something was
+    sampled for it that is not there any more."""
+    if not is_kept(config, run.path / SAMPLES):
+        return None
+    return _lessons(model, chat, task, style, config, run, None, ALONE)
 
 
 def train_sft(

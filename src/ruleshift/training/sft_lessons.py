@@ -5,11 +5,12 @@ They are made when they are used, of text too, so that memory holds those of one
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from ruleshift.chat import Chat, Sequences
 from ruleshift.engines.streams import stream_key, uniforms
@@ -38,19 +39,44 @@ class Lesson:
         return [token if one else -100 for token, one in zip(self.said.token_ids, self.learned, strict=True)]
 
 
-def tell(
-    chat: Chat,
+@dataclass(frozen=True)
+class ToldReply:
+    """One reply of a conversation that is told again: its text, the ids that the model sampled (None of the expert),
+    whether it is learned, and what it is answered."""
+
+    text: str
+    ids: Ids | None
+    learned: bool
+    feedback: Message
+
+
+def replies(
+    decode: Callable[[Ids], str],
     problem: TaskProblem,
     script: Callable[[int], Sequence[ScriptLine]],
     turns: int,
     spoilt: Callable[[int], bool] = lambda step: False,
     bare: bool = False,
-) -> Lesson:
-    """The conversation in which `script(step)` says who replies at each step, until it says none or the problem is at
-    its end. Ids of the model are kept as they were sampled. turns: the verification budget of its own tries; the
-    expert always has one more. Where a step is `spoilt`, what stands in the place of the expert's reply is a wrong one,
-    and the conversation goes on as after the right one: the label is wrong, and not what is seen. bare: the same for an
-    expert's reply of which only the answer is left."""
+) -> Iterator[ToldReply]:
+    """The replies of the conversation in which `script(step)` says who replies at each step, until it says none or the
+    problem is at its end. turns: the verification budget of the model's own tries; the expert always has one more.
+    Where a step is `spoilt`, what stands in the place of the expert's reply is a wrong one, and the conversation goes
+    on as after the right one: the label is wrong, and not what is seen. bare: the same for an expert's reply of which
+    only the answer is left."""
+    step, advanced = 0, True
+    while advanced and (lines := script(step)):
+        for tries, line in enumerate(lines, 1):
+            text = problem.gold() if line.ids is None else decode(line.ids)
+            label = wrong_reply(problem, step) if line.ids is None and spoilt(step) else text
+            label = bare_answer(label) if bare else label
+            verdict = problem.submit(text, line.ids is not None and tries == turns)
+            advanced = verdict.advanced
+            yield ToldReply(label, line.ids, line.learned, Message("user", verdict.feedback, verdict.pictures))
+        step += 1
+
+
+def tell(chat: Chat, problem: TaskProblem, said: Iterable[ToldReply]) -> Lesson:
+    """The conversation in which this is said (`replies`), as token ids; those that the model sampled are kept."""
     messages = tuple(problem.context())
     ids: list[int] = []
     replied: list[int] = []
@@ -65,20 +91,13 @@ def tell(
     grow(chat.encode_prompt(messages))
     feedback: Message | None = None
     reply: Ids = ()
-    step, advanced = 0, True
-    while advanced and (lines := script(step)):
-        for tries, line in enumerate(lines, 1):
-            if feedback is not None:
-                grow(chat.encode_feedback(feedback, reply))
-                pictures += feedback.pictures
-            text = problem.gold() if line.ids is None else chat.decode(line.ids)
-            label = wrong_reply(problem, step) if line.ids is None and spoilt(step) else text
-            label = bare_answer(label) if bare else label
-            reply = chat.encode_reply(label) if line.ids is None else line.ids
-            grow(reply, True, line.learned)
-            verdict = problem.submit(text, line.ids is not None and tries == turns)
-            feedback, advanced = Message("user", verdict.feedback, verdict.pictures), verdict.advanced
-        step += 1
+    for one in said:
+        if feedback is not None:
+            grow(chat.encode_feedback(feedback, reply))
+            pictures += feedback.pictures
+        reply = chat.encode_reply(one.text) if one.ids is None else one.ids
+        grow(reply, True, one.learned)
+        feedback = one.feedback
     return Lesson(Sequences(tuple(ids), tuple(replied), tuple(pictures)), tuple(learned))
 
 
@@ -97,7 +116,7 @@ def bare_answer(reply: str) -> str:
 
 def demonstration(chat: Chat, problem: TaskProblem, turns: int) -> Trajectory:
     """The expert's conversation about a problem, whose replies are to be learned."""
-    return taught(tell(chat, problem, lambda step: expert(None, 0.0), turns))
+    return taught(tell(chat, problem, replies(chat.decode, problem, lambda step: expert(None, 0.0), turns)))
 
 
 def taught(lesson: Lesson) -> Trajectory:
@@ -156,8 +175,23 @@ class Lessons:
     def __getitem__(self, index: int) -> Lesson:
         return self._kept(index)
 
+    def shown(self, steps: int) -> list[int]:
+        """The rows that the first `steps` optimiser steps show, each once: of the first epoch in the order in which the
+        Trainer deals it, and all once it is over."""
+        order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(self.config.seed))
+        return [self.rows[place] for place in order[: steps * self.config.batch].tolist()]
+
+    def learned(self, index: int) -> Iterator[tuple[TaskProblem, str]]:
+        """The replies of a conversation that are learned, as texts, each with its problem. Nothing is drawn for it."""
+        problem = self._problem(self.task.unseen(), index)
+        return ((problem, one.text) for one in self._replies(problem, index) if one.learned)
+
     def _made(self, index: int) -> Lesson:
-        problem = self._problem(index)
+        problem = self._problem(self.task, index)
+        return tell(self.chat, problem, self._replies(problem, index))
+
+    def _replies(self, problem: TaskProblem, index: int) -> Iterator[ToldReply]:
+        """What is said in the conversation about the problem of this number."""
         steps = () if self.samples is None else self.samples[index].steps
         key = np.full(len(steps), stream_key(self.config.seed, f"{problem.id}/{self.config.data}"), dtype=np.uint64)
         lines = plan(self.script, steps, uniforms(key, np.arange(len(steps)), 0).tolist())
@@ -170,14 +204,14 @@ class Lessons:
         def said(step: int) -> list[ScriptLine]:
             return lines[step] if step < len(lines) else unseen
 
-        return tell(self.chat, problem, said, self.config.turns, spoilt, data_of(self.config).bare)
+        return replies(self.chat.decode, problem, said, self.config.turns, spoilt, data_of(self.config).bare)
 
-    def _problem(self, index: int) -> TaskProblem:
+    def _problem(self, task: Task, index: int) -> TaskProblem:
         """The problem of this number; where data is varied, under another rule where it is odd."""
         if not data_of(self.config).varied:
-            return self.task.problem(self.config.split, self.config.seed, index, self.style)
+            return task.problem(self.config.split, self.config.seed, index, self.style)
         split = OTHER_RULES if index % 2 else self.config.split
-        return self.task.problem(split, self.config.seed, index, self.style if is_terse(self.style) else "varied")
+        return task.problem(split, self.config.seed, index, self.style if is_terse(self.style) else "varied")
 
     def sampling(self, steps: int) -> TokenCount:
         """What the sampling of the conversations took that `steps` optimiser steps have used: a run that ends there

@@ -27,8 +27,9 @@ from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.rollout import local_engine
-from ruleshift.training.sft_data import Step
+from ruleshift.training.sft_data import Step, data_of
 
+SAID, PASSED = "{:06d}.jsonl", "pass-{:06d}.json"  # names of files
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RecursionError)
 Progress = Callable[[int, int], object]  # problems done, of how many
 
@@ -81,6 +82,23 @@ def used(config: SFTConfig) -> int:
     return min(config.examples, config.steps * config.batch)
 
 
+def is_sliced(config: SFTConfig) -> bool:
+    """Whether problems are chosen by how often the start model solves them."""
+    return (config.pass_low, config.pass_high) != (0.0, 1.0)
+
+
+def is_kept(config: SFTConfig, folder: Path) -> bool:
+    """Whether nothing is missing in the folder of what `sample` and `pass_rates` would sample for these settings."""
+    names = [name for name, asked in ((SAID, data_of(config).sampled), (PASSED, is_sliced(config))) if asked]
+    return all((folder / name.format(part.start)).is_file() for name in names for part in _parts(config))
+
+
+def _parts(config: SFTConfig) -> list[range]:
+    """The problems that are sampled at once, and lie in one file."""
+    count = used(config)
+    return [range(first, min(first + config.batch_size, count)) for first in range(0, count, config.batch_size)]
+
+
 def sample(
     model: PreTrainedModel,
     chat: Chat,
@@ -96,11 +114,10 @@ def sample(
     count, engine = used(config), local_engine(model, chat, config)
     folder.mkdir(exist_ok=True)
 
-    def sampled(firsts: Sequence[int]) -> list[tuple[Path, int]]:
+    def sampled(parts: Sequence[range]) -> list[tuple[Path, int]]:
         files = []
-        for first in firsts:
-            indices = range(first, min(first + config.batch_size, count))
-            files.append((folder / f"{first:06d}.jsonl", len(indices)))
+        for indices in parts:
+            files.append((folder / SAID.format(indices.start), len(indices)))
             if not files[-1][0].exists():
                 problems = [task.problem(config.split, config.seed, index, style) for index in indices]
                 lines = [_line(model, chat, episode) for episode in revise(problems, engine, config.turns)]
@@ -109,7 +126,7 @@ def sample(
                 progress(indices.stop, count)
         return files
 
-    return _read(processes.spread(sampled, range(0, count, config.batch_size)))
+    return _read(processes.spread(sampled, _parts(config)))
 
 
 def pass_rates(
@@ -127,11 +144,10 @@ def pass_rates(
     count, engine, each = used(config), local_engine(model, chat, config), config.pass_samples
     folder.mkdir(exist_ok=True)
 
-    def sampled(firsts: Sequence[int]) -> list[tuple[tuple[int, ...], TokenCount, int]]:
+    def sampled(parts: Sequence[range]) -> list[tuple[tuple[int, ...], TokenCount, int]]:
         counted = []
-        for first in firsts:
-            indices = range(first, min(first + config.batch_size, count))
-            path = folder / f"pass-{first:06d}.json"
+        for indices in parts:
+            path = folder / PASSED.format(indices.start)
             if not path.exists():
                 asked = [(index, number) for index in indices for number in range(each)]
                 problems = [task.problem(config.split, config.seed, index, style) for index, _ in asked]
@@ -149,7 +165,7 @@ def pass_rates(
                 progress(indices.stop, count)
         return counted
 
-    counted = processes.spread(sampled, range(0, count, config.batch_size))
+    counted = processes.spread(sampled, _parts(config))
     shares = [number / each for counts, *_ in counted for number in counts]
     taken = sum((took for _, took, _ in counted), TokenCount())
     return PassRates(tuple(shares), taken, sum(generated for *_, generated in counted))
