@@ -129,8 +129,8 @@ class RunFolder:
         found = [name for name in RESULTS if (self.path / name).exists()]
         if found:
             raise RuleshiftError(
-                f"{self.path} holds {', '.join(found)} of a run, but not its config.json, so that nothing tells with "
-                f"which settings they were made: {self._elsewhere}"
+                f"{self.path} holds {', '.join(found)}, as a run does, but not its config.json, so that nothing tells "
+                "with which settings they were made: choose another --out."
             )
 
     def _dump_config(self, content: Mapping[str, Any]) -> None:
@@ -139,8 +139,9 @@ class RunFolder:
     def read_config(self) -> dict[str, Any] | None:
         """The content of config.json: `config`, `environment` and `resumed_in`. None where there is none yet."""
         file = self.path / "config.json"
+        content: Any = None
         try:
-            content: dict[str, Any] = json.loads(file.read_bytes())
+            content = json.loads(file.read_bytes())
             complete = content.keys() >= {"config", "environment", "resumed_in"} and (
                 isinstance(content["config"], dict)
                 and isinstance(content["environment"], dict)
@@ -153,8 +154,18 @@ class RunFolder:
         except (ValueError, AttributeError, RecursionError):
             complete = False
         if not complete:
-            raise RuleshiftError(f"{file} is not the configuration of a run: {self._elsewhere}")
+            is_model = isinstance(content, dict) and "model_type" in content
+            found = f"{self.path} holds a model" if is_model else f"{file} is not the configuration of a run"
+            raise RuleshiftError(f"{found}: name another folder.")
         return content
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a run lies here, of whatever version."""
+        try:
+            return self.read_config() is not None
+        except RuleshiftError:
+            return False
 
     def current_config(self) -> dict[str, Any] | None:
         """The configuration of a run that this version made; None where there is none, or one of another version."""

@@ -89,7 +89,8 @@ class SFTConfig:
     save_every: Count = 100
     """Steps between checkpoints."""
     checkpoints: Count = 2
-    """How many of them stay, the last ones: models that RL can start from (--model RUN/checkpoints/step-000100)."""
+    """How many of them stay, the last ones. RL can start from one: `ruleshift backbone export RUN --step 100 --out
+    FOLDER` makes a model of it, for --model."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
