@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of, write_atomically
-from ruleshift.lock import held
+from ruleshift.lock import LOCK, held
 from ruleshift.threads import MOST
 
 if TYPE_CHECKING:
@@ -72,14 +72,20 @@ class RunFolder:
         """Create or continue the run at `path` and hold its lock meanwhile.
 
         A folder that holds a run with another configuration is refused; with `resume=False`, so is one that holds
-        any run. What a killed process left half done (a torn line, a temporary folder) is cleared away.
+        any run. What a killed process left half done (a torn line, a temporary folder) is cleared away. A new run that
+        fails or is stopped before it has kept anything takes its configuration with it, so that others are not refused.
         """
         folder = cls(Path(path))
         with held(folder.path):
+            there = set(folder.path.iterdir())
             folder._write_config(plain(config), resume)
-            folder._clear_leftovers()
-            folder._mend_metrics()
-            yield folder
+            try:
+                folder._clear_leftovers()
+                folder._mend_metrics()
+                yield folder
+            except BaseException:
+                folder._forget(there)
+                raise
 
     # Configuration
 
@@ -283,6 +289,16 @@ class RunFolder:
         for old in upto[:-keep_last]:
             if old.step not in keep:
                 _discard(old.path)
+
+    def _forget(self, there: Collection[Path]) -> None:
+        """Remove the configuration, unless it is among what was `there`, or anything with content has come since."""
+        file = self.path / "config.json"
+        new = [path for path in self.path.iterdir() if path not in there and path.name not in (file.name, LOCK)]
+        within = [inner for path in new for inner in (path, *path.rglob("*")) if inner.is_file()]
+        if file in there or any(inner.stat().st_size for inner in within):
+            return
+        for path in (*new, file):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _clear_leftovers(self) -> None:
         """Remove what a killed process left half done."""

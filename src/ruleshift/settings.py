@@ -1,6 +1,7 @@
 """Settings of training and of measurement, each with its bounds. No heavy imports, so that `--help` is quick."""
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
@@ -103,6 +104,23 @@ class SFTConfig:
             _check_multiple(self, "save_every", "loss_lag", so)
         if self.micro_batch < self.batch:
             _check_multiple(self, "batch", "micro_batch")
+
+    def micro_batch_in(self, processes: int) -> int:
+        """Conversations that each of so many processes prepares at once. Raises MisfitError for batches that they
+        cannot share."""
+
+        def shared(batch: int, micro_batch: int) -> bool:
+            """Whether they can, and the two fit together as well."""
+            share = batch // processes
+            return batch == share * processes and all(n <= micro_batch or n % micro_batch == 0 for n in (share, batch))
+
+        if not shared(self.batch, self.micro_batch):
+            least = next(n for n in count(self.batch + 1) if shared(n, self.micro_batch))
+            smaller = next(({"micro_batch": n} for n in range(self.micro_batch, 1, -1) if shared(self.batch, n)), None)
+            uneven = self.batch % processes
+            why = f"{{batch}} is not a multiple of {'' if uneven else '{micro_batch} times '}the {processes} processes"
+            raise MisfitError(self, why, [{"batch": least}, *([smaller] if smaller else [])])
+        return min(self.micro_batch, self.batch // processes)
 
 
 @dataclass(frozen=True)

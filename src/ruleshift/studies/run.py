@@ -65,19 +65,21 @@ def run_study(
     What it takes is estimated and told before, and episodes are kept as `keep` says. Writes results.json,
     comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
+    begun = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
     with held(out):
-        _run_study(plans, out, workers, keep, cluster, reuse)
+        _run_study(plans, begun, out, workers, keep, cluster, reuse)
 
 
 def _run_study(
     plans: Sequence[Plan],
+    begun: Sequence[tuple[StartModel, Basis]],
     out: Path,
     workers: int | None,
     keep: Keep,
     cluster: Cluster | None,
     reuse: Sequence[Path],
 ) -> None:
-    starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
+    starts, bases = zip(*begun, strict=True)
     folders = [out / plan.folder for plan in plans]
     if cluster is None:
         warn(plans, bases, [folder / ARMS for folder in folders], workers)
