@@ -13,6 +13,7 @@ from ruleshift.commands.planning import Machine, show_plan
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
 from ruleshift.launched import launched
+from ruleshift.outcomes import in_words, is_nothing
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -180,6 +181,14 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
         print(f"model: {final}   metrics: {run.metrics_path}")
 
 
+def _note(metrics: Mapping[str, float]) -> str:
+    """What the bar says of a step: of one that solves next to nothing, why."""
+    if "success" not in metrics:
+        return f"loss {metrics['loss']:.3f}"
+    why = f" ({in_words(metrics, 2)})" if is_nothing(metrics["success"]) else ""
+    return f"success {metrics['success']:.0%}{why}, {metrics['tokens_per_s']:,.0f} tokens/s"
+
+
 def _follower(bar: "Bar", trackers: "Trackers") -> Follow:
     """Shows the metrics of a step on the bar, and sends them to the trackers."""
 
@@ -195,8 +204,7 @@ def _follower(bar: "Bar", trackers: "Trackers") -> Follow:
             bar.begin(title, steps)
         if bar.done == 0:
             bar.start_at(step - 1)  # done by an earlier call
-        note = f"success {metrics['success']:.0%}" if "success" in metrics else f"loss {metrics['loss']:.3f}"
-        bar.reach(step, note)
+        bar.reach(step, _note(metrics))
         trackers.log(step, metrics)
 
     return follow

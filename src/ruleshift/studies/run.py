@@ -16,6 +16,7 @@ from ruleshift.backbones.room import OF_FIXED, OF_STUDY, said_to
 from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
+from ruleshift.evaluation.failures import rows_of_failures
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.evaluation.patching import levels_of
 from ruleshift.evaluation.statistics import Estimate
@@ -189,6 +190,7 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     comparisons = compare(points, plan.pairs(), m.turns, metrics, *start_and_split, m.everywhere, plan.origins())
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
+    rows += [row for point in {(one.arm, one.seed): one for one in points}.values() for row in rows_of_failures(point)]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed, start.style)
     meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
     results = Results(tuple(rows), meta)
