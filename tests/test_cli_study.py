@@ -49,7 +49,7 @@ def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pyte
     assert main(["report", str(tmp_path / "gp-l"), "--out", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text() == page
     assert "rl against sft" in page
-    assert "what all replies were, where next to nothing is solved" in page
+    assert "What all replies were, where next to nothing is solved, sampled" in page
     lines = {row.arm for row in load_results(tmp_path / "gp-l" / "results.json").rows if row.metric == "replies:cut"}
     assert lines == {"base", "sft", "rl"}
     for task in ("gp-l", "virl-l"):

@@ -94,8 +94,12 @@ class Numbers:
             ("at the end", self.headline.records()),
             *((table.metric, table.records()) for table in self.others),
             *((table.title, table.records()) for table in self.comparisons),
-            *([(tables.FAILURES, [asdict(line) for line in self.failures])] if self.failures else []),
+            *([(tables.FAILURES, self.failed())] if self.failures else []),
         ]
+
+    def failed(self) -> list[dict[str, object]]:
+        """What replies were, for programs."""
+        return [asdict(line) for line in self.failures]
 
 
 @dataclass(frozen=True)
