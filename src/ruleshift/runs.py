@@ -169,7 +169,7 @@ class RunFolder:
     def is_there(self) -> bool:
         """Whether a run lies here, of whatever version."""
         try:
-            return self.read_config() is not None
+            return (self.path / "config.json").is_file() and self.read_config() is not None  # not of a pipe
         except RuleshiftError:
             return False
 

@@ -125,7 +125,7 @@ def _has_adapters(folder: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
-        for file in folder.glob("*.safetensors"):
+        for file in filter(Path.is_file, folder.glob("*.safetensors")):  # a pipe would never end
             with safe_open(file, "np") as tensors:
                 if any(".lora_A." in name for name in tensors.keys()):  # noqa: SIM118
                     return True
