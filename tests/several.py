@@ -98,6 +98,7 @@ def run(
     def stop(step: int, metrics: dict[str, float]) -> None:
         if step:  # not while the start model replies
             kept.append({"step": step, **metrics})
+            kept[-1].pop("tokens_per_s", None)  # no two runs share it
         if step == steps:
             raise RuleshiftError("stopped")
 

@@ -37,6 +37,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = f"--model {model} --points 1 {FEW_ARMS} --out {tmp_path} {TINY_STUDY}"
     assert main(["study", "headline", *options.split()]) == 0
+    assert "what all replies were, where next to nothing is solved, sampled" in " ".join(
+        capsys.readouterr().out.split()
+    )
     for task in ("gp-l", "virl-l"):
         rows = load_results(tmp_path / task / "results.json").rows
         floors = {"random", "blind"} if task == "virl-l" else {"random"}
@@ -46,6 +49,9 @@ def test_study_headline_and_its_report(model: Path, tmp_path: Path, capsys: pyte
     assert main(["report", str(tmp_path / "gp-l"), "--out", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text() == page
     assert "rl against sft" in page
+    assert "What all replies were, where next to nothing is solved, sampled" in page
+    lines = {row.arm for row in load_results(tmp_path / "gp-l" / "results.json").rows if row.metric == "replies:cut"}
+    assert lines == {"base", "sft", "rl"}
     for task in ("gp-l", "virl-l"):
         (tmp_path / task / "report.html").unlink()
     assert main(["report", str(tmp_path)]) == 0  # as the help of `report` has it: the results lie one level deeper

@@ -11,6 +11,7 @@ import ruleshift
 from cli_helpers import metrics, refusal, save_tiny_model
 from ruleshift.cli import main
 from ruleshift.runs import RunFolder
+from ruleshift.settings import SFTConfig
 
 TINY_RL = ("--updates", "2", "--episodes", "8", "--turns", "2", "--max-new-tokens", "6", "--save-every", "1")
 TINY_RL += ("--entropy-coef", "0.01")  # by which the model moves where all episodes earn the same
@@ -169,6 +170,78 @@ def test_backbone_build_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 # ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rl gp-l --out OUT --shard",
+        "rl gp-l --out OUT --model ./typo",
+        "sft gp-l --out OUT --model ./typo",
+        "sft gp-l --out OUT --adam-8bit",
+        "rl gp-l --out OUT --adam-8bit",
+        "distil gp-l --out OUT --teacher ./typo",
+        "study headline --out OUT --model ./typo",
+        "compare expert ./typo --out OUT",
+        "eval gp-l --out OUT --model ./typo",
+        "backbone import ./typo --out OUT/model",
+        "backbone export ./typo --out OUT/model",
+        "play gp-vl --pictures OUT --model ./typo",
+    ],
+)
+def test_what_is_refused_leaves_no_folder(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ruleshift.training.optimizers.find_spec", lambda name: None)
+    refusal(capsys, *command.replace("OUT", "a/b").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_that_processes_cannot_share_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+
+    def told(batch: int, micro_batch: int) -> str:
+        sizes = ("--batch", batch, "--micro-batch", micro_batch)
+        return refusal(capsys, "sft", "gp-l", "--out", tmp_path / "run", *sizes).removeprefix("error: ")
+
+    assert told(3, 3) == "--batch 3 is not a multiple of the 2 processes: give --batch 6"
+    remedies = "give --batch 16, or --micro-batch 3"
+    assert told(12, 4) == f"--batch 12 is not a multiple of --micro-batch 4 times the 2 processes: {remedies}"
+    assert not (tmp_path / "run").exists()
+    for batch, micro_batch, share in ((6, 3, 3), (16, 4, 4), (12, 3, 3), (4, 64, 2)):
+        assert SFTConfig(batch=batch, micro_batch=micro_batch).micro_batch_in(2) == share
+    assert SFTConfig(batch=3, micro_batch=3).micro_batch_in(1) == 3
+
+
+def test_a_launcher_that_started_less_than_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variables are those of the launcher itself, for one process and for two."""
+    from accelerate.commands.launch import launch_command_parser
+    from accelerate.utils.launch import prepare_simple_launcher_cmd_env
+
+    from ruleshift.launched import launched
+
+    here = set(os.environ)
+    for count in (1, 2):
+        words = ["--cpu", "--num_processes", str(count), "--num_machines", "1", "--mixed_precision", "no"]
+        arguments = launch_command_parser().parse_args([*words, "--dynamo_backend", "no", "-m", "ruleshift"])
+        told = prepare_simple_launcher_cmd_env(arguments)[1]
+        for name in set(told) - here:
+            monkeypatch.setenv(name, told[name])
+        if count == 1:
+            assert launched() == 1
+    said = refusal(capsys, "sft", "gp-l", "--out", tmp_path / "run")
+    assert "asked for several processes and started one" in said
+    assert "torchrun --nproc-per-node" in said
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launched() == 2
 
 
 def test_a_wrong_model_name_does_not_spoil_the_run_folder(model: Path, tmp_path: Path) -> None:

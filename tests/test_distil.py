@@ -413,11 +413,11 @@ def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
     assert "--privileged-context" in capsys.readouterr().err
     assert main(["distil", "gp-l", "--teacher", str(tmp_path / "no"), "--out", str(tmp_path / "y")]) == 2
     assert not (tmp_path / "y" / "config.json").exists()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.jsonl").touch()
+    with RunFolder.open(tmp_path / "run", BASE):
+        pass
     capsys.readouterr()
     assert main(["distil", "gp-l", "--teacher", str(tmp_path / "run"), "--out", str(tmp_path / "y")]) == 2
-    assert "has not ended" in capsys.readouterr().err
+    assert "run its command to the end" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,69 @@ def writes(model: PreTrainedModel, folder: Path) -> None:
     tiny_chat().source.save_pretrained(folder)
 
 
+@pytest.mark.parametrize("verb", ["sft", "rl"])
+def test_what_is_told_of_a_checkpoint_given_as_a_model_works_when_it_is_typed(
+    tmp_path, capsys, monkeypatch, verb
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = save_tiny_model(tmp_path / "start")
+    small = {
+        "sft": "--steps 2 --examples 4 --batch 4",
+        "rl": "--updates 2 --episodes 4 --turns 1 --max-new-tokens 4 --entropy-coef 0.1 --value-only 0",
+    }
+    command = f"{verb} gp-l --model start --out a/run --lora-rank 2 --save-every 1 {small[verb]}"
+    assert main(command.split()) == 0
+    told = "ruleshift backbone export a/run --step 2 --out a/run-step-2"
+    at = "a/run/checkpoints/step-000002"
+    for given in (
+        ["eval", "gp-l", "--model", at],
+        ["play", "gp-l", "--model", at],
+        ["rl", "gp-l", "--model", at, "--out", "other"],
+        ["rl", "gp-l", "--model", at, "--plan", "cpu"],
+        ["distil", "gp-l", "--teacher", at if verb == "sft" else "a/run/checkpoints", "--out", "other"],
+        ["study", "headline", "--model", at, "--out", "study"],
+        ["eval", "gp-l", "--model", "a/run"],
+        ["backbone", "export", at, "--out", "x"],
+    ):
+        assert told in refusal(capsys, *given), given
+    assert main(told.split()[1:]) == 0
+    found = load_backbone("a/run-step-2")
+    assert same_weights(found.model, weights_of(load_backbone("a/run/model").model))
+    assert not same_weights(found.model, weights_of(load_backbone(str(start)).model))
+
+
+def test_what_is_told_of_runs_and_of_what_is_none(tmp_path, capsys) -> None:
+    """A run that ended has a model, one that was stopped a checkpoint, and one that has just begun neither."""
+    stopped_sft(tmp_path / "run", replace(SFT, lora_rank=2))
+    ended = tmp_path / "again"
+    save_model(tiny_model(layers=1), tiny_chat().source, ended / "model")
+
+    def told(*words: object) -> str:
+        return refusal(capsys, "eval", "gp-l", "--n", "1", "--model", *words)
+
+    assert f"that has not ended: ruleshift backbone export {tmp_path}/run --step 2" in told(tmp_path / "run")
+    assert f"give its model, {ended}/model, or ruleshift backbone export {ended} --step 2" in told(ended)
+    assert f"export {tmp_path}/run --step 2" in told(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "checkpoints" / "step-000001").rename(tmp_path / "away")
+    assert "away from its run: ruleshift backbone export RUN" in told(tmp_path / "away")
+    with RunFolder.open(tmp_path / "new", SFT):
+        pass
+    assert "has kept no model" in told(tmp_path / "new")
+    (tmp_path / "nothing").mkdir()
+    assert "model.safetensors is expected" in told(tmp_path / "nothing")
+
+
+def test_nobody_is_advised_to_delete_a_model(tmp_path, capsys) -> None:
+    model = save_tiny_model(tmp_path / "model")
+    assert "holds a model already" in refusal(capsys, "backbone", "export", model, "--out", tmp_path / "x")
+    for verb in ("sft", "rl", "eval"):
+        said = refusal(capsys, verb, "gp-l", "--model", model, "--out", model)
+        assert f"{model} holds a model: name another folder" in said
+    said = refusal(capsys, "rl", "gp-l", "--model", model, "--out", tmp_path)  # with a folder called model in it
+    assert "holds model, as a run does" in said
+    assert "delete" not in said
+
+
 def test_what_a_run_does_not_have_is_told(tmp_path, capsys) -> None:
     assert "no run folder" in refusal(capsys, "backbone", "export", tmp_path / "no", "--out", tmp_path / "model")
     with RunFolder.open(tmp_path / "run", SFT):

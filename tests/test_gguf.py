@@ -166,6 +166,31 @@ def test_a_gguf_file_as_model_names_the_way_on(source, tmp_path, capsys, verb) -
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_what_is_wrong_with_a_gguf_file_is_named(source, tmp_path, capsys, monkeypatch) -> None:
+    """The command that is told, where one helps, works when it is typed."""
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    Path("a/tiny.gguf").write_bytes(source[0].read_bytes())
+    Path("four.gguf").write_bytes(b"GGUF")
+    Path("text.gguf").write_text("no such magic")
+
+    def told(given: str) -> str:
+        return refusal(capsys, "eval", "gp-l", "--n", "1", "--model", given)
+
+    command = "ruleshift backbone import a/tiny.gguf --out a/tiny"
+    assert f"a holds a GGUF file: {command} " in told("a")
+    (tmp_path / "a" / "config.json").write_text("{}")  # as beside GGUF files on the hub
+    assert command in told("a")
+    assert command in told("a/tiny.gguf")
+    assert "no model at /nope/x.gguf, where nothing is" in told("/nope/x.gguf")
+    assert "no model at x.gguf, where nothing is" in told("x.gguf")
+    assert "four.gguf is cut short, after 4 bytes" in told("four.gguf")
+    assert "four.gguf is cut short, after 4 bytes" in refusal(capsys, "backbone", "import", "four.gguf", "--out", "b")
+    assert "text.gguf is no GGUF file" in told("text.gguf")
+    assert main(command.split()[1:]) == 0
+    assert load_backbone("a/tiny").name == "a/tiny"
+
+
 # SmolLM2 by its name
 
 

@@ -313,7 +313,8 @@ def test_episode_metrics():
 
     episodes = [episode(True), episode(False, True), episode(False, False, False), episode(True)]
     expected = {"success_first": 2 / 4, "success": 3 / 4, "reward": (5 + 4 - 3 + 5) / 4, "turns": 7 / 4}
-    assert episode_metrics(episodes) == {**expected, "reply_tokens": (1 + 3 + 6 + 1) / 4}
+    judged = {"replies:unnamed": 1.0, "replies:cut": 0.0}
+    assert episode_metrics(episodes) == {**expected, "reply_tokens": (1 + 3 + 6 + 1) / 4, **judged}
 
 
 def test_a_walk_is_solved_at_first_where_no_position_took_another_try():

@@ -25,6 +25,7 @@ from ruleshift.commands.study import StudyCommand
 from ruleshift.commands.train import Distil, Rl, Sft
 from ruleshift.engines.local import LocalEngine
 from ruleshift.errors import RuleshiftError
+from ruleshift.runs import RunFolder
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.pool import Job, outcome
@@ -204,7 +205,11 @@ def test_an_evaluation_says_what_takes_less(
     assert "(now 48; which cuts longer replies, in another --out)" in told
     again = refusal(capsys, *recorded, *ways_in(told)[0])  # in the same folder
     assert "--batch-size 5 (now 10)" in again
-    assert "holds" in refusal(capsys, *recorded, *ways_in(told)[1])
+    again = refusal(capsys, *recorded, *ways_in(told)[1])  # and that, as long as nothing was answered there
+    assert "--max-new-tokens 12 (now 24" in again
+    with RunFolder.open(tmp_path / "run", {}) as run:
+        (run.path / "answers.jsonl").write_text("{}\n")
+    assert "holds a run" in refusal(capsys, *recorded, *ways_in(told)[1])
 
 
 def test_thoughts_take_memory_too() -> None:

@@ -247,7 +247,7 @@ def test_other_settings_never_adopt_what_a_lost_configuration_made(tmp_path: Pat
     if text is not None:
         (tmp_path / "config.json").write_text(text)
     for _ in range(2):
-        with pytest.raises(RuleshiftError, match=rf"choose another --out, or delete {tmp_path}\."):
+        with pytest.raises(RuleshiftError, match=r": (choose another --out|name another folder)\.$"):
             RunFolder.open(tmp_path, Config(seed=1)).__enter__()
         (tmp_path / "config.json").unlink(missing_ok=True)
     assert (tmp_path / left).exists()
@@ -266,6 +266,30 @@ def test_many_differences_are_counted(tmp_path: Path) -> None:
         pass
     with pytest.raises(RuleshiftError, match=r"\(a: 0 there, 1 now; b: .*; c: .*; d: 0 there, 1 now; and 3 more\)"):
         RunFolder.open(tmp_path, dict.fromkeys("abcdefg", 1)).__enter__()
+
+
+@pytest.mark.parametrize("stopped", [RuntimeError, KeyboardInterrupt])
+def test_a_run_that_has_kept_nothing_is_no_obstacle(tmp_path: Path, stopped: type[BaseException]) -> None:
+    (tmp_path / "mine.txt").write_text("was there before")
+
+    def stop(config: Config, work: Callable[[RunFolder], object]) -> None:
+        with RunFolder.open(tmp_path, config) as run:
+            work(run)
+            raise stopped
+
+    with pytest.raises(stopped):
+        stop(Config(), lambda run: (run.path / "samples").mkdir())
+    with pytest.raises(stopped):
+        stop(Config(seed=1), lambda run: run.append_metrics({"step": 1}))
+    run = RunFolder(tmp_path)
+    before = run.read_config()
+    assert before is not None
+    with pytest.raises(RuleshiftError, match="seed: 1 there, 2 now"):
+        RunFolder.open(tmp_path, Config(seed=2)).__enter__()
+    run.metrics_path.unlink()
+    with pytest.raises(stopped):  # what an earlier call wrote stays
+        stop(Config(seed=1), lambda run: None)
+    assert run.read_config() == before
 
 
 # Metrics

@@ -1,5 +1,6 @@
 """Settings that do not fit together, as data: whoever asks says how a setting is written, on its own command line."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -14,7 +15,7 @@ def as_option(name: str, value: Any) -> str:
     option = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{option}" if value else f"--no-{option}"
-    return f"--{option} {' '.join(value) if isinstance(value, tuple) else value}"
+    return shlex.join([f"--{option}", *map(str, value if isinstance(value, tuple) else (value,))])
 
 
 def as_assigned(value: Any) -> str:

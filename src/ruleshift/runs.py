@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ruleshift import metrics
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of, write_atomically
-from ruleshift.lock import held
+from ruleshift.lock import LOCK, held
 from ruleshift.threads import MOST
 
 if TYPE_CHECKING:
@@ -72,14 +72,20 @@ class RunFolder:
         """Create or continue the run at `path` and hold its lock meanwhile.
 
         A folder that holds a run with another configuration is refused; with `resume=False`, so is one that holds
-        any run. What a killed process left half done (a torn line, a temporary folder) is cleared away.
+        any run. What a killed process left half done (a torn line, a temporary folder) is cleared away. A new run that
+        fails or is stopped before it has kept anything takes its configuration with it, so that others are not refused.
         """
         folder = cls(Path(path))
         with held(folder.path):
+            there = set(folder.path.iterdir())
             folder._write_config(plain(config), resume)
-            folder._clear_leftovers()
-            folder._mend_metrics()
-            yield folder
+            try:
+                folder._clear_leftovers()
+                folder._mend_metrics()
+                yield folder
+            except BaseException:
+                folder._forget(there)
+                raise
 
     # Configuration
 
@@ -129,8 +135,8 @@ class RunFolder:
         found = [name for name in RESULTS if (self.path / name).exists()]
         if found:
             raise RuleshiftError(
-                f"{self.path} holds {', '.join(found)} of a run, but not its config.json, so that nothing tells with "
-                f"which settings they were made: {self._elsewhere}"
+                f"{self.path} holds {', '.join(found)}, as a run does, but not its config.json, so that nothing tells "
+                "with which settings they were made: choose another --out."
             )
 
     def _dump_config(self, content: Mapping[str, Any]) -> None:
@@ -139,8 +145,9 @@ class RunFolder:
     def read_config(self) -> dict[str, Any] | None:
         """The content of config.json: `config`, `environment` and `resumed_in`. None where there is none yet."""
         file = self.path / "config.json"
+        content: Any = None
         try:
-            content: dict[str, Any] = json.loads(file.read_bytes())
+            content = json.loads(file.read_bytes())
             complete = content.keys() >= {"config", "environment", "resumed_in"} and (
                 isinstance(content["config"], dict)
                 and isinstance(content["environment"], dict)
@@ -153,8 +160,18 @@ class RunFolder:
         except (ValueError, AttributeError, RecursionError):
             complete = False
         if not complete:
-            raise RuleshiftError(f"{file} is not the configuration of a run: {self._elsewhere}")
+            is_model = isinstance(content, dict) and "model_type" in content
+            found = f"{self.path} holds a model" if is_model else f"{file} is not the configuration of a run"
+            raise RuleshiftError(f"{found}: name another folder.")
         return content
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a run lies here, of whatever version."""
+        try:
+            return (self.path / "config.json").is_file() and self.read_config() is not None  # not of a pipe
+        except RuleshiftError:
+            return False
 
     def current_config(self) -> dict[str, Any] | None:
         """The configuration of a run that this version made; None where there is none, or one of another version."""
@@ -272,6 +289,16 @@ class RunFolder:
         for old in upto[:-keep_last]:
             if old.step not in keep:
                 _discard(old.path)
+
+    def _forget(self, there: Collection[Path]) -> None:
+        """Remove the configuration, unless it is among what was `there`, or anything with content has come since."""
+        file = self.path / "config.json"
+        new = [path for path in self.path.iterdir() if path not in there and path.name not in (file.name, LOCK)]
+        within = [inner for path in new for inner in (path, *path.rglob("*")) if inner.is_file()]
+        if file in there or any(inner.stat().st_size for inner in within):
+            return
+        for path in (*new, file):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _clear_leftovers(self) -> None:
         """Remove what a killed process left half done."""

@@ -1,6 +1,7 @@
 """Settings of training and of measurement, each with its bounds. No heavy imports, so that `--help` is quick."""
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
@@ -89,7 +90,8 @@ class SFTConfig:
     save_every: Count = 100
     """Steps between checkpoints."""
     checkpoints: Count = 2
-    """How many of them stay, the last ones: models that RL can start from (--model RUN/checkpoints/step-000100)."""
+    """How many of them stay, the last ones. RL can start from one: `ruleshift backbone export RUN --step 100 --out
+    FOLDER` makes a model of it, for --model."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -102,6 +104,23 @@ class SFTConfig:
             _check_multiple(self, "save_every", "loss_lag", so)
         if self.micro_batch < self.batch:
             _check_multiple(self, "batch", "micro_batch")
+
+    def micro_batch_in(self, processes: int) -> int:
+        """Conversations that each of so many processes prepares at once. Raises MisfitError for batches that they
+        cannot share."""
+
+        def shared(batch: int, micro_batch: int) -> bool:
+            """Whether they can, and the two fit together as well."""
+            share = batch // processes
+            return batch == share * processes and all(n <= micro_batch or n % micro_batch == 0 for n in (share, batch))
+
+        if not shared(self.batch, self.micro_batch):
+            least = next(n for n in count(self.batch + 1) if shared(n, self.micro_batch))
+            smaller = next(({"micro_batch": n} for n in range(self.micro_batch, 1, -1) if shared(self.batch, n)), None)
+            uneven = self.batch % processes
+            why = f"{{batch}} is not a multiple of {'' if uneven else '{micro_batch} times '}the {processes} processes"
+            raise MisfitError(self, why, [{"batch": least}, *([smaller] if smaller else [])])
+        return min(self.micro_batch, self.batch // processes)
 
 
 @dataclass(frozen=True)

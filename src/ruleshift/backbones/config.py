@@ -16,27 +16,6 @@ NAMED = ("bundled", "smollm2")
 AnyStyle = Literal["auto", Style]
 
 
-def check_model(name: str) -> None:
-    """Raise RuleshiftError for a name that looks like a folder's and holds no model."""
-    if name.lower().endswith(".gguf"):
-        raise RuleshiftError(
-            f"{name} is a GGUF file: ruleshift backbone import {name} --out FOLDER makes a model folder of it"
-        )
-    try:
-        folder = Path(name)
-        looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or folder.exists()
-        is_missing = looks_like_path and not (folder / "config.json").is_file()
-        is_adapter = looks_like_path and (folder / "adapter_config.json").is_file()
-    except OSError as error:
-        raise RuleshiftError(f"no model {name!r}: it can be no folder ({error.strerror}): check the name") from error
-    if is_adapter:
-        raise RuleshiftError(
-            f"{name} holds an adapter: put it into its model (merge_and_unload of peft), and save that as a whole"
-        )
-    if is_missing:
-        raise RuleshiftError(f"no model at {name}: a folder with config.json and model.safetensors is expected")
-
-
 @dataclass(frozen=True)
 class ModelOptions:
     """How a model is loaded and spoken to."""

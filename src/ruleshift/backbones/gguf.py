@@ -9,13 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruleshift.backbones.given import check_gguf
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-MAGIC = b"GGUF"
 
 
 def import_gguf(file: Path, folder: Path) -> None:
@@ -28,7 +27,7 @@ def import_gguf(file: Path, folder: Path) -> None:
 
     if find_spec("gguf") is None:
         raise RuleshiftError("reading GGUF files needs the package gguf: pip install gguf")
-    _check(file)
+    check_gguf(file)
     try:
         model, tokenizer = _read(file)
     except RuleshiftError:
@@ -43,16 +42,6 @@ def import_gguf(file: Path, folder: Path) -> None:
             "reads from GGUF, or take the model's own folder"
         ) from error
     save_model(model, tokenizer, folder)
-
-
-def _check(file: Path) -> None:
-    try:
-        with file.open("rb") as content:
-            begins = content.read(len(MAGIC))
-    except OSError as error:
-        raise RuleshiftError(f"cannot read {file} ({reason_of(error)}): name a GGUF file") from error
-    if begins != MAGIC:
-        raise RuleshiftError(f"{file} is no GGUF file: name one")
 
 
 def _read(file: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":

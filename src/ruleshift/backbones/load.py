@@ -20,7 +20,8 @@ from transformers import (
 )
 
 from ruleshift.backbones.checkpoint import check_files, check_room, check_sizes, check_weights
-from ruleshift.backbones.config import MERGED, AnyStyle, ModelOptions, check_model
+from ruleshift.backbones.config import MERGED, AnyStyle, ModelOptions
+from ruleshift.backbones.given import check_model
 from ruleshift.backbones.hub import only_cached
 from ruleshift.backbones.named import located
 from ruleshift.backbones.room import room_for

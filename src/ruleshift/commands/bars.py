@@ -6,9 +6,11 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from ruleshift.studies.board import duration
 
+WIDE = 40  # columns of a bar, at most
 LINES = 10  # plain lines over the whole work, about
 SILENCE = 60.0  # seconds after which a plain line is printed in any case
 
@@ -23,12 +25,12 @@ class Bar:
         self.began = self.printed_at = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(min(WIDE, self.console.width // 6)),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=False)),  # the rest stays whole
             console=self.console,
             disable=not self.console.is_terminal,
         )

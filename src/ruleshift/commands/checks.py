@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ruleshift.bounds import within
 from ruleshift.errors import RuleshiftError
+from ruleshift.files import reason_of
 from ruleshift.misfits import MisfitError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.threads import MOST
@@ -55,13 +56,26 @@ def check_file(option: str, path: Path | None) -> None:
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Create a folder if need be. Raise RuleshiftError if nothing can be written into it."""
+    """Raise RuleshiftError if nothing could be written into a folder of this name. It is not made: what is checked
+    later may be wrong."""
+    place = path.absolute()
+    try:
+        there = next(folder for folder in (place, *place.parents) if folder.exists() or folder.is_symlink())
+        reason = "" if there.is_dir() else "it is a file" if there == place else f"{there} is a file"
+    except OSError as error:
+        reason = reason_of(error)
+    if reason:
+        raise RuleshiftError(f"{option} {path} cannot be a folder ({reason}): choose another path")
+    _probe(option, path, there)
+
+
+def make_folder(option: str, path: Path) -> None:
+    """Make a folder if need be. Raise RuleshiftError if nothing can be written into it."""
+    check_folder(option, path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
-        raise RuleshiftError(f"{option} {path} cannot be a folder ({reason}): choose another path") from error
-    _probe(option, path, path)
+        raise RuleshiftError(f"{option} {path} cannot be a folder ({error.strerror}): choose another path") from error
 
 
 def check_new(option: str, path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from ruleshift.backbones.config import NAMED
 from ruleshift.commands.answering import room_to_answer
-from ruleshift.commands.checks import check_folder, command_line
+from ruleshift.commands.checks import check_folder, command_line, make_folder
 from ruleshift.commands.policies import (
     AnyStyle,
     Drawing,
@@ -84,6 +85,7 @@ class Compare:
         if len(set(self.subjects)) < max(2, len(self.subjects)):
             raise RuleshiftError("name at least two subjects, each once: ruleshift compare A B --out FOLDER")
         prices = self._prices()
+        self._check_subjects()
         self.drawing.check()
         check_folder("--out", self.out)
         suite = SUITES[self.suite]
@@ -162,6 +164,16 @@ class Compare:
             ask(questions, policy.engine, record, Following(bar, policy))
         return load_finished(folder)
 
+    def _check_subjects(self) -> None:
+        """Raise RuleshiftError for a subject that is no model, before others are asked for long."""
+        from ruleshift.backbones.given import check_model
+        from ruleshift.engines.text import INSIDERS
+        from ruleshift.evaluation.finished import is_evaluation
+
+        for subject in self.subjects:
+            if subject not in (*NAMED, *INSIDERS) and not subject.startswith(API) and not is_evaluation(subject):
+                check_model(subject)
+
     def _prices(self) -> "dict[str, Price]":
         from ruleshift.evaluation.revising import Price
 
@@ -193,6 +205,7 @@ class Compare:
         }
         content = {"version": 1, "suite": {"name": suite.name, "version": suite.version}, "about": about}
         plain = {**content, "tasks": [dataclasses.asdict(card) for card in cards]}
+        make_folder("--out", self.out)
         write_atomically(self.out / "card.json", json.dumps(_finite(plain), indent=1, allow_nan=False) + "\n")
         write_card(self.out / "card.html", f"Report card: {', '.join(self.subjects)}", list(about.items()), sections)
 

@@ -35,11 +35,11 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], pictured: bool) -> N
 
 
 def _with_files(rows: Iterable[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
-    from ruleshift.commands.checks import check_folder
+    from ruleshift.commands.checks import make_folder
     from ruleshift.pictures import png
 
     folder = pictures_beside(path)
-    check_folder("--out", folder)
+    make_folder("--out", folder)
     for row in rows:
         names = []
         for number, picture in enumerate(row["images"], 1):

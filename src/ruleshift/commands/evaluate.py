@@ -90,7 +90,7 @@ class Eval(OnTask[Options]):
 
         from ruleshift.engines.protocol import NoMoreAnswers
         from ruleshift.evaluation.episodes import save_episodes
-        from ruleshift.evaluation.failures import CUT
+        from ruleshift.outcomes import CUT
         from ruleshift.results import save_results
 
         self._check()
@@ -128,11 +128,32 @@ class Eval(OnTask[Options]):
         Console().print(_table(title, rows, references))
         if any(row.metric == CUT for row in rows):
             speed = f"{rate:,.1f} reply tokens/s; " if rate else ""
-            print(
-                f"{speed}what was said: ruleshift play {self.task} --model {self.model}, or here with --episodes FILE"
-            )
+            split = next(row.split for row in rows if row.metric == CUT)
+            print(f"{speed}what was said: {self._played(split)}, or here with --episodes FILE")
         if policy.remote is not None:
             print(spent_in_words(policy.remote.spending))
+
+    def _played(self, split: str) -> str:
+        """The command that shows what is said of the first problem of a split."""
+        from ruleshift.commands.play import Play
+
+        drawing = self.drawing
+        shown = Play(
+            self.task,
+            self.options,
+            split,
+            drawing.seed,
+            model=self.model,
+            turns=max(self.turns, default=None),
+            style=self.style,
+            decoding=drawing.decoding,
+            temperature=drawing.temperature,
+            threads=drawing.threads,
+            loading=self.loading,
+            thoughts=self.thoughts,
+            serving=self.serving,
+        )
+        return shown.typed("play")
 
     def _check(self) -> None:
         at_least("--n", self.n, 1)
@@ -234,8 +255,8 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
     from rich.text import Text
 
     from ruleshift.evaluation.evaluate import OF_FIRST_REPLIES
-    from ruleshift.evaluation.failures import CUT, OF_REPLIES
     from ruleshift.evaluation.profile import DISTINCT
+    from ruleshift.outcomes import OF_REPLIES, name_of
     from ruleshift.report.arms import references_in
     from ruleshift.report.tables import is_share, number
 
@@ -253,8 +274,7 @@ def _table(title: str, rows: "Sequence[Row]", references: "Sequence[Row]") -> "T
         of_first = row.metric in (*OF_FIRST_REPLIES, *DISTINCT)
         metric = row.metric.replace("_", " ") + (" of first replies" if of_first else f" within {row.turns}")
         if row.metric.startswith(OF_REPLIES):
-            told = "cut at the token limit" if row.metric == CUT else row.metric.removeprefix(OF_REPLIES)
-            metric = f"{told.replace('_', ' ')}, of all replies"
+            metric = f"{name_of(row.metric)}, of all replies"
         if is_share(row.metric):
             unit = "%"
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from ruleshift.backbones.room import halved, room_for
 from ruleshift.bounds import at_least
 from ruleshift.commands.answering import shorter_thoughts
-from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, printable
+from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, make_folder, printable
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
     AnyStyle,
@@ -140,6 +140,7 @@ class _Album:
         for picture in pictures:
             if self.folder is None:
                 self.folder = Path(tempfile.mkdtemp(prefix="ruleshift-"))
+            make_folder("--pictures", self.folder)
             self.shown += 1
             path = self.folder / picture_name(self.problem, self.shown)
             write_atomically(path, png(picture))

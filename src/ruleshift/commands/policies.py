@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ruleshift.backbones.config import NAMED, AnyStyle, ModelOptions, check_model
+from ruleshift.backbones.config import NAMED, AnyStyle, ModelOptions
+from ruleshift.backbones.given import check_model
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.commands.checks import check_threads
 from ruleshift.commands.serving import API, NO_BUDGET, Serving, open_model

@@ -12,6 +12,8 @@ from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.planning import Machine, show_plan
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.errors import RuleshiftError
+from ruleshift.launched import launched
+from ruleshift.outcomes import in_words, is_nothing
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 
 if TYPE_CHECKING:
@@ -121,6 +123,8 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     check_folder("--out", command.out)
     check_trackers(command.tracker)
     check_threads(command.threads)
+    if isinstance(config, SFTConfig):
+        config.micro_batch_in(launched())
 
     from ruleshift.backbones.fingerprint import fingerprint
     from ruleshift.backbones.load import load_backbone
@@ -129,23 +133,27 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.quiet import quiet_libraries
     from ruleshift.runs import RunFolder
     from ruleshift.threads import set_threads
+    from ruleshift.training.optimizers import check_8bit
     from ruleshift.training.parts import check_recompute
     from ruleshift.training.processes import start as find_each_other
-    from ruleshift.training.sharding import check_sharding
+    from ruleshift.training.sharding import check_divisible, check_sharding
     from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
 
+    check_8bit(config.adam_8bit)
     if command.shard:
         check_sharding(config)
     quiet_libraries()
     processes = find_each_other(command.shard)
     set_threads(command.threads, RunFolder(command.out).threads())
-    # Before the folder takes this configuration down: the name may be wrong.
+    # All that may be wrong comes before the folder takes this configuration down: it then refuses another one.
     dtype = "auto" if config.lora_rank else "float32"
     start = load_backbone(
         command.model, dtype=dtype, pictures=task.pictures, options=command.loading, style=command.style
     )
     check_recompute(start.model, config.gradient_checkpointing)
+    if command.shard:
+        check_divisible(start.model)
     teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= {"weights": fingerprint(start.model)} | command.options_given()
@@ -173,6 +181,14 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
         print(f"model: {final}   metrics: {run.metrics_path}")
 
 
+def _note(metrics: Mapping[str, float]) -> str:
+    """What the bar says of a step: of one that solves next to nothing, why."""
+    if "success" not in metrics:
+        return f"loss {metrics['loss']:.3f}"
+    why = f" ({in_words(metrics, 2)})" if is_nothing(metrics["success"]) else ""
+    return f"success {metrics['success']:.0%}{why}, {metrics['tokens_per_s']:,.0f} tokens/s"
+
+
 def _follower(bar: "Bar", trackers: "Trackers") -> Follow:
     """Shows the metrics of a step on the bar, and sends them to the trackers."""
 
@@ -188,8 +204,7 @@ def _follower(bar: "Bar", trackers: "Trackers") -> Follow:
             bar.begin(title, steps)
         if bar.done == 0:
             bar.start_at(step - 1)  # done by an earlier call
-        note = f"success {metrics['success']:.0%}" if "success" in metrics else f"loss {metrics['loss']:.3f}"
-        bar.reach(step, note)
+        bar.reach(step, _note(metrics))
         trackers.log(step, metrics)
 
     return follow

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 
@@ -26,6 +26,8 @@ from ruleshift.evaluation.statistics import (
     mean_variance,
     share_interval,
 )
+from ruleshift.outcomes import is_nothing, shares_of
+from ruleshift.records import Episode
 from ruleshift.results import CEILING
 
 TRAINED, SHIFTED, FAKE, UNSEEN = "id", "rule-ood", "fake", "heldout"
@@ -71,13 +73,15 @@ class Statement:
 
 @dataclass(frozen=True)
 class SubjectCard:
-    """One line of the card: scores, and of models the turns with their costs, and the turn until which they pay."""
+    """One line of the card: scores, and of models the turns with their costs, and the turn until which they pay; and
+    what the replies were to splits on which next to nothing is solved (`outcomes.shares_of`)."""
 
     name: str
     scores: tuple[Score, ...]
     turns: tuple[TurnGain, ...] = ()
     pays_until: int = 0
     replies: int = 0
+    failures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def score(self, metric: str, split: str, turns: int) -> Score | None:
         return next((s for s in self.scores if (s.metric, s.split, s.turns) == (metric, split, turns)), None)
@@ -116,7 +120,8 @@ def task_card(subjects: Sequence[Subject]) -> TaskCard:
         asked = replace(questions, samples=subject.finished.questions.samples)
         found = outcomes_of(asked, {place: episodes[place] for place in mine}, metrics, upto)
         outcomes[subject.name] = found
-        cards.append(_subject_card(subject, questions, found, mine))
+        by_split = {split: [episodes[place] for place in mine if place.split == split] for split in questions.splits}
+        cards.append(_subject_card(subject, questions, found, mine, by_split))
     unseen = replace(questions, task=task.unseen())
     bounds = {name: outcomes_of(questions, ask(unseen, who), metrics, upto) for name, who in _bounds(questions)}
     floors = {name: found for name, found in bounds.items() if name != CEILING}
@@ -192,13 +197,22 @@ def outcomes_of(questions: Questions, episodes: Episodes, metrics: Sequence[str]
     return found
 
 
-def _subject_card(subject: Subject, questions: Questions, found: Outcomes, places: Sequence[Slot]) -> SubjectCard:
+def _subject_card(
+    subject: Subject,
+    questions: Questions,
+    found: Outcomes,
+    places: Sequence[Slot],
+    episodes: Mapping[str, Sequence[Episode]],
+) -> SubjectCard:
     split = SHIFTED if SHIFTED in questions.splits else questions.splits[0]
     solved = {turns: found[split, "success", turns] for turns in range(1, questions.turns + 1)}
     shown = [place for place in places if place.split == split]
     turns = gains(subject.finished.kept, solved, shown, subject.price)
     replies = sum(len(subject.finished.kept[place]) for place in places)
-    return SubjectCard(subject.name, _scores(questions, found), tuple(turns), pays_until(turns), replies)
+    scores, most = _scores(questions, found), shown_budgets(questions.task.metric, questions.turns)[-1]
+    lost = [s.split for s in scores if (s.metric, s.turns) == (questions.task.metric, most) and is_nothing(s.value)]
+    failures = {split: shares_of(episodes[split]) for split in lost}
+    return SubjectCard(subject.name, scores, tuple(turns), pays_until(turns), replies, failures)
 
 
 def _scores(questions: Questions, found: Outcomes) -> tuple[Score, ...]:

@@ -40,7 +40,8 @@ class Cell:
     answer; empty where none did. `confidence` holds for each problem the mean probability of the first replies to steps
     at which something was to be decided, where whoever answered tells it, and `spent` what the first, second ... tries
     took (see `tries.Spent`); empty in points of earlier versions. `most` is how many tries a step was given; 0 in
-    points of earlier versions, whose steps were all given as many as any table asks for.
+    points of earlier versions, whose steps were all given as many as any table asks for. `replies` holds for each
+    problem how many replies were what (see `outcomes.counts_of`), where next to nothing is solved; empty elsewhere.
     """
 
     split: str
@@ -57,6 +58,7 @@ class Cell:
     confidence: tuple[float, ...] = ()
     spent: tuple[Spent, ...] = ()
     most: int = 0
+    replies: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def covers(self, turns: int) -> bool:
         """Whether this tells what comes of a budget of `turns`."""
@@ -207,11 +209,11 @@ def rows_of(point: Point, turns: Sequence[int], stepwise: bool = False) -> list[
     rows = []
     stepwise = stepwise or any(cell.has_steps for cell in point.cells)
     for cell in point.cells:
-        steps = stepwise and len(cell.tries) > 1
-        measured = [("decision_accuracy", 1)] if steps and cell.decided else []
-        measured += [(metric, 1) for metric in WORDS if steps and cell.stated_words]
+        measured = [("decision_accuracy", 1)] if stepwise and cell.decided else []
+        measured += [(metric, 1) for metric in WORDS if stepwise and cell.stated_words]
         covered = [budget for budget in turns if cell.covers(budget)]
-        measured += [(metric, budget) for budget in covered for metric in (PER_BUDGET if steps else PER_BUDGET[:1])]
+        per_budget = [m for m in PER_BUDGET if m != "steps_passed" or len(cell.tries) > 1]  # one mean has no interval
+        measured += [(metric, budget) for budget in covered for metric in (per_budget if stepwise else PER_BUDGET[:1])]
         measured += [("validity", 1), ("recognition", 1), *([("sound_work", 1)] if any(cell.shown) else [])]
         for metric, budget in measured:
             values = cell.outcomes(metric, budget)

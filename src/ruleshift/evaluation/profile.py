@@ -49,6 +49,8 @@ def rows_of_samples(questions: Questions, episodes: Episodes, decoding: str, tur
                 found.append(_with(row, f"pass@{k}", shares))
     for split in questions.splits:
         profiles = [profile for profile in problem_profiles(questions, episodes) if profile.split == split]
+        if len(profiles) == 1:  # one mean has no interval
+            continue
         last = [row for row in found if row.split == split][-1]
         counts = [
             _with(replace(last, turns=1), metric, [float(getattr(profile, metric)) for profile in profiles])

@@ -15,8 +15,9 @@ from ruleshift.evaluation.evaluate import WORDS
 from ruleshift.evaluation.revising import LEAST_GAIN
 from ruleshift.evaluation.statistics import Difference
 from ruleshift.files import write_atomically
+from ruleshift.outcomes import in_words as in_words_of
 from ruleshift.report.points import turns_label
-from ruleshift.report.tables import number, signed
+from ruleshift.report.tables import FAILURES, number, signed
 from ruleshift.results import CEILING
 
 
@@ -42,7 +43,13 @@ class CardSection:
 
 def section(card: TaskCard) -> CardSection:
     """The card of one task, ready to show."""
-    sheets = (_scores(card), _revision(card), *([_pairs(card)] if card.pairs else []))
+    failed = any(subject.failures for subject in card.subjects)
+    sheets = (
+        _scores(card),
+        *([_failures(card)] if failed else []),
+        _revision(card),
+        *([_pairs(card)] if card.pairs else []),
+    )
     sizes = ", ".join(f"{split} {n}" for split, n in card.n.items())
     about = f"Version {card.version} of the task; problems: {sizes}."
     return CardSection(card.task, in_words(card), sheets, (about, *card.notes))
@@ -123,6 +130,15 @@ def _scores(card: TaskCard) -> CardTable:
         )
     title = f"{_named(card.metric).capitalize()} in %, with 95% intervals over problems"
     return CardTable(title, ("split", *(name for name, _ in columns)), tuple(lines), " ".join(notes))
+
+
+def _failures(card: TaskCard) -> CardTable:
+    lines = [
+        (f"{subject.name}, {split}", in_words_of(shares))
+        for subject in card.subjects
+        for split, shares in subject.failures.items()
+    ]
+    return CardTable(FAILURES.capitalize(), ("subject, split", "replies"), tuple(lines))
 
 
 def _row_name(split: str, metric: str, turns: int, card: TaskCard) -> str:

@@ -1,13 +1,14 @@
 """The parts of a page: what it shows of each decoding, and its figures, each with what is said about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import plotly.graph_objects as go
 from markupsafe import Markup
 
 from ruleshift.evaluation.comparison import Comparison
+from ruleshift.outcomes import OF_REPLIES
 from ruleshift.report import tables
 from ruleshift.report.arms import Legend, legend_of, trained_split
 from ruleshift.report.arrows import arrows
@@ -85,6 +86,7 @@ class Numbers:
     headline: tables.Headline
     others: tuple[tables.Headline, ...]
     comparisons: tuple[tables.ComparisonTable, ...]
+    failures: tuple[tables.FailureLine, ...]
 
     def records(self) -> list[tuple[str, list[dict[str, object]]]]:
         """The title and the lines of each table, for programs."""
@@ -92,7 +94,12 @@ class Numbers:
             ("at the end", self.headline.records()),
             *((table.metric, table.records()) for table in self.others),
             *((table.title, table.records()) for table in self.comparisons),
+            *([(tables.FAILURES, self.failed())] if self.failures else []),
         ]
+
+    def failed(self) -> list[dict[str, object]]:
+        """What replies were, for programs."""
+        return [asdict(line) for line in self.failures]
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,14 @@ class Section:
 
 def numbers_of(results: Results, comparisons: Sequence[Comparison], decoding: str) -> Numbers:
     main = metric_of(results)
-    metrics = sorted({row.metric for row in results.rows if row.decoding == decoding} - {main})
+    there = {row.metric for row in results.rows if row.decoding == decoding}
+    metrics = sorted(metric for metric in there - {main} if not metric.startswith(OF_REPLIES))
     compared = [comparison for comparison in comparisons if comparison.metric == main]
     return Numbers(
         headline=tables.headline(results, comparisons, decoding, main),
         others=tuple(tables.headline(results, comparisons, decoding, metric) for metric in metrics),
         comparisons=tuple(tables.comparison_records(results, compared, decoding)),
+        failures=tables.failure_lines(results, decoding),
     )
 
 

@@ -9,7 +9,7 @@ from ruleshift.evaluation import names
 from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.evaluation.evaluate import FEW, METRICS, OF_FIRST_REPLIES
-from ruleshift.evaluation.failures import OF_REPLIES
+from ruleshift.outcomes import OF_REPLIES, in_words
 from ruleshift.report.arms import Legend, legend_of, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
@@ -270,6 +270,33 @@ def _matched(value: float | None, item: Comparison) -> str:
     return number(value) if item.matched_on == "id" else f"{value:.3g}"
 
 
+@dataclass(frozen=True)
+class FailureLine:
+    """What all replies of an arm to a split were, where it solves next to nothing."""
+
+    arm: str
+    split: str
+    replies: str
+
+
+FAILURES = "what all replies were, where next to nothing is solved"
+
+
+def failure_lines(results: Results, decoding: str) -> tuple[FailureLine, ...]:
+    """By arm and split, means over the seeds that solve next to nothing."""
+    rows = [row for row in results.rows if row.decoding == decoding and row.metric.startswith(OF_REPLIES)]
+    lines = []
+    for arm in legend_of(results).arms_in(rows):
+        for split in splits_in(rows):
+            mine = [row for row in rows if (row.arm, row.split) == (arm, split)]
+            seeds = {row.seed for row in mine}
+            if seeds:
+                names = dict.fromkeys(row.metric for row in mine)
+                shares = {name: sum(row.value for row in mine if row.metric == name) / len(seeds) for name in names}
+                lines.append(FailureLine(arm, split, in_words(shares)))
+    return tuple(lines)
+
+
 def _is_in_headline(comparison: Comparison, legend: Legend) -> bool:
     return comparison.matched_on is None and comparison.reference == legend.start
 
@@ -296,7 +323,7 @@ def signed(value: float, metric: str = "success") -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric in SHARES or metric.startswith(OF_REPLIES)
+    return metric in SHARES or metric.startswith((OF_REPLIES, "pass@"))
 
 
 def endpoint_in_words(claim: Claim) -> str:

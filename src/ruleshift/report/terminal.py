@@ -15,12 +15,14 @@ from ruleshift.evaluation.comparison import Comparison
 from ruleshift.report.arms import feedback_note, legend_of
 from ruleshift.report.points import turns_label
 from ruleshift.report.tables import (
+    FAILURES,
     ComparisonLine,
     ComparisonTable,
     Headline,
     ShownNumber,
     comparison_records,
     endpoint_in_words,
+    failure_lines,
     headline,
     interval_of,
     is_share,
@@ -80,6 +82,19 @@ def _headline_table(title: str, record: Headline, splits: Sequence[str]) -> Tabl
             name = Text(f"{line.arm}\n", "bold").append(below, "not bold dim") if index == 0 else Text("")
             cells = [_entry_text(line.cells.get((split, budget))) for split in splits]
             table.add_row(name, str(budget), *cells, end_section=budget == record.turns[-1])
+    return table
+
+
+def failures_table(results: Results, decoding: str) -> Table | None:
+    """What replies of arms were that solve next to nothing. None where there is no such arm."""
+    lines = failure_lines(results, decoding)
+    if not lines:
+        return None
+    table = _table(f"{FAILURES}, {decoding}")
+    for heading in ("arm", "split", "replies"):
+        table.add_column(heading, overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, (line.arm, line.split, line.replies)))
     return table
 
 

@@ -22,6 +22,7 @@ from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.evaluation.evaluate import Cell, Point, cell_of, evaluate
+from ruleshift.evaluation.failures import explained
 from ruleshift.evaluation.kl import SEED as KL_SEED
 from ruleshift.evaluation.kl import StartReplies
 from ruleshift.evaluation.sharpness import sharpness
@@ -109,7 +110,8 @@ class Meter:
                     forgets=m.feedback == "none",
                     heard=tally.hear,
                 )
-                cells.append(replace(cell_of(split, decoding, episodes), spent=tally.spent(), most=turns))
+                cell = replace(cell_of(split, decoding, episodes), spent=tally.spent(), most=turns)
+                cells.append(explained(cell, self.task.metric, episodes))
                 seconds[f"{split}/{decoding}"] = tally.seconds()
                 kept += self.keeper.of(episodes, split, decoding)
                 if decoding == m.decodings[-1]:

@@ -234,7 +234,8 @@ def _cell(content: Mapping[str, Any]) -> Cell:
         raise ValueError("outcomes are missing")
     confidence = tuple(map(_finite, _list(content.get("confidence", []))))
     spent = tuple(Spent(*map(_finite, _list(one))) for one in _list(content.get("spent", [])))  # type: ignore[arg-type]
-    if confidence and len(confidence) != len(tries):
+    replies = tuple((_text(name), tuple(map(_whole, _list(part)))) for name, part in _list(content.get("replies", [])))
+    if any(len(of_each) != len(tries) for of_each in (confidence or tries, *(part for _, part in replies))):
         raise ValueError("outcomes are missing")
     return Cell(
         _text(content["split"]),
@@ -244,6 +245,7 @@ def _cell(content: Mapping[str, Any]) -> Cell:
         confidence=confidence,
         spent=spent,
         most=_whole(content.get("most", 0)),
+        replies=replies,
     )
 
 

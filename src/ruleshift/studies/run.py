@@ -16,6 +16,7 @@ from ruleshift.backbones.room import OF_FIXED, OF_STUDY, said_to
 from ruleshift.backbones.save import is_saved, save_model
 from ruleshift.evaluation.claims import Claim, claims
 from ruleshift.evaluation.evaluate import rows_of
+from ruleshift.evaluation.failures import rows_of_failures
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.evaluation.patching import levels_of
 from ruleshift.evaluation.statistics import Estimate
@@ -65,19 +66,21 @@ def run_study(
     What it takes is estimated and told before, and episodes are kept as `keep` says. Writes results.json,
     comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
+    begun = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
     with held(out):
-        _run_study(plans, out, workers, keep, cluster, reuse)
+        _run_study(plans, begun, out, workers, keep, cluster, reuse)
 
 
 def _run_study(
     plans: Sequence[Plan],
+    begun: Sequence[tuple[StartModel, Basis]],
     out: Path,
     workers: int | None,
     keep: Keep,
     cluster: Cluster | None,
     reuse: Sequence[Path],
 ) -> None:
-    starts, bases = zip(*map(_start, plans), strict=True)  # a wrong name is noticed before the long work begins
+    starts, bases = zip(*begun, strict=True)
     folders = [out / plan.folder for plan in plans]
     if cluster is None:
         warn(plans, bases, [folder / ARMS for folder in folders], workers)
@@ -187,6 +190,7 @@ def _conclude(one: Refinement, start: StartModel, out: Path, seconds: float, cla
     comparisons = compare(points, plan.pairs(), m.turns, metrics, *start_and_split, m.everywhere, plan.origins())
     task = task_of(m)
     rows = [row for point in points for row in rows_of(point, m.turns, task.metric != "success")]
+    rows += [row for point in {(one.arm, one.seed): one for one in points}.values() for row in rows_of_failures(point)]
     rows += reference_rows(task, m.splits, m.n, m.turns, m.decodings, m.seed, start.style)
     meta = _meta(plan, start, out / ARMS, seconds) | {"claims": [asdict(claim) for claim in claimed]}
     results = Results(tuple(rows), meta)

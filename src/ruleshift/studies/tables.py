@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def ends(found: Findings, width: int) -> "list[Table]":
-    """How every arm ends, for each decoding, by all that arms are compared by; floors and the ceiling below."""
+    """How every arm ends, for each decoding, by all that arms are compared by; floors and the ceiling below. Of arms
+    that solve next to nothing, what they replied."""
     return ends_in(found.results, found.comparisons, width)
 
 
 def ends_in(results: "Results", comparisons: "Sequence[Comparison]", width: int) -> "list[Table]":
     """The same, of numbers alone."""
     from ruleshift.report.points import decodings_in
-    from ruleshift.report.terminal import headline_tables
+    from ruleshift.report.terminal import failures_table, headline_tables
 
     shown = dict.fromkeys([str(results.meta["metric"]), *(item.metric for item in comparisons)])
-    return [
-        table
-        for decoding in decodings_in(results.rows)
-        for one in shown
-        for table in headline_tables(results, comparisons, decoding, one, width)
-    ]
+    found = []
+    for decoding in decodings_in(results.rows):
+        found += [table for one in shown for table in headline_tables(results, comparisons, decoding, one, width)]
+        found += filter(None, [failures_table(results, decoding)])
+    return found
 
 
 GAIN = 0.1  # of the training rule, that arms are timed to

@@ -1,6 +1,5 @@
 """Models of checkpoints: from any step that a run or an arm of a study has kept, also of one that was stopped."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from transformers import (
 
 from ruleshift.backbones.checkpoint import check_files
 from ruleshift.backbones.config import MERGED
+from ruleshift.backbones.given import CONFIG, export_command, is_model, kept_models, run_of
 from ruleshift.backbones.lora import merged_tensors
 from ruleshift.backbones.save import copy_model, is_saved, save_model
 from ruleshift.backbones.vision import FAMILIES
 from ruleshift.errors import RuleshiftError
-from ruleshift.runs import CHECKPOINT_NAME, RunFolder, read_tensors
-
-CONFIG = "config.json"
+from ruleshift.runs import RunFolder, read_tensors
 
 
 def export(run: Path, step: int | None, out: Path) -> int | None:
@@ -32,14 +30,12 @@ def export(run: Path, step: int | None, out: Path) -> int | None:
 
     Raises RuleshiftError where the run has kept no such step, or nothing a model could be made of.
     """
-    if RunFolder(run).read_config() is None:
-        raise RuleshiftError(
-            f"{run} is no run folder (no {CONFIG} in it): name one of ruleshift sft, rl, distil or study"
-        )
+    if not RunFolder(run).is_there:
+        raise RuleshiftError(_no_run(run))
     if step is None and is_saved(run / "model"):
         copy_model(run / "model", out)
         return None
-    kept = dict(_kept(run))
+    kept = kept_models(run)
     if not kept:
         raise RuleshiftError(f"{run} has no checkpoint yet: give its command again, and wait for one (--save-every)")
     chosen = max(kept) if step is None else step
@@ -55,13 +51,14 @@ def export(run: Path, step: int | None, out: Path) -> int | None:
     return chosen
 
 
-def _kept(run: Path) -> Iterator[tuple[int, Path]]:
-    """The steps whose model can be had, by checkpoints, and by the models that a study keeps, which come first."""
-    for place in ("checkpoints", "models"):
-        for folder in sorted((run / place).glob("step-*")):
-            name = CHECKPOINT_NAME.fullmatch(folder.name)
-            if name and ((folder / CONFIG).is_file() or (folder / "model" / CONFIG).is_file()):
-                yield int(name[1]), folder
+def _no_run(folder: Path) -> str:
+    """What to name in the place of a folder that holds no run."""
+    of = run_of(folder)
+    if of is not None:
+        return f"{folder} is a checkpoint: name its run, {export_command(*of)}"
+    if is_model(folder):
+        return f"{folder} holds a model already, and no run to export one from: give it as --model"
+    return f"{folder} is no run folder (no {CONFIG} of one in it): name one of ruleshift sft, rl, distil or study"
 
 
 def _export_sft(folder: Path, out: Path) -> None:

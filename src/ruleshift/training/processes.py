@@ -128,8 +128,8 @@ def start(shard: bool = False) -> Processes:
     if launched() == 1:
         if shard:
             raise RuleshiftError(
-                "--shard divides a model among several processes: start them with accelerate launch or torchrun, or "
-                "leave it out"
+                "--shard divides a model among several processes: start them with accelerate launch --multi_gpu or "
+                "torchrun, or leave it out"
             )
         return ALONE
     from accelerate import PartialState

@@ -7,6 +7,7 @@ How PPO differs from the paper's official settings is listed in `docs/deviations
 `tasks/recipe.py` holds the official values.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ class RL:
         check_algorithm(self.config)
         self.learner = Learner(model, chat, self.config, teacher, rollout.processes)
         self.done = 0  # updates made
+        self.tokens_per_s = 0.0  # of replies, in the last update: a clock's, and so none of the metrics
         self.dealt: dict[str, int] = {}  # numbers of the problems of this update, by their ids
 
     def update(self) -> dict[str, float]:
@@ -64,7 +66,9 @@ class RL:
         try:
             with room_to_sample(self.config), self.learner.shards.sampler(rollout_dtype(self.config)) as sampler:
                 self.rollout.engine.sync(sampler)
+                began = time.monotonic()
                 episodes, collected = self.collect()
+                self.tokens_per_s = collected["generated_tokens"] / max(time.monotonic() - began, 1e-3)
             with room_to_learn(self.config, map(Trajectory.of, episodes)):
                 batch, estimates = self.estimate(episodes)
                 seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
@@ -232,7 +236,8 @@ def train_rl(
 
     evaluate(updates made, rl) is called after the updates listed in `at`, and must be safe to repeat: a run killed
     after an evaluation and before the next checkpoint evaluates again. A checkpoint is written every `save_every`
-    updates and at the end, so that a killed run resumes with the same numbers as an unbroken one.
+    updates and at the end, so that a killed run resumes with the same numbers as an unbroken one. progress(updates
+    made, metrics) is told the speed, too (`tokens_per_s`), which no two runs share.
     """
     last = run.latest_checkpoint()
     if last is not None:
@@ -247,7 +252,7 @@ def train_rl(
         if rl.done % rl.config.save_every == 0 or rl.done == rl.config.updates:
             run.save_checkpoint(rl.done, writer_of(rl.learner), keep_last=2)
         if progress is not None:
-            progress(rl.done, metrics)
+            progress(rl.done, {**metrics, "tokens_per_s": rl.tokens_per_s})
 
 
 def _mean(history: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from ruleshift.chat import Chat
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Engine, Sampling
 from ruleshift.errors import RuleshiftError
+from ruleshift.outcomes import shares_of
 from ruleshift.records import Episode, Turn
 from ruleshift.revision import revise
 from ruleshift.settings import RLConfig, SFTConfig
@@ -103,7 +104,8 @@ def turns_within(episodes: Sequence[Episode], most: int) -> list[int]:
 
 
 def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Success by first replies alone and within the budget, mean total reward, turns and reply tokens per episode."""
+    """Success by first replies alone and within the budget, mean total reward, turns and reply tokens per episode; and
+    of all replies, the share of each verdict and of those that were cut at the token limit (`outcomes.shares_of`)."""
     count = len(episodes)
     return {
         "success_first": sum(e.solved_within(1) for e in episodes) / count,
@@ -111,6 +113,7 @@ def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
         "reward": sum(e.total_reward for e in episodes) / count,
         "turns": sum(len(e.turns) for e in episodes) / count,
         "reply_tokens": sum(len(t.completion.token_ids) for e in episodes for t in e.turns) / count,
+        **shares_of(episodes),
     }
 
 

@@ -18,7 +18,6 @@ from trl import SFTConfig as TrlConfig
 
 from ruleshift.backbones.head import check_head
 from ruleshift.chat import Chat
-from ruleshift.errors import RuleshiftError
 from ruleshift.runs import SAMPLES, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
@@ -153,12 +152,7 @@ def train_sft(
     when a killed run resumes before it). A checkpoint holds what transformers' Trainer keeps in one. Raises Diverged
     once loss, gradient or weights are not finite, before a metric or a weight of that kind is written.
     """
-    micro_batch = min(config.micro_batch, config.batch // processes.world)
-    if not micro_batch or config.batch % (micro_batch * processes.world):
-        among = f" times the {processes.world} processes" if processes.world > 1 else ""
-        raise RuleshiftError(
-            f"--batch {config.batch} is not a multiple of --micro-batch {micro_batch or 1}{among}: change either"
-        )
+    micro_batch = config.micro_batch_in(processes.world)
     arguments = TrlConfig(
         output_dir=str(run.checkpoints_path),
         max_steps=config.steps,

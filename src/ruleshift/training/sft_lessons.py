@@ -15,6 +15,7 @@ import torch
 from ruleshift.chat import Chat, Sequences
 from ruleshift.engines.streams import stream_key, uniforms
 from ruleshift.errors import Diverged, RuleshiftError
+from ruleshift.outcomes import CUT, in_words
 from ruleshift.records import Message
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task, TaskProblem, is_terse
@@ -166,8 +167,10 @@ class Lessons:
             at_hand = [i for i in self.rows if i < len(samples.right)]
             self.rows = [i for i in at_hand if samples.right[i] or not data_of(config).verified]
         if not self.rows:
+            drawn = {} if samples is None else samples.metrics
+            said = f" ({in_words(drawn)})" if CUT in drawn else ""  # not of those that an earlier version drew
             raise Diverged(
-                f"the verifier accepted no reply of the start model to {used(config)} problems, and "
+                f"the verifier accepted no reply of the start model to {used(config)} problems{said}, and "
                 f"--data {config.data} learns from accepted ones alone: take more --examples, or --data expert"
             )
         self._kept = lru_cache(KEPT)(self._made) if chat.eye is None else self._made

@@ -9,7 +9,8 @@ Memory holds one file's conversations while they are sampled, and later the plac
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ruleshift.backbones.vision import patches
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of, write_atomically
+from ruleshift.outcomes import counts_of, shares
 from ruleshift.records import Episode
 from ruleshift.revision import revise
 from ruleshift.settings import SFTConfig
@@ -36,11 +38,13 @@ Progress = Callable[[int, int], object]  # problems done, of how many
 
 @dataclass(frozen=True)
 class Said:
-    """One conversation of the start model, step by step, and what it took: tokens read and written, and patches."""
+    """One conversation of the start model, step by step, and what it took: tokens read and written, and patches. How
+    many of its replies were `judged` what (`outcomes.counts_of`) is not in files of earlier versions."""
 
     steps: tuple[Step, ...]
     tokens: int
     patches: int
+    judged: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -189,18 +193,21 @@ def _line(model: PreTrainedModel, chat: Chat, episode: Episode) -> str:
         tries = [list(turn.completion.token_ids) for turn in turns]
         steps.append({"tries": tries, "right": turns[-1].verdict.right})
     seen = 0 if chat.eye is None else patches(model, chat.eye, episode.pictures)
-    return json.dumps({"steps": steps, "tokens": len(episode.token_ids), "patches": seen}) + "\n"
+    judged = {name: part for name, (part,) in counts_of([episode]).items()}
+    return json.dumps({"steps": steps, "tokens": len(episode.token_ids), "patches": seen, "judged": judged}) + "\n"
 
 
 def _read(files: list[tuple[Path, int]]) -> Samples:
     """What the files hold, each of so many lines."""
     at, right, first_tries, steps, written, taken = [], [], 0, 0, 0, TokenCount()
+    judged: Counter[str] = Counter()
     for path, count in files:
         for first, size, said in _lines(path, count):
             at.append((path, first, size))
             right.append(any(step.right for step in said.steps))
             first_tries += sum(step.right and len(step.tries) == 1 for step in said.steps)
             steps += len(said.steps)
+            judged.update(said.judged)
             written += sum(len(ids) for step in said.steps for ids in step.tries)
             taken += TokenCount(forward=said.tokens, patches_forward=said.patches)
     metrics = {
@@ -210,6 +217,7 @@ def _read(files: list[tuple[Path, int]]) -> Samples:
         "generated_tokens": written,
         "sampling_tokens": taken.forward,
         "sampling_patches": taken.patches_forward,
+        **shares(judged),
     }
     return Samples(tuple(at), tuple(right), metrics, taken)
 
@@ -234,7 +242,9 @@ def _said(line: bytes) -> Said:
     steps = tuple(Step(tuple(map(_ids, step["tries"])), step["right"]) for step in content["steps"])
     if not steps or not all(step.tries and isinstance(step.right, bool) for step in steps):
         raise ValueError("replies are missing")
-    return Said(steps, *_ids([content["tokens"], content["patches"]]))
+    judged = dict(content.get("judged", {}))
+    tokens, seen, *_ = _ids([content["tokens"], content["patches"], *judged.values()])
+    return Said(steps, tokens, seen, judged)
 
 
 def _ids(numbers: Any) -> tuple[int, ...]:

@@ -45,6 +45,17 @@ def check_sharding(config: SFTConfig | RLConfig) -> None:
         raise RuleshiftError(f"{needs} is not for weights in pieces: leave it or --shard out")
 
 
+def check_divisible(model: PreTrainedModel) -> None:
+    """Raise RuleshiftError for a model that cannot be divided, or not by this version of torch."""
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise RuleshiftError("--shard needs PyTorch 2.13 or newer: upgrade torch, or leave --shard out")
+    if sees(model) and looks_across(model):
+        raise RuleshiftError(
+            f"{type(model).__name__} has layers that only pictures pass through, and is not for weights in pieces: "
+            "leave --shard out"
+        )
+
+
 def full(tensor: torch.Tensor) -> torch.Tensor:
     """It as a whole, in every process; all processes ask for it at once."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -127,13 +138,7 @@ class Shards:
         if not processes.shard:
             return cls(model, processes)
         check_sharding(config)
-        if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
-            raise RuleshiftError("--shard needs PyTorch 2.13 or newer: upgrade torch, or leave --shard out")
-        if sees(model) and looks_across(model):
-            raise RuleshiftError(
-                f"{type(model).__name__} has layers that only pictures pass through, and is not for weights in pieces: "
-                "leave --shard out"
-            )
+        check_divisible(model)
         meta = {id(p): nn.Parameter(p.to("meta"), requires_grad=p.requires_grad) for p in model.parameters()}
         blank = deepcopy(model, dict[int, Any](meta))
         mesh = init_device_mesh(model.device.type, (processes.world,))

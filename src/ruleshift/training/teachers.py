@@ -19,7 +19,6 @@ from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.vision import AnyView, Known, view_of
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
-from ruleshift.runs import RunFolder
 from ruleshift.settings import DistilConfig, RLConfig
 from ruleshift.training.parts import LaggingCopy, Start
 from ruleshift.training.privileged import Asked, answers_of, replayed, retold, shown
@@ -106,10 +105,6 @@ def load_teacher(
     if config.fixed_advantage is not None:
         return None
     end = Path(config.teacher) / "model"
-    if not end.is_dir() and RunFolder(Path(config.teacher)).metrics_path.is_file():
-        raise RuleshiftError(
-            f"the run {config.teacher} has not ended, and has no model to teach: give its command again, which resumes"
-        )
     found = load_backbone(str(end) if end.is_dir() else config.teacher, device, dtype, pictures)
     if found.chat.tokenizer.get_vocab() != chat.tokenizer.get_vocab():
         raise RuleshiftError(
