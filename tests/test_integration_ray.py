@@ -19,7 +19,7 @@ from study_helpers import in_this_process, plan_of, rows_in, tiny_start
 pytest.importorskip("ray", reason="needs Ray: pip install 'ruleshift[ray]'")
 psutil = pytest.importorskip("psutil")
 
-UPDATES = 12
+UPDATES = 60  # enough that a machine can be killed meanwhile
 
 
 def _arms(recipe: Any, options: object) -> list[Arm]:
@@ -63,7 +63,6 @@ def _kill_a_machine_at_work(machines: Any, arms: Path, killed: list[str]) -> Non
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 def test_a_machine_killed_in_mid_study_changes_no_number(
     machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
