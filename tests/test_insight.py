@@ -33,6 +33,7 @@ from ruleshift.evaluation.subspaces import rotation, turned
 from ruleshift.report.terminal import WHOLE, plain
 from ruleshift.results import Results
 from ruleshift.studies.changes import change_tables, changes
+from ruleshift.studies.failures import mitigated, mitigations
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.canonical import canonical
 from ruleshift.tasks.protocol import Constrained, Exchangeable, Style, Task
@@ -357,6 +358,21 @@ def test_rows_have_every_number_and_an_interval() -> None:
     assert {row.kl_to_start for row in rows.values()} == {0.5}
     assert not any(metric.startswith("rule") for metric, _ in {(r.metric, 0) for r in rows_of_insight(no_flow())})
     assert [point[0] for point in coverage_curve(REPLIES, 2)] == [0.5, 1.0]
+
+
+def test_mitigations_are_counted_against_one_reply() -> None:
+    """By hand: of two problems one is answered right in both samples, one in one of them, where the majority errs."""
+    found: Any = SimpleNamespace(insights=[INSIGHT], measurement=SimpleNamespace(splits=("id",)))
+    made = {one.by: one for one in mitigations(found)}
+    assert {by: (one.alone, one.wrong, one.difference) for by, one in made.items()} == {
+        "majority": (0.25, 0.5, 0.25),
+        "abstaining": (0.25, 0.25, 0.0),
+    }
+    assert made["majority"].over == "problems"
+    (table,) = map(plain, mitigated(found, WHOLE))
+    assert table.columns[2:] == ("one reply", "majority", "constrained", "abstaining")
+    assert [row[2:5] for row in table.rows] == [("25.0", table.rows[0][3], "")]
+    assert table.rows[0][3].startswith("50.0\n+25.0 [")
 
 
 def test_copies_change_from_what_the_start_model_has_of_the_same() -> None:

@@ -141,6 +141,10 @@ def test_failures_are_measured_at_the_ends(
     assert {(entry["arm"], entry["split"]) for entry in content["coverage"]} >= {("base", "id"), ("rl", "rule-ood")}
     primary = {c["metric"] for c in json.loads((folder / "changes.json").read_text()) if c["of"] > 1}
     assert primary == {"sure_wrong"}
+    assert "Wrong replies that are given" in told
+    mitigations = json.loads((folder / "mitigations.json").read_text())
+    assert {(one["arm"], one["split"]) for one in mitigations} >= {("base", "id"), ("rl", "rule-ood")}
+    assert {one["by"] for one in mitigations} >= {"majority", "abstaining"}
     rows = load_results(folder / "results.json").rows
     ends = {run.name: run.points for run in plan.runs()}
     assert {(row.arm, row.step) for row in rows if row.step} <= {(arm, step) for arm, (step,) in ends.items()}

@@ -69,8 +69,8 @@ def changes(found: Findings, wanted: Sequence[Measured], primary: Sequence[Measu
             value,
             start_value,
             estimate.mean,
-            _finite((interval := next(intervals) if key in primary else estimate.interval()).low),
-            _finite(interval.high),
+            finite((interval := next(intervals) if key in primary else estimate.interval()).low),
+            finite(interval.high),
             estimate.over,
             verdict(interval),
             len(claimed) if key in primary else 1,
@@ -79,7 +79,7 @@ def changes(found: Findings, wanted: Sequence[Measured], primary: Sequence[Measu
     ]
 
 
-def _finite(bound: float) -> float | None:
+def finite(bound: float) -> float | None:
     """An end of an interval as JSON can hold it: that of a single problem is endless."""
     return bound if isfinite(bound) else None
 

@@ -15,12 +15,14 @@ so) on `rule-ood`, of each arm at its end against the start model, with Holm's c
 SFT raises it. The paper has no figure of it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ruleshift.evaluation.statistics import crossed_estimate
 from ruleshift.settings import Measurement
 from ruleshift.studies import headline
-from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes, ends_of
+from ruleshift.studies.changes import MeasureChange, change_records, change_tables, changes, ends_of, finite
 from ruleshift.studies.pictures import of_insights
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, ClaimedChange, Findings, Study
@@ -46,6 +48,24 @@ MEASURES = (
     "brier_agreement",
 )
 SURE = ("", "_per_token", "_agreement")  # what a model may be sure by
+MITIGATIONS = {"majority": "majority", "constrained": "constrained", "sure_wrong": "abstaining"}
+"""What keeps wrong replies from being given, by the measure that tells how many are."""
+
+
+@dataclass(frozen=True)
+class Mitigation:
+    """How many replies are wrong and given, of all, at the end of an arm: of one sampled reply (`alone`), and with a
+    mitigation (`wrong`); and the difference with its 95% interval over what `over` says (exploratory)."""
+
+    arm: str
+    split: str
+    by: str
+    alone: float
+    wrong: float
+    difference: float
+    ci_low: float | None
+    ci_high: float | None
+    over: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,46 @@ def failures(found: Findings, width: int) -> "list[Table]":
     return change_tables("Confident and wrong, and what mitigates", found_changes(found), width)
 
 
+def mitigations(found: Findings) -> list[Mitigation]:
+    """What each mitigation does within an arm, to the problems that one reply answers."""
+    from ruleshift.evaluation.insight import values_of
+
+    made = []
+    for arm in dict.fromkeys(one.arm for one in found.insights):
+        ends = [values_of(one) for one in ends_of(found.insights, arm)]
+        for split in found.measurement.splits[:2]:
+            alone = [[1 - right for right in values[split, "pass@1"]] for values in ends]
+            for metric, by in MITIGATIONS.items():
+                if not all((split, metric) in values for values in ends):
+                    continue
+                own = [values[split, metric] for values in ends]
+                wrong = own if metric == "sure_wrong" else [[1 - right for right in seed] for seed in own]
+                found_ = crossed_estimate(wrong, alone)
+                low, high = map(finite, found_.interval()[1:3])
+                means = fmean(map(fmean, alone)), fmean(map(fmean, wrong))
+                made.append(Mitigation(arm, split, by, *means, found_.mean, low, high, found_.over))
+    return made
+
+
+def mitigated(found: Findings, width: int) -> "list[Table]":
+    """A line for each arm and split: wrong replies that are given, alone and with each mitigation."""
+    from ruleshift.report.tables import signed
+    from ruleshift.report.terminal import blocks
+
+    known = {(one.arm, one.split, one.by): one for one in mitigations(found)}
+    lines = []
+    for arm, split in dict.fromkeys((arm, split) for arm, split, _ in known):
+        mine = [known.get((arm, split, by)) for by in MITIGATIONS.values()]
+        alone = next(f"{100 * one.alone:.1f}" for one in mine if one)
+        cells = []
+        for one in mine:
+            ends = [signed(end) for end in (one.ci_low, one.ci_high) if end is not None] if one else []
+            cells.append(f"{100 * one.wrong:.1f}\n{signed(one.difference)} [{','.join(ends)}]" if one else "")
+        lines.append([arm, split, alone, *cells])
+    title = "Wrong replies that are given, % of all problems, and the difference to one reply, 95% intervals"
+    return blocks(title, ("arm", "split", "one reply"), [*MITIGATIONS.values()], lines, width)
+
+
 def sureness(found: Findings, width: int) -> "list[Table]":
     """Calibration error and area under risk against coverage of each arm, by what it may be sure by."""
     from ruleshift.evaluation.insight import rows_of_insight
@@ -102,6 +162,11 @@ def record(found: Findings) -> list[dict[str, object]]:
     return change_records(found_changes(found))
 
 
+def mitigation_records(found: Findings) -> list[dict[str, object]]:
+    """The content of mitigations.json."""
+    return [asdict(one) for one in mitigations(found)]
+
+
 FAILURES = Study(
     name="failures",
     question="Confident and wrong under shift: how often, and what mitigates?",
@@ -122,8 +187,8 @@ FAILURES = Study(
             against="sure is what gives 80% of its replies under the training rule, each model by its own measure",
         ),
     ),
-    tables=(ends, failures, sureness),
+    tables=(ends, failures, mitigated, sureness),
     figures=(),
-    files={"changes.json": record},
+    files={"changes.json": record, "mitigations.json": mitigation_records},
     pictures={"risk": of_insights("risk")},
 )
