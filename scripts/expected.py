@@ -68,10 +68,11 @@ def lines() -> list[Line]:
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A study that is published on a task: the names of its pictures in docs, a note, and the tables that it showed."""
+    """A study that is published on a task: the names of its pictures in docs, a note, and the tables that it showed.
+    `folder`: the task, with its start model (TASK@LABEL) where the study has several."""
 
     study: str
-    task: str
+    folder: str
     meta: Mapping[str, Any]
     pictures: tuple[str, ...]
     note: str
@@ -81,6 +82,10 @@ class PublishedRun:
     def of(self) -> Study:
         """The study that it is a run of, whatever its folder is called."""
         return STUDIES[self.meta["study"]]
+
+    @property
+    def task(self) -> str:
+        return self.folder.partition("@")[0]
 
 
 def took(meta: Mapping[str, Any]) -> str:
@@ -185,7 +190,9 @@ def _measured(study: Study, task: str, claimed: ClaimedChange) -> Line:
 
 
 def _answered(study: Study, task: str, asked: Expectation) -> Line:
-    figure, verdict = asked.found(PUBLISHED / study.name / task) or (NOT_RUN, NOT_RUN)
+    there = PUBLISHED / study.name
+    folders = [there / task, *sorted(there.glob(f"{task}@*"))]  # of several start models each asks all
+    figure, verdict = next(filter(None, map(asked.found, folders)), (NOT_RUN, NOT_RUN))
     return Line(study.name, task, asked.says, figure, verdict, asked.against)
 
 

@@ -50,15 +50,24 @@ def main(words: Sequence[str] | None = None) -> None:
         found = sorted(arguments.study.glob(f"{arguments.task or '*'}/results.json"))
         if not found:
             parser.error(f"{arguments.study} holds no {arguments.task or 'TASK'}/results.json")
-        for path in found:
-            publish(path.parent, arguments.name)
+        publish(*(path.parent for path in found), name=arguments.name)
     if arguments.draw:
         for path, figure in stale_pictures(drawn()).items():
             draw(figure, path)
 
 
-def publish(source: Path, name: str | None = None) -> None:
-    """Copy the numbers of a task's study, with the folders of its command under runs/, and draw its figures."""
+def publish(*sources: Path, name: str | None = None) -> None:
+    """Copy the numbers of a study on each task (or from each start model), then draw: some figures are of several."""
+    targets = [copy(source, name) for source in sources]
+    for target in targets:
+        for kind, figure in figures_of(target).items():
+            if figure is not None:
+                draw(figure, picture_of(target, kind))
+        print(f"{target}: now run scripts/update_readme.py")
+
+
+def copy(source: Path, name: str | None = None) -> Path:
+    """Copy the numbers of one, with the folders of its command under runs/. Returns where they are now."""
     results = load_results(source / "results.json")
     name = name or str(results.meta["study"])
     target = PUBLISHED / name / source.name
@@ -68,10 +77,7 @@ def publish(source: Path, name: str | None = None) -> None:
         if (source / file).is_file():
             text = (source / file).read_text(encoding="utf-8")
             (target / file).write_text(there.sub("runs/", text), encoding="utf-8")
-    for kind, figure in figures_of(target).items():
-        if figure is not None:
-            draw(figure, picture_of(target, kind))
-    print(f"{target}: now run scripts/update_readme.py")
+    return target
 
 
 def picture_of(folder: Path, kind: str = "") -> Path:

@@ -74,7 +74,7 @@ def main() -> int:
         "README.md": f"{before}{BEGIN}\n{rendered('readme.md')}{END}{rest.split(END)[1]}",
         "docs/results/README.md": rendered("results.md"),
         "docs/rules.svg": figure(),
-        **{f"docs/results/{run.study}/{run.task}/README.md": page_of(run) for run in runs()},
+        **{f"docs/results/{run.study}/{run.folder}/README.md": page_of(run) for run in runs()},
     }
     stale = [name for name, text in wanted.items() if not _holds(name, text)]
     if "--check" in sys.argv[1:]:

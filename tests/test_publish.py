@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,6 +13,7 @@ from PIL import Image
 from rich.table import Table
 
 import synthetic
+from ruleshift.evaluation.phases import PhaseCell
 from ruleshift.evaluation.training_profile import Answers, TrainingProfile
 from ruleshift.report.terminal import WHOLE, PlainTable, plain
 from ruleshift.results import Results, load_results, save_results
@@ -156,6 +158,22 @@ def test_insights_are_published_and_drawn_of_what_is(publish: ModuleType, insigh
     assert all("moved, id-val" in one.signs for one in told)
     (folder / "insights.json").unlink()
     assert not any("moved, id-val" in one.signs for one in trainings_in([folder])[0])
+
+
+def test_a_map_of_several_start_models_is_drawn_of_all(publish: ModuleType, study: Path, tmp_path: Path) -> None:
+    results = load_results(study / "gp-l" / "results.json")
+    for name, strength in (("weak", 0.1), ("strong", 0.9)):
+        cell = PhaseCell(name, strength, "sft", 1e-3, 3, 0.1, -0.2, -0.3, -0.1, "problems", 0.5, 1.0, 1)
+        folder = study / f"gp-l@{name}"
+        folder.mkdir()
+        save_results(folder / "results.json", results.rows, {**results.meta, "study": "phase"})
+        (folder / "phase.json").write_text(json.dumps({"cells": [asdict(cell)]}))
+    shutil.rmtree(study / "gp-l")
+    publish.main([str(study)])
+    drawn = publish.drawn()
+    assert [folder.name for folder in drawn] == ["gp-l@strong", "gp-l@weak"]
+    assert all(len(figures["map"].data) == 2 for figures in drawn.values())
+    assert publish.stale_pictures(drawn) == {}
 
 
 def test_a_page_without_a_figure_is_told_or_says_why(publish: ModuleType, insights: Path, tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_the_map_of_phases_is_claimed_of_all_start_models_together(expected: Mod
         return [line.verdict for line in expected.lines() if line.study == "phase"]
 
     assert lines() == ["not run yet"] * 2
-    for name, strength in (("gp-l", 0.5), ("gp-l@weak", 0.1)):
+    for name, strength in (("gp-l@strong", 0.5), ("gp-l@weak", 0.1)):
         cells = [
             PhaseCell(name, strength, way, rate, step, kl**0.5, -0.1 * kl**0.5, None, None, "problems", kl, 1.0, 1)
             for way in ("sft", "rl")

@@ -74,6 +74,7 @@ NO_SFT = Study(
     arms=arms,
     options=Starts(),
     quick=Starts(steps=(5, 15)),
+    quick_part=4,
     primary=_claimed(),
     tables=(ends, gains),
 )
