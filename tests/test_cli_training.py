@@ -302,7 +302,9 @@ def test_options_of_models_that_do_not_fit(model: Path, tmp_path: Path, capsys: 
     (tmp_path / "wrong").write_text("{{ 1 / 0 }}")
     assert "division by zero" in told("--chat-template", tmp_path / "wrong")
     assert "leave --system out" in told("--chat-template", _without_system(tmp_path), "--system", "target")
-    assert "is no language model" in told("--model", "expert", "--system", "target")
+    line = told("--model", "expert", "--system", "target", "--thinking", "on")
+    assert "is no language model: leave --system and --thinking out" in line
+    assert "leave --trust-remote-code out" in told("--model", "random", "--trust-remote-code")
 
 
 def _without_system(folder: Path) -> Path:

@@ -407,6 +407,8 @@ def test_compare_keeps_what_it_asked_and_writes_a_page(
     assert main(["compare", *folders, "--out", str(tmp_path / "other")]) == 0
     assert main(["compare", folders[0], "blind", "--out", str(tmp_path / "third")]) == 2  # cards in text show all
     assert main(["compare", folders[0], "random", "--out", str(tmp_path / "fourth")]) == 0
+    line = refusal(capsys, "compare", folders[0], "random", "--task", "virl-l", "--out", tmp_path / "fifth")
+    assert "are of gp-l: name that as --task, or leave --task out" in line
     assert "at least two" in refusal(capsys, "compare", "expert", "--out", tmp_path / "x")
     assert "is no price" in refusal(capsys, *command, "--price", "expert=1")
     assert "name one of" in refusal(capsys, *command, "--price", "nobody=1,2")

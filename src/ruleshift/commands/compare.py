@@ -109,8 +109,10 @@ class Compare:
         kept = {name: load_finished(Path(name)) for name in self.subjects if is_evaluation(name)}
         known = {finished.questions.name for finished in kept.values()}
         names = tuple(dict.fromkeys(self.task)) or tuple(sorted(known)) or TEXT
-        if len(known) > 1 or not known <= set(names):
+        if len(known) > 1:
             raise RuleshiftError(f"the evaluations are of {', '.join(sorted(known))}: compare those of one task")
+        if not known <= set(names):
+            raise RuleshiftError(f"the evaluations are of {min(known)}: name that as --task, or leave --task out")
         tasks = {name: get_task(name) for name in names if not known or name in known}
         found: dict[str, list[Subject]] = {name: [] for name in tasks}
         for subject in self.subjects:

@@ -1,7 +1,7 @@
 """From the name after `--model` to something that answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -115,7 +115,7 @@ def open_policy(
         )
     if model in ("expert", "random", "blind"):
         if (options, thinking) != (ModelOptions(), Thinking()):
-            raise RuleshiftError(f"--model {model} is no language model: leave out templates, --system and thinking")
+            raise RuleshiftError(f"--model {model} is no language model: leave {_given(options, thinking)} out")
         from ruleshift.engines.text import insider
 
         return Policy(insider(model, drawing.seed), _chosen(style, "full"))
@@ -141,6 +141,12 @@ def open_policy(
     return Policy(engine, chosen, facts, local=backbone.model)
 
 
+def _given(*groups: ModelOptions | Thinking) -> str:
+    """The options among these that are not what they are by default: "--system and --thinking"."""
+    names = [one.name for group in groups for one in fields(group) if getattr(group, one.name) != one.default]
+    return " and ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
 def _remote(
     name: str,
     style: AnyStyle,
@@ -153,7 +159,8 @@ def _remote(
     from ruleshift.engines.protocol import Sampling
 
     if options != ModelOptions(system=options.system):
-        raise RuleshiftError("a model behind a server has its own chat template there: leave templates out")
+        given = _given(replace(options, system=None))
+        raise RuleshiftError(f"a model behind a server is prepared there: leave {given} out")
     chosen = _chosen(style, "full")
     thought = thinking.thinking_tokens if thinking.thinking == "on" else 0
     temperature = drawing.temperature if drawing.decoding == "sampled" else 0.0

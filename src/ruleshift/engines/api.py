@@ -74,7 +74,7 @@ class Identity:
             there = ", ".join(sorted(f"{name} {mark or '(no fingerprint)'}" for name, mark in self.known))
             raise NoMoreAnswers(
                 f"the model behind the server changed: it answered as {there}, and now as {served.model} "
-                f"{served.fingerprint or '(no fingerprint)'}: start another --out, or give --may-change to go on"
+                f"{served.fingerprint or '(no fingerprint)'}: begin anew, with another --out, or give --may-change"
             )
         self.known.add(who)
 
@@ -202,7 +202,7 @@ class ApiModel:
             return NoMoreAnswers(f"{where} has no model {self.asking.model!r} ({said}): check --model and --base-url")
         return NoMoreAnswers(
             f"{where} refuses the request ({said}): where it names a field, leave that out with --body "
-            "'{\"FIELD\": null}'; where it is too long, use fewer --turns"
+            "'{\"FIELD\": null}'; where it is too long, take fewer turns"
         )
 
     def _line(self, error: BaseException) -> str:

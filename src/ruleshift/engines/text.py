@@ -63,7 +63,7 @@ def blind_guesser(seed: int = 0) -> Insider:
 
     def answer(problem: TaskProblem, request: Request) -> str:
         if not isinstance(problem, Blind):
-            raise RuleshiftError(f"{request.id} shows nothing that one could fail to look at: take --model random")
+            raise RuleshiftError(f"{request.id} shows nothing that one could fail to look at: take the model random")
         return problem.blind(stream_key(seed, f"{request.id}/{len(request.messages)}", request.sample))
 
     return Insider(answer)

@@ -39,7 +39,7 @@ class Asking:
         return self.sampling.max_new_tokens + self.sampling.thinking_tokens
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The body of a request. Its seed depends on the problem, the sample and the turn alone."""
+        """The body of a request. Its seed depends on that of sampling, the problem, the sample and the turn alone."""
         first = [] if self.system is None else [Message("system", self.system)]
         turn = sum(message.role == "assistant" for message in request.messages)
         body: dict[str, Any] = {

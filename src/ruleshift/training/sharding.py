@@ -40,7 +40,10 @@ def check_sharding(config: SFTConfig | RLConfig) -> None:
     if isinstance(config, RLConfig) and config.sft_mix == "noise":
         needs = "--sft-mix noise"
     if isinstance(config, DistilConfig) and config.teacher == "self" and config.fixed_advantage is None:
-        needs = "--teacher self"
+        raise RuleshiftError(
+            "--teacher self is not for weights in pieces: name another --teacher (expert, a model folder), or leave "
+            "--shard out"
+        )
     if needs is not None:
         raise RuleshiftError(f"{needs} is not for weights in pieces: leave it or --shard out")
 
