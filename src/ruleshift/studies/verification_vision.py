@@ -16,7 +16,7 @@ VERIFICATION_VISION = replace(
     about="The same in pictures of cards: PPO with 1, 3, 5 and 10 turns at equal compute, 1 to 20 turns at inference, "
     "less feedback.",
     paper="in text alone: +0.48 points with 1 turn, +5.99 with 10 (arXiv 2501.17161)",
-    cost="not timed yet",
+    cost="with --quick 10 minutes a seed on one busy CPU core (200 hands); full size not timed",
     tasks=(CARDS,),
     quick_part=4,
     primary=(
