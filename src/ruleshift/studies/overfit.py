@@ -138,8 +138,8 @@ OVERFIT = Study(
     about="SFT far past its dip, and PPO from early and late steps of it: what is forgotten, what is recovered.",
     paper="RL from an over-trained SFT did not recover (arXiv 2501.17161); later work says it does, from "
     "where the dip is not deep (2509.12235)",
-    cost="with --quick 9 minutes a seed on two CPU cores (200 walks), 12 on one (200 hands); by parts 38 minutes a seed "
-    "for both tasks",
+    cost="with --quick 9 minutes a seed on two CPU cores (200 walks), 12 on one (200 hands); by parts 38 minutes a "
+    "seed for both tasks",
     tasks=("gp-l", "virl-l"),
     arms=arms,
     measures=measures,
