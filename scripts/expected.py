@@ -15,7 +15,7 @@ from ruleshift.evaluation.claims import Claim, answer
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
 from ruleshift.report.terminal import WHOLE, PlainTable, plain
-from ruleshift.results import Results
+from ruleshift.results import Results, task_in
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
@@ -85,7 +85,7 @@ class PublishedRun:
 
     @property
     def task(self) -> str:
-        return self.folder.partition("@")[0]
+        return task_in(Path(self.folder))
 
 
 def took(meta: Mapping[str, Any]) -> str:

@@ -496,7 +496,7 @@ def test_spending_waits_for_what_may_turn_out_cheaper() -> None:
         (400, '{"error": {"message": "no parameter seed"}}', "no parameter seed"),
         (400, '{"detail": "the server is pinned"}', "the server is pinned"),
         (422, "plain words", "plain words"),
-        (413, "", "fewer turns"),
+        (413, "", "fewer turns (--turns)"),
         (401, '{"error": {"message": "bad key sk-very-secret"}}', "--key-variable"),
         (403, "", "refuses the key"),
         (404, '{"error": {"message": "unknown model"}}', "unknown model"),

@@ -209,6 +209,13 @@ def test_what_tells_two_kinds_apart_is_no_sign_within_either() -> None:
     assert spearman(x, y) > 0.5
     assert spearman_within(x, y, kind) == pytest.approx(-1.0)
     assert math.isnan(spearman_within(x, y, range(6)))  # one of each kind
+    more = np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 4.0, 2.0, 3.0]), ["sft"] * 4
+    alone = np.append(more[0], [3.0, 5.0, 9.0]), np.append(more[1], [-7.0, 7.0, 3.0]), [*more[2], "a", "b", "c"]
+    assert spearman_within(*alone) == pytest.approx(spearman_within(*more))  # they tell nothing, and dilute nothing
+    runs = np.arange(4), np.arange(7)
+    assert chances([(alone[0], runs[1])], alone[1], alone[2], runs[1]) == pytest.approx(
+        chances([(more[0], runs[0])], more[1], more[2], runs[0]), abs=0.05
+    )
     assert math.isnan(spearman_within(np.array([0.1, 0.1, 7.0, 7.0]), y[:4], ["a", "a", "b", "b"]))
 
 

@@ -378,6 +378,8 @@ def test_arms_of_the_same_name_in_two_studies_are_two(tmp_path: Path) -> None:
     assert as_one.within == as_one.spearman
     assert apart.q2 is not None
     assert apart.q2 < 0 < as_one.r2  # a study that is left out is told by the other one
+    (starts,) = signs_of([replace(one, study=f"phase/gp-l@{one.study}") for one in made])
+    assert (starts.within, starts.q2) == (apart.within, None)  # from several start models it is one all the same
 
 
 def test_too_few_trainings_foretell_nothing(tmp_path: Path) -> None:

@@ -94,21 +94,21 @@ def _take(lock: int, path: Path, wait: bool, instead: str) -> bytes:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         before = holding(path)
         if before is not None and before.owner.kernel != _kernel() and before.lives:
-            raise _in_use(path, before)
+            raise _in_use(path, before, instead)
         mark = json.dumps(asdict(Owner(os.getpid(), node(), _kernel(), time.time()))).encode()
         os.truncate(lock, 0)
         os.pwrite(lock, mark, 0)
         return mark
     except BlockingIOError as error:
-        raise _in_use(path, holding(path)) from error
+        raise _in_use(path, holding(path), instead) from error
     except OSError as error:
         reason = reason_of(error)
         raise RuleshiftError(f"cannot lock the folder {path} ({reason}): {instead}.") from error
 
 
-def _in_use(path: Path, by: Holding | None) -> InUse:
+def _in_use(path: Path, by: Holding | None, instead: str) -> InUse:
     who = "another process" if by is None else str(by.owner)
-    return InUse(f"{path} is in use by {who}: wait for it, stop it, or choose another --out.")
+    return InUse(f"{path} is in use by {who}: wait for it, stop it, or {instead}.")
 
 
 @contextmanager

@@ -87,6 +87,12 @@ def load_results(path: str | os.PathLike[str]) -> Results:
     return Results(tuple(Row(**_with_floats(row)) for row in content["rows"]), content["meta"])
 
 
+def task_in(folder: Path) -> str:
+    """The task that a folder of a study is about: its name, or what stands before the start model in TASK@MODEL, where
+    a study has several."""
+    return folder.name.partition("@")[0]
+
+
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())

@@ -78,8 +78,10 @@ class Serving:
         name = self.key_variable or ("RULESHIFT_API_KEY" if self.base_url else "OPENAI_API_KEY")
         found = os.environ.get(name, "").strip()
         if not found and (self.key_variable or not self.base_url):
-            instead = "leave --key-variable out" if self.base_url else "name a --base-url"
-            raise RuleshiftError(f"there is no key in the environment: export {name}=..., or {instead}")
+            instead = "" if self.key_variable else ", or name a --base-url"
+            if self.base_url:
+                instead = ", or leave --key-variable out"
+            raise RuleshiftError(f"there is no key in the environment: export {name}=...{instead}")
         if not (found.isascii() and found.isprintable()):
             raise RuleshiftError(f"the key in {name} holds characters that no key has: export it again")
         return found

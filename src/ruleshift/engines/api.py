@@ -202,7 +202,7 @@ class ApiModel:
             return NoMoreAnswers(f"{where} has no model {self.asking.model!r} ({said}): check --model and --base-url")
         return NoMoreAnswers(
             f"{where} refuses the request ({said}): where it names a field, leave that out with --body "
-            "'{\"FIELD\": null}'; where it is too long, take fewer turns"
+            "'{\"FIELD\": null}'; where it is too long, take fewer turns (--turns)"
         )
 
     def _line(self, error: BaseException) -> str:

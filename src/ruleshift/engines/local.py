@@ -193,8 +193,8 @@ class LocalSession:
         position, mask = window.extend(new)
         if mask.shape[-1] > self.context_limit and int(window.lengths.max()) > self.context_limit:
             raise RuleshiftError(
-                f"a conversation outgrew the model's context of {self.context_limit} tokens: take fewer turns, a "
-                "smaller limit of new tokens, or a model with a longer one"
+                f"a conversation outgrew the model's context of {self.context_limit} tokens: take fewer turns "
+                "(--turns), a smaller limit of new tokens (--max-new-tokens), or a model with a longer context"
             )
         return self.forward(ids, position, mask, window.cache, view)
 

@@ -16,8 +16,8 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 def spearman_within(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable]) -> float:
     """`spearman` of what is left of x (N,) and y (N,) without the mean of their `group` (N,): how far one goes with the
-    other among runs of one kind. Over runs of two kinds anything that tells these apart goes with all else that does
-    (Simpson's paradox). NaN where nothing varies within a group."""
+    other among runs of one kind, and nothing of one that is alone in its group. Over runs of two kinds anything that
+    tells these apart goes with all else that does (Simpson's paradox). NaN where nothing varies within a group."""
     return _correlation(_ranks_within(x, group), _ranks_within(y, group))
 
 
@@ -46,7 +46,7 @@ def chances(
     for sign, (x, runs) in enumerate(signs):
         by_group = np.lexsort((seeds[runs], groups[runs]))
         x, runs = x[by_group], runs[by_group]
-        a, b = (_ranks_within(values, groups[runs]) - (len(runs) + 1) / 2 for values in (x, y[runs]))
+        a, b = (_ranks_within(values, groups[runs]) for values in (x, y[runs]))
         dealt = np.argsort(groups[runs] + order[:, runs], axis=1)  # (samples, M): each group stays in its places
         found = np.abs(np.concatenate([[b @ a], b[dealt] @ a]))
         sizes[sign] = found / (np.sqrt((found**2).mean()) or 1.0)
@@ -80,10 +80,15 @@ def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = N
 
 
 def _ranks_within(values: np.ndarray, group: Sequence[Hashable] | np.ndarray) -> np.ndarray:
-    """Ranks (N,) of what is left of values (N,) without the mean of their group."""
+    """Ranks (N,) of what is left of values (N,) without the mean of their group, counted from the middle: 0 for one
+    that is alone in its group, which all others are ranked without."""
     groups = _numbered(group)
-    means = np.bincount(groups, values) / np.bincount(groups)
-    return rankdata((values - means[groups]).round(12))
+    sizes = np.bincount(groups)
+    several = sizes[groups] > 1
+    rest = (values - (np.bincount(groups, values) / sizes)[groups])[several].round(12)
+    ranks = np.zeros(len(values))
+    ranks[several] = rankdata(rest) - (len(rest) + 1) / 2
+    return ranks
 
 
 def _numbered(names: Iterable[Hashable]) -> np.ndarray:

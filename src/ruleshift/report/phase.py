@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.palette import axis, layout
-from ruleshift.results import fits
+from ruleshift.results import fits, task_in
 
 NAME = "phase.json"
 LOSS_TO_GAIN = [[0.0, "#b2481a"], [0.5, "#f7f7f7"], [1.0, "#0b5f9e"]]
@@ -23,7 +23,7 @@ def cells_in(folder: Path) -> list[PhaseCell]:
     where there is no such study, and without what cannot be read."""
     if not (folder / NAME).is_file():
         return []
-    task, found = folder.name.partition("@")[0], []
+    task, found = task_in(folder), []
     for path in sorted({folder, *folder.parent.glob(f"{task}@*")}):
         try:
             cells = [PhaseCell(**entry) for entry in json.loads((path / NAME).read_bytes())["cells"]]

@@ -18,7 +18,7 @@ from ruleshift.evaluation.foretelling import chances, explained, spearman, spear
 from ruleshift.evaluation.names import OF_THE_START
 from ruleshift.report.arms import legend_of, origins_in, trained_split, usual_ood
 from ruleshift.report.insights import insights_in
-from ruleshift.results import Results, Row, load_results
+from ruleshift.results import Results, Row, load_results, task_in
 
 FEWEST = 4  # runs; of fewer nothing is said
 VALIDATION = "id-val"
@@ -211,7 +211,8 @@ def _settings(results: Results, arm: str, origins: Mapping[str, tuple[str, int]]
 def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
     """Every sign that at least four trainings of a task have, by task, those first that order them best."""
     loss = np.array([one.loss for one in trainings])
-    studies, arms = [one.study for one in trainings], [(one.study, one.arm) for one in trainings]
+    wholes = [Path(one.study).with_name(task_in(Path(one.study))) for one in trainings]  # from all start models
+    arms = [(one.study, one.arm) for one in trainings]
     having: dict[tuple[str, str], list[int]] = {}
     for run, one in enumerate(trainings):
         for name in one.signs:
@@ -224,7 +225,7 @@ def signs_of(trainings: Sequence[Trained]) -> list[EarlySign]:
     found = []
     by_chance = chances(list(signs.values()), loss, arms, [one.seed for one in trainings])
     for ((task, name), (x, runs)), chance in zip(signs.items(), by_chance, strict=True):
-        r2, q2 = explained(x[:, None], loss[runs], [studies[run] for run in runs])
+        r2, q2 = explained(x[:, None], loss[runs], [wholes[run] for run in runs])
         ranks, within = spearman(x, loss[runs]), spearman_within(x, loss[runs], [arms[run] for run in runs])
         if math.isfinite(r2) and math.isfinite(ranks):
             told = (within, chance) if math.isfinite(within) else (None, None)

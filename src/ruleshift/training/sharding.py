@@ -34,18 +34,15 @@ CPU = torch.device("cpu")
 
 def check_sharding(config: SFTConfig | RLConfig) -> None:
     """Raise RuleshiftError for settings that need weights or gradients as a whole."""
-    needs = "--adam-8bit" if config.adam_8bit else None
+    needs, instead = "--adam-8bit" if config.adam_8bit else None, "leave it"
     if isinstance(config, SFTConfig) and config.loss in LAGGING:
         needs = f"--loss {config.loss}"
     if isinstance(config, RLConfig) and config.sft_mix == "noise":
         needs = "--sft-mix noise"
     if isinstance(config, DistilConfig) and config.teacher == "self" and config.fixed_advantage is None:
-        raise RuleshiftError(
-            "--teacher self is not for weights in pieces: name another --teacher (expert, a model folder), or leave "
-            "--shard out"
-        )
+        needs, instead = "--teacher self", "name another --teacher, or leave"
     if needs is not None:
-        raise RuleshiftError(f"{needs} is not for weights in pieces: leave it or --shard out")
+        raise RuleshiftError(f"{needs} is not for weights in pieces: {instead} or --shard out")
 
 
 def check_divisible(model: PreTrainedModel) -> None:
