@@ -147,6 +147,7 @@ OVERFIT = Study(
     quick=Past(past=4, between=1),
     points=10,
     quick_points=5,
+    quick_part=6,
     primary=(
         Claimed("SFT far past its dip forgets what is out of distribution (arXiv 2509.12235)", "sft", "lowers"),
         Claimed(
