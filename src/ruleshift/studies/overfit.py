@@ -144,7 +144,7 @@ OVERFIT = Study(
     arms=arms,
     measures=measures,
     options=Past(),
-    quick=Past(past=4, between=1),
+    quick=Past(past=8, between=1),
     points=10,
     quick_points=5,
     quick_part=6,
