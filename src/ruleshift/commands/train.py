@@ -139,12 +139,15 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     from ruleshift.training.sharding import check_divisible, check_sharding
     from ruleshift.training.teachers import load_teacher
     from ruleshift.training.train import train
+    from ruleshift.training.zero import check_zero
 
     check_8bit(config.adam_8bit)
     if command.shard:
         check_sharding(config)
     quiet_libraries()
     processes = find_each_other(command.shard)
+    if processes.zero is not None:
+        check_zero(config)
     set_threads(command.threads, RunFolder(command.out).threads())
     # All that may be wrong comes before the folder takes this configuration down: it then refuses another one.
     dtype = "auto" if config.lora_rank else "float32"

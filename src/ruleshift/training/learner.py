@@ -32,7 +32,7 @@ from ruleshift.training.optimizers import adam
 from ruleshift.training.parts import check_recompute, choose, learns, start_of
 from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.room import room_to_begin
-from ruleshift.training.sharding import Shards, clip_gradients
+from ruleshift.training.sharding import Shards
 from ruleshift.training.teachers import Told
 from ruleshift.training.trajectories import PassResult, Thrift, Trajectory, evaluate_tokens, forward, groups_of
 
@@ -94,7 +94,8 @@ class Learner:
         rates = [{"params": self.trained, "peak": config.learning_rate}]
         if self.critic is not None:
             rates.append({"params": list(self.critic.parameters()), "peak": config.value_learning_rate})
-        self.optimizer = adam(rates, config.learning_rate, config.adam_epsilon, config.adam_8bit)
+        optimizer = adam(rates, config.learning_rate, config.adam_epsilon, config.adam_8bit)
+        self.optimizer = self.shards.adopt(optimizer, self.trained, config.max_grad_norm)
         # Features of the pictures of an update, where neither tower nor projector learns. Pictures for which it has no
         # room are looked at more often than `account` counts.
         self.known = None if learns(model, "tower", "projector") else Known()
@@ -211,7 +212,9 @@ class Learner:
             totals |= self._demonstrate(
                 list({batch.problems[i]: batch.demonstrations[i] for i in chosen}.values()), apart
             )
-        self.processes.share_gradients(self._beside if apart else [*self.trained, *self._beside])
+        if not apart:
+            self.shards.share_gradients(self.trained)
+        self.processes.share_gradients(self._beside)
         check_finite(totals)
         if untouched:
             scored = self.processes.gather((again, drawn))
@@ -344,7 +347,7 @@ class Learner:
     def _apply_gradients(self) -> float:
         """Clip the gradient of what learns together, step, and forget gradients. Returns the norm before clipping.
         Raises Diverged instead where it is not finite."""
-        norm = clip_gradients([*self.trained, *self._beside], self.config.max_grad_norm)
+        norm = self.shards.clip([*self.trained, *self._beside], self.config.max_grad_norm)
         check_finite({"grad_norm": norm})
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

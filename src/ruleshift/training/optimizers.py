@@ -32,8 +32,7 @@ def adam(groups: list[dict[str, Any]], rate: float, epsilon: float, in_8bit: boo
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """What it remembers, as one flat record: by the index of a parameter and the name of the entry."""
-    parameters = (p for group in optimizer.param_groups for p in group["params"])
-    known = {i: optimizer.state[p] for i, p in enumerate(parameters) if p in optimizer.state}
+    known = optimizer.state_dict()["state"]
     return {f"{i}.{key}": torch.as_tensor(value) for i, state in known.items() for key, value in state.items()}
 
 

@@ -20,13 +20,14 @@ from torch.distributed.tensor import DTensor
 from ruleshift.errors import RuleshiftError
 from ruleshift.launched import launched
 from ruleshift.runs import FollowedFolder, RunFolder
+from ruleshift.training.zero import ASKED, asked_for, read_settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 PATIENCE = timedelta(hours=6)  # with a process that is busy; one that ends is noticed at once, by the launcher
 BUCKET = 2**25  # numbers that are added up together
-UNSUPPORTED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}  # by the launcher's variable
+FSDP = "ACCELERATE_USE_FSDP"  # the launcher's variable
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -39,6 +40,7 @@ class Processes:
     world: int = 1
     talk: Any = None  # the group in which objects are exchanged, on the CPU
     shard: bool = False  # whether models that learn are divided among them (see `sharding`)
+    zero: Mapping[str, Any] | None = None  # how DeepSpeed divides what an optimiser remembers (see `zero`)
 
     @property
     def main(self) -> bool:
@@ -125,7 +127,14 @@ ALONE = Processes()
 def start(shard: bool = False) -> Processes:
     """Those that a launcher started, once they have found each other and have their devices; `shard`: to divide what
     learns among them. Raises RuleshiftError for a way of sharing a model out that is not supported here."""
-    if launched() == 1:
+    zero = read_settings() if asked_for() else None
+    if zero is not None and "RANK" not in os.environ:
+        raise RuleshiftError(
+            f"{ASKED} is set, but no launcher started this process: use accelerate launch --use_deepspeed, or unset it"
+        )
+    if zero is not None and shard:
+        raise RuleshiftError("--shard divides what DeepSpeed would: leave it out, or launch with --multi_gpu")
+    if launched() == 1 and zero is None:
         if shard:
             raise RuleshiftError(
                 "--shard divides a model among several processes: start them with accelerate launch --multi_gpu or "
@@ -134,15 +143,17 @@ def start(shard: bool = False) -> Processes:
         return ALONE
     from accelerate import PartialState
 
-    for variable, name in UNSUPPORTED.items():
-        if os.environ.get(variable, "false").lower() == "true":
-            raise RuleshiftError(
-                f"{name} is not taken from the launcher: launch with --multi_gpu, and give --shard to "
-                "ruleshift, which divides weights, gradients and moments by FSDP2 (docs/scale.md)"
-            )
+    if os.environ.get(FSDP, "false").lower() == "true":
+        raise RuleshiftError(
+            "FSDP is not taken from the launcher: launch with --multi_gpu, and give --shard to "
+            "ruleshift, which divides weights, gradients and moments by FSDP2 (docs/scale.md)"
+        )
+    os.environ.pop(ASKED, None)  # for accelerate, which would set up an engine of its own
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    if not dist.is_initialized():  # one process on a CPU, with DeepSpeed
+        dist.init_process_group("gloo", timeout=PATIENCE)
     talk = dist.new_group(backend="gloo", timeout=PATIENCE)
-    return Processes(state.process_index, state.num_processes, talk, shard)
+    return Processes(state.process_index, state.num_processes, talk, shard, zero)
 
 
 def buckets(weights: Sequence[torch.Tensor], room: int = BUCKET) -> list[list[torch.Tensor]]:

@@ -26,6 +26,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.training.processes import Processes
 from ruleshift.training.sft_losses import LAGGING
+from ruleshift.training.zero import Zero, check_zero
 
 Result = TypeVar("Result")
 State = dict[Any, Any]
@@ -121,8 +122,8 @@ class _Pass(nn.Module):
 
 @dataclass(frozen=True)
 class Shards:
-    """A model as the processes of a run hold it: whole in each, or in pieces, of which `root` knows; `blank` is then a
-    copy without weights."""
+    """A model as the processes of a run hold it: whole in each, or in pieces, when `blank` is a copy without weights.
+    Where others take part in its passes (FSDP2, or DeepSpeed), these go through `root`."""
 
     model: PreTrainedModel
     processes: Processes
@@ -135,6 +136,9 @@ class Shards:
     ) -> "Shards":
         """Divide `model` in place where that is asked for. Gradients of the processes are then added up, or their mean
         is taken. Raises RuleshiftError for what cannot be divided."""
+        if processes.zero is not None:
+            check_zero(config)
+            return cls(model, processes, Zero(processes.zero, processes.world, mean))
         if not processes.shard:
             return cls(model, processes)
         check_sharding(config)
@@ -164,11 +168,27 @@ class Shards:
         """How many passes every process makes at least, where a share of so many items takes one `count`."""
         return 0 if self.root is None else max(map(count, self.processes.shares(range(items))))
 
+    def adopt(
+        self, optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter], most: float
+    ) -> torch.optim.Optimizer:
+        """What steps on these weights, and on all else that `optimizer` does: itself, unless DeepSpeed does."""
+        return self.root.adopt(optimizer, weights, most) if isinstance(self.root, Zero) else optimizer
+
+    def share_gradients(self, weights: Sequence[nn.Parameter]) -> None:
+        """Have each process hold the sum of all gradients of weights of the model, unless DeepSpeed sees to that."""
+        if not isinstance(self.root, Zero):
+            self.processes.share_gradients(weights)
+
+    def clip(self, weights: Sequence[nn.Parameter], most: float) -> float:
+        """Scale gradients so that the norm of all together is `most` at most, and return the norm before. Where
+        DeepSpeed does that it makes its step, too."""
+        return self.root.step() if isinstance(self.root, Zero) else clip_gradients(weights, most)
+
     @contextmanager
     def sampler(self, dtype: torch.dtype | None = None) -> Iterator[PreTrainedModel]:
         """A model that answers as this one does now: itself, or a whole copy, which is gone afterwards; in this
         precision, unless there are adapters, which are merged before anything is rounded."""
-        if self.root is None:
+        if self.blank is None:
             yield self.model
             return
         copy = self._whole(self.model.device, None if has_lora(self.model) else dtype)
@@ -180,11 +200,11 @@ class Shards:
     def whole(self) -> PreTrainedModel:
         """For the process that writes: the model itself, or a whole copy on the CPU. All processes ask for it at once;
         the others get their own model."""
-        return self.model if self.root is None else self._whole(CPU, keep=self.processes.main)
+        return self.model if self.blank is None else self._whole(CPU, keep=self.processes.main)
 
     def kept(self, state: State) -> State:
         """The same for a record whose values are tensors, records, or anything else."""
-        return state if self.root is None else {name: self._kept(value) for name, value in state.items()}
+        return state if self.blank is None else {name: self._kept(value) for name, value in state.items()}
 
     def _kept(self, value: Any) -> Any:
         if isinstance(value, dict):

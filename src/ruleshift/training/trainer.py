@@ -97,7 +97,8 @@ class Trainer(SFTTrainer):
         parts += [_nothing(inputs)] * (max(self.processes.gather(len(parts))) - len(parts))
         losses = []
         for number, part in enumerate(parts, 1):
-            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+            last = number == len(parts) or self.shards.root is not None
+            with nullcontext() if last else self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, part, num_items_in_batch))
         return torch.stack(losses).sum()
 
@@ -120,8 +121,19 @@ class Trainer(SFTTrainer):
         if not all(bool(weight.detach().float().square().sum().isfinite()) for weight in model.parameters()):
             raise diverged(self.run.path, self.state.global_step, "the weights are not finite")
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            whole, learned = super().create_optimizer(model), [p for p in self.model.parameters() if p.requires_grad]  # type: ignore[union-attr]
+            self.optimizer = self.shards.adopt(whole, learned, self.args.max_grad_norm)
+        return self.optimizer
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        if self.shards.root is None or self.shards.blank is not None:
+            return super()._clip_grad_norm(model)
+        return torch.tensor(self.shards.clip([], self.args.max_grad_norm))
+
     def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
-        """A model in pieces is not wrapped again."""
+        """A model of whose passes others know already is not wrapped again."""
         return super()._wrap_model(model, training, dataloader) if self.shards.root is None else self.shards.root
 
     def _get_output_dir(self, trial: Any) -> str:

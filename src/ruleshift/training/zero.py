@@ -1,0 +1,229 @@
+"""DeepSpeed's ZeRO as `accelerate launch --use_deepspeed` asks for it: Adam's moments are divided over the processes of
+a run (stage 1), and gradients, too (stage 2), or stand on the CPU.
+
+Weights are whole in each process. DeepSpeed's engine takes part in passes, brings gradients together, clips them and
+steps; of its own format nothing is written: a checkpoint holds whole moments, as that of every run does, since reading
+the engine's would mean to open pickles. Source: Rajbhandari et al., arXiv 1910.02054; Ren et al., arXiv 2101.06840.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from ruleshift.errors import RuleshiftError
+from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.training.optimizers import fits
+
+ASKED = "ACCELERATE_USE_DEEPSPEED"  # the launcher's variable
+STAGES = (1, 2)
+OURS = ("optimizer", "scheduler")  # sections of its file that say what the options of a training say
+PRECISION = ("fp16", "bf16", "amp", "torch_autocast")
+MOMENTS = ("exp_avg", "exp_avg_sq")
+Result = TypeVar("Result")
+Settings = Mapping[str, Any]
+
+
+def asked_for() -> bool:
+    """Whether the launcher was asked for DeepSpeed."""
+    return os.environ.get(ASKED, "false").lower() == "true"
+
+
+def read_settings() -> dict[str, Any]:
+    """The section `zero_optimization` of what the launcher was told: by its options, its configuration, or a file of
+    DeepSpeed's own. Raises RuleshiftError where DeepSpeed is missing, and for what is not supported here."""
+    if find_spec("deepspeed") is None:
+        raise RuleshiftError(
+            "accelerate launch was asked for DeepSpeed, which is missing: pip install 'ruleshift[deepspeed]', or "
+            "launch with --multi_gpu"
+        )
+    from accelerate import DeepSpeedPlugin
+
+    try:
+        config: dict[str, Any] = DeepSpeedPlugin().deepspeed_config
+        told = dict(config["zero_optimization"])
+        stage = int(told["stage"])
+    except (ValueError, TypeError, LookupError, OSError) as error:
+        raise RuleshiftError(f"the launcher's settings of DeepSpeed cannot be read ({error}): mend them") from error
+    if stage not in STAGES:
+        raise RuleshiftError(
+            f"ZeRO stage {stage} is not supported: give accelerate launch --zero_stage 1 or 2; or, to divide weights, "
+            "too, launch with --multi_gpu and give --shard to ruleshift (docs/scale.md)"
+        )
+    for name in OURS:
+        if name in config:
+            raise RuleshiftError(f"leave {name} out of DeepSpeed's file: options of this command say what it would")
+    for name in PRECISION:
+        if str(config.get(name, {}).get("enabled", False)).lower() == "true":
+            raise RuleshiftError(f"leave {name} out of DeepSpeed's file, and give --bf16 to ruleshift")
+    kept = {name: value for name, value in told.items() if value != "auto" and not name.startswith("stage3_")}
+    kept.pop("offload_param", None)
+    return kept | {"stage": stage}
+
+
+def check_zero(config: SFTConfig | RLConfig) -> None:
+    """Raise RuleshiftError for settings that need gradients as a whole, or moments of another kind."""
+    needs = "--adam-8bit" if config.adam_8bit else None
+    if isinstance(config, RLConfig) and config.sft_mix == "noise":
+        needs = "--sft-mix noise"
+    if isinstance(config, RLConfig) and config.critic and not config.value_steps:
+        needs = "--value-steps 0"
+    if needs is not None:
+        raise RuleshiftError(f"{needs} is not for DeepSpeed: leave it out, or launch with --multi_gpu")
+
+
+class _Weights(nn.Module):
+    """What the engine takes for a model: the weights that learn. Its forward pass is any work with them."""
+
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(weights)
+
+    def forward(self, work: Callable[[], Result]) -> Result:
+        return work()
+
+
+class Zero(nn.Module):
+    """Passes of a model whose moments DeepSpeed divides, once `adopt` has told it of them. `mean`: what is learned from
+    is the mean over the processes, and not the sum."""
+
+    def __init__(self, settings: Settings, world: int, mean: bool) -> None:
+        super().__init__()
+        self.settings, self.world, self.mean = settings, world, mean
+        self.engine: Any = None
+        self.waiting = False  # with gradients for a step
+
+    def forward(self, work: Callable[[], Result]) -> Result:
+        if self.engine is None:
+            return work()
+        result: Result = self.engine(work)
+        return result
+
+    def adopt(self, optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter], most: float) -> "ZeroAdam":
+        """Let DeepSpeed divide what `optimizer` remembers of these weights, and clip their gradients to `most`. All
+        else that it steps on stays as it is."""
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+        own = set(weights)
+        self.rates, groups = [], []
+        for group in optimizer.param_groups:
+            if chosen := [weight for weight in group["params"] if weight in own]:
+                groups.append({**group, "params": chosen})
+                self.rates.append(group)
+        for weight in weights:
+            weight.register_hook(self._comes)
+        again: Any = type(optimizer)
+        self.weights, self.divided = list(weights), again(groups)
+        self.engine, *_ = deepspeed.initialize(
+            model=_Weights(weights),
+            optimizer=self.divided,
+            dist_init_required=False,
+            config={
+                "train_micro_batch_size_per_gpu": 1,  # counted by the engine, and used for nothing
+                "managed_gradient_accumulation": False,
+                "gradient_clipping": most,
+                "zero_optimization": dict(self.settings),
+                "zero_allow_untested_optimizer": True,
+                "zero_force_ds_cpu_optimizer": False,
+                "steps_per_print": 2**31,
+            },
+        )
+        return ZeroAdam(optimizer, self)
+
+    def _comes(self, gradient: torch.Tensor) -> torch.Tensor:
+        self.waiting = True
+        return gradient if self.mean else gradient * self.world  # the engine takes the mean
+
+    def step(self) -> float:
+        """Bring gradients together, clip them, step, and forget them. Returns the norm before clipping; 0 where no pass
+        has learned anything since the step before."""
+        if not self.waiting:
+            return 0.0
+        for group, told in zip(self.divided.param_groups, self.rates, strict=True):
+            group["lr"] = told["lr"]
+        if self.settings["stage"] == 1:  # one process may have seen no picture: all bring the same gradients
+            for weight in self.weights:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        self.engine.step()
+        self.waiting = False
+        for weight in self.weights:
+            weight.grad = None
+        return float(self.engine.get_global_grad_norm())
+
+    def remembered(self) -> dict[torch.Tensor, dict[str, torch.Tensor]]:
+        """Whole moments of each weight, once there are any; all processes ask for them at once."""
+        from deepspeed.utils import safe_get_full_optimizer_state as whole
+
+        steps = [state["step"] for state in self.divided.state.values() if "step" in state]
+        if not steps:
+            return {}
+        return {
+            weight: {"step": torch.as_tensor(steps[0]).float().cpu(), **{name: whole(weight, name) for name in MOMENTS}}
+            for weight in self.weights
+        }
+
+    def remember(self, state: Mapping[nn.Parameter, Mapping[str, Any]]) -> None:
+        """Go on from whole moments, and from the weights as they are. Raises ValueError for those of other shapes."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        if not all(fits(weight, moments) for weight, moments in state.items()):
+            raise ValueError("moments of another model")
+        steps = max((float(moments["step"]) for moments in state.values()), default=0.0)
+        for group in self.divided.param_groups:
+            for part in group["params"]:
+                blank = {name: torch.zeros_like(part) for name in MOMENTS}
+                self.divided.state[part] = {"step": torch.tensor(steps), **blank}
+        self.engine.optimizer._lazy_init_hp_params_optimizer_state()
+        for weight in self.weights:
+            safe_set_full_fp32_param(weight, weight.detach().float())
+            for name in MOMENTS if weight in state else ():
+                safe_set_full_optimizer_state(weight, state[weight][name], name)
+
+
+class ZeroAdam(torch.optim.Optimizer):
+    """An optimiser with its groups and its format of states, for which DeepSpeed remembers and steps in part.
+
+    `Zero.step` makes the steps of that part, which is known to have no gradient afterwards.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, zero: Zero) -> None:
+        self.whole, self.zero = optimizer, zero
+        self.defaults = optimizer.defaults
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        return self.whole.param_groups
+
+    @property
+    def state(self) -> dict[torch.Tensor, Any]:  # type: ignore[override]
+        """What is not divided."""
+        return self.whole.state
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        self.whole.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.whole.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the whole optimiser; all processes ask for it at once."""
+        self.whole.state.update(self.zero.remembered())
+        found: dict[str, Any] = self.whole.state_dict()
+        self._forget()
+        return found
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raises ValueError for one of another model."""
+        self.whole.load_state_dict(state_dict)
+        own = {weight: self.whole.state[weight] for weight in self.zero.weights if weight in self.whole.state}
+        self.zero.remember(own)
+        self._forget()
+
+    def _forget(self) -> None:
+        for weight in self.zero.weights:
+            self.whole.state.pop(weight, None)
