@@ -60,7 +60,7 @@ CONFIGS: dict[str, RLConfig | SFTConfig] = {
     "ppo on pictures": replace(PPO, turns=1),
     "ppo on pictures, lora": replace(PPO, turns=1, lora_rank=2),
     "sft": SFT,
-    "sft, lora": replace(SFT, lora_rank=2),
+    "sft, lora": replace(SFT, lora_rank=2, schedule="linear"),
     "sft in passes of few tokens": replace(SFT, max_tokens=20),
     "sft, a loss of our own": replace(SFT, loss="psft", loss_lag=2),
     "sft on what the model said": replace(SFT, data="self-unverified", batch_size=2, max_new_tokens=4),
@@ -85,11 +85,16 @@ class PaidEchoTask(EchoTask):
 
 
 def run(
-    name: str, folder: Path, steps: int | None = None, shard: bool = False, processes: Processes = ALONE
+    name: str,
+    folder: Path,
+    steps: int | None = None,
+    shard: bool = False,
+    zero: dict[str, Any] | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Train as the case says, from where the folder is (to `steps` only), and return metrics, weights, and how many of
     these this process holds."""
-    config, processes = CONFIGS[name], replace(processes, shard=shard)
+    config, processes = CONFIGS[name], replace(processes, shard=shard, zero=zero)
     sees = "pictures" in name
     model, chat = BUILDERS["idefics3"]() if sees else (tiny_model(layers=1, spread=0.3), tiny_chat())
     task, style = (LookTask(), "full") if sees else (PaidEchoTask(), "terse")

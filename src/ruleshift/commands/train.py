@@ -146,8 +146,6 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
         check_sharding(config)
     quiet_libraries()
     processes = find_each_other(command.shard)
-    if processes.zero is not None:
-        check_zero(config)
     set_threads(command.threads, RunFolder(command.out).threads())
     # All that may be wrong comes before the folder takes this configuration down: it then refuses another one.
     dtype = "auto" if config.lora_rank else "float32"
@@ -157,6 +155,8 @@ def _train(command: Training[Options], verb: str, config: SFTConfig | RLConfig, 
     check_recompute(start.model, config.gradient_checkpointing)
     if command.shard:
         check_divisible(start.model)
+    if processes.zero is not None:
+        check_zero(config, processes.zero, start.model)
     teacher = load_teacher(config, start.chat, task.pictures) if isinstance(config, RLConfig) else None
     settings: dict[str, object] = {"verb": verb, "task": command.task, "model": command.model, "training": config}
     settings |= {"weights": fingerprint(start.model)} | command.options_given()

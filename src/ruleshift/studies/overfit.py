@@ -138,16 +138,16 @@ OVERFIT = Study(
     about="SFT far past its dip, and PPO from early and late steps of it: what is forgotten, what is recovered.",
     paper="RL from an over-trained SFT did not recover (arXiv 2501.17161); later work says it does, from "
     "where the dip is not deep (2509.12235)",
-    cost="with --quick 9 minutes a seed on two CPU cores (200 walks), 12 on one (200 hands); by parts 38 minutes a "
-    "seed for both tasks",
+    cost="with --quick 12 minutes of two CPU cores for both tasks at a sixth of the recipe (an eighth since); by parts "
+    "38 minutes a seed for both",
     tasks=("gp-l", "virl-l"),
     arms=arms,
     measures=measures,
     options=Past(),
-    quick=Past(past=8, between=1),
+    quick=Past(past=10, between=1),
     points=10,
     quick_points=5,
-    quick_part=6,
+    quick_part=8,
     primary=(
         Claimed("SFT far past its dip forgets what is out of distribution (arXiv 2509.12235)", "sft", "lowers"),
         Claimed(

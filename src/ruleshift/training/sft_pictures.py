@@ -75,7 +75,7 @@ class PictureTrainer(Trainer):
         loss = super().training_step(*arguments, **more)
         if self.accelerator.sync_gradients:
             learning = [weight for weight in self.model.parameters() if weight.requires_grad]  # type: ignore[union-attr]
-            self.processes.share_gradients(learning, mean=True)
+            self.shards.share_gradients(learning, mean=True)
             self.patches += sum(self.processes.gather(self._looked))
             self._looked = 0
         return loss

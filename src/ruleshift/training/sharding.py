@@ -137,7 +137,7 @@ class Shards:
         """Divide `model` in place where that is asked for. Gradients of the processes are then added up, or their mean
         is taken. Raises RuleshiftError for what cannot be divided."""
         if processes.zero is not None:
-            check_zero(config)
+            check_zero(config, processes.zero, model)
             return cls(model, processes, Zero(processes.zero, processes.world, mean))
         if not processes.shard:
             return cls(model, processes)
@@ -174,10 +174,10 @@ class Shards:
         """What steps on these weights, and on all else that `optimizer` does: itself, unless DeepSpeed does."""
         return self.root.adopt(optimizer, weights, most) if isinstance(self.root, Zero) else optimizer
 
-    def share_gradients(self, weights: Sequence[nn.Parameter]) -> None:
-        """Have each process hold the sum of all gradients of weights of the model, unless DeepSpeed sees to that."""
+    def share_gradients(self, weights: Sequence[nn.Parameter], mean: bool = False) -> None:
+        """Have each process hold the sum (or mean) of all gradients of weights of the model, unless DeepSpeed does."""
         if not isinstance(self.root, Zero):
-            self.processes.share_gradients(weights)
+            self.processes.share_gradients(weights, mean)
 
     def clip(self, weights: Sequence[nn.Parameter], most: float) -> float:
         """Scale gradients so that the norm of all together is `most` at most, and return the norm before. Where

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
+from ruleshift.backbones.vision import looks_across, sees
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training.optimizers import fits
@@ -65,8 +67,9 @@ def read_settings() -> dict[str, Any]:
     return kept | {"stage": stage}
 
 
-def check_zero(config: SFTConfig | RLConfig) -> None:
-    """Raise RuleshiftError for settings that need gradients as a whole, or moments of another kind."""
+def check_zero(config: SFTConfig | RLConfig, settings: Settings, model: PreTrainedModel) -> None:
+    """Raise RuleshiftError for what needs gradients as a whole, or moments of another kind; and in stage 2, where
+    gradients are brought together as they come, for weights of which a pass without pictures has none."""
     needs = "--adam-8bit" if config.adam_8bit else None
     if isinstance(config, RLConfig) and config.sft_mix == "noise":
         needs = "--sft-mix noise"
@@ -74,6 +77,13 @@ def check_zero(config: SFTConfig | RLConfig) -> None:
         needs = "--value-steps 0"
     if needs is not None:
         raise RuleshiftError(f"{needs} is not for DeepSpeed: leave it out, or launch with --multi_gpu")
+    looks = not config.lora_rank and {"tower", "projector"} & set(config.train_parts)
+    if settings["stage"] > 1 and sees(model) and (looks or looks_across(model)):
+        other = "" if looks_across(model) else ", or learn --train-parts decoder alone"
+        raise RuleshiftError(
+            f"ZeRO stage {settings['stage']} is not for what only pictures pass through: give accelerate launch "
+            f"--zero_stage 1{other}"
+        )
 
 
 class _Weights(nn.Module):
@@ -110,11 +120,9 @@ class Zero(nn.Module):
 
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
         own = set(weights)
-        self.rates, groups = [], []
-        for group in optimizer.param_groups:
-            if chosen := [weight for weight in group["params"] if weight in own]:
-                groups.append({**group, "params": chosen})
-                self.rates.append(group)
+        chosen = [[weight for weight in group["params"] if weight in own] for group in optimizer.param_groups]
+        self.whole, self.places = optimizer, [place for place, some in enumerate(chosen) if some]
+        groups = [{**optimizer.param_groups[place], "params": chosen[place]} for place in self.places]
         for weight in weights:
             weight.register_hook(self._comes)
         again: Any = type(optimizer)
@@ -144,8 +152,8 @@ class Zero(nn.Module):
         has learned anything since the step before."""
         if not self.waiting:
             return 0.0
-        for group, told in zip(self.divided.param_groups, self.rates, strict=True):
-            group["lr"] = told["lr"]
+        for group, place in zip(self.divided.param_groups, self.places, strict=True):
+            group["lr"] = self.whole.param_groups[place]["lr"]
         if self.settings["stage"] == 1:  # one process may have seen no picture: all bring the same gradients
             for weight in self.weights:
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -162,8 +170,8 @@ class Zero(nn.Module):
         steps = [state["step"] for state in self.divided.state.values() if "step" in state]
         if not steps:
             return {}
-        return {
-            weight: {"step": torch.as_tensor(steps[0]).float().cpu(), **{name: whole(weight, name) for name in MOMENTS}}
+        return {  # a count for each: they are counted up in place
+            weight: {"step": torch.tensor(float(steps[0])), **{name: whole(weight, name) for name in MOMENTS}}
             for weight in self.weights
         }
 
@@ -176,8 +184,10 @@ class Zero(nn.Module):
         steps = max((float(moments["step"]) for moments in state.values()), default=0.0)
         for group in self.divided.param_groups:
             for part in group["params"]:
-                blank = {name: torch.zeros_like(part) for name in MOMENTS}
-                self.divided.state[part] = {"step": torch.tensor(steps), **blank}
+                own = self.divided.state[part]
+                own["step"] = torch.tensor(steps)
+                for name in MOMENTS:  # in their memory, once DeepSpeed knows of it
+                    own[name] = own[name].zero_() if name in own else torch.zeros_like(part)
         self.engine.optimizer._lazy_init_hp_params_optimizer_state()
         for weight in self.weights:
             safe_set_full_fp32_param(weight, weight.detach().float())
