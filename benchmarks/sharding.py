@@ -1,7 +1,9 @@
-"""Memory of each of several processes that train one model by PPO: whole in each of them, or in pieces (--shard).
+"""Memory of each of several processes that train one model by PPO: whole in each of them, in pieces (--shard), or with
+DeepSpeed's ZeRO.
 
     MALLOC_MMAP_THRESHOLD_=65536 torchrun --nproc-per-node 2 benchmarks/sharding.py
     MALLOC_MMAP_THRESHOLD_=65536 torchrun --nproc-per-node 2 benchmarks/sharding.py --shard
+    ACCELERATE_USE_DEEPSPEED=true ACCELERATE_DEEPSPEED_ZERO_STAGE=2 MALLOC_... as in the first line
 
 On a CPU under Linux; random float32 weights of a plain Llama, few tokens. Resident memory beyond that before the model,
 in bytes for each parameter: what is held after an update, and the most of that update, the second one. The variable has
@@ -53,9 +55,8 @@ def main(options: Options) -> None:
     held, most = ((memory(key) - before) / count for key in ("VmRSS", "VmHWM"))
     found = processes.gather((held, most))
     if processes.main:
-        print(
-            f"{count / 1e6:.1f}M parameters, {processes.world} processes, {'in pieces' if options.shard else 'whole'}"
-        )
+        way = "in pieces" if options.shard else f"ZeRO {processes.zero}" if processes.zero else "whole"
+        print(f"{count / 1e6:.1f}M parameters, {processes.world} processes, {way}")
         print(
             "\n".join(f"process {i}: {a:.1f} bytes a parameter held, {b:.1f} at most" for i, (a, b) in enumerate(found))
         )

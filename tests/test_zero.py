@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -31,18 +32,17 @@ CASES = {
     "ppo": "offloaded",
     "ppo, one by one": "stage 2",
     "ppo, lora": "stage 2",
-    "distillation of all logits": "stage 1",
     "ppo on pictures": "stage 1",
     "sft": "offloaded",
     "sft, lora": "stage 1",
     "sft in passes of few tokens": "stage 2",
-    "sft, a loss of our own": "stage 2",
     "sft on pictures": "stage 1",
-    "sft on pictures, lora": "stage 2",
 }
-RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3}  # stopped once so many steps are told of
+RESUMED = {"ppo, lora": 1, "sft": 3}  # stopped once so many steps are told of
 ROUNDING = "self_attn.k_proj.bias"  # to which attention is blind: gradients are rounding, of which Adam makes steps
-needs_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs the extra deepspeed")
+needs_deepspeed = pytest.mark.skipif(
+    find_spec("deepspeed") is None or which("g++") is None, reason="needs the extra deepspeed, and g++"
+)
 
 
 @pytest.fixture(autouse=True)
