@@ -59,6 +59,7 @@ CONFIGS: dict[str, RLConfig | SFTConfig] = {
     "distillation of all logits": configured(DISTIL, "sdpo", group=3),
     "ppo on pictures": replace(PPO, turns=1),
     "ppo on pictures, lora": replace(PPO, turns=1, lora_rank=2),
+    "ppo on pictures, the projector one by one": replace(OF_EACH, turns=1, train_parts=("projector",)),
     "sft": SFT,
     "sft, lora": replace(SFT, lora_rank=2, schedule="linear"),
     "sft in passes of few tokens": replace(SFT, max_tokens=20),

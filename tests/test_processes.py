@@ -28,6 +28,7 @@ IN_PIECES = (  # and those of the next line, which are resumed
     "ppo, values learned with the model",
     "distillation from the expert",
     "ppo on pictures",
+    "ppo on pictures, the projector one by one",
     "sft, lora",
     "sft in passes of few tokens",
     "sft on pictures",

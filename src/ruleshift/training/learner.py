@@ -176,7 +176,8 @@ class Learner:
             metrics = {"value_loss": loss.item()}
             check_finite(metrics)
             loss.backward()
-            self._apply_gradients()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
         return metrics
 
     def step(self, batch: Batch, chosen: Sequence[int], untouched: bool = False) -> dict[str, float]:
@@ -295,9 +296,13 @@ class Learner:
         )
 
     def _sum_of_logprobs(self, some: Sequence[Trajectory]) -> torch.Tensor:
-        """Of all reply tokens, by one pass; of none its gradient is 0."""
-        how = (self.chat.eye, self.known)
-        return self.shards.run(lambda: forward(self.model, some, *how, thrift=self.thrift).logprobs.sum())
+        """Of all reply tokens, by one pass; of none its gradient is 0, also of what only pictures pass through."""
+
+        def work() -> torch.Tensor:
+            total = forward(self.model, some, self.chat.eye, self.known, thrift=self.thrift).logprobs.sum()
+            return total if total.requires_grad else total + sum(0.0 * weight.sum() for weight in self.trained)
+
+        return self.shards.run(work)
 
     def _demonstrate(self, shown: Sequence[Trajectory], of_rl: Sequence[list[torch.Tensor]]) -> dict[str, float]:
         """Add the gradient of SFT on the expert's conversations to that of RL, at its fixed weight; or where the halves

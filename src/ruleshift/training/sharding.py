@@ -138,7 +138,7 @@ class Shards:
         is taken. Raises RuleshiftError for what cannot be divided."""
         if processes.zero is not None:
             check_zero(config, processes.zero, model)
-            return cls(model, processes, Zero(processes.zero, processes.world, mean))
+            return cls(model, processes, Zero(model, processes.zero, processes, mean))
         if not processes.shard:
             return cls(model, processes)
         check_sharding(config)

@@ -10,7 +10,8 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from shutil import which
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,9 +22,20 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training.optimizers import fits
 
+if TYPE_CHECKING:
+    from ruleshift.training.processes import Processes
+
 ASKED = "ACCELERATE_USE_DEEPSPEED"  # the launcher's variable
 STAGES = (1, 2)
 OURS = ("optimizer", "scheduler")  # sections of its file that say what the options of a training say
+TRIED = {
+    "reduce_bucket_size",
+    "allgather_bucket_size",
+    "allgather_partitions",
+    "reduce_scatter",
+    "contiguous_gradients",
+}
+TRIED_IN_2 = {"overlap_comm"}  # `round_robin_gradients` is none: DeepSpeed then finds moments in the wrong places
 PRECISION = ("fp16", "bf16", "amp", "torch_autocast")
 MOMENTS = ("exp_avg", "exp_avg_sq")
 Result = TypeVar("Result")
@@ -43,28 +55,36 @@ def read_settings() -> dict[str, Any]:
             "accelerate launch was asked for DeepSpeed, which is missing: pip install 'ruleshift[deepspeed]', or "
             "launch with --multi_gpu"
         )
+    if not torch.cuda.is_available() and which("g++") is None:
+        raise RuleshiftError("on a CPU DeepSpeed compiles how its processes talk: install g++, or launch without it")
     from accelerate import DeepSpeedPlugin
 
     try:
         config: dict[str, Any] = DeepSpeedPlugin().deepspeed_config
-        told = dict(config["zero_optimization"])
-        stage = int(told["stage"])
-    except (ValueError, TypeError, LookupError, OSError) as error:
+        told = {name: value for name, value in config["zero_optimization"].items() if value != "auto"}
+        stage = int(told.pop("stage"))
+        offload = {of: (told.pop(f"offload_{of}", None) or {}).get("device", "none") for of in ("optimizer", "param")}
+    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise RuleshiftError(f"the launcher's settings of DeepSpeed cannot be read ({error}): mend them") from error
     if stage not in STAGES:
         raise RuleshiftError(
             f"ZeRO stage {stage} is not supported: give accelerate launch --zero_stage 1 or 2; or, to divide weights, "
             "too, launch with --multi_gpu and give --shard to ruleshift (docs/scale.md)"
         )
+    if offload["param"] != "none" or offload["optimizer"] not in ("none", "cpu"):
+        raise RuleshiftError("only moments are offloaded, and to the CPU: --offload_optimizer_device cpu, and no other")
     for name in OURS:
         if name in config:
             raise RuleshiftError(f"leave {name} out of DeepSpeed's file: options of this command say what it would")
     for name in PRECISION:
-        if str(config.get(name, {}).get("enabled", False)).lower() == "true":
+        asked = config.get(name)
+        if str(asked.get("enabled") if isinstance(asked, dict) else asked).lower() == "true":
             raise RuleshiftError(f"leave {name} out of DeepSpeed's file, and give --bf16 to ruleshift")
-    kept = {name: value for name, value in told.items() if value != "auto" and not name.startswith("stage3_")}
-    kept.pop("offload_param", None)
-    return kept | {"stage": stage}
+    kept = {name: value for name, value in told.items() if not name.startswith("stage3_")}
+    refused = sorted(kept.keys() - (TRIED if stage == 1 else TRIED | TRIED_IN_2))
+    if refused:
+        raise RuleshiftError(f"leave {', '.join(refused)} out of zero_optimization in DeepSpeed's file: not supported")
+    return kept | {"stage": stage, "offload_optimizer": {"device": offload["optimizer"]}}
 
 
 def check_zero(config: SFTConfig | RLConfig, settings: Settings, model: PreTrainedModel) -> None:
@@ -98,14 +118,13 @@ class _Weights(nn.Module):
 
 
 class Zero(nn.Module):
-    """Passes of a model whose moments DeepSpeed divides, once `adopt` has told it of them. `mean`: what is learned from
-    is the mean over the processes, and not the sum."""
+    """A model whose passes DeepSpeed takes part in, once `adopt` has told it of the optimiser. Of what the processes
+    learn the mean is taken (`mean`), or the sum."""
 
-    def __init__(self, settings: Settings, world: int, mean: bool) -> None:
+    def __init__(self, model: PreTrainedModel, settings: Settings, processes: "Processes", mean: bool) -> None:
         super().__init__()
-        self.settings, self.world, self.mean = settings, world, mean
+        self.model, self.settings, self.processes, self.mean = model, settings, processes, mean
         self.engine: Any = None
-        self.waiting = False  # with gradients for a step
 
     def forward(self, work: Callable[[], Result]) -> Result:
         if self.engine is None:
@@ -123,8 +142,8 @@ class Zero(nn.Module):
         chosen = [[weight for weight in group["params"] if weight in own] for group in optimizer.param_groups]
         self.whole, self.places = optimizer, [place for place, some in enumerate(chosen) if some]
         groups = [{**optimizer.param_groups[place], "params": chosen[place]} for place in self.places]
-        for weight in weights:
-            weight.register_hook(self._comes)
+        for weight in weights if not self.mean else ():
+            weight.register_hook(lambda gradient: gradient * self.processes.world)  # of which the engine takes the mean
         again: Any = type(optimizer)
         self.weights, self.divided = list(weights), again(groups)
         self.engine, *_ = deepspeed.initialize(
@@ -143,37 +162,34 @@ class Zero(nn.Module):
         )
         return ZeroAdam(optimizer, self)
 
-    def _comes(self, gradient: torch.Tensor) -> torch.Tensor:
-        self.waiting = True
-        return gradient if self.mean else gradient * self.world  # the engine takes the mean
-
     def step(self) -> float:
-        """Bring gradients together, clip them, step, and forget them. Returns the norm before clipping; 0 where no pass
-        has learned anything since the step before."""
-        if not self.waiting:
-            return 0.0
+        """Bring gradients together, clip them, step, and forget them. Returns the norm before clipping; where that is
+        not finite there is no step."""
         for group, place in zip(self.divided.param_groups, self.places, strict=True):
             group["lr"] = self.whole.param_groups[place]["lr"]
         if self.settings["stage"] == 1:  # one process may have seen no picture: all bring the same gradients
             for weight in self.weights:
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
         self.engine.step()
-        self.waiting = False
         for weight in self.weights:
             weight.grad = None
         return float(self.engine.get_global_grad_norm())
 
     def remembered(self) -> dict[torch.Tensor, dict[str, torch.Tensor]]:
-        """Whole moments of each weight, once there are any; all processes ask for them at once."""
+        """Whole moments of each weight, once there are any, on the CPU of the process that writes; the others, which
+        ask at the same time, get none."""
         from deepspeed.utils import safe_get_full_optimizer_state as whole
 
         steps = [state["step"] for state in self.divided.state.values() if "step" in state]
         if not steps:
             return {}
-        return {  # a count for each: they are counted up in place
-            weight: {"step": torch.tensor(float(steps[0])), **{name: whole(weight, name) for name in MOMENTS}}
-            for weight in self.weights
-        }
+        found: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
+        for weight in self.weights:
+            moments = {name: whole(weight, name) for name in MOMENTS}
+            if self.processes.main:  # a count for each: they are counted up in place
+                kept = {name: moment.cpu() for name, moment in moments.items()}
+                found[weight] = {"step": torch.tensor(float(steps[0])), **kept}
+        return found
 
     def remember(self, state: Mapping[nn.Parameter, Mapping[str, Any]]) -> None:
         """Go on from whole moments, and from the weights as they are. Raises ValueError for those of other shapes."""
@@ -185,7 +201,7 @@ class Zero(nn.Module):
         for group in self.divided.param_groups:
             for part in group["params"]:
                 own = self.divided.state[part]
-                own["step"] = torch.tensor(steps)
+                own["step"] = torch.tensor(steps, device=part.device if group.get("fused") else "cpu")
                 for name in MOMENTS:  # in their memory, once DeepSpeed knows of it
                     own[name] = own[name].zero_() if name in own else torch.zeros_like(part)
         self.engine.optimizer._lazy_init_hp_params_optimizer_state()
@@ -221,19 +237,17 @@ class ZeroAdam(torch.optim.Optimizer):
         self.whole.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the whole optimiser; all processes ask for it at once."""
+        """That of the whole optimiser, in the process that writes; all ask for it at once."""
         self.whole.state.update(self.zero.remembered())
         found: dict[str, Any] = self.whole.state_dict()
-        self._forget()
+        for weight in self.zero.weights:
+            self.whole.state.pop(weight, None)
         return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Raises ValueError for one of another model."""
-        self.whole.load_state_dict(state_dict)
-        own = {weight: self.whole.state[weight] for weight in self.zero.weights if weight in self.whole.state}
-        self.zero.remember(own)
-        self._forget()
-
-    def _forget(self) -> None:
-        for weight in self.zero.weights:
-            self.whole.state.pop(weight, None)
+        weights, own = [weight for group in self.param_groups for weight in group["params"]], set(self.zero.weights)
+        divided = {i for i in state_dict["state"] if i < len(weights) and weights[i] in own}
+        rest = {i: state for i, state in state_dict["state"].items() if i not in divided}
+        self.whole.load_state_dict({**state_dict, "state": rest})
+        self.zero.remember({weights[i]: state_dict["state"][i] for i in divided})
