@@ -28,7 +28,6 @@ IN_PIECES = (  # and those of the next line, which are resumed
     "ppo, values learned with the model",
     "distillation from the expert",
     "ppo on pictures",
-    "ppo on pictures, the projector one by one",
     "sft, lora",
     "sft in passes of few tokens",
     "sft on pictures",
@@ -143,10 +142,14 @@ def test_weights_in_pieces_are_not_taken_from_the_launcher(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (replace(PPO, adam_8bit=True), "--adam-8bit is not for weights in pieces: leave it or --shard out"),
-        (CONFIGS["the expert mixed in by noise"], "--sft-mix noise is not for weights in pieces: leave it or"),
+        (replace(PPO, adam_8bit=True), "--adam-8bit is not for weights in pieces: leave it out, or leave --shard out"),
+        (CONFIGS["the expert mixed in by noise"], "--sft-mix noise is not for weights in pieces: leave it out, or"),
         (CONFIGS["distillation of all logits"], "--teacher self is not for weights in pieces: name another --teacher"),
-        (CONFIGS["sft, a loss of our own"], "--loss psft is not for weights in pieces: leave it or --shard out"),
+        (
+            CONFIGS["sft, a loss of our own"],
+            "--loss psft is not for weights in pieces: leave it out, or leave --shard out",
+        ),
+        (replace(PPO, train_parts=("projector",)), "--train-parts projector is not .*: add decoder to it, or leave"),
     ],
 )
 def test_what_needs_whole_weights_is_refused_where_they_would_be_in_pieces(config, said):

@@ -35,15 +35,17 @@ CPU = torch.device("cpu")
 
 def check_sharding(config: SFTConfig | RLConfig) -> None:
     """Raise RuleshiftError for settings that need weights or gradients as a whole."""
-    needs, instead = "--adam-8bit" if config.adam_8bit else None, "leave it"
+    needs, instead = "--adam-8bit" if config.adam_8bit else None, "leave it out"
+    if not config.lora_rank and "decoder" not in config.train_parts:  # no gradient would pass it where none is seen
+        needs, instead = f"--train-parts {' '.join(config.train_parts)}", "add decoder to it"
     if isinstance(config, SFTConfig) and config.loss in LAGGING:
         needs = f"--loss {config.loss}"
     if isinstance(config, RLConfig) and config.sft_mix == "noise":
         needs = "--sft-mix noise"
     if isinstance(config, DistilConfig) and config.teacher == "self" and config.fixed_advantage is None:
-        needs, instead = "--teacher self", "name another --teacher, or leave"
+        needs, instead = "--teacher self", "name another --teacher"
     if needs is not None:
-        raise RuleshiftError(f"{needs} is not for weights in pieces: {instead} or --shard out")
+        raise RuleshiftError(f"{needs} is not for weights in pieces: {instead}, or leave --shard out")
 
 
 def check_divisible(model: PreTrainedModel) -> None:
