@@ -11,6 +11,7 @@ large blocks given back to the kernel once they are free.
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -41,6 +42,8 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     processes = start(options.shard)
+    if processes.zero is not None:
+        import_module("deepspeed")  # is none of a parameter's bytes
     bundled = load_backbone(device="cpu")
     before = memory("VmRSS")
     shape = {"hidden_size": options.width, "intermediate_size": 4 * options.width, "num_hidden_layers": options.layers}

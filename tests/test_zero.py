@@ -32,6 +32,7 @@ CASES = {
     "ppo": "offloaded",
     "ppo, one by one": "stage 2",
     "ppo, lora": "stage 2",
+    "distillation from the expert": "stage 1",
     "ppo on pictures, the projector one by one": "stage 1",
     "sft": "offloaded",
     "sft, lora": "stage 1",
