@@ -140,7 +140,8 @@ class Shards:
         is taken. Raises RuleshiftError for what cannot be divided."""
         if processes.zero is not None:
             check_zero(config, processes.zero, model)
-            return cls(model, processes, Zero(model, processes.zero, processes, mean))
+            times = 1 if mean else processes.world  # the mean that DeepSpeed takes, or the sum
+            return cls(model, processes, Zero(model, processes.zero, times, processes.main))
         if not processes.shard:
             return cls(model, processes)
         check_sharding(config)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from shutil import which
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,9 +21,6 @@ from ruleshift.backbones.vision import looks_across, sees
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.training.optimizers import fits
-
-if TYPE_CHECKING:
-    from ruleshift.training.processes import Processes
 
 ASKED = "ACCELERATE_USE_DEEPSPEED"  # the launcher's variable
 STAGES = (1, 2)
@@ -118,12 +115,12 @@ class _Weights(nn.Module):
 
 
 class Zero(nn.Module):
-    """A model whose passes DeepSpeed takes part in, once `adopt` has told it of the optimiser. Of what the processes
-    learn the mean is taken (`mean`), or the sum."""
+    """A model whose passes DeepSpeed takes part in, once `adopt` has told it of the optimiser. Gradients of the
+    processes are averaged, `times` which they count. `writes`: this process holds what a checkpoint will."""
 
-    def __init__(self, model: PreTrainedModel, settings: Settings, processes: "Processes", mean: bool) -> None:
+    def __init__(self, model: PreTrainedModel, settings: Settings, times: int, writes: bool) -> None:
         super().__init__()
-        self.model, self.settings, self.processes, self.mean = model, settings, processes, mean
+        self.model, self.settings, self.times, self.writes = model, settings, times, writes
         self.engine: Any = None
 
     def forward(self, work: Callable[[], Result]) -> Result:
@@ -142,8 +139,8 @@ class Zero(nn.Module):
         chosen = [[weight for weight in group["params"] if weight in own] for group in optimizer.param_groups]
         self.whole, self.places = optimizer, [place for place, some in enumerate(chosen) if some]
         groups = [{**optimizer.param_groups[place], "params": chosen[place]} for place in self.places]
-        for weight in weights if not self.mean else ():
-            weight.register_hook(lambda gradient: gradient * self.processes.world)  # of which the engine takes the mean
+        for weight in weights if self.times > 1 else ():
+            weight.register_hook(lambda gradient: gradient * self.times)
         again: Any = type(optimizer)
         self.weights, self.divided = list(weights), again(groups)
         self.engine, *_ = deepspeed.initialize(
@@ -186,7 +183,7 @@ class Zero(nn.Module):
         found: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
         for weight in self.weights:
             moments = {name: whole(weight, name) for name in MOMENTS}
-            if self.processes.main:  # a count for each: they are counted up in place
+            if self.writes:  # a count for each: they are counted up in place
                 kept = {name: moment.cpu() for name, moment in moments.items()}
                 found[weight] = {"step": torch.tensor(float(steps[0])), **kept}
         return found
