@@ -72,10 +72,12 @@ def explained(x: np.ndarray, y: np.ndarray, group: Sequence[Hashable] | None = N
     if total == 0 or count <= np.linalg.matrix_rank(design):
         return float("nan"), float("nan")
     rest = y - design @ (np.linalg.pinv(design) @ y)
-    left_out, groups = np.full(count, np.nan), _numbered(range(count) if group is None else group)
-    for out in (groups == one for one in range(groups.max() + 1)):
-        if not out.all():
-            left_out[out] = y[out] - design[out] @ (np.linalg.pinv(design[~out]) @ y[~out])
+    groups = _numbered(range(count) if group is None else group)
+    if not groups.any():
+        return 1 - float((rest**2).sum()) / total, float("nan")
+    kept = groups != np.arange(groups.max() + 1)[:, None]  # (G, N); rows of 0 take no part in a fit
+    fits = np.linalg.pinv(kept[:, :, None] * design) @ y  # (G, K + 1)
+    left_out = y - (design * fits[groups]).sum(1)
     return 1 - float((rest**2).sum()) / total, 1 - float((left_out**2).sum()) / total
 
 
