@@ -46,10 +46,7 @@ needs_deepspeed = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +179,7 @@ def test_what_nobody_launched_or_what_is_missing_is_refused(launched):
     [
         (replace(PPO, adam_8bit=True), "--adam-8bit is not for DeepSpeed: leave it out, or launch with --multi_gpu"),
         (replace(CONFIGS["the expert mixed in by noise"], value_steps=2), "--sft-mix noise is not for DeepSpeed"),
-        (replace(PPO, value_steps=0), "--value-steps 0 is not for DeepSpeed"),
+        (replace(PPO, value_steps=0), "--value-steps 0 is not for DeepSpeed: give --value-steps 50, or"),
     ],
 )
 def test_what_needs_whole_gradients_is_refused(config, said):

@@ -27,6 +27,7 @@ from ruleshift.training.parts import LaggingCopy
 from ruleshift.training.sft_losses import LAGGING, LOSSES
 from ruleshift.training.sharding import Shards, divided_like, load_whole
 from ruleshift.training.trajectories import Thrift, token_logprobs
+from ruleshift.training.zero import Zero
 
 # Beside the weights. Without one of these transformers' Trainer would resume, with other numbers.
 STATE = "trainer_state.json"
@@ -128,7 +129,7 @@ class Trainer(SFTTrainer):
         return self.optimizer
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        if self.shards.root is None or self.shards.blank is not None:
+        if not isinstance(self.shards.root, Zero):
             return super()._clip_grad_norm(model)
         return torch.tensor(self.shards.clip([], self.args.max_grad_norm))
 

@@ -87,13 +87,13 @@ def read_settings() -> dict[str, Any]:
 def check_zero(config: SFTConfig | RLConfig, settings: Settings, model: PreTrainedModel) -> None:
     """Raise RuleshiftError for what needs gradients as a whole, or moments of another kind; and in stage 2, where
     gradients are brought together as they come, for weights of which a pass without pictures has none."""
-    needs = "--adam-8bit" if config.adam_8bit else None
+    needs, instead = "--adam-8bit" if config.adam_8bit else None, "leave it out"
     if isinstance(config, RLConfig) and config.sft_mix == "noise":
         needs = "--sft-mix noise"
-    if isinstance(config, RLConfig) and config.critic and not config.value_steps:
-        needs = "--value-steps 0"
+    if isinstance(config, RLConfig) and config.critic and not config.value_steps:  # which a preset may say, too
+        needs, instead = "--value-steps 0", f"give --value-steps {RLConfig.value_steps}"
     if needs is not None:
-        raise RuleshiftError(f"{needs} is not for DeepSpeed: leave it out, or launch with --multi_gpu")
+        raise RuleshiftError(f"{needs} is not for DeepSpeed: {instead}, or launch with --multi_gpu")
     looks = not config.lora_rank and {"tower", "projector"} & set(config.train_parts)
     if settings["stage"] > 1 and sees(model) and (looks or looks_across(model)):
         other = "" if looks_across(model) else ", or learn --train-parts decoder alone"
