@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -16,15 +15,6 @@ import torch  # noqa: E402
 torch.set_num_threads(min(2, THREADS))
 
 SLOW = 10.0  # seconds; whatever takes longer is to be marked `slow`
-
-
-@pytest.fixture
-def on_one_thread() -> Iterator[None]:
-    """For modules whose tests train tiny models, or compare sums."""
-    from helpers import one_thread
-
-    with one_thread():
-        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

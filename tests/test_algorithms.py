@@ -47,7 +47,10 @@ BASE = RLConfig(
 )
 
 
-pytestmark = pytest.mark.usefixtures("on_one_thread")
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 # Identities

@@ -20,6 +20,7 @@ from engine_helpers import (
     tiny_chat,
     tiny_model,
 )
+from helpers import one_thread
 from ruleshift.chat import Chat, episode_sequence
 from ruleshift.engines import local
 from ruleshift.engines.local import LocalEngine
@@ -28,7 +29,11 @@ from ruleshift.engines.window import Window
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.revision import revise
 
-pytestmark = pytest.mark.usefixtures("on_one_thread")
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 # ---------------------------------------------------------------- against generate and a plain forward pass

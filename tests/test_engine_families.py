@@ -11,6 +11,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, puzzles, reply_ids, tiny_chat, tiny_model
 from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
+from helpers import one_thread
 from ruleshift.engines.attention import within
 from ruleshift.engines.forward import ModelForward, forward_of
 from ruleshift.engines.llama import FusedLlama
@@ -23,7 +24,10 @@ from ruleshift.training.trajectories import Trajectory, forward
 COUNT, TURNS = 5, 3
 
 
-pytestmark = pytest.mark.usefixtures("on_one_thread")
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 @torch.no_grad()

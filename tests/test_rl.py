@@ -48,7 +48,10 @@ SMALL = RLConfig(
 )
 
 
-pytestmark = pytest.mark.usefixtures("on_one_thread")
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 def new_ppo(config: RLConfig = SMALL, drift: float = 0.0, seed: int = 0) -> RL:

@@ -30,7 +30,10 @@ CONFIG = SFTConfig(
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 
 
-pytestmark = pytest.mark.usefixtures("on_one_thread")
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def train(
