@@ -13,6 +13,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(min(2, THREADS))
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # of which DeepSpeed would tell on standard output
 
 SLOW = 10.0  # seconds; whatever takes longer is to be marked `slow`
 
