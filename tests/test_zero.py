@@ -46,7 +46,10 @@ needs_deepspeed = pytest.mark.skipif(
 )
 
 
-pytestmark = pytest.mark.usefixtures("on_one_thread")
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
