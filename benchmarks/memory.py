@@ -1,10 +1,11 @@
-"""Memory of one update of PPO on a CPU, phase by phase: as `--plan` foretells it, and as it is measured.
+"""Memory of PPO's updates on a CPU, phase by phase: as `--plan` foretells it, and as the last of them is measured.
 
     python benchmarks/memory.py --model smollm2 --rl.lora-rank 16 --rl.episodes 13
     python benchmarks/memory.py --model FOLDER --chat-template plain --rl.lora-rank 16 --rl.episodes 16
 
 On Linux. Measured is the largest resident memory of the process beyond what it held before it read the model; what
-`--plan` calls the program is left out of both. Nothing is saved.
+`--plan` calls the program is left out of both. Two updates by default, since Adam's moments are there from the second on
+when replies are sampled. Nothing is saved.
 """
 
 import json
@@ -29,7 +30,7 @@ from ruleshift.training.rl import RL
 from ruleshift.training.rollout import Rollout, local_engine
 
 SMALL = RLConfig(
-    updates=1, episodes=12, minibatches=1, turns=5, max_new_tokens=24, value_only=0, gradient_checkpointing=True
+    updates=2, episodes=12, minibatches=1, turns=5, max_new_tokens=24, value_only=0, gradient_checkpointing=True
 )
 
 
@@ -77,7 +78,9 @@ def main(options: Options) -> None:
     engine = local_engine(backbone.model, backbone.chat, config)
     rollout = Rollout(get_task(options.task), backbone.style, config, engine)
     rl = Measured(backbone.model, backbone.chat, rollout)
-    rl.update()
+    for _ in range(config.updates):
+        peak()
+        rl.update()
     found = {"sampling": rl.sampling - before, "learning": peak() - before}
     foretold = {"sampling": plan.phases[0].total, "learning": max(phase.total for phase in plan.phases[1:])}
     print(

@@ -13,6 +13,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     Phi3Config,
+    PhiConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -148,6 +149,27 @@ FAMILIES = {
         ("<end_of_turn>", "<start_of_turn>"),
         {"head_dim": 16, "sliding_window": WINDOW, "layer_types": SLIDES, "tie_word_embeddings": False},
         ("layer_types",),
+    ),
+    "phi 2": Family(  # layers whose halves stand side by side, heads turned in part, biases everywhere
+        PhiConfig,
+        byte_level,
+        PHI,
+        ("<|end|>", "<|user|>", "<|assistant|>"),
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5},
+            "initializer_range": 0.5,
+        },
+    ),
+    "phi 4 mini": Family(
+        Phi3Config,
+        byte_level,
+        PHI,
+        ("<|end|>", "<|user|>", "<|assistant|>"),
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.75},
+            "hidden_size": 64,
+            "tie_word_embeddings": True,
+        },
     ),
     "phi 3": Family(
         Phi3Config,
