@@ -4,8 +4,8 @@
     python benchmarks/memory.py --model FOLDER --chat-template plain --rl.lora-rank 16 --rl.episodes 16
 
 On Linux. Measured is the largest resident memory of the process beyond what it held before it read the model; what
-`--plan` calls the program is left out of both. Two updates by default, since Adam's moments are there from the second on
-when replies are sampled. Nothing is saved.
+`--plan` calls the program is left out of both. Two updates by default, since Adam's moments are there when
+replies are sampled from the second on. Nothing is saved.
 """
 
 import json

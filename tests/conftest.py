@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -17,6 +18,15 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # of which DeepSpeed would tell on standard output
 
 SLOW = 10.0  # seconds; whatever takes longer is to be marked `slow`
+
+
+@pytest.fixture
+def on_one_thread() -> Iterator[None]:
+    """For modules whose tests train tiny models, or compare sums."""
+    from helpers import one_thread
+
+    with one_thread():
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -47,10 +47,7 @@ BASE = RLConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 # Identities

@@ -4,18 +4,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from helpers import EchoTask, Pull, arm_of, new_rl, one_thread, tiny_chat, tiny_model
+from helpers import EchoTask, Pull, arm_of, new_rl, tiny_chat, tiny_model
 from ruleshift.records import Verdict
 from ruleshift.settings import RLConfig
 from ruleshift.tasks.protocol import Style
 from ruleshift.training.algorithms import ALGORITHMS, configured
 from test_algorithms import BASE
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @dataclass(frozen=True)

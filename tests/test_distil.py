@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from helpers import Bandit, EchoTask, Pull, arm_of, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import Bandit, EchoTask, Pull, arm_of, new_rl, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.cli import main, parse
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
@@ -41,10 +41,7 @@ BASE = DistilConfig(
 MULTI = replace(BASE, turns=3, max_new_tokens=5, episodes=16, minibatches=2, learning_rate=3e-3)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def config_of(name: str, base: DistilConfig = MULTI, **changes: object) -> DistilConfig:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import Bandit, EchoProblem, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import Bandit, EchoProblem, EchoTask, new_rl, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Verdict
 from ruleshift.runs import RunFolder
@@ -34,10 +34,7 @@ SMALL = RLConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @dataclass(frozen=True)

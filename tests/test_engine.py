@@ -20,7 +20,6 @@ from engine_helpers import (
     tiny_chat,
     tiny_model,
 )
-from helpers import one_thread
 from ruleshift.chat import Chat, episode_sequence
 from ruleshift.engines import local
 from ruleshift.engines.local import LocalEngine
@@ -29,11 +28,7 @@ from ruleshift.engines.window import Window
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.revision import revise
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 # ---------------------------------------------------------------- against generate and a plain forward pass

@@ -11,7 +11,6 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, puzzles, reply_ids, tiny_chat, tiny_model
 from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
-from helpers import one_thread
 from ruleshift.engines.attention import within
 from ruleshift.engines.forward import ModelForward, forward_of
 from ruleshift.engines.llama import FusedLlama
@@ -24,10 +23,7 @@ from ruleshift.training.trajectories import Trajectory, forward
 COUNT, TURNS = 5, 3
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ from torch import nn
 from transformers import LlamaConfig
 
 from engine_helpers import FAMILIES, LLAMA, RANDOM, reply_ids, routes, tiny_chat, tiny_model
-from helpers import one_thread
 from ruleshift.engines import local
 from ruleshift.engines.forward import ModelForward, forward_of
 from ruleshift.engines.llama import FusedLlama, can_fuse
@@ -43,10 +42,7 @@ SHAPES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def shaped(name: str):

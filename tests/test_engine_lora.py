@@ -9,7 +9,7 @@ from torch import nn
 
 from engine_helpers import GREEDY, RANDOM, puzzles, reply_ids
 from family_helpers import FAMILIES, build, problems
-from helpers import Bandit, new_rl, one_thread, tiny_chat, tiny_model
+from helpers import Bandit, new_rl, tiny_chat, tiny_model
 from ruleshift.backbones.lora import adapted_layers, add_lora, without_lora
 from ruleshift.backbones.sampler import sampler_of
 from ruleshift.engines.forward import ModelForward, forward_of
@@ -20,11 +20,7 @@ from ruleshift.settings import RLConfig
 from ruleshift.training.trajectories import Trajectory, forward
 from vision_helpers import BUILDERS, shows
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def adapt(model) -> None:

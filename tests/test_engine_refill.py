@@ -8,18 +8,13 @@ import pytest
 import torch
 
 from engine_helpers import FAMILIES, RANDOM, puzzles, reply_ids, routes, stops, tiny_chat, tiny_model
-from helpers import one_thread
 from ruleshift.chat import episode_sequence
 from ruleshift.engines import local
 from ruleshift.engines.local import LocalEngine
 from ruleshift.records import Episode
 from ruleshift.revision import ANEW, revise
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 class Watching(LocalEngine):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers import one_thread, same_weights, weights_of
+from helpers import same_weights, weights_of
 from ruleshift.records import Completion, Episode, Turn, Verdict
 from ruleshift.training.algorithms import ALGORITHMS, check_algorithm, configured
 from ruleshift.training.rl import RL
@@ -16,11 +16,7 @@ from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 from test_algorithms import BASE, with_opinions
 from test_distil import MULTI, asked_of, config_of, rl_of, told_of
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 # One batch

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import EchoTask, new_rl, one_thread, tiny_chat, tiny_model
+from helpers import EchoTask, new_rl, tiny_chat, tiny_model
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import save_model
 from ruleshift.errors import RuleshiftError
@@ -32,10 +32,7 @@ CONFIG = replace(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def rl_of(config: RLConfig) -> RL:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model
+from helpers import EchoTask, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
@@ -60,10 +60,7 @@ FLOW = RuleFlow((1.0, 3.0), (1, 0), (0, 1), (4.0, 4.0), ((4.0, 4.0), (2.0, 4.0),
 INSIGHT = Insight("gp-l", "sft", 1, 3, (REPLIES,), FLOW, 0.25, 12.5)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 # ---------------------------------------------------------------- abstaining and agreement

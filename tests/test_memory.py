@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 import ruleshift.backbones.head as head
 from cli_helpers import refusal, save_tiny_model
-from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, new_rl, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones.head import check_head, last_states, logits_of
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
@@ -56,10 +56,7 @@ FAMILIES = {
 RL = RLConfig(updates=1, episodes=4, minibatches=1, max_new_tokens=5, turns=2, value_only=0, value_steps=2, warmup=0)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def of_family(name: str, **changes: object) -> PreTrainedModel:

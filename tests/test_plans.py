@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, XLNetConfig, XLNetLMHeadModel
 
 import ruleshift.training.plan_pictures as plan_pictures
-from helpers import EchoTask, new_rl, one_thread, tiny_chat, tiny_model
+from helpers import EchoTask, new_rl, tiny_chat, tiny_model
 from ruleshift.backbones.load import Backbone, load_backbone
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
@@ -32,10 +32,7 @@ RL = RLConfig(updates=2, episodes=8, minibatches=1, max_new_tokens=8, turns=1, v
 PARTS: list[tuple[Part, ...]] = [("tower", "projector", "decoder"), ("decoder",)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @cache

@@ -35,10 +35,7 @@ IN_PIECES = (  # and those of the next line, which are resumed
 RESUMED_IN_PIECES = ("ppo, lora", "ppo", "sft")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -48,10 +48,7 @@ SMALL = RLConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def new_ppo(config: RLConfig = SMALL, drift: float = 0.0, seed: int = 0) -> RL:

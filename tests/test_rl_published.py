@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from helpers import EchoProblem, EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoProblem, EchoTask, new_rl, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.records import Verdict
 from ruleshift.tasks import TASKS, get_task
 from ruleshift.tasks.protocol import Style
@@ -15,11 +15,7 @@ from ruleshift.training.algorithms import check_algorithm
 from ruleshift.training.learner import Counts, rate_scale
 from test_rl import SMALL, apart, batch_of, new_ppo
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """The flow from the stated rule to the answer, on models of which it is known: those that ignore it, and those that
 read it at a layer that is known."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from helpers import one_thread, tiny_chat, tiny_model
+from helpers import tiny_chat, tiny_model
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.patching import attention_to, exchanged_places, levels_of
 from ruleshift.evaluation.rule_flow import RuleFlow, exchanges, rule_flow
@@ -17,10 +15,7 @@ from ruleshift.tasks.protocol import Exchangeable, TaskProblem
 Pairs = list[tuple[TaskProblem, TaskProblem]]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.fixture(scope="module")

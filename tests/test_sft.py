@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import EchoTask, expert_conversation, one_thread, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, expert_conversation, tiny_chat, tiny_model, weights_of
 from ruleshift.engines.llama import can_fuse
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
@@ -30,10 +30,7 @@ FULL_BATCH = SFTConfig(
 EPOCHS = replace(FULL_BATCH, steps=6, examples=10, save_every=4, schedule="cosine")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def conversations(count: int) -> list[tuple[list[int], list[int]]]:

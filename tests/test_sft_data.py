@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import RANKS, EchoProblem, EchoTask, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import RANKS, EchoProblem, EchoTask, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.cli import main
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Message, Picture, Verdict
@@ -71,10 +71,7 @@ SAMPLED = [name for name, kind in DATA.items() if kind.sampled]
 A, B, C = (5,), (6,), (7,)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def start_model() -> torch.nn.Module:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from trl import SFTTrainer
 
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, tiny_chat, tiny_model, weights_of
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
@@ -30,10 +30,7 @@ CONFIG = SFTConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def trained(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from helpers import one_thread
 from ruleshift.commands.study import StudyCommand
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
@@ -26,10 +25,7 @@ __all__ = ["in_process"]
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.mark.parametrize("task", ["gp-l", "virl-l"])

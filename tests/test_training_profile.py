@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from helpers import EchoTask, one_thread, tiny_chat, tiny_model
+from helpers import EchoTask, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
@@ -50,10 +50,7 @@ PROFILE = TrainingProfile(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def test_pass_at_k_is_that_worked_out_by_hand():

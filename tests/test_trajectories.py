@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers import EchoProblem, EchoTask, one_thread, tiny_chat, tiny_model
+from helpers import EchoProblem, EchoTask, tiny_chat, tiny_model
 from ruleshift.engines.local import LocalEngine
 from ruleshift.engines.protocol import Sampling
 from ruleshift.records import Completion, Episode, Message, Turn, Verdict
@@ -16,10 +16,7 @@ from ruleshift.training.trajectories import Trajectory, evaluate_tokens, forward
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def wrong(reward: float) -> Verdict:

@@ -17,7 +17,6 @@ from transformers.models.mllama.processing_mllama import (
 )
 
 from engine_helpers import RANDOM, puzzles, reply_ids
-from helpers import one_thread
 from ruleshift.chat import Chat, encode_dialogue, episode_sequence
 from ruleshift.engines import local
 from ruleshift.engines.forward import SeeingForward, forward_of
@@ -35,10 +34,7 @@ from vision_helpers import BUILDERS, FAMILIES, Show, noise, random_model, shared
 SHORT = replace(RANDOM, max_new_tokens=6)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def test_a_picture_stands_before_its_text_as_placeholders():

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor
 
 from engine_helpers import RANDOM
-from helpers import EchoTask, expert_conversation, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from helpers import EchoTask, expert_conversation, new_rl, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones import vision
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.lora import has_lora, without_lora
@@ -57,10 +57,7 @@ SMALL_SFT = SFTConfig(
 WANTS_VIDEOS = ("smolvlm", "qwen2_5_vl", "qwen3_vl")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 def changed_parts(model, before: dict[str, torch.Tensor]) -> set[str]:
