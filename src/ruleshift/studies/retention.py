@@ -143,7 +143,8 @@ RETENTION = Study(
     about="Cards then walks, and walks then cards, under SFT, SFT on own replies, PPO and distillation.",
     paper="not asked there; RL forgets less at equal new-task score (arXiv 2509.04259), for its data is its own "
     "(2510.18874)",
-    cost="with --quick and 200 problems 12 minutes a seed on two CPU cores (SFT and PPO); by parts timed 32 without",
+    cost="with --quick, 200 problems and all four ways 13 minutes a seed on two CPU cores; by parts timed 32 without "
+    "(SFT and PPO)",
     tasks=(BOTH,),
     arms=arms,
     options=Ways(),
