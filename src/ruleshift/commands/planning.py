@@ -43,7 +43,7 @@ def show_plan(
     config: SFTConfig | RLConfig,
     machine: Machine,
 ) -> None:
-    """Raises RuleshiftError for what cannot be trained, and for pictures of a family whose passes cannot be planned."""
+    """Raises RuleshiftError for what cannot be trained."""
     import psutil
 
     import ruleshift.training.train  # noqa: F401  (what a run loads is part of its memory)

@@ -8,8 +8,51 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+aten = torch.ops.aten
+WRITTEN = (aten.arange, aten.scalar_tensor)  # make tensors of numbers in a program
+AT_PLACES = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)  # the second argument says where
+
+
+class Shapes(FakeTensorMode):
+    """Inside, what weights take part in has shapes and no numbers. Token ids, pixels and numbers in a program are kept,
+    and so is what is calculated from them alone: shapes may depend on it. Fractions that integers take part in are not:
+    no shape depends on these, and masks that are made of them are large."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kind, given = function.overloadpacket, _tensors((args, kwargs))
+        if kind in WRITTEN or (given and all(map(_has_numbers, given))):
+            output = function(*args, **(kwargs or {}))
+            if all(map(torch.is_floating_point, given)) or not any(map(torch.is_floating_point, _tensors(output))):
+                return output
+        if kind in AT_PLACES:
+            args = (args[0], _places(args[1]), *args[2:])
+        return super().__torch_dispatch__(function, types, args, kwargs)
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def _has_numbers(tensor: torch.Tensor) -> bool:
+    return not isinstance(tensor, FakeTensor) and not tensor.is_meta
+
+
+def _places(index: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
+    """The same, with integers for masks that have numbers: how many places these mark cannot be told later."""
+    places: list[torch.Tensor | None] = []
+    for one in index:
+        if one is not None and one.dtype == torch.bool and _has_numbers(one):
+            places += one.nonzero(as_tuple=True)
+        else:
+            places.append(one)
+    return places
 
 
 def weightless(model: nn.Module, device: torch.device) -> None:
@@ -46,9 +89,8 @@ class Footprint(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, torch.Tensor):
-                self.hold(tensor, self._part_of(tensor))
+        for tensor in _tensors(output):
+            self.hold(tensor, self._part_of(tensor))
         return output
 
     def _part_of(self, tensor: torch.Tensor) -> str:

@@ -1,6 +1,5 @@
 """What a training run would take, without its weights: its own passes are made on tensors without numbers."""
 
-import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import astuple, dataclass, replace
@@ -15,16 +14,15 @@ from ruleshift.chat import Chat
 from ruleshift.engines.forward import forward_of
 from ruleshift.engines.local import columns_at_once, context_limit
 from ruleshift.engines.window import Window
-from ruleshift.records import Picture
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import Account, Sizes, TokenCount
 from ruleshift.training.critic import ValueHead
-from ruleshift.training.footprint import Footprint, weightless
+from ruleshift.training.footprint import Footprint, Shapes, weightless
 from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.longest import Longest, longest
 from ruleshift.training.parts import check_recompute, choose, learns, start_of
-from ruleshift.training.plan_pictures import bytes_of_features, bytes_of_pixels, check_planned, looked_at, planned_view
+from ruleshift.training.plan_pictures import apart, bytes_of_features, bytes_of_pixels, looked_at, seen_first
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rollout import rollout_dtype
 from ruleshift.training.sft_losses import LAGGING
@@ -107,15 +105,13 @@ def forecast(
     teacher: another one that guides it, there too. device: "cpu" or "cuda", which need not be there: passes are planned
     as on a CPU.
 
-    Raises RuleshiftError for settings that the model cannot be trained with, and for pictures of a family whose passes
-    cannot be planned."""
-    if task.pictures:
-        check_planned(model)
+    Raises RuleshiftError for settings that the model cannot be trained with."""
     found = longest(chat, task, style, config, context_limit(model))
     check_recompute(model, config.gradient_checkpointing)
     start = deepcopy(model) if isinstance(config, SFTConfig) and found.sampled else None
     choose(model, config.train_parts, config.lora_rank, config.seed)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    mode = Shapes() if task.pictures else FakeTensorMode(allow_non_fake_inputs=True)  # masks of texts can be large
+    with mode:
         for one in (model, teacher, start):
             if one is not None:
                 weightless(one.eval(), torch.device("cpu"))
@@ -144,8 +140,8 @@ def _planned(
     teacher: PreTrainedModel | None,
 ) -> Planned:
     guide, members = _guide(model, chat, config, teacher), _largest(found.learned, config)
-    group = [found.learned[i] for i in members]
-    shown = [found.shown[i] for i in _largest(found.shown, config)] if found.shown else []
+    group = [apart(found.learned[i]) for i in members]
+    shown = [apart(found.shown[i]) for i in _largest(found.shown, config)] if found.shown else []
     taught = _told(guide, [found.asked[i] for i in members if found.asked], group)
     return Planned(model, chat, config, device, found, group, shown, guide, taught)
 
@@ -187,10 +183,7 @@ def _guide(
     if not isinstance(config, DistilConfig):
         return None
     start = start_of(model, replace(config, reference="device"))  # there is nothing to write to a disk
-    guide = guide_of(config, Pupil(model, start, chat, None, Account(model, chat.eye)), teacher)
-    if guide is not None and isinstance(guide.teacher, ModelTeacher):
-        guide.teacher.see = planned_view(known=False)
-    return guide
+    return guide_of(config, Pupil(model, start, chat, None, Account(model, chat.eye)), teacher)
 
 
 def _told(guide: Guide | None, asked: Sequence[Asked], group: Sequence[Trajectory]) -> list[Told]:
@@ -292,11 +285,12 @@ def _passes(
     config = run.config
     temperature = config.temperature if isinstance(config, RLConfig) else 1.0
     entropy_learns = isinstance(config, RLConfig) and config.entropy_coef > 0
-    how = (temperature, entropy_learns, Thrift(config.bf16, config.gradient_checkpointing), planned_view(run.known))
+    known = looked_at(run.model, run.chat.eye, group) if run.chat.eye is not None and run.known else None
+    how = (known, temperature, entropy_learns, Thrift(config.bf16, config.gradient_checkpointing))
     diverges = taught if isinstance(config, DistilConfig) and config.distillation_mode == "full_logits" else []
     with _footprint(run.model, "activations") as footprint, footprint.gradients_of(run.learning):
         for _ in range(2):
-            result = forward(run.model, group, run.chat.eye, None, *how)
+            result = forward(run.model, group, run.chat.eye, *how)
             loss = result.logprobs.sum() + result.entropy.sum() + result.states.sum()
             if diverges and run.guide is not None:
                 loss = loss + run.guide.loss(diverges, result.before, torch.zeros_like(result.logprobs)).sum()
@@ -357,7 +351,8 @@ def _sampling(
     rows: int,
     fixed: dict[str, int],
 ) -> Phase:
-    """Prompts are read and a reply begins; later the last of the longest conversations does."""
+    """Prompts are read and a reply begins; later the last of the longest conversations does. A tower that looks is not
+    what samples: what it takes are activations."""
     eye, most = chat.eye, max(len(t.ids) for t in told)
     prompt = min(max(t.states[0] + 1 for t in told), most - 1)
     with _footprint(model, "sampler") as footprint:
@@ -366,20 +361,17 @@ def _sampling(
         forward_ = forward_of(sampler)
         window = Window.empty(forward_.new_cache(rows), rows, sampler.dtype, sampler.device)
         some = columns_at_once(sampler, rows, most)
-        for width in (prompt, most - prompt):
-            shown = [] if eye is None else _shown(told, rows)
-            seen = looked_at(sampler, eye, shown) if eye is not None and shown else None
+        later = [t for t in told if len(t.states) > 1]
+        for width, shown in ((prompt, told), (most - prompt, later)):
+            footprint.part = "activations"
+            view = seen_first(sampler, eye, shown, rows, width) if eye is not None and shown else None
+            footprint.part = "sampler"
             for first in range(0, width, some):
                 count = min(some, width - first)
                 new = torch.ones(rows, count, dtype=torch.bool)
                 position, mask = window.extend(new)
-                logits = forward_(torch.zeros(rows, count, dtype=torch.long), position, mask, window.cache)
-            del seen
+                ids = torch.zeros(rows, count, dtype=torch.long)
+                logits = forward_(ids, position, mask, window.cache, view and view.columns(first, first + count))
+            del view
         (logits / config.temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
     return _phase("sampling", footprint, fixed)
-
-
-def _shown(told: Sequence[Trajectory], rows: int) -> list[Picture]:
-    """Pictures that so many conversations are shown at once: of each as many as one message has."""
-    most = max(told, key=lambda t: len(t.pictures))
-    return rows * list(most.pictures[: math.ceil(len(most.pictures) / len(most.states))])

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from ruleshift.backbones.head import logits_of
 from ruleshift.backbones.load import load_backbone
-from ruleshift.backbones.vision import AnyView, Known, view_of
+from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig
@@ -65,7 +65,6 @@ class ModelTeacher:
     def __init__(self, model: PreTrainedModel, chat: Chat, config: DistilConfig, share: float = 1.0) -> None:
         self.model, self.chat, self.config, self.share = model, chat, config, share
         self.features: Known | None = None
-        self.see: Callable[..., AnyView] = view_of
 
     @contextmanager
     def weights(self) -> Iterator[PreTrainedModel]:
@@ -79,9 +78,7 @@ class ModelTeacher:
     def scores(self, group: Sequence[Told]) -> Scores:
         thrift = Thrift(self.config.bf16)
         with self.weights() as model:
-            said = reply_states(
-                model, [one.trajectory for one in group], self.chat.eye, self.features, thrift, self.see
-            )
+            said = reply_states(model, [one.trajectory for one in group], self.chat.eye, self.features, thrift)
 
         @torch.no_grad()
         def logprobs(part: slice) -> torch.Tensor:

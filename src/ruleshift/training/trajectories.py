@@ -1,6 +1,6 @@
 """Episodes as the flat tensors that losses take."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ruleshift.backbones.head import by_chunks, last_states, logits_of
-from ruleshift.backbones.vision import AnyView, Known, read, view_of
+from ruleshift.backbones.vision import Known, read, view_of
 from ruleshift.records import Episode, Picture, Turn
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
@@ -122,13 +122,11 @@ def reply_states(
     eye: Eye | None = None,
     known: Known | None = None,
     thrift: Thrift = AS_THEY_ARE,
-    see: Callable[..., AnyView] = view_of,
 ) -> ReplyStates:
     """One pass over whole conversations, padded on the right; every turn of an episode is scored at once. Without any
     it is a pass over one token, which says nothing.
 
-    With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`). A
-    plan `see`s in a way of its own.
+    With an `eye` the model sees; `known` are features of pictures that need not be computed again (see `features`).
     """
     device = model.device
     ids = pad([t.ids for t in group] or [[0]], 0, torch.long).to(device)  # (B, T)
@@ -140,7 +138,7 @@ def reply_states(
         else:
             given = pad([[1] * len(t.ids) for t in group] or [[0]], 0, torch.long).to(device) > 0
             given[rows, columns] = False
-            view = see(model, eye, ids, given, [t.pictures for t in group], known)
+            view = view_of(model, eye, ids, given, [t.pictures for t in group], known)
             last = read(model, ids, view, use_cache=False)
     return ReplyStates(last[rows, columns - 1], ids[rows, columns], last)
 
@@ -153,14 +151,13 @@ def forward(
     temperature: float = 1.0,
     entropy_learns: bool = False,
     thrift: Thrift = AS_THEY_ARE,
-    see: Callable[..., AnyView] = view_of,
 ) -> PassResult:
     """One pass over whole conversations, as `reply_states` makes it.
 
     Log-probs and entropy are those of the policy that samples at this temperature; gradients flow through the latter
     where it learns.
     """
-    said = reply_states(model, group, eye, known, thrift, see)
+    said = reply_states(model, group, eye, known, thrift)
     rows = _rows([len(t.states) for t in group], said.last.device)
     columns = torch.tensor([p for t in group for p in t.states], dtype=torch.long, device=said.last.device)
     hidden = said.last[rows, columns]  # (N, H)
