@@ -18,6 +18,9 @@ RUNS = [
 def pace(
     kind: str, length: int, points: tuple[int, ...] = (), unit: float = 1.0, point: float = 0.0, **state: Any
 ) -> Pace:
+    """`heard` of where it has begun, at the time that is given, else at its end."""
+    if "began" in state and "heard" not in state:
+        state["heard"] = state["began"] + state.get("took", 0.0)
     return Pace(Course(kind, kind, length, points, Expected(unit, point)), **state)
 
 
@@ -26,16 +29,18 @@ def test_nothing_is_known_at_first() -> None:
 
 
 def test_a_run_goes_on_at_its_pace() -> None:
-    assert time_left([pace("a", 10, done=4, first=0, began=100.0)], 1, 120.0) == pytest.approx(30.0)
-    resumed = pace("a", 10, done=6, first=4, began=100.0)  # 4 by an earlier call: 2 took 20 seconds
+    assert time_left([pace("a", 10, done=4, first=0, began=100.0, heard=120.0)], 1, 120.0) == pytest.approx(30.0)
+    resumed = pace("a", 10, done=6, first=4, began=100.0, heard=120.0)  # 4 by an earlier call: 2 took 20 seconds
     assert time_left([resumed], 1, 120.0) == pytest.approx(40.0)
 
 
 def test_runs_that_have_not_begun_take_as_long_as_their_like() -> None:
-    late = pace("a", 400, done=3, first=1, began=0.0, first_at=40.0)  # 40 seconds until the first step, then 1 each
+    late = pace(
+        "a", 400, done=3, first=1, began=0.0, first_at=40.0, heard=42.0
+    )  # 40 seconds until the first step, then 1 each
     assert time_left([late], 1, 42.0) == pytest.approx((40.0 + 400.0) * (1 - 3 / 400))
     done = pace("sft", 10, done=10, first=0, began=0.0, took=50.0)
-    under_way = pace("rl", 4, done=2, first=0, began=50.0)
+    under_way = pace("rl", 4, done=2, first=0, began=50.0, heard=150.0)
     assert time_left([done, under_way, pace("sft", 10)], 1, 150.0) == pytest.approx(100.0 + 50.0)
     assert time_left([done, under_way, pace("sft", 10)], 2, 150.0) == pytest.approx(100.0)  # no sooner than the longest
     assert time_left([done], 1, 150.0) == 0.0
@@ -51,11 +56,20 @@ def test_what_nothing_is_known_of_is_as_much_slower_than_expected_as_others() ->
 
 def test_a_point_counts_as_what_it_takes() -> None:
     seen = {"points": (3, 10), "point": 20.0}  # the first step after 5 seconds, one a second, 20 for a point
-    under_way = pace("sft", 10, **seen, done=3, first=1, began=0.0, first_at=5.0)
+    under_way = pace("sft", 10, **seen, done=3, first=1, began=0.0, first_at=5.0, heard=27.0)
     assert time_left([under_way], 1, 27.0) == pytest.approx((5.0 + 50.0) * 27 / 50)  # 7 steps and a point
     shorter = pace("sft", 10, points=(10,), point=20.0)  # measured once
     both = [under_way, shorter]
     assert time_left(both, 1, 27.0) == pytest.approx((5.0 + 50.0) * 27 / 50 + (5.0 + 50.0) * 30 / 50)
+
+
+def test_measuring_says_nothing_of_the_pace() -> None:
+    """The first step after 5 seconds, the second a second later, then 200 seconds of silence, in which it measures."""
+    measuring = pace("sft", 10, (3, 10), point=20.0, done=2, first=1, began=0.0, first_at=5.0, heard=6.0)
+    whole = 5.0 + 50.0
+    assert time_left([measuring], 1, 16.0) == pytest.approx(whole * 48 / 50 - 10.0)
+    assert time_left([measuring], 1, 206.0) == 0.0
+    assert time_left([measuring, pace("sft", 10)], 1, 206.0) == pytest.approx(whole / 50.0 * 10.0)
 
 
 def test_what_an_earlier_call_had_finished_says_nothing_of_the_pace() -> None:

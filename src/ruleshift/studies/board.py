@@ -47,40 +47,43 @@ class Course:
 
 @dataclass
 class Pace:
-    """How far a run is. `first` units were done when it was first heard of, at the time `first_at`: by an earlier call,
-    or with all that a run does before its first unit (loading, expert's replies), which says nothing of its speed."""
+    """How far a run is, and since when (`heard`). `first` units were done when it was first heard of, at the time
+    `first_at`: by an earlier call, or with all that a run does before its first unit (loading, expert's replies), which
+    says nothing of its speed. Nor does the time since it was last heard of: it may be measuring."""
 
     course: Course
     done: int = 0
     first: int | None = None
     began: float = 0.0
     first_at: float | None = None
+    heard: float | None = None
     took: float | None = None  # seconds in all, of one that has ended
 
-    def whole(self, now: float) -> float | None:
+    def whole(self) -> float | None:
         """Seconds that the whole run takes at its pace; None while that is not known."""
-        if self.first is None or self.done <= self.first:
+        if self.first is None or self.done <= self.first or self.heard is None:
             return None
         made = self.course.work(self.done) - self.course.work(self.first)
         before = 0.0 if self.first_at is None else self.first_at - self.began
-        spent = (now - self.began if self.took is None else self.took) - before
+        spent = (self.heard - self.began if self.took is None else self.took) - before
         return before + spent / made * self.course.whole
 
 
 def time_left(paces: Sequence[Pace], workers: int, now: float) -> float | None:
     """Seconds until all runs have ended: those that have not begun take as much longer than expected as others of their
     kind, or else as others do. None while nothing is known."""
-    known = [(pace.course, whole) for pace in paces if (whole := pace.whole(now)) is not None]
+    known = [(pace.course, whole) for pace in paces if (whole := pace.whole()) is not None]
     if not known:
         return None
     left = []
     for pace in paces:
         if pace.took is None:
-            own, course = pace.whole(now), pace.course
+            own, course = pace.whole(), pace.course
             if own is None:
                 alike = [(one, whole) for one, whole in known if one.kind == course.kind] or known
                 own = course.whole * sum(whole for _, whole in alike) / sum(one.whole for one, _ in alike)
-            left.append(own * course.left(pace.done))
+            since = 0.0 if pace.heard is None else now - pace.heard
+            left.append(max(0.0, own * course.left(pace.done) - since))
     return max([*left, sum(left) / workers], default=0.0)
 
 
@@ -123,12 +126,13 @@ class Board:
         """Say that so many units of a run are done in all."""
         pace, now, row = self.paces[name], time.monotonic(), self.rows[name]
         before, total = pace.done, pace.course.length
-        if pace.began == 0.0:
-            pace.began = now
+        if pace.heard is None:
+            pace.began = pace.heard = now
             self.bars.start_task(row)
         if pace.first is None and done > 0:
             pace.first, pace.first_at = (done, now) if total > 1 else (0, None)
-        pace.done = done
+        if done > before:
+            pace.done, pace.heard = done, now
         if ended:
             pace.took = now - pace.began
             self.bars.stop_task(row)
