@@ -21,7 +21,7 @@ from ruleshift.studies.compare import metrics_of
 from ruleshift.studies.headline import HEADLINE, Rates
 from ruleshift.studies.recipes import StudyRecipe, main_metric, recipe_of
 from ruleshift.studies.run import run_study
-from ruleshift.studies.study import Arm, Pair, Plan, Study, length, variant
+from ruleshift.studies.study import Arm, Claimed, Pair, Plan, Study, length, variant
 from ruleshift.studies.sweep import CRITERION, SWEEP, Grid, _budgets, choose
 from ruleshift.studies.tables import ends
 from ruleshift.studies.vision import VISION
@@ -318,7 +318,7 @@ def test_a_study_of_three_arms_is_one_record(model: str, tmp_path: Path, capsys:
         arms=arms,
         tables=(ends,),
         pairs=(Pair("imitate-batch2", "imitate"), Pair("practise", "imitate-batch2", "kl")),
-        primary=("imitate", "practise"),
+        primary=(Claimed("", "imitate", "raises"), Claimed("", "practise", "raises")),
         figures=("kl",),
         files={"count.json": lambda found: len(found.points)},
         start="untrained",

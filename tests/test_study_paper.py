@@ -24,7 +24,7 @@ from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.memorisation import PRIMARY
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.studies.run import run_study
-from ruleshift.studies.study import Claimed, Plan
+from ruleshift.studies.study import Plan
 from ruleshift.studies.verification import Budgets, turn_gains
 from ruleshift.tasks import get_task
 from ruleshift.training.sft_lessons import bare_answer
@@ -33,7 +33,7 @@ from study_helpers import in_process, tiny_start
 __all__ = ["in_process"]
 
 ROOT = Path(__file__).resolve().parent.parent
-PAPER = [name for name, study in STUDIES.items() if any(isinstance(claimed, Claimed) for claimed in study.primary)]
+PAPER = [name for name, study in STUDIES.items() if study.primary]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,6 @@ def test_what_is_claimed_is_trained_and_measured(name: str) -> None:
         arms = {study.start, *(arm.name for arm in plan.arms())}
         assert plan.runs()
         for claimed in study.primary:
-            claimed = Claimed("", claimed, "raises") if isinstance(claimed, str) else claimed
             assert {*claimed.tasks} <= {*study.tasks}
             if claimed.tasks and plan.task not in claimed.tasks:
                 continue
@@ -70,9 +69,10 @@ def test_what_is_claimed_is_trained_and_measured(name: str) -> None:
             assert end.decoding in m.decodings
             assert end.turns <= max(m.turns)
     assert study.paper
-    assert len(
-        {(c.arm, c.reference, c.word, c.endpoint, c.tasks) for c in study.primary if isinstance(c, Claimed)}
-    ) == len([c for c in study.primary if isinstance(c, Claimed)])
+    about = [
+        (claimed.arm, claimed.reference, claimed.word, claimed.endpoint, claimed.tasks) for claimed in study.primary
+    ]
+    assert len({*about}) == len(about)
 
 
 def test_an_update_has_about_as_many_replies_whatever_the_budget() -> None:

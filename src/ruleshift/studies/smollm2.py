@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ruleshift.bounds import Count, Natural, check_bounds
 from ruleshift.settings import Measurement, SFTConfig
+from ruleshift.studies.headline import of_the_rule
 from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Study, head_to_head
 from ruleshift.studies.tables import ends, matched
@@ -60,7 +61,7 @@ SMOLLM2 = Study(
     quick=WarmStart(warm_steps=8, episodes=4),
     quick_part=8,
     pairs=head_to_head("rl", "sft"),
-    primary=("sft", "rl"),
+    primary=of_the_rule("start, SFT, RL: walks 80.8, 1.3, 91.8%", "a model of 11B parameters there, of 135M here"),
     tables=(ends, matched),
     start="warm",
     warm_up=warm_up,

@@ -187,9 +187,8 @@ class Study:
     every arm is compared with it at its end.
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
-    primary: what is claimed, with Holm's correction over all of it: of an arm, its difference to the start at the
-    primary endpoint of each task (`tasks.recipe.Endpoint`); or what a `Claimed` says. `measured`: the same of measures
-    beside the scores, corrected within each task. `expected`: what is asked of its numbers in another way. Everything
+    primary: what is claimed, with Holm's correction over all of it. `measured`: the same of measures beside the scores,
+    corrected within each task. `expected`: what is asked of its numbers in another way. Everything
     else is exploratory.
     paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name. pictures: of what is
@@ -208,7 +207,7 @@ class Study:
     arms: Arms
     tables: tuple[Tables, ...]
     pairs: tuple[Pair, ...] = ()
-    primary: tuple[str | Claimed, ...] = ()
+    primary: tuple[Claimed, ...] = ()
     measured: tuple[ClaimedChange, ...] = ()
     expected: tuple[Expectation, ...] = ()
     paper: str = ""
@@ -234,8 +233,7 @@ class Study:
         """What is claimed on a task: of which arm, against what, and at which endpoint. Each once, however many
         expectations there are of it."""
         usual, found = get_task(task).recipe.primary, []
-        for one in self.primary:
-            claim = Claimed("", one, "raises") if isinstance(one, str) else one
+        for claim in self.primary:
             end = claim.endpoint or usual
             if end is not None and (not claim.tasks or task in claim.tasks):
                 found.append((claim.arm, claim.reference or self.start, end))
