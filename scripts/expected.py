@@ -15,7 +15,7 @@ from ruleshift.evaluation.claims import Claim, answer
 from ruleshift.evaluation.comparison import load_comparisons
 from ruleshift.report.tables import claims_of, endpoint_in_words, is_share, signed
 from ruleshift.report.terminal import WHOLE, PlainTable, plain
-from ruleshift.results import Results, task_in
+from ruleshift.results import FLOORS, Results, Row, task_in
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
 from ruleshift.studies.foretell import EarlySign
@@ -160,11 +160,14 @@ def _line(study: Study, task: str, claimed: Claimed) -> Line:
     results = results_of(study.name, task)
     if results is None:
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
-    caveats = [claimed.against, *_caveats(results, claimed.arm, claimed.reference)]
+    caveats = [claimed.against, *_caveats(results, claimed.arm, claimed.reference), *_noted(study.name, task)]
     claim = _found(results, claimed, _endpoint(task, claimed))
     if claim is None:
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, _together([*caveats, NOT_MEASURED]))
-    verdict = answer(claimed.word, claim.word, _reference(results, claim))
+    chance = chance_of(results, claim) if claimed.word == claim.word == "raises" else None
+    caveats += [chance] if chance else []
+    word = "undecided" if chance else claim.word
+    verdict = answer(claimed.word, word, _mean_at_end(results, claim, claim.reference))
     figure = f"{_points(claim)} points, {claim.arm} against {claim.reference}"
     about = f"{endpoint_in_words(claim)}; {_over(claim, _seeds(results, claimed.arm, claimed.reference))}"
     return Line(study.name, task, claimed.says, f"{figure} ({about})", verdict, _together(caveats))
@@ -174,7 +177,7 @@ def _measured(study: Study, task: str, claimed: ClaimedChange) -> Line:
     results, path = results_of(study.name, task), PUBLISHED / study.name / task / "changes.json"
     if results is None or not path.is_file():
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
-    caveats = [claimed.against, *_caveats(results, claimed.arm)]
+    caveats = [claimed.against, *_caveats(results, claimed.arm), *_noted(study.name, task)]
     found = [MeasureChange(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     wanted = (claimed.arm, claimed.split, claimed.metric)
     change = next((one for one in found if (one.arm, one.split, one.metric) == wanted), None)
@@ -203,6 +206,11 @@ def _caveats(results: Results, *arms: str | None) -> list[str]:
     quick = ["a quick run: a third of the training, or less"] if "--quick" in results.meta.get("command", "") else []
     lost = [entry for entry in results.meta.get("diverged", ()) if entry["arm"] in arms]
     return [*few, *quick, *(f"{entry['arm']} diverged with seed {entry['seed']}" for entry in lost)]
+
+
+def _noted(study: str, task: str) -> list[str]:
+    """That there is more to be said of a run, on its page."""
+    return ["see the note on its page"] if note_of(PUBLISHED / study / task) else []
 
 
 def _seeds(results: Results, *arms: str | None) -> list[int]:
@@ -243,9 +251,25 @@ def _found(results: Results, claimed: Claimed, end: Endpoint | None) -> Claim | 
     return found.get(wanted)
 
 
-def _reference(results: Results, claim: Claim) -> float:
-    """The share that the arm is compared with: of the last step of each seed, on average."""
-    wanted = (claim.reference, claim.metric, claim.split, claim.turns, claim.decoding)
-    rows = [row for row in results.rows if (row.arm, row.metric, row.split, row.turns, row.decoding) == wanted]
+def chance_of(results: Results, claim: Claim) -> str | None:
+    """What is to be said of a gain that ends no higher than a policy without a model comes to: it is none. None where
+    it ends above all of their intervals, or where none was measured."""
+    value = _mean_at_end(results, claim, claim.arm)
+    best = max((row for row in _rows(results, claim) if row.arm in FLOORS), key=lambda row: row.ci_high, default=None)
+    if best is None or value > best.ci_high:
+        return None
+    floor = f"{100 * best.value:.1f} [{100 * best.ci_low:.1f}, {100 * best.ci_high:.1f}]"
+    return f"it comes to {100 * value:.1f}%, which is no more than chance ({best.arm} policy {floor})"
+
+
+def _mean_at_end(results: Results, claim: Claim, arm: str) -> float:
+    """The share that an arm has at the endpoint of a claim: of the last step of each seed, on average."""
+    rows = [row for row in _rows(results, claim) if row.arm == arm]
     last = {row.seed: row.value for row in sorted(rows, key=lambda row: row.step)}
     return fmean(last.values())
+
+
+def _rows(results: Results, claim: Claim) -> list[Row]:
+    """Those of all arms at the endpoint of a claim."""
+    wanted = (claim.metric, claim.split, claim.turns, claim.decoding)
+    return [row for row in results.rows if (row.metric, row.split, row.turns, row.decoding) == wanted]

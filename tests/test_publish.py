@@ -13,10 +13,11 @@ from PIL import Image
 from rich.table import Table
 
 import synthetic
+from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.phases import PhaseCell
 from ruleshift.evaluation.training_profile import Answers, TrainingProfile
 from ruleshift.report.terminal import WHOLE, PlainTable, plain
-from ruleshift.results import Results, load_results, save_results
+from ruleshift.results import Results, Row, load_results, save_results
 from ruleshift.studies import STUDIES
 from ruleshift.studies.foretell import trainings_in
 from ruleshift.studies.tables import profiles
@@ -230,3 +231,23 @@ def test_profiles_are_shown_as_means_over_seeds() -> None:
     assert lines["sft"]["distinct wrong, id"] == "2.0"
     assert "8 replies to each of 2 problems" in found.title
     assert profiles(SimpleNamespace(profiles=[]), WHOLE) == []  # type: ignore[arg-type]
+
+
+def test_a_gain_that_ends_at_chance_is_none(publish: ModuleType) -> None:
+    expected = importlib.import_module("expected")
+    where = {"split": "rule-ood", "metric": "success", "turns": 5, "decoding": "sampled", "n": 200}
+
+    def found(end: float, chance: float) -> str | None:
+        ends = {"base": 0.0, "sft": end, "random": chance, "blind": 0.0, "expert": 1.0}
+        rows = [
+            Row("gp-l", arm, 0, step, value=value, ci_low=max(0.0, value - 0.02), ci_high=value + 0.03, **where)
+            for arm, last in ends.items()
+            for step, value in ((0, 0.0), (9, last))
+        ]
+        claim = Claim("gp-l", "sft", "base", "success", "rule-ood", 5, "sampled", end, 0.004, 0.04, "x", "raises", 1)
+        said: str | None = expected.chance_of(Results(tuple(rows), {}), claim)
+        return said
+
+    assert found(0.022, 0.02) == "it comes to 2.2%, which is no more than chance (random policy 2.0 [0.0, 5.0])"
+    assert found(0.06, 0.02) is None
+    assert found(0.06, 0.04) is not None
