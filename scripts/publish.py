@@ -24,7 +24,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from published import PUBLISHED, ROOT, results_in
 
-from ruleshift.report.arms import usual_ood
 from ruleshift.report.pictures import save_picture
 from ruleshift.report.plots import headline_figure
 from ruleshift.results import load_results
@@ -98,7 +97,7 @@ def pictures_of(folder: Path) -> list[Path]:
 def figures_of(folder: Path) -> dict[str, go.Figure | None]:
     """The figures of published numbers, by kind, the first of none; None where these do not tell it."""
     results = results_in(folder)
-    first = headline_figure(results, ood=usual_ood(results))
+    first = headline_figure(results)
     further = {kind: drawn(results, folder) for kind, drawn in study_of(folder).pictures.items()}
     return {"": first and first.update_layout(width=WIDTH, height=HEIGHT), **further}
 

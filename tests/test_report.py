@@ -39,6 +39,7 @@ from ruleshift.report.plots import (
     ood_against_recognition,
 )
 from ruleshift.report.points import Measure, curve, end, splits_in
+from ruleshift.report.retention import through_both
 from ruleshift.report.tables import claims_of, comparison_records, headline, signed, with_error
 from ruleshift.report.terminal import WHOLE, blocks, comparison_tables, headline_tables, plain
 from ruleshift.report.verification import solved_within_tries
@@ -496,12 +497,35 @@ def test_figures_do_without_what_was_not_measured() -> None:
     assert headline_figure(results) is not None
 
 
-def test_the_picture_of_a_study_shows_the_turns_that_it_claims_something_of() -> None:
+def test_the_picture_of_a_study_shows_the_endpoint_that_it_claims_something_of() -> None:
     results = load_results(Path(__file__).parent.parent / "docs" / "results" / "headline" / "gp-l" / "results.json")
     figure, unclaimed = headline_figure(results), headline_figure(replace(results, meta={**results.meta, "claims": []}))
-    for shown, turns in ((figure, "1 turn"), (unclaimed, "5 turns")):
+    for shown, how in ((figure, "1 turn, sampled"), (unclaimed, "5 turns, greedy")):
         assert shown is not None
-        assert all(f"({turns}, greedy)" in panel.text for panel in shown.layout.annotations[:2])
+        assert all(f"({how})" in panel.text for panel in shown.layout.annotations[:2])
+
+
+def test_an_arm_that_goes_on_from_another_begins_where_that_one_was() -> None:
+    results = synthetic.results()
+    steps = sorted({row.step for row in results.rows if row.arm == "sft"})
+    starts = {"rl": {"arm": "sft", "step": steps[0]}}
+    figure = headline_figure(replace(results, meta={**results.meta, "config": {"starts": starts}}))
+    usual = headline_figure(results)
+    assert figure is not None
+    assert usual is not None
+    sft, rl, before = (_path(shown, arm) for shown, arm in ((figure, "sft"), (figure, "rl"), (usual, "rl")))
+    assert rl[0] == sft[1]  # the first is the start model
+    assert before[0] == sft[0]
+    assert rl[1:] == before[1:]
+    thin = [trace for trace in figure.data if trace.mode == "lines" and trace.legendgroup == "rl"]
+    assert len(thin) > 1
+    assert len({trace.x[0] for trace in thin}) > 2  # each seed from its own (two panels)
+
+
+def _path(figure: go.Figure, arm: str) -> list[tuple[float, float]]:
+    """Of the first panel."""
+    trace = next(trace for trace in figure.data if trace.mode == "lines+markers" and trace.legendgroup == arm)
+    return list(zip(trace.x, trace.y, strict=True))
 
 
 # ---------------------------------------------------------------- the page
@@ -794,3 +818,23 @@ def test_what_more_tries_solve_is_drawn_where_many_numbers_of_tries_were_measure
     for trace in figure.data:
         assert list(trace.x) == many
         assert [b - a for a, b in zip(trace.y, trace.y[1:], strict=False)] == pytest.approx([1.0, 1.0, 2.0])
+
+
+def test_a_task_is_drawn_through_both_trainings() -> None:
+    folder = Path(__file__).parent.parent / "docs" / "results" / "retention" / "gp-l-virl-l"
+    results = load_results(folder / "results.json")
+    figure = through_both(results, ("sft", "rl", "prayer"), (("gp-l", "virl-l"),))
+    assert figure is not None
+    assert [panel.text for panel in figure.layout.annotations] == ["gp-l, id", "gp-l, rule-ood"]
+    assert [trace.name for trace in figure.data] == ["sft", "rl"] * 2
+    arms = ("base", "rl-gp-l", "rl-gp-l-then-virl-l")
+    wanted = [
+        [
+            row.value
+            for row in results.rows
+            if (row.arm, row.metric, row.split, row.turns) == (arm, "decision_accuracy", "gp-l-rule-ood", 1)
+        ]
+        for arm in arms
+    ]
+    assert list(figure.data[3].y) == pytest.approx([100 * sum(values) / len(values) for values in wanted])
+    assert through_both(results, ("prayer",), (("gp-l", "virl-l"),)) is None

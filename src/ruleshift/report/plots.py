@@ -3,8 +3,9 @@ measures that. Those over training compute are in `curves.py`.
 
 What is said of success holds for any share that the study measures by (`meta["metric"]`).
 
-Each arm is a path that begins at the start model. Points are means over seeds; thin lines are single seeds; error
-bars (at the ends of paths) and bands are 95% intervals over problems.
+Each arm is a path that begins at the start model, or at the point of another arm from which it goes on. Points are
+means over seeds; thin lines are single seeds; error bars (at the ends of paths) and bands are 95% intervals over
+problems.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,12 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ruleshift.evaluation.claims import Claim
 from ruleshift.report import crowd
-from ruleshift.report.arms import Legend, legend_of, shows_pictures, trained_split
+from ruleshift.report.arms import Legend, legend_of, origins_in, shows_pictures, trained_split, usual_ood
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
 from ruleshift.report.points import Mean, Measure, curve, decodings_in, turns_in, turns_label
-from ruleshift.report.tables import claimed_turns
+from ruleshift.report.tables import claimed_turns, claims_of
 from ruleshift.results import Results, Row
 
 OOD = "rule-ood"
@@ -42,7 +44,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class PlanePoint:
-    """A point of a plane, shares in percent. `below` and `above` are the lengths of the error bars, (x, y)."""
+    """A point of a plane, shares in percent. `below` and `above` are the lengths of the error bars, (x, y); `steps`
+    those of the seeds."""
 
     x: float
     y: float
@@ -50,6 +53,7 @@ class PlanePoint:
     above: tuple[float, float]
     label: str
     details: str
+    steps: tuple[int, ...] = ()
 
 
 def ood_against_id(results: Results, decoding: str, ood: str = OOD) -> go.Figure | None:
@@ -82,13 +86,16 @@ def ood_against_recognition(results: Results, decoding: str, ood: str = OOD) -> 
 
 
 def headline_figure(
-    results: Results, turns: int | None = None, decoding: str | None = None, ood: str = OOD
+    results: Results, turns: int | None = None, decoding: str | None = None, ood: str | None = None
 ) -> go.Figure | None:
-    """OOD success against ID success and against KL, side by side. By default greedy, with the turns that the study
-    makes a claim of."""
+    """OOD success against ID success and against KL, side by side. By default at the first endpoint out of
+    distribution that the study makes a claim of, or where it makes none, greedily on the usual split."""
     if not results.rows:
         return None
-    decoding = decoding or decodings_in(results.rows)[0]
+    named = named_endpoint(results)
+    if named is not None:
+        turns, decoding, ood = turns or named.turns, decoding or named.decoding, ood or named.split
+    decoding, ood = decoding or decodings_in(results.rows)[0], ood or usual_ood(results)
     view = Measure(turns or claimed_turns(results, turns_in(measured(results, decoding))), decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
     panels = [
@@ -96,6 +103,15 @@ def headline_figure(
         Panel(view, "kl", f"Against distance moved ({how})"),
     ]
     return _planes(results, panels, ood)
+
+
+def named_endpoint(results: Results) -> Claim | None:
+    """The first claim of the study that is of its main metric, and not of a training rule."""
+    for claim in claims_of(results):
+        trained = claim.split == trained_split(results) or claim.split.endswith("-id")
+        if claim.metric == metric_of(results) and not trained:
+            return claim
+    return None
 
 
 def measured(results: Results, decoding: str, metric: str = "") -> list[Row]:
@@ -125,7 +141,7 @@ def _measure(results: Results) -> str:
 
 def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str]) -> go.Figure | None:
     """Success on the split `ood` (or on one for each panel) against something else: the panels side by side."""
-    rows, legend, trained = results.rows, legend_of(results), trained_split(results)
+    rows, legend, trained, origins = results.rows, legend_of(results), trained_split(results), origins_in(results)
     arms, styles = legend.arms_in(rows), arm_styles(legend)
     splits = [ood] * len(panels) if isinstance(ood, str) else list(ood)
     placed = [
@@ -141,13 +157,18 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
         traces: list[go.Scatter] = []
         start = by_arm.get(legend.start, [])[:1]
         for arm in drawing_order(legend, rows):
+            before = origins.get(arm)
             if not styles[arm].is_variant:
-                seeds = _seeds(rows, panel, arm, split, trained)
-                traces += [_seed_trace([*start, *spots], styles[arm], arm) for spots in seeds]
+                for seed in _seeds(rows, arm):
+                    own = [row for row in rows if row.seed == seed]
+                    first = _origin(_spots(own, panel, before[0], split, trained), before[1]) if before else start
+                    spots = _spots(own, panel, arm, split, trained)
+                    traces.append(_seed_trace([*first, *spots], styles[arm], arm))
             if by_arm[arm]:
                 others = [spots[-1] for other, spots in by_arm.items() if spots and other != arm]
                 side = "" if crowded else _side(by_arm[arm][-1], others)
-                traces += _path_traces([*start, *by_arm[arm]], styles[arm], arm, side)
+                first = _origin(by_arm.get(before[0], []), before[1]) if before else start
+                traces += _path_traces([*first, *by_arm[arm]], styles[arm], arm, side)
         if start:
             traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
         figure.add_traces(traces, rows=[1] * len(traces), cols=[column] * len(traces))
@@ -206,12 +227,13 @@ def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) 
             kl = 0.0 if point.kl is None and point.at_start else point.kl
             if kl is not None:
                 details = f"OOD {with_interval(point)}<br>KL {kl:.3g}"
-                spots.append(PlanePoint(kl, y, (0, y - low), (0, high - y), label, details))
+                spots.append(PlanePoint(kl, y, (0, y - low), (0, high - y), label, details, point.steps))
         elif other := beside.get(point.steps):
             x, left, right = 100 * other.value, 100 * other.low, 100 * other.high
             first, second = (in_words(panel.view.metric), "recognition") if seen else ("OOD", "ID")
             details = f"{first} {with_interval(point)}<br>{second} {with_interval(other)}{_flops(point)}"
-            spots.append(PlanePoint(x, y, (x - left, y - low), (right - x, high - y), label, details))
+            bars = (x - left, y - low), (right - x, high - y)
+            spots.append(PlanePoint(x, y, *bars, label, details, point.steps))
     return spots
 
 
@@ -219,12 +241,15 @@ def _flops(point: Mean) -> str:
     return "" if not point.flops else f"<br>{point.flops:.2g} training FLOP"
 
 
-def _seeds(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[list[PlanePoint]]:
-    """The path of each seed, where there are several."""
+def _seeds(rows: Sequence[Row], arm: str) -> list[int]:
+    """The seeds of an arm, where there are several."""
     seeds = sorted({row.seed for row in rows if row.arm == arm})
-    if len(seeds) < 2:
-        return []
-    return [_spots([row for row in rows if row.seed == seed], panel, arm, ood, trained) for seed in seeds]
+    return seeds if len(seeds) > 1 else []
+
+
+def _origin(path: Sequence[PlanePoint], step: int) -> list[PlanePoint]:
+    """The point of another arm's path from which one goes on; nothing where that step was not evaluated."""
+    return [spot for spot in path if step in spot.steps][-1:]
 
 
 def _side(end: PlanePoint, others: Sequence[PlanePoint]) -> str:

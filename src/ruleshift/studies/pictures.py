@@ -21,6 +21,18 @@ def tries(results: Results, folder: Path) -> "go.Figure | None":
     return solved_within_tries(results, decodings_in(results.rows)[-1], usual_ood(results))
 
 
+def over_compute(metric: str = "") -> "Picture":
+    """A metric, by default what the study is measured by, on every split over training compute."""
+
+    def drawn(results: Results, folder: Path) -> "go.Figure | None":
+        from ruleshift.report.curves import splits_over_compute
+        from ruleshift.report.points import decodings_in
+
+        return splits_over_compute(results, decodings_in(results.rows)[-1], metric)
+
+    return drawn
+
+
 def map_of_phases(results: Results, folder: Path) -> "go.Figure | None":
     """The map of doses at learning rates, from all start models."""
     from ruleshift.report.phase import cells_in, phase_map

@@ -7,12 +7,14 @@ tasks, so that what the second one taught stands beside what it cost: who learns
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.claims import Word
 from ruleshift.evaluation.forgetting import kept_share
+from ruleshift.results import Results
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies.recipes import StudyRecipe, on_samples, recipe_of
 from ruleshift.studies.study import Arm, Claimed, Findings, Pair, Start, Study, Training
@@ -21,6 +23,7 @@ from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.algorithms import configured, guided_by_default
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from rich.table import Table
 
 BOTH = "ruleshift.tasks.mixture:CardsAndWalks"
@@ -137,6 +140,12 @@ def _claimed() -> tuple[Claimed, ...]:
     return tuple(found)
 
 
+def _kept(results: Results, folder: Path) -> "go.Figure | None":
+    from ruleshift.report.retention import through_both
+
+    return through_both(results, tuple(WAYS), ORDERS)
+
+
 RETENTION = Study(
     name="retention",
     question="What is kept of a task while another one is learned?",
@@ -152,4 +161,5 @@ RETENTION = Study(
     pairs=tuple(Pair(f"{way}-{a}-then-{b}", f"{way}-{a}") for way in WAYS for a, b in ORDERS),
     primary=_claimed(),
     tables=(ends, retained),
+    pictures={"kept": _kept},
 )

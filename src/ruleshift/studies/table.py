@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ruleshift.settings import Measurement
 from ruleshift.studies.headline import HEADLINE, Rates
+from ruleshift.studies.pictures import over_compute
 from ruleshift.studies.study import Claimed, Findings
 from ruleshift.studies.tables import ends, matched
 from ruleshift.tasks.recipe import Endpoint
@@ -110,4 +111,5 @@ TABLE = replace(
     measures=measures,
     primary=_expected(),
     tables=(ends, matched, cities),
+    pictures={"compute": over_compute(), "recognition": over_compute("recognition")},
 )
