@@ -25,6 +25,13 @@ from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 
 FEW_SEEDS = 3
+NEEDED = {  # options of a command that name folders under runs/
+    "reuse": "To give this command again, leave out `--reuse`: it takes trainings over that are the same, and they are "
+    "made anew.",
+    "set": "The rates that it reads under `runs` are those of the sweeps beside this folder (`../../sweep-*.json`).",
+    "starts": "The start models under `runs` are kept by `ruleshift backbone build --models-every 500 --out "
+    "runs/backbone`.",
+}
 ANY_ROOM = 0.5  # of what has no ends
 NOT_RUN, NOT_MEASURED = "not run yet", "not measured"  # in place of a verdict: a claim that has none
 
@@ -86,6 +93,13 @@ class PublishedRun:
     @property
     def task(self) -> str:
         return task_in(Path(self.folder))
+
+    @property
+    def needs(self) -> str:
+        """What else there has to be to give its command again."""
+        words = str(self.meta["command"]).split(" --out ")[0].split(" --")
+        named = [word.split()[0] for word in words if "runs/" in word]
+        return " ".join(NEEDED[option] for option in dict.fromkeys(named) if option in NEEDED)
 
 
 def took(meta: Mapping[str, Any]) -> str:
