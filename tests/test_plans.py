@@ -79,7 +79,7 @@ def test_distil_plans_as_the_others_do(tmp_path: Path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
-def test_what_a_first_call_converts_is_no_part_of_the_program(tmp_path: Path):
+def test_what_a_first_call_converts_is_no_part_of_the_program():
     """A model that stands for one that is converted: 400 MB are made and freed while it is loaded."""
     script = """
 import torch

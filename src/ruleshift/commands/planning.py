@@ -66,10 +66,8 @@ def show_plan(
     _print(plan, program, machine, card.memory if card else memory_here())
     _advise(plan, config)
     if card:
-        rate = card.bf16 if config.bf16 or halves else card.tf32
-        print(
-            f"time        more than {plan.flops / rate / 3600:.2g} h, which the FLOPs alone take at the card's peak rate;"
-        )
+        hours = plan.flops / (card.bf16 if config.bf16 or halves else card.tf32) / 3600
+        print(f"time        more than {hours:.2g} h, which the FLOPs alone take at the card's peak rate;")
         print("            runs take longer, and sampling, which waits for memory, many times as long")
 
 

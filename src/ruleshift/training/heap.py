@@ -2,8 +2,8 @@
 
 What torch frees below 32 MiB, glibc keeps for later requests. A hole is too small for the next tensor of the same size,
 since torch asks for aligned memory and glibc looks for room to spare: passes that compute again take several times what
-is alive in them, and what a pass keeps for its gradients stands between such holes. From a threshold on, blocks are mapped
-by themselves and leave no holes; that costs fresh pages each.
+is alive in them, and what a pass keeps for its gradients stands between holes. From a threshold on, blocks are mapped
+by themselves and leave none; that costs fresh pages each.
 """
 
 import ctypes
