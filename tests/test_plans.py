@@ -1,7 +1,10 @@
 """What plans foretell of runs and of teachers; memory that goes back to the system."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from ruleshift.training.parts import check_recompute
 from ruleshift.training.plan import Forecast, forecast
 from ruleshift.training.sft import train_sft
 from ruleshift.training.sft_lessons import demonstration
+from ruleshift.training.trajectories import Thrift
 
 RL = RLConfig(updates=2, episodes=8, minibatches=1, max_new_tokens=8, turns=1, value_only=0)
 
@@ -68,8 +72,33 @@ def test_distil_plans_as_the_others_do(tmp_path: Path, capsys):
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "teaching" in said
+    assert re.search(r"time +more than \S+ h, which the FLOPs alone take at the card's peak rate", said)
     assert not out.exists()
     assert "pictures" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_what_a_first_call_converts_is_no_part_of_the_program():
+    """A model that stands for one that is converted: 400 MB are made and freed while it is loaded."""
+    script = """
+import torch
+import ruleshift.backbones.load as load
+from ruleshift.cli import main
+
+located, kept = load.located, []
+
+def converted(*names):
+    made = [torch.ones(2**18) for _ in range(400)]
+    kept.append(made[-1])
+    return located(*names)
+
+for load.located in (located, converted):
+    main(["sft", "gp-l", "--style", "terse", "--steps", "1", "--plan", "cpu"])
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    usual, first = map(float, re.findall(r"program +(\S+)", said))
+    assert first == pytest.approx(usual, abs=0.1)
 
 
 # What runs take that their plans foretell
@@ -190,23 +219,44 @@ def test_models_whose_layers_are_not_computed_again_are_refused():
 
 HOLES = """
 import psutil, torch
-from ruleshift.training.heap import given_back
+from ruleshift.training.heap import given_back, mapped
 
-def left(frugal):
+def left(frugal, apart=False):
     with given_back(frugal):
         before = psutil.Process().memory_info().rss
-        tensors = [torch.ones(2**19) for _ in range(40)]
+        with mapped(apart):
+            tensors = [torch.ones(2**19) for _ in range(40)]
         del tensors[::2]
         return psutil.Process().memory_info().rss - before
 
 left(True)
-print(left(True), left(False))
+print(left(True), left(False, apart=True), left(False))
 """  # bytes that stay with the process when every other tensor of 40 is freed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
-def test_frugal_passes_leave_no_holes():
+def test_frugal_passes_and_what_is_kept_for_gradients_leave_no_holes():
     """In a process of its own: other tests leave holes, too."""
     said = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True).stdout
-    frugal, usual = map(int, said.split())
+    frugal, apart, usual = map(int, said.split())
     assert frugal < 0.8 * usual
+    assert apart < 0.8 * usual
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_only_passes_whose_gradients_are_wanted_keep_apart_what_they_make(recompute, monkeypatch):
+    """Where layers are computed again, the whole phase does."""
+    asked = []
+
+    @contextmanager
+    def mapped(wanted: bool) -> Iterator[None]:
+        asked.append(wanted)
+        yield
+
+    monkeypatch.setattr("ruleshift.training.trajectories.mapped", mapped)
+    thrift = Thrift(recompute=recompute)
+    with thrift.around(tiny_model()):
+        pass
+    with torch.no_grad(), thrift.around(tiny_model()):
+        pass
+    assert asked == [not recompute, False]

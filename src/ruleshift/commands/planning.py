@@ -49,23 +49,26 @@ def show_plan(
     import ruleshift.training.train  # noqa: F401  (what a run loads is part of its memory)
     from ruleshift.backbones.load import load_backbone
     from ruleshift.quiet import quiet_libraries
+    from ruleshift.training.heap import given_back
     from ruleshift.training.plan import forecast
     from ruleshift.training.teachers import load_teacher
 
     quiet_libraries()
     card = GPUS.get(machine)
     halves = config.lora_rank and card is not None
-    found = load_backbone(model, "meta", "bfloat16" if halves else "float32", task.pictures, loading, style=style)
     teacher = None
-    if isinstance(config, RLConfig):
-        teacher = load_teacher(config, found.chat, task.pictures, "meta", "bfloat16" if card else "float32")
+    with given_back(frugal=True):  # what converts a named model once is no part of the program
+        found = load_backbone(model, "meta", "bfloat16" if halves else "float32", task.pictures, loading, style=style)
+        if isinstance(config, RLConfig):
+            teacher = load_teacher(config, found.chat, task.pictures, "meta", "bfloat16" if card else "float32")
     program = 0 if card else psutil.Process().memory_info().rss
     plan = forecast(found.model, found.chat, task, found.style, config, "cuda" if card else "cpu", teacher)
     _print(plan, program, machine, card.memory if card else memory_here())
     _advise(plan, config)
     if card:
-        rate = card.bf16 if config.bf16 or halves else card.tf32
-        print(f"time        {plan.flops / rate / 3600:.2g} h at the card's best rate; runs reach a part of it")
+        hours = plan.flops / (card.bf16 if config.bf16 or halves else card.tf32) / 3600
+        print(f"time        more than {hours:.2g} h, which the FLOPs alone take at the card's peak rate;")
+        print("            runs take longer, and sampling, which waits for memory, many times as long")
 
 
 def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> None:

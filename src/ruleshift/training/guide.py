@@ -124,7 +124,7 @@ class Guide:
             student = (logits_of(model, states) / config.temperature).log_softmax(-1)
             return (divergence(student, scores.logprobs(part), config.distillation_alpha),)
 
-        with Thrift(config.bf16).around(model):
+        with Thrift(config.bf16, config.gradient_checkpointing).around(model):
             (apart,) = by_chunks(model, before, of)
         apart = apart * scores.known
         if config.distillation_is_clip is not None:

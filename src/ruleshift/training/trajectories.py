@@ -17,6 +17,7 @@ from ruleshift.backbones.vision import Known, read, view_of
 from ruleshift.records import Episode, Picture, Turn
 from ruleshift.sight import Eye
 from ruleshift.training.batching import pack, pad
+from ruleshift.training.heap import mapped
 from ruleshift.training.objectives import entropy
 
 again = partial(checkpoint, use_reentrant=False)
@@ -80,15 +81,17 @@ class Thrift:
         """Inside, passes of `model` are like this.
 
         transformers' layers are computed again while they are `training`. Here they alone are, not what is in them, so
-        that dropout stays as it is.
+        that dropout stays as it is. On a CPU what is kept for gradients is apart from what is not: see `heap`. Where
+        layers are computed again, `given_back` does that for whole phases.
         """
+        kept_apart = not self.recompute and torch.is_grad_enabled() and model.device.type == "cpu"
         layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)] if self.recompute else []
         modes = [layer.training for layer in layers]
         for layer in layers:
             layer.training = layer.gradient_checkpointing = True
             layer._gradient_checkpointing_func = again  # type: ignore[assignment]
         try:
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16), mapped(kept_apart):
                 yield
         finally:
             for layer, mode in zip(layers, modes, strict=True):
