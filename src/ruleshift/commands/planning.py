@@ -67,8 +67,10 @@ def show_plan(
     _advise(plan, config)
     if card:
         hours = plan.flops / (card.bf16 if config.bf16 or halves else card.tf32) / 3600
+        samples = any(phase.name == "sampling" for phase in plan.phases)
+        more = "many times as long, since sampling waits for memory" if samples else "longer"
         print(f"time        more than {hours:.2g} h, which the FLOPs alone take at the card's peak rate;")
-        print("            runs take longer, and sampling, which waits for memory, many times as long")
+        print(f"            runs take {more}")
 
 
 def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> None:
