@@ -1,6 +1,7 @@
 """The study of SmolLM2: its plan in full and small, and its warm start, on a tiny untrained model."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ruleshift.training.train import train
 from study_helpers import in_process, plan_of, tiny_start
 
 __all__ = ["in_process"]
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
 @pytest.mark.parametrize("task", ["virl-l", "gp-l"])
@@ -92,14 +95,34 @@ def test_want_of_room_is_told_before_the_warm_start(
     assert "warning" not in capsys.readouterr().err
 
 
+def test_the_usual_study_is_the_one_that_was_timed() -> None:
+    """What stands in the published results was made by its command with all that the study has by itself now."""
+    timed = load_results(RESULTS / "smollm2" / "virl-l" / "results.json").meta
+    (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
+    told = timed["config"]
+    assert {name: told[name] for name in ("seeds", "points", "kept", "further")} == {
+        name: getattr(plan, name) for name in ("seeds", "points", "kept", "further")
+    }
+    assert {name: told["measurement"][name] for name in asdict(plan.measurement)} == json.loads(
+        json.dumps(asdict(plan.measurement))
+    )
+    training = json.loads(json.dumps({arm.name: asdict(arm.training) for arm in plan.arms() if arm.training}))
+    assert {arm: {name: told["training"][arm][name] for name in now} for arm, now in training.items()} == training
+    assert timed["duration_s"] < 3 * 3600
+    assert Command("smollm2", Path("out"), further=2).plans(SMOLLM2)[0].further == 2
+
+
 def test_what_is_measured_is_what_the_pages_say() -> None:
     (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
     (usual,) = Command("headline", Path("out"), ("virl-l",)).plans(HEADLINE)
     m = plan.measurement
-    assert (m.n, m.decodings, m.kl_problems, m.kl_most) == (40, ("sampled",), 16, 32)
-    assert (m.splits, m.turns) == (usual.measurement.splits, usual.measurement.turns)
+    assert (m.n, m.decodings, m.kl_problems, m.kl_most) == (100, ("sampled",), 16, 32)
+    assert set(usual.measurement.splits) > {*m.splits}
+    assert m.turns == usual.measurement.turns
     assert SMOLLM2.tables == HEADLINE.tables[:2]
     pages = Path(__file__).parent.parent / "docs"
-    assert "40 routes a split, sampled only" in " ".join((pages / "models.md").read_text().split())
+    assert "100 routes of the training rule and of the shifted one, sampled only" in " ".join(
+        (pages / "models.md").read_text().split()
+    )
     assert "section 46" in SMOLLM2.cost
     assert "`study smollm2`, in part" in (pages / "log.md").read_text().partition("## 46.")[2]

@@ -59,8 +59,8 @@ class StudyCommand:
     """Evaluations along each training; by default as many as suit the study."""
     kept: int | None = None
     """Models kept along each training."""
-    further: int = 4
-    """Most further evaluations, where arms match."""
+    further: int | None = None
+    """Most further evaluations, where arms match; by default as many as suit the study."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
     """What arms are matched on."""
     splits: tuple[str, ...] = ()
@@ -111,7 +111,7 @@ class StudyCommand:
         from ruleshift.tasks import get_task
 
         at_least("--seeds", self.seeds, 1)
-        for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
+        for option, value in (("--init-steps", self.init_steps), ("--further", self.further or 0)):
             at_least(option, value, 0)
         counts = ("--n", self.n), ("--workers", self.workers), ("--points", self.points), ("--kept", self.kept)
         for option, number in counts:
@@ -169,6 +169,7 @@ class StudyCommand:
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
         points = self.points or (study.quick_points if self.quick else study.points)
+        further = study.further if self.further is None else self.further
         plan = Plan(
             study,
             recipe,
@@ -180,7 +181,7 @@ class StudyCommand:
             seeds=self.seeds,
             points=points,
             kept=self.kept or study.kept,
-            further=min(self.further, 1) if self.quick else self.further,
+            further=min(further, 1) if self.quick else further,
             matched_on=self.matched_on,
             init_steps=self.init_steps,
         )

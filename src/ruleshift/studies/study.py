@@ -190,7 +190,8 @@ class Study:
     primary: what is claimed, with Holm's correction over all of it. `measured`: the same of measures beside the scores,
     corrected within each task. `expected`: what is asked of its numbers in another way. Everything
     else is exploratory.
-    paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
+    paper: what the paper found, with the source. points: evaluations along a training, and further: most of those that
+    are made where arms match, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name. pictures: of what is
     published of it, beside the first, which every study has, by name.
     options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
@@ -212,6 +213,7 @@ class Study:
     expected: tuple[Expectation, ...] = ()
     paper: str = ""
     points: int = 4
+    further: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
     options: Any = None
     quick: Any = None
