@@ -11,12 +11,15 @@ from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
+from ruleshift.studies.estimates import Basis
 from ruleshift.studies.headline import HEADLINE
+from ruleshift.studies.log import StudyLog
+from ruleshift.studies.pool import Job
 from ruleshift.studies.run import run_study
 from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
 from ruleshift.tasks import get_task
 from ruleshift.training.train import train
-from study_helpers import in_process, plan_of, tiny_start
+from study_helpers import in_process, in_this_process, plan_of, tiny_start
 
 __all__ = ["in_process"]
 
@@ -51,10 +54,13 @@ def test_the_small_study_is_a_part_of_it() -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-def test_all_arms_begin_with_the_warm_start(tmp_path: Path) -> None:
+def test_all_arms_begin_with_the_warm_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tiny_start(tmp_path)
     plan = plan_of(SMOLLM2, model, options=WarmStart(warm_steps=1), style="terse")
     run_study([plan], tmp_path)
+    before, after = [line for line in capsys.readouterr().out.splitlines() if "0 of them done" in line]
+    assert before.startswith("3 runs after a warm start, 0 of them done; at most about ")
+    assert after.startswith("3 runs, 0 of them done; at most about ")
     folder = tmp_path / "gp-l"
     config = RunFolder(folder / "init").read_config()
     assert config is not None
@@ -72,27 +78,43 @@ def test_all_arms_begin_with_the_warm_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [
+        (None, "1 of the runs at a time, not 2: the 1 MB of this machine have no room for more\n"),
+        (2, "warning: the 1 MB of this machine have no room for 2 workers: give --workers 1\n"),
+    ],
+)
 def test_want_of_room_is_told_before_the_warm_start(
-    workers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workers: int | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By default one worker more than there are cores, of at most as many runs as are left."""
+    """By default one worker more than there are cores, of at most as many runs as are left, or fewer that have room;
+    those that are asked for are kept, and warned of."""
     monkeypatch.setattr("ruleshift.studies.log.os.cpu_count", lambda: 1)
     monkeypatch.setattr("ruleshift.studies.log.memory_here", lambda: 1_000_000)
     told: list[str] = []
+    used: list[int | None] = []
+
+    def carry(jobs: list[Job], workers: int | None) -> None:
+        used.append(workers)
+        in_this_process(jobs)
+
+    monkeypatch.setattr("ruleshift.studies.run.run_jobs", carry)
 
     def train_and_listen(*args: Any, **more: Any) -> Any:
-        told.append(capsys.readouterr().err)
+        told.append("".join(capsys.readouterr()))
         return train(*args, **more)
 
     monkeypatch.setattr("ruleshift.studies.run.train", train_and_listen)
     plan = plan_of(SMOLLM2, tiny_start(tmp_path), options=WarmStart(warm_steps=1), style="terse")
     run_study([plan], tmp_path, workers=workers)
     (before,) = told
-    assert "warning: the 1 MB of this machine have no room for 2 workers: give --workers 1\n" in before
+    assert said in before
+    assert {*used} == {workers or 1}
+    assert ("warning" in before) == (workers is not None)
     assert "warning" not in capsys.readouterr().err
     run_study([plan], tmp_path, workers=workers)  # nothing is left to be made
-    assert "warning" not in capsys.readouterr().err
+    assert "no room" not in "".join(capsys.readouterr())
 
 
 def test_the_usual_study_is_the_one_that_was_timed() -> None:
@@ -110,6 +132,19 @@ def test_the_usual_study_is_the_one_that_was_timed() -> None:
     assert {arm: {name: told["training"][arm][name] for name in now} for arm, now in training.items()} == training
     assert timed["duration_s"] < 3 * 3600
     assert Command("smollm2", Path("out"), further=2).plans(SMOLLM2)[0].further == 2
+
+
+def test_the_warm_start_counts_until_it_is_made(tmp_path: Path) -> None:
+    """100 steps of 4 walks of 12 replies, each read with a backward pass."""
+    (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
+    log = StudyLog(tmp_path, {"virl-l": Basis(1, 1, 1, 1, 1, 1.0, drawing=1.0, reading=0.1, process=0)})
+    assert log.warms_up([plan]) == pytest.approx(3 * 100 * 4 * 12 * 0.1)
+    folder = tmp_path / plan.folder / "init"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text('{"step": 25}\n')
+    assert log.warms_up([plan]) == pytest.approx(3 * 75 * 4 * 12 * 0.1)
+    (folder / "model").mkdir()
+    assert log.warms_up([plan]) == 0
 
 
 def test_what_is_measured_is_what_the_pages_say() -> None:

@@ -76,7 +76,7 @@ class StudyCommand:
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting, as NAME=VALUE; give it again for several."""
     workers: int | None = None
-    """Arms side by side; by default one more than there are cores."""
+    """Arms side by side; by default one more than there are cores, or as many as have room in memory."""
     machines: MachineArguments = Machines()
     reuse: tuple[Path, ...] = ()
     """Folders of studies made with this version, whose trainings are taken over where they are the same."""

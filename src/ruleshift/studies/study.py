@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
+WARM = "init"  # folder of what comes before all arms, in that of a task
 ALL_FIGURES = ("plane", "kl", "tries", "compute", "seen", "recognition")
 
 
@@ -336,6 +337,11 @@ class Plan:
         if self.init_steps:
             return SFTConfig(steps=self.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         return self.study.warm_up and self.study.warm_up(self.recipe, self.options)
+
+    def warm_run(self) -> Run | None:
+        """The same as a run, of which the model at the end is kept."""
+        training = self.warm_up()
+        return None if training is None else Run(WARM, 0, training, (training.steps,))
 
     def runs(self) -> list[Run]:
         """All runs: the start model, then every arm, seed by seed, each after the one that it starts from. Raises
