@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ import pytest
 import ruleshift
 from cli_helpers import refusal, save_tiny_model
 from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
-from ruleshift.cli import ON_TASKS, main
+from ruleshift.cli import ON_TASKS, main, parse
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
+from ruleshift.commands.study import StudyCommand
 from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
 from ruleshift.tasks import TASKS, get_task
@@ -115,13 +117,31 @@ assert not heavy, heavy
 
 def test_help_of_a_study_is_short_and_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     said = help_of(capsys, "study headline")
-    assert len(said.splitlines()) < 70
+    assert len(said.splitlines()) < 80
     assert main(["study", "--list"]) == 0
     listed = capsys.readouterr().out
     for name, study in STUDIES.items():
         assert f"{name}: {study.question}" in listed
         assert study.cost.split(";")[0][:20] in listed
     assert "--set grid=..., now 3e-05,0.0001,0.0003,0.001" in listed
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_help_of_a_study_is_about_that_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    study, said = STUDIES[name], " ".join(help_of(capsys, f"study {name}").split())
+    for told in (study.question, study.about, study.paper, study.cost):
+        assert " ".join(told.split()) in said
+    own = [] if study.options is None else [option.name for option in fields(study.options)]
+    for option in own:
+        assert f"--set {option}=..., now " in said
+    assert "of the experiments" not in said
+    example = re.search(rf"Example: ruleshift (study {name} --out runs/{name}(?: --set \S+)?) ", said)
+    assert example is not None
+    command = parse(example[1].split())
+    assert isinstance(command, StudyCommand)
+    assert command.name == name
+    assert len(command.set) == bool(own)
+    assert [plan.options for plan in command.plans(study)] == [study.options] * len(study.tasks)
 
 
 def test_help_of_a_build_describes_every_option(

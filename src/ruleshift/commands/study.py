@@ -1,7 +1,8 @@
 """`ruleshift study`: the experiments, by name."""
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `smollm2` on a real
     language model; `algorithms` those of RL, `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates;
-    `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and the tables are
-    printed. A killed study resumes when the same command is given again; `ruleshift study status FOLDER` says meanwhile
-    how far it is.
+    `ruleshift study --list` says more, and `ruleshift study NAME --help` of one.
+
+    Each task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when
+    the same command is given again; `ruleshift study status FOLDER` says meanwhile how far it is.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `rl`). In `arms` those of rl are for
@@ -234,25 +236,52 @@ def _study(name: str) -> "Study":
 
 
 def print_studies() -> None:
-    """Every study: its question, what it compares, what the paper found, its tasks, options and time."""
-    from dataclasses import fields
-
+    """Every study, as `_told` has it."""
     from rich.console import Console
 
     from ruleshift.studies import STUDIES
 
     console = Console(highlight=False)
     for study in STUDIES.values():
-        options = [] if study.options is None else fields(study.options)
-        told = [
-            study.about,
-            *([f"the paper: {study.paper}"] if study.paper else []),
-            f"tasks: {', '.join(study.tasks)}; {study.cost}",
-            *(f"--set {option.name}=..., now {_written(getattr(study.options, option.name))}" for option in options),
-        ]
         console.print(f"{study.name}: {study.question}", style="bold", markup=False)
-        for line in told:
+        for line in _told(study):
             console.print(f"  {line}", markup=False)
+
+
+def description_of(words: Sequence[str]) -> str:
+    """What the help says: of the study that is named among the words of a command line, with an example of it, or
+    where none is, of all."""
+    whole = inspect.getdoc(StudyCommand) or ""
+    if all(word.startswith("-") for word in words):
+        return whole
+
+    from ruleshift.studies import STUDIES
+
+    study = next((STUDIES[word] for word in words if word in STUDIES), None)
+    if study is None:
+        return whole
+    _, what_comes, settings, _ = whole.split("\n\n")
+    own = _options(study)
+    example = f"Example: ruleshift study {study.name} --out runs/{study.name}"
+    example += "".join(f" --set {name}={value}" for name, value in [*own.items()][:1])
+    told = "\n".join([study.question, *(f"  {line}" for line in _told(study))])
+    return "\n\n".join([told, what_comes, settings, example])
+
+
+def _told(study: "Study") -> list[str]:
+    """What a study compares, what the paper found, its tasks, time and options."""
+    return [
+        study.about,
+        *([f"the paper: {study.paper}"] if study.paper else []),
+        f"tasks: {', '.join(study.tasks)}; {study.cost}",
+        *(f"--set {name}=..., now {value}" for name, value in _options(study).items()),
+    ]
+
+
+def _options(study: "Study") -> dict[str, str]:
+    """A study's own options, with their values as --set takes them."""
+    own = [] if study.options is None else fields(study.options)
+    return {option.name: _written(getattr(study.options, option.name)) for option in own}
 
 
 def _written(value: object) -> str:
