@@ -407,6 +407,10 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("eval gp-l --decoding sampled --temperature nan", "--temperature must be a number above 0"),
         ("eval gp-l --model none", "--model none"),
         ("eval gp-l --model TMP/nothing", "no model at"),
+        ("eval gp-l --model Expert", "no model 'Expert': it is no folder here; perhaps expert is meant"),
+        ("compare bundled SmolLM2 --out TMP/c", "perhaps smollm2 is meant"),
+        ("rl gp-l --out TMP/run --model smolm2", "perhaps smollm2 is meant"),
+        ("study smollm2 --out TMP/s --model SmolLM2", "perhaps smollm2 is meant"),
         ("eval gp-l --model TMP/nothing --json TMP/no/x.json", "create it first"),  # before the model is looked at
         ("eval gp-l --model TMP/nothing --episodes TMP/file/x", "create it first"),
         ("eval gp-l --json TMP/x --episodes TMP/./x", "--json and --episodes are both"),
