@@ -147,9 +147,10 @@ class Basis:
 
     def _learning(self, training: Training) -> float:
         """Numbers that a pass keeps for the way back."""
-        tokens: float = training.max_tokens
-        if not isinstance(training, RLConfig):
-            tokens = max(self.tokens, min(tokens, training.micro_batch * self.tokens))
+        conversations = (
+            training.episodes if isinstance(training, RLConfig) else min(training.batch, training.micro_batch)
+        )
+        tokens = max(self.tokens, min(training.max_tokens, conversations * self.tokens))
         whole = 1 if training.gradient_checkpointing else self.layers  # layers of which all is kept, and not the states
         states = (self.layers - whole + ACTIVATIONS * whole) * self.width * tokens
         return states + LOGITS * min(tokens * self.vocabulary, AT_ONCE)
