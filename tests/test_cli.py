@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ import pytest
 import ruleshift
 from cli_helpers import refusal, save_tiny_model
 from ruleshift.backbones.config import BUNDLED, BUNDLED_VISION
-from ruleshift.cli import ON_TASKS, main
+from ruleshift.cli import ON_TASKS, main, parse
 from ruleshift.commands.bars import Bar
 from ruleshift.commands.checks import printable
+from ruleshift.commands.study import StudyCommand
 from ruleshift.results import load_results
 from ruleshift.studies import STUDIES
 from ruleshift.tasks import TASKS, get_task
@@ -115,13 +117,31 @@ assert not heavy, heavy
 
 def test_help_of_a_study_is_short_and_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     said = help_of(capsys, "study headline")
-    assert len(said.splitlines()) < 70
+    assert len(said.splitlines()) < 80
     assert main(["study", "--list"]) == 0
     listed = capsys.readouterr().out
     for name, study in STUDIES.items():
         assert f"{name}: {study.question}" in listed
         assert study.cost.split(";")[0][:20] in listed
     assert "--set grid=..., now 3e-05,0.0001,0.0003,0.001" in listed
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_help_of_a_study_is_about_that_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    study, said = STUDIES[name], " ".join(help_of(capsys, f"study {name}").split())
+    for told in (study.question, study.about, study.paper, study.cost):
+        assert " ".join(told.split()) in said
+    own = [] if study.options is None else [option.name for option in fields(study.options)]
+    for option in own:
+        assert f"--set {option}=..., now " in said
+    assert "of the experiments" not in said
+    example = re.search(rf"Example: ruleshift (study {name} --out runs/{name}(?: --set \S+)?) ", said)
+    assert example is not None
+    command = parse(example[1].split())
+    assert isinstance(command, StudyCommand)
+    assert command.name == name
+    assert len(command.set) == bool(own)
+    assert [plan.options for plan in command.plans(study)] == [study.options] * len(study.tasks)
 
 
 def test_help_of_a_build_describes_every_option(
@@ -387,6 +407,10 @@ def test_report_of_what_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture
         ("eval gp-l --decoding sampled --temperature nan", "--temperature must be a number above 0"),
         ("eval gp-l --model none", "--model none"),
         ("eval gp-l --model TMP/nothing", "no model at"),
+        ("eval gp-l --model Expert", "no model 'Expert': it is no folder here; perhaps expert is meant"),
+        ("compare bundled SmolLM2 --out TMP/c", "perhaps smollm2 is meant"),
+        ("rl gp-l --out TMP/run --model smolm2", "perhaps smollm2 is meant"),
+        ("study smollm2 --out TMP/s --model SmolLM2", "perhaps smollm2 is meant"),
         ("eval gp-l --model TMP/nothing --json TMP/no/x.json", "create it first"),  # before the model is looked at
         ("eval gp-l --model TMP/nothing --episodes TMP/file/x", "create it first"),
         ("eval gp-l --json TMP/x --episodes TMP/./x", "--json and --episodes are both"),

@@ -1,6 +1,8 @@
 """The local engine gives what plain `generate` and a plain forward pass give, in any batch."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from engine_helpers import (
 )
 from ruleshift.chat import Chat, episode_sequence
 from ruleshift.engines import local
-from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.local import LocalEngine, at_once
 from ruleshift.engines.protocol import Sampling
 from ruleshift.engines.window import Window
 from ruleshift.errors import Diverged, RuleshiftError
@@ -75,6 +77,22 @@ def test_logprobs_are_those_of_a_pass_over_the_whole_conversation(family):
 
 
 # ---------------------------------------------------------------- batches, order, seeds, forks
+
+
+def test_fewer_conversations_are_held_at_once_where_each_takes_much_memory() -> None:
+    """Two layers of two groups of 32 numbers are 256 in a column, keys and values; SmolLM2 has 11,520."""
+
+    def held(place: str = "cpu", **config: int) -> int:
+        sizes = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 128}
+        model: Any = SimpleNamespace(device=torch.device(place), config=LlamaConfig(**sizes | config))
+        return at_once(model)
+
+    assert held() == held(num_hidden_layers=16) == 256
+    assert held(num_hidden_layers=17) == 240
+    assert held(num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, hidden_size=576) == 45
+    assert held(num_hidden_layers=30, head_dim=256) == 17
+    assert held(num_hidden_layers=10**4) == 1
+    assert held("cuda", num_hidden_layers=30, head_dim=256) == 256
 
 
 def test_neither_batch_size_nor_order_changes_a_conversation():

@@ -1,5 +1,6 @@
 """What runs are estimated to take: a reply's time, not that of what is made once or of a whole walk."""
 
+from collections.abc import Sized
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,17 +17,17 @@ from ruleshift.studies.recipes import recipe_of, task_of
 @pytest.mark.parametrize("name", ["gp-l", "virl-l"])
 def test_a_reply_is_timed_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where making a city takes 100 s, a reply 1 s, and reading one 0.1 s, in however long a walk."""
-    clock = SimpleNamespace(now=0.0, replies=0, made=False)
+    clock = SimpleNamespace(now=0.0, made=False)
+    of_expert = 12 if name == "virl-l" else 1
 
     def evaluate(*args: Any) -> Any:
         episodes = real(*args)
-        clock.replies = sum(len(episode.turns) for episode in episodes)
-        clock.now += clock.replies + (0.0 if clock.made else 100.0)
+        clock.now += sum(len(episode.turns) for episode in episodes) + (0.0 if clock.made else 100.0)
         clock.made = True
         return episodes
 
-    def read(*_: object) -> None:
-        clock.now += 0.1 * clock.replies
+    def read(model: object, trajectories: Sized, *_: object) -> None:
+        clock.now += 0.1 * of_expert * len(trajectories)
 
     real = estimates.evaluate
     monkeypatch.setattr(estimates, "evaluate", evaluate)
@@ -38,7 +39,7 @@ def test_a_reply_is_timed_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
     assert basis.drawing == pytest.approx(1.0)
     assert basis.reading == pytest.approx(0.1)
-    steps = recipe.sft.steps * recipe.sft.batch * (12 if name == "virl-l" else 1)
+    steps = recipe.sft.steps * recipe.sft.batch * of_expert
     run: Any = SimpleNamespace(training=recipe.sft)
     assert basis.seconds(estimates.work_of_training(run, task)) == pytest.approx(0.3 * steps)
 
@@ -64,20 +65,52 @@ def test_a_run_is_expected_to_take_its_training_and_its_points() -> None:
 def test_adapters_take_less_than_a_whole_model_that_learns() -> None:
     """30 layers of width 576 under 49,152 tokens, 135 million weights: SmolLM2's sizes."""
     basis = estimates.Basis(135_000_000, 49_152, 30, 576, 11_520, 300.0, 1.0, 0.1, process=0)
-    rl = replace(recipe_of("virl-l").rl, max_tokens=3000, episodes=16, batch_size=16)
+    m, rl = (
+        recipe_of("virl-l").measurement,
+        replace(recipe_of("virl-l").rl, max_tokens=3000, episodes=16, batch_size=16),
+    )
+    m = replace(m, n=4, kl_problems=4)
 
     def memory(**changes: Any) -> float:
         run: Any = SimpleNamespace(training=replace(rl, **changes), points=(30,), kept=range(10))
-        return basis.memory(run) / 1e9
+        return basis.memory(run, m) / 1e9
 
     assert memory(lora_rank=8) == pytest.approx(memory() - 3 * 135e6 * 4 / 1e9)
     assert memory(lora_rank=8, gradient_checkpointing=True) == pytest.approx(2 * 0.54 + 0.1 + 4 * 69 * 576 * 3e-6, 0.01)
     assert memory(episodes=512, batch_size=512, gradient_checkpointing=True) > 10
-    disks = [
-        basis.disk(SimpleNamespace(training=replace(rl, lora_rank=rank), points=(30,), kept=range(10)))
-        for rank in (0, 8)
-    ]  # type: ignore[arg-type]
-    assert disks == [17 * 0.54e9, 11 * 0.54e9]
+
+
+def test_what_is_evaluated_at_once_counts_also_where_nothing_is_trained() -> None:
+    recipe = recipe_of("virl-l")
+    basis = estimates.Basis(135_000_000, 49_152, 30, 576, 11_520, 600.0, 1.0, 0.1, process=0)
+    start: Any = SimpleNamespace(training=None)
+
+    def memory(problems: int, at_once: int = 256, **changes: int) -> float:
+        m = replace(recipe.measurement, n=problems, kl_problems=8, **changes)
+        return replace(basis, at_once=at_once).memory(start, m) / 1e9
+
+    walk = 2 * 4 * 11_520 * 600 / 1e9
+    assert memory(100) == pytest.approx(0.54 + 100 * walk)
+    assert memory(100, at_once=22) == pytest.approx(0.54 + 22 * walk)
+    assert memory(10, at_once=22, insight_problems=1) == memory(100, at_once=22)
+    assert basis.memory(SimpleNamespace(training=recipe.sft), replace(recipe.measurement, n=100)) / 1e9 > memory(100)  # type: ignore[arg-type]
+
+
+def test_checkpoints_and_models_are_what_takes_the_disk() -> None:
+    """In units of the model: one of RL has it beside what learns, which is there with two moments."""
+    basis = estimates.Basis(1000, 1, 1, 1, 1, 1.0, 1.0, 0.1, process=0, adapter=10)
+
+    def models(training: Any, steps: int) -> float:
+        run: Any = SimpleNamespace(training=training, points=(30,), kept=range(10), length=steps)
+        return basis.disk(run) / 4000
+
+    recipe = recipe_of("virl-l")
+    for training, checkpoint in ((replace(recipe.rl, save_every=10), 4), (replace(recipe.sft, save_every=10), 3)):
+        assert models(training, 30) == 11 + 2 * checkpoint
+        assert models(training, 10) == 11 + checkpoint
+        assert models(replace(training, lora_rank=5), 11) == pytest.approx(11 + 2 * 1.15)
+    assert models(replace(recipe.sft, save_every=10, checkpoints=1), 30) == 14
+    assert models(None, 1) == 0
 
 
 def test_workers_that_have_no_room_on_a_gpu_are_told_how_many_have() -> None:

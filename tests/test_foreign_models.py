@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from helpers import tiny_chat, tiny_model
 from ruleshift.backbones.checkpoint import check_room
 from ruleshift.backbones.config import BUNDLED, ModelOptions
+from ruleshift.backbones.given import check_model
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.save import save_model
 from ruleshift.engines.local import LocalEngine
@@ -303,6 +304,36 @@ def test_a_model_that_is_nowhere_is_said_quickly(monkeypatch: pytest.MonkeyPatch
             load_backbone(name)
         assert time.monotonic() - began < SECONDS
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("smolm2", "smollm2"),
+        ("SmolLM2", "smollm2"),
+        ("smollm2-135m", "smollm2"),
+        ("Bundled", "bundled"),
+        ("bundle", "bundled"),
+    ],
+)
+def test_what_is_nearly_a_name_is_said_without_a_hub(name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: object) -> bool:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("ruleshift.backbones.load.only_cached", ask)
+    with pytest.raises(RuleshiftError, match=f"no model '{name}': it is no folder here; perhaps {meant} is meant"):
+        load_backbone(name)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "distilgpt2", "bert-base-uncased", "nobody/smolm2", "expert", "t5-small"])
+def test_other_names_are_those_of_the_hub(name: str) -> None:
+    check_model(name)
+
+
+def test_folders_are_what_they_are_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(BUNDLED, tmp_path / "smolm2")
+    monkeypatch.chdir(tmp_path)
+    assert load_backbone("smolm2").name == "smolm2"
 
 
 def test_the_bundled_model_ends_its_replies_whatever_its_tokenizer_calls_the_end(tmp_path: Path) -> None:

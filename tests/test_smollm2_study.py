@@ -1,6 +1,7 @@
 """The study of SmolLM2: its plan in full and small, and its warm start, on a tiny untrained model."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,19 @@ from ruleshift.commands.study import StudyCommand as Command
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
+from ruleshift.studies.estimates import Basis
 from ruleshift.studies.headline import HEADLINE
+from ruleshift.studies.log import StudyLog
+from ruleshift.studies.pool import Job
 from ruleshift.studies.run import run_study
 from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
 from ruleshift.tasks import get_task
 from ruleshift.training.train import train
-from study_helpers import in_process, plan_of, tiny_start
+from study_helpers import in_process, in_this_process, plan_of, tiny_start
 
 __all__ = ["in_process"]
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
 @pytest.mark.parametrize("task", ["virl-l", "gp-l"])
@@ -48,10 +54,13 @@ def test_the_small_study_is_a_part_of_it() -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-def test_all_arms_begin_with_the_warm_start(tmp_path: Path) -> None:
+def test_all_arms_begin_with_the_warm_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tiny_start(tmp_path)
     plan = plan_of(SMOLLM2, model, options=WarmStart(warm_steps=1), style="terse")
     run_study([plan], tmp_path)
+    before, after = [line for line in capsys.readouterr().out.splitlines() if "0 of them done" in line]
+    assert before.startswith("3 runs after a warm start, 0 of them done; at most about ")
+    assert after.startswith("3 runs, 0 of them done; at most about ")
     folder = tmp_path / "gp-l"
     config = RunFolder(folder / "init").read_config()
     assert config is not None
@@ -69,37 +78,86 @@ def test_all_arms_begin_with_the_warm_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [
+        (None, "1 of the runs at a time, not 2: the 1 MB of this machine have no room for more\n"),
+        (2, "warning: the 1 MB of this machine have no room for 2 workers: give --workers 1\n"),
+    ],
+)
 def test_want_of_room_is_told_before_the_warm_start(
-    workers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workers: int | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By default one worker more than there are cores, of at most as many runs as are left."""
+    """By default one worker more than there are cores, of at most as many runs as are left, or fewer that have room;
+    those that are asked for are kept, and warned of."""
     monkeypatch.setattr("ruleshift.studies.log.os.cpu_count", lambda: 1)
     monkeypatch.setattr("ruleshift.studies.log.memory_here", lambda: 1_000_000)
     told: list[str] = []
+    used: list[int | None] = []
+
+    def carry(jobs: list[Job], workers: int | None) -> None:
+        used.append(workers)
+        in_this_process(jobs)
+
+    monkeypatch.setattr("ruleshift.studies.run.run_jobs", carry)
 
     def train_and_listen(*args: Any, **more: Any) -> Any:
-        told.append(capsys.readouterr().err)
+        told.append("".join(capsys.readouterr()))
         return train(*args, **more)
 
     monkeypatch.setattr("ruleshift.studies.run.train", train_and_listen)
     plan = plan_of(SMOLLM2, tiny_start(tmp_path), options=WarmStart(warm_steps=1), style="terse")
     run_study([plan], tmp_path, workers=workers)
     (before,) = told
-    assert "warning: the 1 MB of this machine have no room for 2 workers: give --workers 1\n" in before
+    assert said in before
+    assert {*used} == {workers or 1}
+    assert ("warning" in before) == (workers is not None)
     assert "warning" not in capsys.readouterr().err
     run_study([plan], tmp_path, workers=workers)  # nothing is left to be made
-    assert "warning" not in capsys.readouterr().err
+    assert "no room" not in "".join(capsys.readouterr())
+
+
+def test_the_usual_study_is_the_one_that_was_timed() -> None:
+    """What stands in the published results was made by its command with all that the study has by itself now."""
+    timed = load_results(RESULTS / "smollm2" / "virl-l" / "results.json").meta
+    (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
+    told = timed["config"]
+    assert {name: told[name] for name in ("seeds", "points", "kept", "further")} == {
+        name: getattr(plan, name) for name in ("seeds", "points", "kept", "further")
+    }
+    assert {name: told["measurement"][name] for name in asdict(plan.measurement)} == json.loads(
+        json.dumps(asdict(plan.measurement))
+    )
+    training = json.loads(json.dumps({arm.name: asdict(arm.training) for arm in plan.arms() if arm.training}))
+    assert {arm: {name: told["training"][arm][name] for name in now} for arm, now in training.items()} == training
+    assert timed["duration_s"] < 3 * 3600
+    assert Command("smollm2", Path("out"), further=2).plans(SMOLLM2)[0].further == 2
+
+
+def test_the_warm_start_counts_until_it_is_made(tmp_path: Path) -> None:
+    """100 steps of 4 walks of 12 replies, each read with a backward pass."""
+    (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
+    log = StudyLog(tmp_path, {"virl-l": Basis(1, 1, 1, 1, 1, 1.0, drawing=1.0, reading=0.1, process=0)})
+    assert log.warms_up([plan]) == pytest.approx(3 * 100 * 4 * 12 * 0.1)
+    folder = tmp_path / plan.folder / "init"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text('{"step": 25}\n')
+    assert log.warms_up([plan]) == pytest.approx(3 * 75 * 4 * 12 * 0.1)
+    (folder / "model").mkdir()
+    assert log.warms_up([plan]) == 0
 
 
 def test_what_is_measured_is_what_the_pages_say() -> None:
     (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
     (usual,) = Command("headline", Path("out"), ("virl-l",)).plans(HEADLINE)
     m = plan.measurement
-    assert (m.n, m.decodings, m.kl_problems, m.kl_most) == (40, ("sampled",), 16, 32)
-    assert (m.splits, m.turns) == (usual.measurement.splits, usual.measurement.turns)
+    assert (m.n, m.decodings, m.kl_problems, m.kl_most) == (100, ("sampled",), 16, 32)
+    assert set(usual.measurement.splits) > {*m.splits}
+    assert m.turns == usual.measurement.turns
     assert SMOLLM2.tables == HEADLINE.tables[:2]
     pages = Path(__file__).parent.parent / "docs"
-    assert "40 routes a split, sampled only" in " ".join((pages / "models.md").read_text().split())
+    assert "100 routes of the training rule and of the shifted one, sampled only" in " ".join(
+        (pages / "models.md").read_text().split()
+    )
     assert "section 46" in SMOLLM2.cost
     assert "`study smollm2`, in part" in (pages / "log.md").read_text().partition("## 46.")[2]

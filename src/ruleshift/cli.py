@@ -24,7 +24,7 @@ from ruleshift.commands.helptext import join_lines
 from ruleshift.commands.opening import OnTask
 from ruleshift.commands.play import Play
 from ruleshift.commands.report import ReportCommand
-from ruleshift.commands.study import StudyCommand
+from ruleshift.commands.study import StudyCommand, description_of
 from ruleshift.commands.study_status import StudyStatus
 from ruleshift.commands.train import Distil, Rl, Sft, Training
 from ruleshift.errors import RuleshiftError
@@ -154,6 +154,8 @@ def parse(arguments: Sequence[str]) -> Command:
         command: Command = tyro.cli(CheckVirl, prog="ruleshift data check-virl", args=rest[1:])
     elif verb == "study" and rest[:1] == ["status"]:  # beside the studies that `study` takes
         command = tyro.cli(StudyStatus, prog="ruleshift study status", args=rest[1:])
+    elif verb == "study":
+        command = tyro.cli(StudyCommand, prog="ruleshift study", description=description_of(rest), args=rest)
     elif verb in ON_TASKS:
         command = _on_task(verb, rest)
     elif verb in OTHERS:

@@ -1,8 +1,11 @@
 """What is given as a model, looked at before anything is loaded: the way on from folders and files that are none."""
 
 import shlex
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
+from ruleshift.backbones.config import NAMED
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.runs import CHECKPOINT_NAME, RunFolder
@@ -11,11 +14,13 @@ CONFIG = "config.json"
 KEPT = ("checkpoints", "models")  # of a run, and of an arm of a study
 GGUF = b"GGUF"  # a GGUF file begins so
 GGUF_HEADER = 24  # bytes: that, its version, and how many tensors and fields there are
+ALIKE = 0.7  # names, as difflib measures it
 EXPECTED = f"a folder with {CONFIG} and model.safetensors is expected"
 
 
-def check_model(name: str) -> None:
-    """Raise RuleshiftError, with the way on, for a name that looks like a folder's or a file's and is no model's."""
+def check_model(name: str, others: Sequence[str] = ()) -> None:
+    """Raise RuleshiftError, with the way on, for a name that looks like a folder's or a file's and is no model's, or
+    that is nearly one of those that have a name here, or of `others`: no hub is asked for that."""
     path = Path(name)
     try:
         looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or path.exists()
@@ -26,6 +31,8 @@ def check_model(name: str) -> None:
             _check_folder(path)
         elif looks_like_path or path.suffix.lower() == ".gguf":
             raise RuleshiftError(f"no model at {name}, where nothing is: {EXPECTED}")
+        elif "/" not in name and (near := get_close_matches(name.lower(), (*NAMED, *others), n=1, cutoff=ALIKE)):
+            raise RuleshiftError(f"no model {name!r}: it is no folder here; perhaps {near[0]} is meant")
     except OSError as error:
         raise RuleshiftError(f"no model {name!r}: it can be no folder ({error.strerror}): check the name") from error
 

@@ -174,7 +174,7 @@ class Compare:
 
         for subject in self.subjects:
             if subject not in (*NAMED, *INSIDERS) and not subject.startswith(API) and not is_evaluation(subject):
-                check_model(subject)
+                check_model(subject, INSIDERS)
 
     def _prices(self) -> "dict[str, Price]":
         from ruleshift.evaluation.revising import Price

@@ -113,14 +113,14 @@ def open_policy(
         raise RuleshiftError(
             f"--model {model} is behind no server: leave --base-url and its like out, or name api:NAME"
         )
-    if model in ("expert", "random", "blind"):
+    from ruleshift.engines.text import INSIDERS, insider
+
+    if model in INSIDERS:
         if (options, thinking) != (ModelOptions(), Thinking()):
             raise RuleshiftError(f"--model {model} is no language model: leave {_given(options, thinking)} out")
-        from ruleshift.engines.text import insider
-
         return Policy(insider(model, drawing.seed), _chosen(style, "full"))
     if model not in NAMED:
-        check_model(model)
+        check_model(model, INSIDERS)
 
     from ruleshift.backbones.load import load_backbone
     from ruleshift.engines.local import LocalEngine

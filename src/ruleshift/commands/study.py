@@ -1,7 +1,8 @@
 """`ruleshift study`: the experiments, by name."""
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 class StudyCommand:
     """One of the experiments. `headline` compares SFT and RL in text, `vision` in pictures, `smollm2` on a real
     language model; `algorithms` those of RL, `arms` SFT, distillation and hybrids, and `sweep` chooses learning rates;
-    `ruleshift study --list` says more. Each task gets a folder with results.json and report.html, and the tables are
-    printed. A killed study resumes when the same command is given again; `ruleshift study status FOLDER` says meanwhile
-    how far it is.
+    `ruleshift study --list` says more, and `ruleshift study NAME --help` of one.
+
+    Each task gets a folder with results.json and report.html, and the tables are printed. A killed study resumes when
+    the same command is given again; `ruleshift study status FOLDER` says meanwhile how far it is.
 
     Settings of training and measurement: --set TASK.sft.FIELD=VALUE, TASK.rl.FIELD=VALUE, TASK.measurement.FIELD=VALUE
     (without TASK for all tasks; fields as in the options of `ruleshift sft` and `rl`). In `arms` those of rl are for
@@ -59,8 +61,8 @@ class StudyCommand:
     """Evaluations along each training; by default as many as suit the study."""
     kept: int | None = None
     """Models kept along each training."""
-    further: int = 4
-    """Most further evaluations, where arms match."""
+    further: int | None = None
+    """Most further evaluations, where arms match; by default as many as suit the study."""
     matched_on: tuple[Literal["id", "kl", "flops"], ...] = ("id", "kl", "flops")
     """What arms are matched on."""
     splits: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ class StudyCommand:
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting, as NAME=VALUE; give it again for several."""
     workers: int | None = None
-    """Arms side by side; by default one more than there are cores."""
+    """Arms side by side; by default one more than there are cores, or as many as have room in memory."""
     machines: MachineArguments = Machines()
     reuse: tuple[Path, ...] = ()
     """Folders of studies made with this version, whose trainings are taken over where they are the same."""
@@ -111,7 +113,7 @@ class StudyCommand:
         from ruleshift.tasks import get_task
 
         at_least("--seeds", self.seeds, 1)
-        for option, value in (("--init-steps", self.init_steps), ("--further", self.further)):
+        for option, value in (("--init-steps", self.init_steps), ("--further", self.further or 0)):
             at_least(option, value, 0)
         counts = ("--n", self.n), ("--workers", self.workers), ("--points", self.points), ("--kept", self.kept)
         for option, number in counts:
@@ -169,6 +171,7 @@ class StudyCommand:
         if study.trained not in measurement.splits:
             raise RuleshiftError(f"--splits must hold {study.trained}, on which arms are matched")
         points = self.points or (study.quick_points if self.quick else study.points)
+        further = study.further if self.further is None else self.further
         plan = Plan(
             study,
             recipe,
@@ -180,7 +183,7 @@ class StudyCommand:
             seeds=self.seeds,
             points=points,
             kept=self.kept or study.kept,
-            further=min(self.further, 1) if self.quick else self.further,
+            further=min(further, 1) if self.quick else further,
             matched_on=self.matched_on,
             init_steps=self.init_steps,
         )
@@ -233,25 +236,52 @@ def _study(name: str) -> "Study":
 
 
 def print_studies() -> None:
-    """Every study: its question, what it compares, what the paper found, its tasks, options and time."""
-    from dataclasses import fields
-
+    """Every study, as `_told` has it."""
     from rich.console import Console
 
     from ruleshift.studies import STUDIES
 
     console = Console(highlight=False)
     for study in STUDIES.values():
-        options = [] if study.options is None else fields(study.options)
-        told = [
-            study.about,
-            *([f"the paper: {study.paper}"] if study.paper else []),
-            f"tasks: {', '.join(study.tasks)}; {study.cost}",
-            *(f"--set {option.name}=..., now {_written(getattr(study.options, option.name))}" for option in options),
-        ]
         console.print(f"{study.name}: {study.question}", style="bold", markup=False)
-        for line in told:
+        for line in _told(study):
             console.print(f"  {line}", markup=False)
+
+
+def description_of(words: Sequence[str]) -> str:
+    """What the help says: of the study that is named among the words of a command line, with an example of it, or
+    where none is, of all."""
+    whole = inspect.getdoc(StudyCommand) or ""
+    if all(word.startswith("-") for word in words):
+        return whole
+
+    from ruleshift.studies import STUDIES
+
+    study = next((STUDIES[word] for word in words if word in STUDIES), None)
+    if study is None:
+        return whole
+    _, what_comes, settings, _ = whole.split("\n\n")
+    own = _options(study)
+    example = f"Example: ruleshift study {study.name} --out runs/{study.name}"
+    example += "".join(f" --set {name}={value}" for name, value in [*own.items()][:1])
+    told = "\n".join([study.question, *(f"  {line}" for line in _told(study))])
+    return "\n\n".join([told, what_comes, settings, example])
+
+
+def _told(study: "Study") -> list[str]:
+    """What a study compares, what the paper found, its tasks, time and options."""
+    return [
+        study.about,
+        *([f"the paper: {study.paper}"] if study.paper else []),
+        f"tasks: {', '.join(study.tasks)}; {study.cost}",
+        *(f"--set {name}=..., now {value}" for name, value in _options(study).items()),
+    ]
+
+
+def _options(study: "Study") -> dict[str, str]:
+    """A study's own options, with their values as --set takes them."""
+    own = [] if study.options is None else fields(study.options)
+    return {option.name: _written(getattr(study.options, option.name)) for option in own}
 
 
 def _written(value: object) -> str:

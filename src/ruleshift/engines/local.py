@@ -28,6 +28,8 @@ from ruleshift.records import Completion, Message, Picture, StopReason
 READ_AT_ONCE = (
     2**26
 )  # scores of a layer's attention (new columns times all columns, over rows and heads): bounds memory
+MOST_AT_ONCE = 256  # conversations
+CACHED_AT_ONCE = 2**19  # numbers with which all of them fill a column of the cache, in the memory of a CPU
 DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended before they are moved out of the way
 
 
@@ -44,7 +46,8 @@ class Piece:
 class LocalEngine:
     """Samples from `model` through `chat`. The model is used as it is when a session is opened.
 
-    dtype: precision to sample in, where it is another than that of the weights: a session then has a copy of them.
+    batch_size: by default as many as `at_once` says. dtype: precision to sample in, where it is another than that of
+    the weights: a session then has a copy of them.
     """
 
     def __init__(
@@ -52,11 +55,11 @@ class LocalEngine:
         model: PreTrainedModel,
         chat: Chat,
         sampling: Sampling,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.model, self.chat, self.sampling, self.batch_size = model, chat, sampling, batch_size
-        self.dtype = dtype
+        self.model, self.chat, self.sampling, self.dtype = model, chat, sampling, dtype
+        self.batch_size = batch_size or at_once(model)
 
     def open(self, requests: Sequence[Request]) -> "LocalSession":
         return LocalSession(self, requests)
@@ -251,6 +254,22 @@ def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> torch
     cumulative = torch.softmax(logits / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)  # (B, V)
     found = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None])[:, 0]
     return found.clamp_(max=logits.shape[1] - 1)
+
+
+def at_once(model: PreTrainedModel) -> int:
+    """How many conversations it holds at once, unless another number is asked for: on a CPU fewer where each takes much
+    memory, since there more of them are hardly quicker."""
+    if model.device.type != "cpu":
+        return MOST_AT_ONCE
+    return max(1, min(MOST_AT_ONCE, CACHED_AT_ONCE // cached(model)))
+
+
+def cached(model: PreTrainedModel) -> int:
+    """Numbers in the cache for a token: keys and values of all layers."""
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return 2 * config.num_hidden_layers * width * (getattr(config, "num_key_value_heads", None) or heads)
 
 
 def columns_at_once(model: PreTrainedModel, rows: int, columns: int) -> int:

@@ -2,7 +2,8 @@
 
 All that a run does consists of replies: drawn token by token, or read in one pass, with what is said before them. How
 long either takes is timed on the start model, on this machine and in one thread, in less than a second. A backward pass
-is taken for two. Episodes are taken to use up their turns, and replies to be as long as the start model's.
+is taken for two. Episodes are taken to use up their turns, and drawn replies to be as long as the start model's. What
+is read, and what conversations take of memory, follows from the expert's: a start model may end a walk where it begins.
 """
 
 import time
@@ -13,7 +14,7 @@ import torch
 
 from ruleshift.backbones.head import AT_ONCE
 from ruleshift.backbones.load import Backbone
-from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.local import LocalEngine, at_once, cached
 from ruleshift.engines.protocol import Sampling
 from ruleshift.evaluation.evaluate import evaluate
 from ruleshift.settings import Measurement, RLConfig
@@ -21,16 +22,19 @@ from ruleshift.studies.board import Expected
 from ruleshift.studies.costs import peak_memory
 from ruleshift.studies.kept import MAX_TOKENS, replies_of
 from ruleshift.studies.recipes import task_of
-from ruleshift.studies.study import Run
+from ruleshift.studies.study import Run, Training
 from ruleshift.tasks.protocol import Task, how_many
+from ruleshift.training.sft_lessons import demonstration
 from ruleshift.training.trajectories import Trajectory, evaluate_tokens
 
 PROBED = (4, 16, 64)  # problems, until they take long enough to be timed
+SHOWN = (1, 8, 64)  # conversations of the expert, likewise
 LONG_ENOUGH = 0.5  # seconds: few replies at once take nearly as long as many
 BYTES = 4  # of a number that can learn
-COPIES = 5  # of the weights in a run: the model, the start model, gradients, two moments of the optimiser
-HELD = 2  # those that are there where adapters learn: the model and the start model
-SAVED = 6  # in its checkpoints: two of them, each with two moments
+HELD = 2  # copies of the weights in a run: the model and the start model
+LEARNED = 3  # of what learns: gradients, two moments of the optimiser
+WRITTEN = 3  # of what learns in a checkpoint: it, two moments of the optimiser
+CACHES = 2  # while columns are squeezed out of one: that, and what becomes of it
 ACTIVATIONS = 40  # numbers kept for the backward pass: per token, layer and unit of width
 LOGITS = 3  # copies of those that are computed at once
 
@@ -70,10 +74,12 @@ class Basis:
     layers: int
     width: int
     cached: int  # numbers a token in the cache of the sampler
-    tokens: float  # of an episode: a reply, or all those of a walk, with what is said before them
+    tokens: float  # of an episode in which the expert replies, a walk or one reply, with what is said before
     drawing: float
     reading: float
     process: int  # bytes of one that has loaded it
+    at_once: int = 256  # conversations that are evaluated at once
+    adapter: int = 0  # numbers in adapters of rank 1
 
     @classmethod
     def of(cls, backbone: Backbone, m: Measurement) -> Self:
@@ -81,19 +87,27 @@ class Basis:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            drawn, replies, drawing = _drawn(backbone, m)
-            evaluate_tokens(backbone.model, drawn[: PROBED[0]], MAX_TOKENS, backbone.chat.eye)  # the first takes longer
-            began = time.monotonic()
-            evaluate_tokens(backbone.model, drawn, MAX_TOKENS, backbone.chat.eye)
-            reading = (time.monotonic() - began) / replies
+            drawing = _drawing(backbone, m)
+            tokens, reading = _reading(backbone, m)
         finally:
             torch.set_num_threads(threads)
-        tokens = sum(len(trajectory.ids) for trajectory in drawn) / len(drawn)
-        config = backbone.model.config.get_text_config()
-        parameters = sum(weight.numel() for weight in backbone.model.parameters())
-        layers, width, heads = config.num_hidden_layers, config.hidden_size, config.num_attention_heads
-        cached = 2 * layers * width * (getattr(config, "num_key_value_heads", None) or heads) // heads
-        return cls(parameters, config.vocab_size, layers, width, cached, tokens, drawing, reading, peak_memory())
+        model = backbone.model
+        config = model.config.get_text_config()
+        parameters = sum(weight.numel() for weight in model.parameters())
+        linear = [module for module in model.get_decoder().modules() if isinstance(module, torch.nn.Linear)]
+        return cls(
+            parameters,
+            config.vocab_size,
+            config.num_hidden_layers,
+            config.hidden_size,
+            cached(model),
+            tokens,
+            drawing,
+            reading,
+            peak_memory(),
+            at_once=at_once(model),
+            adapter=sum(module.in_features + module.out_features for module in linear),
+        )
 
     def seconds(self, work: Work) -> float:
         return work.drawn * self.drawing + work.read * self.reading
@@ -111,34 +125,55 @@ class Basis:
         """Of what measures further points of a run, each a unit."""
         return Expected(self.seconds(work_of_point(m, task_of(m), end=False)))
 
-    def memory(self, run: Run) -> int:
-        """Bytes of the process that makes this run."""
-        training = run.training
-        if training is None:
-            return self.process + BYTES * self.parameters
-        tokens: float = training.max_tokens
-        sampling = 0.0
+    def memory(self, run: Run, m: Measurement) -> int:
+        """Bytes of the process that makes this run: weights, and what learns or samples, whichever takes more. What is
+        evaluated counts as well, also where nothing is trained."""
+        task, training = task_of(m), run.training
+        problems = max(m.kl_problems, *(how_many(task, split, m.n) for split in m.splits))
+        if m.profile_problems or m.insight_problems:
+            problems = self.at_once
+        at_work = [self._caches(task, min(problems, self.at_once), max(m.turns))]
+        weights: float = self.parameters
+        if training is not None:
+            weights = HELD * self.parameters + LEARNED * self._learned(training)
+            at_work.append(self._learning(training))
         if isinstance(training, RLConfig):
-            episodes = min(training.batch_size, training.episodes)
-            sampling = self.cached * episodes * training.turns * self.tokens
-        else:
-            tokens = max(self.tokens, min(tokens, training.micro_batch * self.tokens))
+            at_work.append(self._caches(task, min(training.batch_size, training.episodes), training.turns))
+        return self.process + round(BYTES * (weights + max(at_work)))
+
+    def _caches(self, task: Task, rows: int, turns: int) -> float:
+        """Numbers in the cache of so many conversations."""
+        return CACHES * self.cached * rows * self.tokens * replies_of(task, turns) / replies_of(task, 1)
+
+    def _learning(self, training: Training) -> float:
+        """Numbers that a pass keeps for the way back."""
+        conversations = (
+            training.episodes if isinstance(training, RLConfig) else min(training.batch, training.micro_batch)
+        )
+        tokens = max(self.tokens, min(training.max_tokens, conversations * self.tokens))
         whole = 1 if training.gradient_checkpointing else self.layers  # layers of which all is kept, and not the states
         states = (self.layers - whole + ACTIVATIONS * whole) * self.width * tokens
-        learning = states + LOGITS * min(tokens * self.vocabulary, AT_ONCE)
-        weights = (HELD if training.lora_rank else COPIES) * self.parameters
-        return self.process + round(BYTES * (weights + max(learning, sampling)))
+        return states + LOGITS * min(tokens * self.vocabulary, AT_ONCE)
+
+    def _learned(self, training: Training) -> int:
+        """Numbers that learn: those of the model, or of adapters."""
+        return training.lora_rank * self.adapter if training.lora_rank else self.parameters
 
     def disk(self, run: Run) -> int:
         """Bytes of the models and checkpoints of this run."""
-        if run.training is None:
+        training = run.training
+        if training is None:
             return 0
-        saved = 0 if run.training.lora_rank else SAVED  # models are kept whole
-        return BYTES * self.parameters * (saved + len({*run.points, *run.kept}))
+        written = -(-run.length // training.save_every)
+        checkpoints = min(written, 2 if isinstance(training, RLConfig) else training.checkpoints)
+        # One of RL has the model whole beside what learns, one of SFT with it.
+        apart = isinstance(training, RLConfig) or training.lora_rank > 0
+        checkpoint = apart * self.parameters + WRITTEN * self._learned(training)
+        return BYTES * (self.parameters * len({*run.points, *run.kept}) + checkpoints * checkpoint)
 
 
-def _drawn(backbone: Backbone, m: Measurement) -> tuple[list[Trajectory], int, float]:
-    """Episodes of one try, the replies in them, and the seconds that each took."""
+def _drawing(backbone: Backbone, m: Measurement) -> float:
+    """Seconds that a reply of an episode of one try takes."""
     engine = LocalEngine(backbone.model, backbone.chat, Sampling(1.0, m.max_new_tokens, m.seed))
     task = task_of(m)
     evaluate(engine, task, "id-val", PROBED[0], 1, backbone.style, m.seed)  # makes what is kept: a city, its pictures
@@ -148,5 +183,24 @@ def _drawn(backbone: Backbone, m: Measurement) -> tuple[list[Trajectory], int, f
         seconds = time.monotonic() - began
         if seconds > LONG_ENOUGH:
             break
-    replies = sum(len(episode.turns) for episode in episodes)
-    return [Trajectory.of(episode) for episode in episodes], replies, seconds / replies
+    return seconds / sum(len(episode.turns) for episode in episodes)
+
+
+def _reading(backbone: Backbone, m: Measurement) -> tuple[int, float]:
+    """Tokens of the longest of some conversations of the expert, and seconds in which a reply of them is read."""
+    task, chat = task_of(m), backbone.chat
+
+    def conversations(problems: int) -> list[Trajectory]:
+        indices = range(how_many(task, "id-val", problems))
+        return [demonstration(chat, task.problem("id-val", m.seed, i, backbone.style), 1) for i in indices]
+
+    tokens = max(len(shown.ids) for shown in conversations(SHOWN[1]))
+    evaluate_tokens(backbone.model, conversations(1), MAX_TOKENS, chat.eye)  # the first takes longer
+    for problems in SHOWN:
+        shown = conversations(problems)
+        began = time.monotonic()
+        evaluate_tokens(backbone.model, shown, MAX_TOKENS, chat.eye)
+        seconds = time.monotonic() - began
+        if seconds > LONG_ENOUGH:
+            break
+    return tokens, seconds / (len(shown) * replies_of(task, 1))

@@ -13,12 +13,23 @@ import torch
 from ruleshift.errors import RuleshiftError
 from ruleshift.memory import memory_here
 from ruleshift.studies.board import duration
-from ruleshift.studies.estimates import Basis
+from ruleshift.studies.estimates import Basis, work_of_training
 from ruleshift.studies.kept import Size
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, side_by_side
-from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, in_bytes, seconds_left, states_of, told, totals_in
-from ruleshift.studies.study import Plan
+from ruleshift.studies.progress import (
+    JobEntry,
+    StudyRecord,
+    Totals,
+    in_bytes,
+    last_step,
+    seconds_left,
+    states_of,
+    told,
+    totals_in,
+)
+from ruleshift.studies.recipes import task_of
+from ruleshift.studies.study import WARM, Plan
 
 
 class StudyLog:
@@ -35,25 +46,43 @@ class StudyLog:
 
     def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
         """Say what is to come, and write it down."""
+        self.foretell(plans, jobs, episodes)
+        self.record.save(self.folder)
+
+    def foretell(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
+        """Say what is to come."""
         entries = tuple(map(self._entry, jobs))
         most = {plan.task: plan.further for plan in plans}
         further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
         disk = episodes.size + sum(self.bases[job.measurement.task].disk(job.run) for job in jobs)
-        memory = max(self.bases[job.measurement.task].memory(job.run) for job in jobs)
+        disk += sum(self.bases[plan.task].disk(run) for plan in plans if (run := plan.warm_run()))
+        warming = self.warms_up(plans)
+        memory = max(self.bases[job.measurement.task].memory(job.run, job.measurement) for job in jobs)
         estimated = Totals(0.0, sum(entry.course.whole for entry in entries) + further, disk, memory)
         command = "ruleshift " + shlex.join(sys.argv[1:])
         self.record = StudyRecord(command, self.began, entries, further, estimated)
         states = states_of(self.record, self.folder)
-        left = seconds_left(self.record, states, self.folder)
+        left = warming + seconds_left(self.record, states, self.folder)
         known = totals_in(self.folder, self.record).memory
         done = sum(not state.is_left for state in states)
         self.record = replace(self.record, estimated=Totals(0.0, left, disk, known or memory))
-        self.record.save(self.folder)
+        first = " after a warm start" if warming else ""
         print(
-            f"{len(entries)} runs, {done} of them done; at most about {duration(left)} of work for one worker, "
+            f"{len(entries)} runs{first}, {done} of them done; at most about {duration(left)} of work for one worker, "
             f"{in_bytes(disk)} on disk ({episodes} among them), {in_bytes(known or memory)} of memory for each worker",
             flush=True,
         )
+
+    def warms_up(self, plans: Sequence[Plan]) -> float:
+        """Seconds of the training before all arms that has yet to be made."""
+        seconds = 0.0
+        for plan in plans:
+            folder, run = self.folder / plan.folder / WARM, plan.warm_run()
+            if run is not None and not (folder / "model").is_dir():
+                basis = self.bases[plan.task]
+                whole = basis.seconds(work_of_training(run, task_of(plan.measurement)))
+                seconds += whole * (1 - min(last_step(folder), run.length) / run.length)
+        return seconds
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write down a round that measures where arms match."""
@@ -85,18 +114,28 @@ class StudyLog:
         )
 
 
-def warn(plans: Sequence[Plan], bases: Sequence[Basis], roots: Sequence[Path], workers: int | None) -> None:
-    """Before anything is trained: say so where the runs that are left, those of each plan in a root of their own, have
-    no room side by side on this machine. workers: as many as were asked for, if any."""
-    left = [
-        basis.memory(run)
+def workers_here(plans: Sequence[Plan], bases: Sequence[Basis], roots: Sequence[Path], asked: int | None) -> int:
+    """How many runs, those of each plan in a root of their own, go side by side on this machine: as many as were
+    `asked` for, with a warning where those that are left have no room; else no more than have, and where these are
+    fewer than there would be, that is said. Before anything is trained."""
+    runs = [
+        (basis.memory(run, plan.measurement), _is_left(PointStore(root, run, plan.measurement)), run.training is None)
         for plan, basis, root in zip(plans, bases, roots, strict=True)
         for run in plan.runs()
-        if _is_left(PointStore(root, run, plan.measurement))
     ]
+    left = [memory for memory, is_left, _ in runs if is_left]
     on_gpu = torch.cuda.is_available()
     here, room = ("the GPU", torch.cuda.mem_get_info()[1]) if on_gpu else ("this machine", memory_here())
-    print(crowded(side_by_side(len(left), workers), max(left, default=0), room, here), end="", file=sys.stderr)
+    if asked is not None:
+        told = crowded(side_by_side(len(left), asked), max(left, default=0), room, here)
+        print(told, end="", file=sys.stderr)
+        return asked
+    # Where nothing is left, more may be measured of what was trained.
+    memory = max(memory for memory, is_left, measures in runs if is_left or measures)
+    fit, most = fitting(memory, room, side_by_side(len(runs), None)), side_by_side(len(left), None)
+    if fit < most:
+        print(f"{fit} of the runs at a time, not {most}: {_no_room(room, here)} for more", flush=True)
+    return fit
 
 
 def _is_left(store: PointStore) -> bool:
@@ -107,9 +146,16 @@ def _is_left(store: PointStore) -> bool:
         return True
 
 
+def fitting(memory: float, room: float, most: int) -> int:
+    """How many workers, of `most`, that take so many bytes each have room together; at least one."""
+    return min(most, max(1, int(room // memory))) if memory else most
+
+
 def crowded(workers: int, memory: float, room: float, here: str = "the GPU") -> str:
     """A line of warning where workers that take so many bytes each have no room together; none where they have."""
-    fit = max(1, int(room // memory)) if memory else workers
-    if workers <= fit:
-        return ""
-    return f"warning: the {in_bytes(room)} of {here} have no room for {workers} workers: give --workers {fit}\n"
+    fit = fitting(memory, room, workers)
+    return "" if fit == workers else f"warning: {_no_room(room, here)} for {workers} workers: give --workers {fit}\n"
+
+
+def _no_room(room: float, here: str) -> str:
+    return f"the {in_bytes(room)} of {here} have no room"

@@ -35,7 +35,7 @@ from ruleshift.studies.costs import costs_in
 from ruleshift.studies.estimates import Basis
 from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
-from ruleshift.studies.log import StudyLog, warn
+from ruleshift.studies.log import StudyLog, workers_here
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.pool import Job, run_jobs
 from ruleshift.studies.profiles import load_profiles, profile_records
@@ -43,7 +43,7 @@ from ruleshift.studies.recipes import main_metric, task_of
 from ruleshift.studies.refine import Refinement
 from ruleshift.studies.report import write_study_report
 from ruleshift.studies.reuse import take_over, taken_from
-from ruleshift.studies.study import Findings, Plan, Run, StartModel, Study
+from ruleshift.studies.study import WARM, Findings, Plan, Run, StartModel, Study
 from ruleshift.tasks import get_task
 from ruleshift.tasks.recipe import Endpoint
 from ruleshift.training.train import train
@@ -83,22 +83,27 @@ def _run_study(
     starts, bases = zip(*begun, strict=True)
     folders = [out / plan.folder for plan in plans]
     if cluster is None:
-        warn(plans, bases, [folder / ARMS for folder in folders], workers)
+        workers = workers_here(plans, bases, [folder / ARMS for folder in folders], workers)
+    log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
+
+    def jobs_of(starts: Sequence[StartModel]) -> list[Job]:
+        return [
+            Job(run, start, plan.measurement, folder / ARMS, keep=keep, expected=basis.expects(run, plan.measurement))
+            for plan, start, basis, folder in zip(plans, starts, bases, folders, strict=True)
+            for run in plan.runs()
+        ]
+
+    if log.warms_up(plans):
+        log.foretell(plans, jobs_of(starts), size_of(plans, keep))
     refined = [
         Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
-    jobs = [
-        Job(run, one.start, m, one.root, keep=keep, expected=basis.expects(run, m))
-        for one, basis in zip(refined, bases, strict=True)
-        for m in (one.plan.measurement,)
-        for run in one.plan.runs()
-    ]
+    jobs = jobs_of([one.start for one in refined])
     for job in jobs:
         RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
     if reuse:
         print(f"{take_over(jobs, reuse)} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
-    log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
     log.begin(plans, jobs, size_of(plans, keep))
 
     def carry(jobs: Sequence[Job]) -> None:
@@ -143,7 +148,7 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
     training = plan.warm_up()
     if training is None:
         return start
-    folder, task, name = out / "init", task_of(plan.measurement), f"{plan.task} warm start"
+    folder, task, name = out / WARM, task_of(plan.measurement), f"{plan.task} warm start"
     settings: dict[str, object] = {"task": plan.task, "training": training, **start.settings}
     with RunFolder.open(folder, settings) as run:
         if not is_saved(folder / "model"):

@@ -15,6 +15,8 @@ from ruleshift.studies.recipes import StudyRecipe
 from ruleshift.studies.study import Arm, Study, head_to_head
 from ruleshift.studies.tables import ends, matched
 
+SPLITS, MOST = ("id", "rule-ood"), 100  # of what is evaluated, and problems of each
+
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -44,8 +46,11 @@ def arms(recipe: StudyRecipe, options: WarmStart) -> list[Arm]:
 
 
 def measures(usual: Measurement) -> Measurement:
-    """What a headline measures, sampled only, on as many problems as a processor has time for."""
-    return replace(usual, n=max(1, usual.n // 5), decodings=("sampled",), kl_problems=16, kl_most=32)
+    """Of what a headline measures as much as a processor has time for: the training rule and the shifted one, sampled
+    only, half of the problems and at most 100, and the KL on few."""
+    splits = tuple(split for split in usual.splits if split in SPLITS) or usual.splits
+    n = min(MOST, max(1, usual.n // 2))
+    return replace(usual, splits=splits, n=n, decodings=("sampled",), kl_problems=16, kl_most=32)
 
 
 SMOLLM2 = Study(
@@ -53,7 +58,8 @@ SMOLLM2 = Study(
     question="Does a real language model learn the rule, or the answers?",
     about="SmolLM2-135M: a warm start under many rules, then SFT and PPO on one, with adapters (LoRA).",
     paper="walks, shifted rule: 80.8% at the start, 1.3 after SFT, 91.8 after RL (an 11B model, arXiv 2501.17161)",
-    cost="2:40 hours a seed on two busy CPU cores (100 walks); --preset gpu was run in part (docs/log.md, section 46)",
+    cost="2:40 hours for one seed on two busy CPU cores, warm start and all, with 10 GB of memory for each of two "
+    "workers; --preset gpu was run in part (docs/log.md, section 46)",
     tasks=("virl-l",),
     arms=arms,
     measures=measures,
@@ -72,5 +78,7 @@ SMOLLM2 = Study(
     model="smollm2",
     style="terse",
     preset="small-llm",
-    kept=8,
+    points=3,
+    kept=4,
+    further=0,
 )

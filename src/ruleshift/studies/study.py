@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Training = SFTConfig | RLConfig
 SHORT = {"learning_rate": "lr", "algorithm": ""}  # of fields, in names of variants
+WARM = "init"  # folder of what comes before all arms, in that of a task
 ALL_FIGURES = ("plane", "kl", "tries", "compute", "seen", "recognition")
 
 
@@ -190,7 +191,8 @@ class Study:
     primary: what is claimed, with Holm's correction over all of it. `measured`: the same of measures beside the scores,
     corrected within each task. `expected`: what is asked of its numbers in another way. Everything
     else is exploratory.
-    paper: what the paper found, with the source. points: evaluations along a training, unless others are asked for.
+    paper: what the paper found, with the source. points: evaluations along a training, and further: most of those that
+    are made where arms match, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name. pictures: of what is
     published of it, beside the first, which every study has, by name.
     options, quick: values of the study's own options, and those under --quick where they are others; `quick_part`: a
@@ -212,6 +214,7 @@ class Study:
     expected: tuple[Expectation, ...] = ()
     paper: str = ""
     points: int = 4
+    further: int = 4
     measures: Callable[[Measurement], Measurement] = lambda usual: usual
     options: Any = None
     quick: Any = None
@@ -334,6 +337,11 @@ class Plan:
         if self.init_steps:
             return SFTConfig(steps=self.init_steps, batch=128, micro_batch=128, learning_rate=1e-4, seed=10_000)
         return self.study.warm_up and self.study.warm_up(self.recipe, self.options)
+
+    def warm_run(self) -> Run | None:
+        """The same as a run, of which the model at the end is kept."""
+        training = self.warm_up()
+        return None if training is None else Run(WARM, 0, training, (training.steps,))
 
     def runs(self) -> list[Run]:
         """All runs: the start model, then every arm, seed by seed, each after the one that it starts from. Raises
