@@ -25,9 +25,7 @@ from ruleshift.engines.window import Window
 from ruleshift.errors import Diverged, RuleshiftError
 from ruleshift.records import Completion, Message, Picture, StopReason
 
-READ_AT_ONCE = (
-    2**26
-)  # scores of a layer's attention (new columns times all columns, over rows and heads): bounds memory
+READ_AT_ONCE = 2**26  # scores of a layer's attention (new times all columns, over rows and heads): bounds memory
 MOST_AT_ONCE = 256  # conversations
 CACHED_AT_ONCE = 2**19  # numbers with which all of them fill a column of the cache, in the memory of a CPU
 DROP_SHARE = 1 / 16  # of the rows that are computed: so many must have ended before they are moved out of the way

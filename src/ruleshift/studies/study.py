@@ -189,8 +189,7 @@ class Study:
     measures: from what is usually measured on a task to what this study measures; `trained` is the split of the
     training rule, on which arms are matched. `pairs` are compared as well.
     primary: what is claimed, with Holm's correction over all of it. `measured`: the same of measures beside the scores,
-    corrected within each task. `expected`: what is asked of its numbers in another way. Everything
-    else is exploratory.
+    corrected within each task. `expected`: what is asked of its numbers in another way. All else is exploratory.
     paper: what the paper found, with the source. points: evaluations along a training, and further: most of those that
     are made where arms match, unless others are asked for.
     tables: shown in the terminal. figures: of the page. files: further JSON files, by name. pictures: of what is
