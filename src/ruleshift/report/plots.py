@@ -267,8 +267,12 @@ def _path_traces(spots: Sequence[PlanePoint], style: ArmStyle, arm: str, side: s
     last, rises, named = spots[-1], spots[-1].y >= spots[0].y, bool(side) and not style.is_variant
     line = {"color": style.colour, "width": 1.6 if style.is_variant else 2.4, "dash": style.dash}
     path = _scatter(spots, arm, style, mode="lines+markers", line=line, marker={"size": 5}, showlegend=True)
-    final = _scatter([last], arm, style, mode="markers+text" if named else "markers", marker={"size": 11})
-    final.update(
+    final = _scatter(
+        [last],
+        arm,
+        style,
+        mode="markers+text" if named else "markers",
+        marker={"size": 11},
         text=[f" {arm} "],
         textposition=f"{'top' if rises else 'bottom'} {side or 'right'}",
         textfont={"color": style.colour, "size": 14, "weight": 700},
