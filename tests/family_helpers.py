@@ -88,6 +88,7 @@ LLAMA_3 = turns("<|h|>user<|e|>\n\nM<|eot_id|>", "<|h|>assistant<|e|>\n\nM<|eot_
 GEMMA = turns(
     "<start_of_turn>user\nM<end_of_turn>\n", "<start_of_turn>model\nM<end_of_turn>\n", "<start_of_turn>model\n"
 )
+PHI_TOKENS = ("<|end|>", "<|user|>", "<|assistant|>")
 PHI = turns("<|user|>\nM<|end|>\n", "<|assistant|>\nM<|end|>\n", "<|assistant|>\n")
 MISTRAL = turns("[INST] M[/INST]", " M</s>", "")
 
@@ -154,7 +155,7 @@ FAMILIES = {
         PhiConfig,
         byte_level,
         PHI,
-        ("<|end|>", "<|user|>", "<|assistant|>"),
+        PHI_TOKENS,
         {
             "rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5},
             "initializer_range": 0.5,
@@ -164,7 +165,7 @@ FAMILIES = {
         Phi3Config,
         byte_level,
         PHI,
-        ("<|end|>", "<|user|>", "<|assistant|>"),
+        PHI_TOKENS,
         {
             "rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.75},
             "hidden_size": 64,
@@ -175,7 +176,7 @@ FAMILIES = {
         Phi3Config,
         sentence_pieces,
         PHI,
-        ("<|end|>", "<|user|>", "<|assistant|>"),
+        PHI_TOKENS,
         {"sliding_window": WINDOW},
         ("sliding_window",),
     ),

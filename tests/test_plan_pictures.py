@@ -91,6 +91,15 @@ def taken(
     return dict(footprint.peak)
 
 
+def sampled(family: str, task: LookTask) -> tuple[list[Trajectory], int]:
+    """What a real engine samples in an update, and the peak of what it makes for that."""
+    model, chat = BUILDERS[family]()
+    rl = new_rl(model, chat, task, "terse", RL)
+    with held(model, "sampler") as footprint:
+        episodes = rl.collect()[0]
+    return [Trajectory.of(episode) for episode in episodes], sum(footprint.peak.get(part, 0) for part in SAMPLING)
+
+
 @pytest.mark.parametrize(
     ("family", "parts", "recompute"),
     [*((family, parts, False) for family in FAMILIES for parts in PARTS), *((f, WHOLE, True) for f in SOME)],
@@ -123,25 +132,17 @@ def test_so_do_those_over_pictures_of_walks(parts, monkeypatch):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prompts_with_pictures_take_what_is_foretold_of_sampling(family, monkeypatch):
-    model, chat = BUILDERS[family]()
-    rl = new_rl(model, chat, GlanceTask(), "terse", RL)
-    with held(model, "sampler") as footprint:
-        episodes = rl.collect()[0]
-    told = [Trajectory.of(episode) for episode in episodes]
+    told, real = sampled(family, GlanceTask())
     sampling = foretold(family, told, monkeypatch).phases[0]
     assert sampling.name == "sampling"
-    real = sum(footprint.peak.get(part, 0) for part in SAMPLING)
     assert sum(sampling.parts[part] for part in SAMPLING) == pytest.approx(real, rel=0.01)
 
 
 @pytest.mark.parametrize("family", SOME)
 def test_replies_after_more_pictures_take_no_more_than_is_foretold(family, monkeypatch):
-    model, chat = BUILDERS[family]()
-    rl = new_rl(model, chat, LookTask(), "terse", RL)
-    with held(model, "sampler") as footprint:
-        episodes = rl.collect()[0]
-    sampling = foretold(family, [Trajectory.of(episode) for episode in episodes], monkeypatch).phases[0]
-    assert sum(sampling.parts[part] for part in SAMPLING) >= sum(footprint.peak.get(part, 0) for part in SAMPLING)
+    told, real = sampled(family, LookTask())
+    sampling = foretold(family, told, monkeypatch).phases[0]
+    assert sum(sampling.parts[part] for part in SAMPLING) >= real
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -93,10 +93,11 @@ def headline_figure(
     if not results.rows:
         return None
     named = named_endpoint(results)
-    if named is not None:
-        turns, decoding, ood = turns or named.turns, decoding or named.decoding, ood or named.split
-    decoding, ood = decoding or decodings_in(results.rows)[0], ood or usual_ood(results)
-    view = Measure(turns or claimed_turns(results, turns_in(measured(results, decoding))), decoding, metric_of(results))
+    decoding = decoding or (named.decoding if named else decodings_in(results.rows)[0])
+    ood = ood or (named.split if named else usual_ood(results))
+    there = turns_in(measured(results, decoding))
+    turns = turns or (named.turns if named and named.turns in there else claimed_turns(results, there))
+    view = Measure(turns, decoding, metric_of(results))
     how = f"{turns_label(view.turns)}, {decoding}"
     panels = [
         Panel(view, "id", f"Against ID {in_words(view.metric)} ({how})"),
