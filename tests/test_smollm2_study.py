@@ -1,6 +1,7 @@
 """The study of SmolLM2: its plan in full and small, and its warm start, on a tiny untrained model."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from ruleshift.commands.study import StudyCommand as Command
+from ruleshift.commands.study_status import StudyStatus
 from ruleshift.errors import RuleshiftError
 from ruleshift.results import load_results
 from ruleshift.runs import RunFolder
@@ -15,6 +17,7 @@ from ruleshift.studies.estimates import Basis
 from ruleshift.studies.headline import HEADLINE
 from ruleshift.studies.log import StudyLog
 from ruleshift.studies.pool import Job
+from ruleshift.studies.progress import StudyRecord, Totals, seconds_left, states_of
 from ruleshift.studies.run import run_study
 from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
 from ruleshift.tasks import get_task
@@ -92,7 +95,7 @@ def test_want_of_room_is_told_before_the_warm_start(
     those that are asked for are kept, and warned of."""
     monkeypatch.setattr("ruleshift.studies.log.os.cpu_count", lambda: 1)
     monkeypatch.setattr("ruleshift.studies.log.memory_here", lambda: 1_000_000)
-    told: list[str] = []
+    told, status = list[str](), list[str]()
     used: list[int | None] = []
 
     def carry(jobs: list[Job], workers: int | None) -> None:
@@ -103,12 +106,16 @@ def test_want_of_room_is_told_before_the_warm_start(
 
     def train_and_listen(*args: Any, **more: Any) -> Any:
         told.append("".join(capsys.readouterr()))
+        StudyStatus(tmp_path).run()
+        status.append(capsys.readouterr().out)
         return train(*args, **more)
 
     monkeypatch.setattr("ruleshift.studies.run.train", train_and_listen)
     plan = plan_of(SMOLLM2, tiny_start(tmp_path), options=WarmStart(warm_steps=1), style="terse")
     run_study([plan], tmp_path, workers=workers)
-    (before,) = told
+    (before,), (meanwhile,) = told, status
+    assert re.search(r"gp-l warm start +running +0 of 1 ", meanwhile)
+    assert "4 jobs: 1 running, 3 waiting" in meanwhile
     assert said in before
     assert {*used} == {workers or 1}
     assert ("warning" in before) == (workers is not None)
@@ -138,13 +145,22 @@ def test_the_warm_start_counts_until_it_is_made(tmp_path: Path) -> None:
     """100 steps of 4 walks of 12 replies, each read with a backward pass."""
     (plan,) = Command("smollm2", Path("out")).plans(SMOLLM2)
     log = StudyLog(tmp_path, {"virl-l": Basis(1, 1, 1, 1, 1, 1.0, drawing=1.0, reading=0.1, process=0)})
-    assert log.warms_up([plan]) == pytest.approx(3 * 100 * 4 * 12 * 0.1)
+    entry = log.warm_start(plan)
+    assert entry is not None
+    record = StudyRecord("", 0.0, (entry,), 0.0, Totals(0, 0, 0, 0))
+
+    def left() -> float:
+        return seconds_left(record, states_of(record, tmp_path), tmp_path)
+
+    assert left() == pytest.approx(3 * 100 * 4 * 12 * 0.1)
     folder = tmp_path / plan.folder / "init"
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text('{"step": 25}\n')
-    assert log.warms_up([plan]) == pytest.approx(3 * 75 * 4 * 12 * 0.1)
+    assert left() == pytest.approx(3 * 75 * 4 * 12 * 0.1)
+    assert log.warms_up([plan])
     (folder / "model").mkdir()
-    assert log.warms_up([plan]) == 0
+    assert left() == 0
+    assert not log.warms_up([plan])
 
 
 def test_what_is_measured_is_what_the_pages_say() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.memory import memory_here
-from ruleshift.studies.board import duration
+from ruleshift.studies.board import Expected, duration
 from ruleshift.studies.estimates import Basis, work_of_training
 from ruleshift.studies.kept import Size
 from ruleshift.studies.points import PointStore
@@ -22,8 +22,8 @@ from ruleshift.studies.progress import (
     StudyRecord,
     Totals,
     in_bytes,
-    last_step,
     seconds_left,
+    state_of,
     states_of,
     told,
     totals_in,
@@ -46,43 +46,42 @@ class StudyLog:
 
     def begin(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
         """Say what is to come, and write it down."""
-        self.foretell(plans, jobs, episodes)
-        self.record.save(self.folder)
-
-    def foretell(self, plans: Sequence[Plan], jobs: Sequence[Job], episodes: Size) -> None:
-        """Say what is to come."""
-        entries = tuple(map(self._entry, jobs))
+        runs = tuple(map(self._entry, jobs))
+        first = tuple(entry for plan in plans if (entry := self.warm_start(plan)))
         most = {plan.task: plan.further for plan in plans}
         further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
         disk = episodes.size + sum(self.bases[job.measurement.task].disk(job.run) for job in jobs)
         disk += sum(self.bases[plan.task].disk(run) for plan in plans if (run := plan.warm_run()))
-        warming = self.warms_up(plans)
         memory = max(self.bases[job.measurement.task].memory(job.run, job.measurement) for job in jobs)
-        estimated = Totals(0.0, sum(entry.course.whole for entry in entries) + further, disk, memory)
+        work = sum(entry.course.whole for entry in (*first, *runs))
+        estimated = Totals(0.0, work + further, disk, memory)
         command = "ruleshift " + shlex.join(sys.argv[1:])
-        self.record = StudyRecord(command, self.began, entries, further, estimated)
+        self.record = StudyRecord(command, self.began, (*first, *runs), further, estimated)
         states = states_of(self.record, self.folder)
-        left = warming + seconds_left(self.record, states, self.folder)
+        left = seconds_left(self.record, states, self.folder)
         known = totals_in(self.folder, self.record).memory
-        done = sum(not state.is_left for state in states)
         self.record = replace(self.record, estimated=Totals(0.0, left, disk, known or memory))
-        first = " after a warm start" if warming else ""
+        self.record.save(self.folder)
+        done = sum(not state.is_left for state in states[len(first) :])
+        before = " after a warm start" if any(state.is_left for state in states[: len(first)]) else ""
         print(
-            f"{len(entries)} runs{first}, {done} of them done; at most about {duration(left)} of work for one worker, "
+            f"{len(runs)} runs{before}, {done} of them done; at most about {duration(left)} of work for one worker, "
             f"{in_bytes(disk)} on disk ({episodes} among them), {in_bytes(known or memory)} of memory for each worker",
             flush=True,
         )
 
-    def warms_up(self, plans: Sequence[Plan]) -> float:
-        """Seconds of the training before all arms that has yet to be made."""
-        seconds = 0.0
-        for plan in plans:
-            folder, run = self.folder / plan.folder / WARM, plan.warm_run()
-            if run is not None and not (folder / "model").is_dir():
-                basis = self.bases[plan.task]
-                whole = basis.seconds(work_of_training(run, task_of(plan.measurement)))
-                seconds += whole * (1 - min(last_step(folder), run.length) / run.length)
-        return seconds
+    def warms_up(self, plans: Sequence[Plan]) -> bool:
+        """Whether a training before all arms has yet to be made."""
+        return any(state_of(entry, self.folder).is_left for plan in plans if (entry := self.warm_start(plan)))
+
+    def warm_start(self, plan: Plan) -> JobEntry | None:
+        """The training before all arms, if there is one: it has no points."""
+        run = plan.warm_run()
+        if run is None:
+            return None
+        seconds = self.bases[plan.task].seconds(work_of_training(run, task_of(plan.measurement)))
+        name, folder = f"{plan.task} warm start", f"{plan.folder}/{WARM}"
+        return JobEntry(name, name, folder, run.length, (), False, Expected(seconds / run.length))
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write down a round that measures where arms match."""

@@ -23,6 +23,7 @@ from ruleshift.studies.board import Course, Expected, duration
 from ruleshift.studies.costs import costs_in
 
 STUDY = "study.json"
+MODEL = "model"  # folder in that of a run: the model at its end
 Standing = Literal["done", "running", "failed", "diverged", "stopped", "waiting"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
 
@@ -30,8 +31,8 @@ STANDINGS: tuple[Standing, ...] = get_args(Standing)
 @dataclass(frozen=True)
 class JobEntry:
     """A job on record: its name, the folder of its run within that of the study, units of work, the points that it
-    makes, whether of a run that was trained before, what it was expected to take, and whether insights are read at its
-    points."""
+    makes (where there are none, its model at the end is what it makes), whether of a run that was trained before, what
+    it was expected to take, and whether insights are read at its points."""
 
     name: str
     kind: str
@@ -120,7 +121,7 @@ def state_of(entry: JobEntry, study: Path) -> State:
     folder = study / entry.folder
     kinds = ("json", "parquet", *(["insight.json"] if entry.insights else []))
     there = sum(all((folder / "points" / f"{step:06d}.{kind}").is_file() for kind in kinds) for step in entry.points)
-    if there == len(entry.points):
+    if there == len(entry.points) if entry.points else (folder / MODEL).is_dir():
         return State(entry, "done", entry.length)
     who, done = holding(folder), there if entry.further else min(last_step(folder), entry.length)
     diverged, failed = _why(folder / "diverged.json"), _why(folder / "failed.json")

@@ -94,7 +94,7 @@ def _run_study(
         ]
 
     if log.warms_up(plans):
-        log.foretell(plans, jobs_of(starts), size_of(plans, keep))
+        log.begin(plans, jobs_of(starts), size_of(plans, keep))
     refined = [
         Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
