@@ -13,8 +13,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cli_helpers import refusal, save_tiny_model
@@ -34,7 +36,7 @@ from ruleshift.evaluation.record import Answered, Slot, from_line, open_record, 
 from ruleshift.evaluation.rescoring import rescore
 from ruleshift.evaluation.revising import Price, gains, pays_until
 from ruleshift.evaluation.suites import SUITES
-from ruleshift.records import Completion, Served, Verdict
+from ruleshift.records import Completion, Episode, Served, Verdict
 from ruleshift.report.card import section
 from ruleshift.tasks import get_task
 from ruleshift.tasks.generalpoints.solver import solve
@@ -224,6 +226,23 @@ def test_samples_give_rates_passes_and_distinct_answers(kept: Path) -> None:
         assert rows["id", metric, 1].value == pytest.approx(len(told) / 12)
 
 
+def test_what_single_samples_show_is_pooled_over_all() -> None:
+    """Two of eight replies show their work, both of one sample, and one of them soundly."""
+    questions = Questions(GP, ("id",), 4, 1, "stepwise", 5, 2)
+    episodes = ask(questions, expert())
+
+    def showing(place: Slot, episode: Episode, sample: int) -> Episode:
+        work = ("sound", "false")[place.index] if place.sample == sample and place.index < 2 else None
+        turn = episode.turns[0]
+        return replace(episode, turns=(replace(turn, verdict=replace(turn.verdict, work=work)),))
+
+    for sample in (0, 1):
+        told = {place: showing(place, episode, sample) for place, episode in episodes.items()}
+        rows = {row.metric: row for row in rows_of_samples(questions, told, "sampled", (1,))}
+        assert rows["sound_work"].value == 0.5
+        assert rows["validity"].value == rows["pass@2"].value == 1
+
+
 def test_pass_at_k_is_the_share_of_subsets() -> None:
     for n in range(1, 7):
         for c, k in itertools.product(range(n + 1), range(1, n + 1)):
@@ -252,7 +271,7 @@ def test_calibration_of_one_who_knows_and_one_who_does_not() -> None:
     assert honest.brier == pytest.approx(1 / 6, abs=0.02)  # the mean of c (1 - c)
     boast = calibration([0.9] * 100, [i % 2 == 0 for i in range(100)])
     assert boast.brier == pytest.approx(0.41)
-    assert boast.error >= 0.4 - 1e-9
+    assert boast.error == pytest.approx(0.4)
     with pytest.raises(ValueError, match="confidence"):
         calibration([], [])
 
@@ -325,7 +344,20 @@ def test_welch_is_students_t_where_both_are_alike() -> None:
     assert estimate.mean == 0
     assert estimate.readings[0].df == pytest.approx(6)
     assert estimate.readings[0].error == pytest.approx(math.sqrt(2 * (1 / 3) / 4))
-    assert unpaired([1, 1], [0, 0]).interval().low == 1
+
+
+def test_few_problems_that_all_went_one_way_leave_doubt() -> None:
+    """As Fisher's exact test has it: p = 0.1, 0.008 and 1."""
+    assert 0.05 < unpaired([1] * 3, [0] * 3).p_value < 0.1
+    assert unpaired([1] * 5, [0] * 5).p_value < 0.008
+    nothing = unpaired([0] * 67, [0] * 67)
+    assert nothing.p_value == 1
+    assert nothing.interval().high == pytest.approx(0.042, abs=0.0005)
+    rng = np.random.default_rng(0)
+    for share, other in ((0.02, 0.02), (0.5, 0.6), (0.98, 0.7)):
+        draws = [(rng.random(40) < share, rng.random(60) < other) for _ in range(1000)]
+        found = [unpaired(list(map(float, a)), list(map(float, b))).interval() for a, b in draws]
+        assert 0.94 < fmean(one.low <= share - other <= one.high for one in found) <= 1
 
 
 def test_the_card_knows_who_follows_and_who_memorised(tmp_path: Path) -> None:

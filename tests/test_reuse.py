@@ -11,6 +11,7 @@ import torch
 from ruleshift.backbones.load import load_backbone
 from ruleshift.errors import RuleshiftError
 from ruleshift.evaluation.evaluate import Point
+from ruleshift.evaluation.insight import load_insight
 from ruleshift.results import load_results
 from ruleshift.studies import arms
 from ruleshift.studies.headline import HEADLINE, Rates
@@ -80,6 +81,24 @@ def test_trainings_and_points_are_taken_over(model: str, tmp_path: Path, trained
     assert trained == ["rl", "sft", "rl", "sft"]
     for run in ("sft-seed0", "rl-seed0"):
         assert points_of(more, run) == points_of(tmp_path / "anew", run) != points_of(first, run)
+
+
+def test_insights_of_other_problems_are_measured_anew(model: str, tmp_path: Path, trained: list[str]) -> None:
+    few = replace(MEASUREMENT, insight_problems=2, insight_samples=2)
+    for name, measurement in (("two", few), ("again", few), ("three", replace(few, insight_problems=3))):
+        run_study(
+            [headline(model, measurement=measurement)],
+            tmp_path / name,
+            reuse=[] if name == "two" else [tmp_path / "two"],
+        )
+    assert trained == ["rl", "sft"]
+    made, linked, measured = (
+        max((tmp_path / name / "gp-l" / "arms" / "sft-seed0").glob("points/*.insight.json"))
+        for name in ("two", "again", "three")
+    )
+    assert made.samefile(linked)
+    assert [len(load_insight(path).replies[0].right) for path in (made, measured)] == [2, 3]
+    assert points_of(tmp_path / "three", "sft-seed0") == points_of(tmp_path / "two", "sft-seed0")
 
 
 def test_only_the_same_training_is_taken_over(model: str, tmp_path: Path, trained: list[str]) -> None:

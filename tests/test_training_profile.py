@@ -28,7 +28,7 @@ from ruleshift.evaluation.training_profile import (
 )
 from ruleshift.runs import RunFolder
 from ruleshift.settings import Measurement
-from ruleshift.studies.profiles import Behind, measure, path_of
+from ruleshift.studies.profiles import Behind, measure, path_of, profile_records
 from ruleshift.studies.study import Run
 from ruleshift.tasks import get_task
 from ruleshift.training.trajectories import Trajectory
@@ -169,6 +169,8 @@ def test_rows_and_the_file(tmp_path):
     assert rows["kl_from_start", "id-val"].value == 0.25
     assert rows["seconds", "id-val"].value == 2.5
     assert ("seconds", "id-val") not in {(r.metric, r.split) for r in rows_of_profile(replace(PROFILE, seconds=None))}
+    one = replace(PROFILE, answers=(Answers("id", 4, (0,), (2,), (1,), (2,)),))
+    assert json.dumps(profile_records([one]), allow_nan=False)  # of one problem there is no endless interval
     save_profile(tmp_path / "p.json", PROFILE)
     assert load_profile(tmp_path / "p.json") == PROFILE
     content = json.loads((tmp_path / "p.json").read_text())

@@ -26,7 +26,7 @@ from vision_helpers import BUILDERS
 WAYS: dict[str, dict[str, Any]] = {
     "stage 1": {"stage": 1},
     "stage 2": {"stage": 2},
-    "offloaded": {"stage": 2, "offload_optimizer": {"device": "cpu"}},
+    "offloaded": {"stage": 2, "offload_optimizer": {"device": "cpu", "pin_memory": True}},
 }
 CASES = {
     "ppo": "offloaded",
@@ -149,6 +149,10 @@ def test_settings_are_those_of_the_launcher(launched, tmp_path):
         ({"zero_optimization": {"stage": 1, "overlap_comm": True}}, "leave overlap_comm out"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}}, "only moments .* to the CPU"),
         ({"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}, "only moments"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu", "ratio": 0.5}}},
+            "leave ratio out of offload_optimizer",
+        ),
         ({"zero_optimization": True}, "cannot be read"),
         ({"zero_optimization": {"stage": "most"}}, "cannot be read"),
         ({"train_batch_size": 4}, "cannot be read"),

@@ -91,19 +91,8 @@ class Cell:
             raise ValueError(f"steps were given {self.most} tries, which says nothing of {turns}")
         if metric == "success":
             return [float(all(0 < t <= turns for t in steps)) for steps in self.tries]
-        counts = [len(steps) for steps in self.tries]
-        if metric == "validity":
-            return pooled_share(self.valid, counts)
-        if metric == "recognition":
-            return pooled_share(self.read_right, counts)
-        if metric == "decision_accuracy":
-            return pooled_share(self.decided_right, self.decided)
-        if metric == "sound_work":
-            return pooled_share(self.sound, self.shown)
-        if metric in WORDS:
-            counted = {"stated_words": self.stated_words, "trained_words": self.trained_words}
-            known = zip(self.decided, self.stated_words, self.trained_words, strict=True)
-            return pooled_share(counted.get(metric) or [d - s - t for d, s, t in known], self.decided)
+        if metric in OF_FIRST_REPLIES:
+            return pooled_share(*self.firsts(metric))
         if metric == "steps_passed":
             return [float(len(list(takewhile(lambda t: 0 < t <= turns, steps)))) for steps in self.tries]
         reached = self.tries if self.goes_on else [_reached(steps, turns) for steps in self.tries]
@@ -112,6 +101,31 @@ class Cell:
             return pooled_share([sum(t == 1 for t in steps) for steps in reached], [len(steps) for steps in reached])
         assert metric == "step_accuracy", metric
         return pooled_share(passed, [sum(min(abs(t), turns) for t in steps) for steps in reached])
+
+    def firsts(self, metric: str) -> tuple[Sequence[int], Sequence[int]]:
+        """Of each problem, what a metric of `OF_FIRST_REPLIES` counts: the replies that have what it asks for, and of
+        how many. Zeros where nothing is counted."""
+        replies, none = [len(steps) for steps in self.tries], [0] * len(self.tries)
+        if metric in ("validity", "recognition"):
+            return self.valid if metric == "validity" else self.read_right, replies
+        if metric == "sound_work":
+            return self.sound or none, self.shown or none
+        decided, stated, trained = (self.decided or none, self.stated_words or none, self.trained_words or none)
+        if metric == "decision_accuracy":
+            return self.decided_right or none, decided
+        if metric == "other_words":
+            return [d - s - t for d, s, t in zip(decided, stated, trained, strict=True)], decided
+        return stated if metric == "stated_words" else trained, decided
+
+
+def over_samples(cells: Sequence[Cell], metric: str, turns: int) -> list[float]:
+    """One number per problem, as `Cell.outcomes`, of several samples of each, a cell for each sample: the mean of
+    theirs; of metrics of first replies, all of these together."""
+    if metric not in OF_FIRST_REPLIES:
+        return [fmean(problem) for problem in zip(*(cell.outcomes(metric, turns) for cell in cells), strict=True)]
+    counted = zip(*(cell.firsts(metric) for cell in cells), strict=True)
+    hits, replies = ([sum(problem) for problem in zip(*samples, strict=True)] for samples in counted)
+    return pooled_share(hits, replies)
 
 
 def _reached(steps: Sequence[int], turns: int) -> Sequence[int]:

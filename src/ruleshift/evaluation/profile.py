@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ruleshift.evaluation.asking import Episodes, Questions
-from ruleshift.evaluation.evaluate import Point, cell_of, rows_of
+from ruleshift.evaluation.evaluate import Point, cell_of, over_samples, rows_of
 from ruleshift.evaluation.statistics import mean_interval, share_interval
 from ruleshift.records import Episode
 from ruleshift.results import Row
@@ -33,20 +33,21 @@ def rows_of_samples(questions: Questions, episodes: Episodes, decoding: str, tur
     """Result rows. With several samples each number is the mean over problems of the mean over samples, its interval is
     over problems, and `pass@k` stands beside success within the fewest turns and within the most."""
     points = points_of(questions, episodes, decoding)
-    rows = rows_of(points[0], turns, questions.task.metric != "success")
+    rows = [row for point in points for row in rows_of(point, turns, questions.task.metric != "success")]
     if questions.samples == 1:
         return rows
+    measured = {(row.split, row.metric, row.turns): row for row in rows}  # of some samples, if not of all
+    order = {split: place for place, split in enumerate(questions.splits)}
     found: list[Row] = []
-    for row in rows:
-        outcomes = [p.cell(row.split, decoding).outcomes(row.metric, row.turns) for p in points]
-        values = [fmean(problem) for problem in zip(*outcomes, strict=True)]
+    for row in sorted(measured.values(), key=lambda row: order[row.split]):
+        values = over_samples([point.cell(row.split, decoding) for point in points], row.metric, row.turns)
         found.append(_with(row, row.metric, values))
         if row.metric == "success" and row.turns in (min(turns), max(turns)):
-            for k in _ks(questions.samples):
-                shares = [
-                    pass_at_k(questions.samples, round(sum(problem)), k) for problem in zip(*outcomes, strict=True)
-                ]
-                found.append(_with(row, f"pass@{k}", shares))
+            solved = [round(questions.samples * share) for share in values]
+            found += [
+                _with(row, f"pass@{k}", [pass_at_k(questions.samples, count, k) for count in solved])
+                for k in _ks(questions.samples)
+            ]
     for split in questions.splits:
         profiles = [profile for profile in problem_profiles(questions, episodes) if profile.split == split]
         if len(profiles) == 1:  # one mean has no interval
@@ -157,18 +158,21 @@ def calibration(confidences: ArrayLike, right: ArrayLike, bins: int = 10) -> Cal
 
         brier = mean (c_i - r_i)^2        error = sum over bins b of n_b / N |mean c - mean r|
 
-    in bins of equal numbers of replies, as far as N allows. Raises ValueError without any reply.
+    in bins of equal numbers of replies, as far as N allows. Bins that share replies of equal confidence share their
+    outcomes evenly. Raises ValueError without any reply.
     Source: G. W. Brier, Monthly Weather Review 78 (1950); the expected calibration error with bins of equal mass, K.
     Nguyen and B. O'Connor, Posterior calibration and exploratory analysis for NLP models (arXiv 1508.05154).
     """
     said, outcomes = np.asarray(confidences, float), np.asarray(right, float)
     if not len(said):
         raise ValueError("no reply has a confidence")
-    order = np.lexsort((outcomes, said))
+    _, tied, ties = np.unique(said, return_inverse=True, return_counts=True)
+    alike = (np.bincount(tied, outcomes) / ties)[tied]
+    order = np.argsort(said)
     count, bins = len(said), min(bins, len(said))
     firsts = count * np.arange(bins) // bins
     sizes = np.diff(np.append(firsts, count))
-    means = [np.add.reduceat(values[order], firsts) / sizes for values in (said, outcomes)]
+    means = [np.add.reduceat(values[order], firsts) / sizes for values in (said, alike)]
     found = tuple(map(Bin, means[0].tolist(), means[1].tolist(), sizes.tolist()))
     error = float((sizes * np.abs(means[0] - means[1])).sum() / count)
     return Calibration(count, float(((said - outcomes) ** 2).mean()), error, found)

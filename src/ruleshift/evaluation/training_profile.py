@@ -135,7 +135,7 @@ def own_replies(
 
 def rows_of_profile(profile: TrainingProfile) -> list[Row]:
     """A row for each number: pass@k, distinct replies and unsolved problems of each split, then what is of no split
-    (`id-val`, where it was measured there), whose interval is the number itself."""
+    (`id-val`, where it was measured there). The interval of these, and of a single problem, is the number itself."""
     where = (profile.task, profile.arm, profile.seed, profile.step)
     moved = (profile.kl_to_start, profile.train_flops)
     rows = []
@@ -146,7 +146,8 @@ def rows_of_profile(profile: TrainingProfile) -> list[Row]:
         values["distinct_right"] = [float(count) for count in one.distinct_right]
         values["distinct_wrong"] = [float(count) for count in one.distinct_wrong]
         for metric, of_problems in values.items():
-            low, high = share_interval(of_problems) if metric.startswith("pass") else mean_interval(of_problems)
+            interval = share_interval if metric.startswith("pass") else mean_interval
+            low, high = interval(of_problems) if len(of_problems) > 1 else 2 * of_problems
             value = (fmean(of_problems), len(of_problems), max(low, 0.0), high)
             rows.append(Row(*where, one.split, metric, 1, "sampled", *value, *moved))
     for field in fields(TrainingProfile)[5:]:

@@ -144,7 +144,7 @@ def as_set(recipe: StudyRecipe, part: str, arms: Sequence[str], apart: Collectio
 
 def profiled(usual: Measurement) -> Measurement:
     """What is usually measured, and a profile of each training, on fewer problems in a small study."""
-    return replace(usual, profile_problems=max(1, min(32, usual.n // 12)))
+    return replace(usual, profile_problems=max(2, min(32, usual.n // 12)))
 
 
 @dataclass(frozen=True)

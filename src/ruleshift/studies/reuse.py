@@ -3,14 +3,15 @@
     RUN/taken.json     where they were taken from
 
 Two trainings are the same where all that decides them is: settings, seed, start model, task, feedback, and what they
-begin with. Names of arms and the steps that are evaluated do not. Points are taken as well where they were measured in
-the same way; otherwise they are measured anew, on the models that were kept.
+begin with. Names of arms and the steps that are evaluated do not. Points, and profiles and insights beside them, are
+taken as well where they were measured in the same way; otherwise they are measured anew, on the models that were kept.
 """
 
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ TEMPORARY = ".tmp-taken-"
 TRAINING = ("models", METRICS, profiles.SECONDS, "episodes")  # in the folder of a run: what its training left behind
 POINTS = ("points", SECONDS)
 FREE = ("name", "points", "kept")  # of a run: what does not decide its training
-APART = ("profile_", "insight_", "flow_")  # of a measurement: what is measured beside the points, not in them
+BESIDE = {"*.profile.json": ("profile_",), "*.insight.json": ("insight_", "flow_")}  # beside points: files, settings
+APART = tuple(chain.from_iterable(BESIDE.values()))  # of a measurement: what does not decide the points
 
 
 def take_over(jobs: Sequence[Job], folders: Sequence[Path]) -> int:
@@ -82,12 +84,16 @@ def _take(source: Path, target: Path, settings: Mapping[str, Any]) -> None:
     there = RunFolder(source).read_config()
     assert there is not None
     same = _measured(there["config"]) == _measured(settings)
+    other = [
+        files for files, names in BESIDE.items() if _settings(there["config"], names) != _settings(settings, names)
+    ]
     temporary = target.with_name(f"{TEMPORARY}{target.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name in (*TRAINING, *(POINTS if same else ())):
         if (source / name).is_dir():
-            shutil.copytree(source / name, temporary / name, copy_function=_link)
+            leave = shutil.ignore_patterns(*other)
+            shutil.copytree(source / name, temporary / name, ignore=leave, copy_function=_link)
         elif (source / name).is_file():
             shutil.copy2(source / name, temporary / name)  # is written to
     write_atomically(temporary / TAKEN, json.dumps({"from": str(source)}) + "\n")
@@ -97,8 +103,13 @@ def _take(source: Path, target: Path, settings: Mapping[str, Any]) -> None:
 
 def _measured(config: Mapping[str, Any]) -> list[object]:
     """What decides the points of a run: they say of which arm they are."""
-    measurement = {k: v for k, v in config["measurement"].items() if not k.startswith(APART)}
-    return [config["arm"]["name"], measurement]
+    apart = _settings(config, APART)
+    return [config["arm"]["name"], {k: v for k, v in config["measurement"].items() if k not in apart}]
+
+
+def _settings(config: Mapping[str, Any], beginnings: tuple[str, ...]) -> dict[str, Any]:
+    """Those of a run's measurement whose names begin with one of these."""
+    return {name: value for name, value in config["measurement"].items() if name.startswith(beginnings)}
 
 
 def _link(source: str, target: str) -> None:

@@ -60,7 +60,8 @@ def read_settings() -> dict[str, Any]:
         config: dict[str, Any] = DeepSpeedPlugin().deepspeed_config
         told = {name: value for name, value in config["zero_optimization"].items() if value != "auto"}
         stage = int(told.pop("stage"))
-        offload = {of: (told.pop(f"offload_{of}", None) or {}).get("device", "none") for of in ("optimizer", "param")}
+        away = {of: dict(told.pop(f"offload_{of}", None) or {}) for of in ("optimizer", "param")}
+        offload = {of: section.pop("device", "none") for of, section in away.items()}
     except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise RuleshiftError(f"the launcher's settings of DeepSpeed cannot be read ({error}): mend them") from error
     if stage not in STAGES:
@@ -70,6 +71,9 @@ def read_settings() -> dict[str, Any]:
         )
     if offload["param"] != "none" or offload["optimizer"] not in ("none", "cpu"):
         raise RuleshiftError("only moments are offloaded, and to the CPU: --offload_optimizer_device cpu, and no other")
+    pinned = {name: value for name, value in away["optimizer"].items() if name == "pin_memory"}
+    if beside := sorted(name for name, value in away["optimizer"].items() if name not in pinned and value is not None):
+        raise RuleshiftError(f"leave {', '.join(beside)} out of offload_optimizer in DeepSpeed's file: not supported")
     for name in OURS:
         if name in config:
             raise RuleshiftError(f"leave {name} out of DeepSpeed's file: options of this command say what it would")
@@ -81,7 +85,7 @@ def read_settings() -> dict[str, Any]:
     refused = sorted(kept.keys() - (TRIED if stage == 1 else TRIED | TRIED_IN_2))
     if refused:
         raise RuleshiftError(f"leave {', '.join(refused)} out of zero_optimization in DeepSpeed's file: not supported")
-    return kept | {"stage": stage, "offload_optimizer": {"device": offload["optimizer"]}}
+    return kept | {"stage": stage, "offload_optimizer": {"device": offload["optimizer"], **pinned}}
 
 
 def check_zero(config: SFTConfig | RLConfig, settings: Settings, model: PreTrainedModel) -> None:
