@@ -67,6 +67,13 @@ def test_an_arm_that_goes_on_from_another_is_followed_by_way_of_it():
     assert blind.point_arm == "on between step 0 and 3"  # control: as if it had gone there from the start model
 
 
+def test_pairs_are_not_followed_by_way_of_what_diverged():
+    on = [point("on", 3, id_solved=14, ood_solved=6, kl=0.9)]
+    pairs = [Pair("on", "rl", "id"), Pair("on", "rl")]
+    found = comparing.compare([BASE, *RL, *on], pairs, (1,), ("success",), "base", "id", origins={"on": ("sft", 20)})
+    assert {c.matched_on for c in found} == {None}
+
+
 def by_title(points: list[Point], turns: int = 1, split: str = "rule-ood") -> dict:
     return {c.title: c for c in compare(points, PAIRS, (1, 5)) if (c.split, c.turns) == (split, turns)}
 

@@ -38,7 +38,7 @@ from ruleshift.report.plots import (
     ood_against_kl,
     ood_against_recognition,
 )
-from ruleshift.report.points import Measure, curve, end, splits_in
+from ruleshift.report.points import Measure, at_step, curve, end, splits_in
 from ruleshift.report.retention import through_both
 from ruleshift.report.tables import claims_of, comparison_records, headline, signed, with_error
 from ruleshift.report.terminal import WHOLE, blocks, comparison_tables, headline_tables, plain
@@ -174,7 +174,7 @@ def test_points_are_means_over_seeds_that_all_went_there() -> None:
     assert points[0].low == pytest.approx(sum(row.ci_low for row in rows[::2]) / 3)
     last = end(rows[:-1], view, "rl", "id")
     assert last is not None
-    assert (sorted(last.steps), last.step_label) == ([10, 20, 20], "steps 10 to 20")
+    assert (sorted(last.steps), last.label()) == ([10, 20, 20], "steps 10 to 20")
     assert end(rows, view, "sft", "id") is None
 
 
@@ -452,6 +452,22 @@ def test_every_split_and_budget_has_its_panel() -> None:
     assert figure is not None
     assert {trace.xaxis for trace in figure.data} == {"x", *(f"x{index}" for index in range(2, 9))}
     assert "training compute (10¹⁵ FLOP)" in figure.to_json(engine="json").encode().decode("unicode_escape")
+
+
+def test_an_arm_that_goes_on_from_another_begins_there() -> None:
+    told = synthetic.results()
+    results = Results(told.rows, {**told.meta, "config": {"starts": {"rl": {"arm": "sft", "step": 40}}}})
+    figure = splits_over_compute(results, "greedy")
+    assert figure is not None
+    view = Measure(1, "greedy")
+    (before,) = at_step(curve(results.rows, view, "sft", "id"), 40)
+    ways = {t.name: t for t in figure.data if (t.xaxis, t.yaxis, t.mode) == ("x", "y", "lines+markers")}
+    assert ways["rl"].y[0] == pytest.approx(100 * before.value)
+    assert ways["rl"].x[0] == pytest.approx(40 * 2.1e13 / 1e15)
+    assert ways["sft"].x[0] == 0
+    untrained = replace(curve(results.rows, view, "rl", "id")[0], steps=(0,))
+    assert untrained.label(("sft", 40)) == "sft step 40"
+    assert untrained.label() == "start"
 
 
 def test_success_is_shown_against_recognition_on_the_same_split_where_there_are_pictures() -> None:

@@ -2,6 +2,7 @@
 from their folders afterwards."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from ruleshift.studies import insights
 from ruleshift.studies.arms import load_points
 from ruleshift.studies.failures import FAILURES
 from ruleshift.studies.foretell import ENDS_ALONE, NO_INSIGHTS, NO_ORIGIN, Trained, reasons, signs_of, trainings_in
+from ruleshift.studies.headline import HEADLINE, Rates
 from ruleshift.studies.memorisation import MEMORISATION
 from ruleshift.studies.phase import PHASE, Ground
 from ruleshift.studies.run import run_study
@@ -169,6 +171,15 @@ def test_phases_are_mapped_over_start_models(
     found = insights_in(tmp_path / "gp-l@weak")
     assert found is not None
     assert {("sft", "pass@2"), ("rl", "copied")} <= {(one.arm.split("-")[0], one.metric) for one in found.rows}
+
+
+def test_claims_of_several_start_models_are_told_apart(
+    model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(HEADLINE, model, SMALL, options=Rates("none", "none"), further=0)
+    run_study([replace(plan, label="weak"), replace(plan, label="strong")], tmp_path)
+    claimed = capsys.readouterr().out.rpartition("Primary endpoints")[2]
+    assert re.findall(r"gp-l@\w+", claimed) == ["gp-l@weak", "gp-l@weak", "gp-l@strong", "gp-l@strong"]
 
 
 def cell(way: str, kl: float, change: float) -> PhaseCell:

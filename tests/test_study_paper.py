@@ -16,11 +16,13 @@ from ruleshift.evaluation.evaluate import Cell, cell_of, evaluate
 from ruleshift.evaluation.phases import PhaseCell
 from ruleshift.evaluation.tries import Spent, Tally, number_of_try
 from ruleshift.records import Completion, Turn, Verdict
+from ruleshift.report.arms import legend_of, origins_in
 from ruleshift.results import Row, load_results, save_results
 from ruleshift.revision import Conversation
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies import STUDIES
 from ruleshift.studies.changes import MeasureChange
+from ruleshift.studies.live import live_results
 from ruleshift.studies.memorisation import PRIMARY
 from ruleshift.studies.recipes import recipe_of
 from ruleshift.studies.run import run_study
@@ -201,6 +203,9 @@ def test_from_end_to_end(name: str, model: str, tmp_path: Path, capsys: pytest.C
     assert {row.arm for row in found.rows} >= {arm.name for arm in plans[0].arms()} - diverged
     assert "Primary" not in said.split("report:")[0]
     assert (tmp_path / get_task(task).id / "report.html").is_file()
+    live = live_results(tmp_path / get_task(task).id)
+    assert legend_of(live).start == found.meta["start"]
+    assert origins_in(live) == {arm: origin for arm, origin in origins_in(found).items() if arm not in diverged}
 
 
 # ---------------------------------------------------------------- claims of the paper beside our figures

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ruleshift.report.arms import legend_of, shows_pictures
+from ruleshift.report.arms import legend_of, origins_in, shows_pictures
 from ruleshift.report.palette import ArmStyle, arm_styles, axis
 from ruleshift.report.plots import (
     DOTTED,
@@ -19,7 +19,7 @@ from ruleshift.report.plots import (
     turns_label,
     with_interval,
 )
-from ruleshift.report.points import Mean, Measure, curve, end, splits_in, turns_in, with_start
+from ruleshift.report.points import Mean, Measure, at_step, curve, end, splits_in, turns_in, with_start
 from ruleshift.results import Results, Row
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -38,6 +38,7 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
     metric = metric or metric_of(results)
     rows = measured(results, decoding, metric)
     legend, splits, budgets = legend_of(results), splits_in(rows), turns_in(rows)
+    origins = origins_in(results)
     if not rows:
         return None
     styles = arm_styles(legend)
@@ -56,10 +57,13 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
             view = Measure(turns, decoding, metric)
             start = end(rows, view, legend.start, split)
             for arm in drawing_order(legend, rows):
-                points = with_start(curve(rows, view, arm, split), start)
+                before = origins.get(arm)
+                first = at_step(curve(rows, view, before[0], split), before[1]) if before else [start] if start else []
+                points = with_start(curve(rows, view, arm, split), first)
                 if points:
                     xs = [_compute(point, counted) / 10**exponent for point in points]
-                    for trace in _curve_traces(xs, points, styles[arm], arm):
+                    labels = [point.label(before) for point in points]
+                    for trace in _curve_traces(xs, points, labels, styles[arm], arm):
                         figure.add_trace(trace, row=i, col=j)
             if start:
                 figure.add_hline(100 * start.value, line=DOTTED, layer="below", row=i, col=j)
@@ -71,12 +75,14 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
     return finish(figure, legend, height=110 + 230 * len(budgets))
 
 
-def _curve_traces(xs: Sequence[float], points: Sequence[Mean], style: ArmStyle, arm: str) -> list[go.Scatter]:
+def _curve_traces(
+    xs: Sequence[float], points: Sequence[Mean], labels: Sequence[str], style: ArmStyle, arm: str
+) -> list[go.Scatter]:
     """The mean over seeds as a line and its interval as a band (variants go without a band)."""
     line = go.Scatter(
         x=xs,
         y=[100 * point.value for point in points],
-        customdata=[[point.step_label, with_interval(point)] for point in points],
+        customdata=[[label, with_interval(point)] for label, point in zip(labels, points, strict=True)],
         name=arm,
         legendgroup=arm,
         showlegend=True,

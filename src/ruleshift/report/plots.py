@@ -19,7 +19,7 @@ from ruleshift.evaluation.claims import Claim
 from ruleshift.report import crowd
 from ruleshift.report.arms import Legend, legend_of, origins_in, shows_pictures, trained_split, usual_ood
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Mean, Measure, curve, decodings_in, turns_in, turns_label
+from ruleshift.report.points import Mean, Measure, at_step, curve, decodings_in, turns_in, turns_label
 from ruleshift.report.tables import claimed_turns, claims_of
 from ruleshift.results import Results, Row
 
@@ -146,7 +146,7 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
     arms, styles = legend.arms_in(rows), arm_styles(legend)
     splits = [ood] * len(panels) if isinstance(ood, str) else list(ood)
     placed = [
-        {arm: _spots(rows, panel, arm, split, trained) for arm in arms}
+        {arm: _spots(rows, panel, arm, split, trained, origins.get(arm)) for arm in arms}
         for panel, split in zip(panels, splits, strict=True)
     ]
     if not any(spots for by_arm in placed for arm, spots in by_arm.items() if arm != legend.start):
@@ -162,13 +162,13 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
             if not styles[arm].is_variant:
                 for seed in _seeds(rows, arm):
                     own = [row for row in rows if row.seed == seed]
-                    first = _origin(_spots(own, panel, before[0], split, trained), before[1]) if before else start
+                    first = at_step(_spots(own, panel, before[0], split, trained), before[1]) if before else start
                     spots = _spots(own, panel, arm, split, trained)
                     traces.append(_seed_trace([*first, *spots], styles[arm], arm))
             if by_arm[arm]:
                 others = [spots[-1] for other, spots in by_arm.items() if spots and other != arm]
                 side = "" if crowded else _side(by_arm[arm][-1], others)
-                first = _origin(by_arm.get(before[0], []), before[1]) if before else start
+                first = at_step(by_arm.get(before[0], []), before[1]) if before else start
                 traces += _path_traces([*first, *by_arm[arm]], styles[arm], arm, side)
         if start:
             traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
@@ -215,15 +215,18 @@ def _across_axis(results: Results, panel: Panel, by_arm: Mapping[str, Sequence[P
     }
 
 
-def _spots(rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str) -> list[PlanePoint]:
-    """An arm's path, mean over the seeds in `rows`, without its start."""
+def _spots(
+    rows: Sequence[Row], panel: Panel, arm: str, ood: str, trained: str, begun: tuple[str, int] | None = None
+) -> list[PlanePoint]:
+    """An arm's path, mean over the seeds in `rows`, without its start. begun: the other arm that it began with, and
+    after which step."""
     seen = panel.across == "recognition"
     other_view, other_split = (Measure(1, panel.view.decoding, "recognition"), ood) if seen else (panel.view, trained)
     beside = {point.steps: point for point in curve(rows, other_view, arm, other_split)}
     spots = []
     for point in curve(rows, panel.view, arm, ood):
         y, low, high = 100 * point.value, 100 * point.low, 100 * point.high
-        label = point.step_label
+        label = point.label(begun)
         if panel.across == "kl":
             kl = 0.0 if point.kl is None and point.at_start else point.kl
             if kl is not None:
@@ -246,11 +249,6 @@ def _seeds(rows: Sequence[Row], arm: str) -> list[int]:
     """The seeds of an arm, where there are several."""
     seeds = sorted({row.seed for row in rows if row.arm == arm})
     return seeds if len(seeds) > 1 else []
-
-
-def _origin(path: Sequence[PlanePoint], step: int) -> list[PlanePoint]:
-    """The point of another arm's path from which one goes on; nothing where that step was not evaluated."""
-    return [spot for spot in path if step in spot.steps][-1:]
 
 
 def _side(end: PlanePoint, others: Sequence[PlanePoint]) -> str:

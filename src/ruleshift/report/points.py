@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol, TypeVar
 
 from ruleshift.results import Row
 
@@ -37,11 +38,11 @@ class Mean:
         """Whether nothing was trained yet."""
         return max(self.steps) == 0
 
-    @property
-    def step_label(self) -> str:
+    def label(self, begun: tuple[str, int] | None = None) -> str:
+        """Where it lies on its way, which began at the start model, or at another arm and its step."""
         first, last = min(self.steps), max(self.steps)
         if self.at_start:
-            return "start"
+            return f"{begun[0]} step {begun[1]}" if begun else "start"
         return f"step {last}" if first == last else f"steps {first} to {last}"
 
 
@@ -93,9 +94,24 @@ def average(rows: Sequence[Row]) -> Mean:
     )
 
 
-def with_start(points: Sequence[Mean], start: Mean | None) -> list[Mean]:
-    """A trained arm's points with the start model in front, unless the arm was itself evaluated at step 0."""
-    return [start, *points] if start and points and not points[0].at_start else list(points)
+def with_start(points: Sequence[Mean], start: Sequence[Mean]) -> list[Mean]:
+    """A trained arm's points with what it began with in front, unless the arm was itself evaluated at step 0."""
+    return [*start, *points] if points and not points[0].at_start else list(points)
+
+
+class OfSteps(Protocol):
+    """A point of steps, those of its seeds."""
+
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+
+
+Spot = TypeVar("Spot", bound=OfSteps)
+
+
+def at_step(path: Sequence[Spot], step: int) -> list[Spot]:
+    """The point of an arm's path from which another goes on; nothing where that step was not evaluated."""
+    return [spot for spot in path if step in spot.steps][-1:]
 
 
 def splits_in(rows: Iterable[Row]) -> list[str]:

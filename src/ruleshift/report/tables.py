@@ -10,7 +10,7 @@ from ruleshift.evaluation.claims import Claim
 from ruleshift.evaluation.comparison import Comparison, said_over
 from ruleshift.evaluation.evaluate import FEW, METRICS, OF_FIRST_REPLIES
 from ruleshift.outcomes import OF_REPLIES, in_words
-from ruleshift.report.arms import Legend, legend_of, references_in
+from ruleshift.report.arms import Legend, legend_of, origins_in, references_in
 from ruleshift.report.points import Mean, Measure, end, splits_in, turns_in, turns_label
 from ruleshift.results import Results, fits
 
@@ -123,7 +123,7 @@ class ComparisonTable:
 
 def headline(results: Results, comparisons: Iterable[Comparison], decoding: str, metric: str = "success") -> Headline:
     """How every arm ends. Changes come with an interval where `comparisons` hold one against the start, at the end."""
-    legend = legend_of(results)
+    legend, origins = legend_of(results), origins_in(results)
     rows = [row for row in results.rows if row.metric == metric and row.decoding == decoding]
     splits, turns = tuple(splits_in(rows)), tuple(turns_in(rows))
     against_start = {
@@ -145,7 +145,7 @@ def headline(results: Results, comparisons: Iterable[Comparison], decoding: str,
                     cells[split, budget] = replace(
                         _entry(point, start, against_start.get((arm, split, budget)), metric), few=(arm, split) in few
                     )
-                    label = label or point.step_label
+                    label = label or point.label(origins.get(arm))
                     if start and point.kl is not None and point.kl_error is not None:
                         kl = f"KL {with_error(point.kl, point.kl_error)}"
         lost = legend.diverged.get(arm, ())

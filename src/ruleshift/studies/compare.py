@@ -64,17 +64,17 @@ def compare(
 
     `start` is the arm that all others begin from, those of `origins` by way of another; `trained` is the split of the
     training rule, on whose metric arms are matched. Pairs of which an arm has no points (it diverged, say) are left
-    out, and seeds that one of them lacks; the start model has one seed for all. Raises ValueError where the start was
-    not evaluated.
+    out, and seeds that one of them lacks, or where pairs are matched, what it went on from; the start model has one
+    seed for all. Raises ValueError where the start was not evaluated.
     """
-    curves = curves_of(points)
+    curves, origins = curves_of(points), origins or {}
     if start not in curves:
         raise ValueError(f"there is no arm `{start}` to compare with")
     first = next(iter(curves[start].values()))[0]
-    there = [pair for pair in pairs if seeds_of(curves, pair, start)]
+    there = [pair for pair in pairs if seeds_of(curves, pair, start, origins)]
     matched = set(whats_of(first, turns if matched_turns is None else matched_turns, metrics))
     return [
-        _compared(curves, pair, first, what, trained, origins or {})
+        _compared(curves, pair, first, what, trained, origins)
         for what in whats_of(first, turns, metrics)
         for pair in there
         if pair.matched_on is None or what in matched
@@ -140,15 +140,21 @@ def most_flops(a: Curve, b: Curve) -> float:
     return max(point.train_flops for point in (*a, *b)) or 1.0
 
 
-def seeds_of(curves: Curves, pair: Pair, start: str) -> list[int]:
-    """The seeds of a pair, in order: those that both arms have."""
-    with_start = set(curves.get(pair.arm, {}))
-    return sorted(with_start if pair.reference == start else with_start & set(curves.get(pair.reference, {})))
+def seeds_of(curves: Curves, pair: Pair, start: str, origins: Origins | None = None) -> list[int]:
+    """The seeds of a pair, in order: those that both arms have, and where they are matched, all that they went on
+    from, of which a matched pair is followed."""
+
+    def there(arm: str) -> set[int]:
+        mine, before = set(curves.get(arm, {})), (origins or {}).get(arm)
+        return mine & there(before[0]) if before and pair.matched_on else mine
+
+    mine = there(pair.arm)
+    return sorted(mine if pair.reference == start else mine & there(pair.reference))
 
 
 def _compared(curves: Curves, pair: Pair, first: Point, what: What, trained: str, origins: Origins) -> Comparison:
     """One pair: at the ends of both, or where they match, both followed from the start model `first` on."""
-    seeds, at_start = seeds_of(curves, pair, first.arm), pair.reference == first.arm
+    seeds, at_start = seeds_of(curves, pair, first.arm, origins), pair.reference == first.arm
     a: list[Curve] = [curves[pair.arm][seed] for seed in seeds]
     b: list[Curve] = [[first] if at_start else curves[pair.reference][seed] for seed in seeds]
     if pair.matched_on is None:

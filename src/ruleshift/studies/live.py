@@ -1,6 +1,8 @@
 """What is known of a study while it runs: results made of the points that are there."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +15,46 @@ from ruleshift.tasks import get_task
 
 def live_results(folder: Path) -> Results:
     """The rows of all points in the folder of a task. Raises RuleshiftError where there is none yet."""
-    rows, task = [], None
-    for run in sorted((folder / "arms").glob("*-seed*")):
-        turns = _turns(run / "config.json")
-        for point in points_in(run) if turns else ():
+    rows, task, told = [], None, []
+    for path in sorted((folder / "arms").glob("*-seed*")):
+        run = _run(path / "config.json")
+        if run is None:
+            continue
+        told.append(run)
+        for point in points_in(path):
             task = get_task(point.task)
-            rows += rows_of(point, turns, task.metric != "success")
+            rows += rows_of(point, run.turns, task.metric != "success")
     if task is None:
         raise RuleshiftError(f"{folder} holds neither results.json nor a point yet: wait for the first one")
-    meta = {"title": f"{task.recipe.title}, while the study runs", "metric": task.metric, "pictures": task.pictures}
+    meta = {
+        "title": f"{task.recipe.title}, while the study runs",
+        "metric": task.metric,
+        "pictures": task.pictures,
+        "start": next((run.name for run in told if run.is_start), None),
+        "config": {"starts": {run.name: run.begun for run in told if run.begun is not None}},
+    }
     return Results(tuple(rows), meta)
 
 
-def _turns(file: Path) -> tuple[int, ...]:
-    """The verification budgets of a run; none where its configuration does not tell."""
+@dataclass(frozen=True)
+class LiveRun:
+    """What a run's configuration tells: its arm, the verification budgets, whether it is the start model itself, and
+    what it goes on from, as in the results of a study."""
+
+    name: str
+    turns: tuple[int, ...]
+    is_start: bool
+    begun: Mapping[str, object] | None
+
+
+def _run(file: Path) -> LiveRun | None:
+    """None where the file tells nothing."""
     try:
-        content: Any = json.loads(file.read_bytes())["config"]["measurement"]["turns"]
+        content: Any = json.loads(file.read_bytes())["config"]
+        arm, start = content["arm"], content["arm"]["start"]
+        turns = tuple(turns for turns in content["measurement"]["turns"] if isinstance(turns, int) and turns > 0)
+        begun = None if start is None else {"arm": str(start["run"]["name"]), "step": int(start["step"])}
+        is_start = arm["training"] is None and start is None and arm["feedback"] is None
+        return LiveRun(str(arm["name"]), turns, is_start, begun) if turns else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ()
-    return (
-        tuple(turns for turns in content if isinstance(turns, int) and turns > 0) if isinstance(content, list) else ()
-    )
+        return None

@@ -33,7 +33,7 @@ from ruleshift.studies.study import WARM, Plan
 
 
 class StudyLog:
-    """Of the study in a folder. bases: what its tasks' start models take, by the name of the task."""
+    """Of the study in a folder. bases: what the start models of its plans take, by the folders of these."""
 
     def __init__(self, folder: Path, bases: Mapping[str, Basis]) -> None:
         self.folder, self.bases = folder, bases
@@ -48,11 +48,11 @@ class StudyLog:
         """Say what is to come, and write it down."""
         runs = tuple(map(self._entry, jobs))
         first = tuple(entry for plan in plans if (entry := self.warm_start(plan)))
-        most = {plan.task: plan.further for plan in plans}
-        further = sum(self._further(job, most[job.measurement.task]) for job in jobs if job.run.training)
-        disk = episodes.size + sum(self.bases[job.measurement.task].disk(job.run) for job in jobs)
-        disk += sum(self.bases[plan.task].disk(run) for plan in plans if (run := plan.warm_run()))
-        memory = max(self.bases[job.measurement.task].memory(job.run, job.measurement) for job in jobs)
+        most = {plan.folder: plan.further for plan in plans}
+        further = sum(self._further(job, most[job.plan_folder]) for job in jobs if job.run.training)
+        disk = episodes.size + sum(self.bases[job.plan_folder].disk(job.run) for job in jobs)
+        disk += sum(self.bases[plan.folder].disk(run) for plan in plans if (run := plan.warm_run()))
+        memory = max(self.bases[job.plan_folder].memory(job.run, job.measurement) for job in jobs)
         work = sum(entry.course.whole for entry in (*first, *runs))
         estimated = Totals(0.0, work + further, disk, memory)
         command = "ruleshift " + shlex.join(sys.argv[1:])
@@ -79,8 +79,8 @@ class StudyLog:
         run = plan.warm_run()
         if run is None:
             return None
-        seconds = self.bases[plan.task].seconds(work_of_training(run, task_of(plan.measurement)))
-        name, folder = f"{plan.task} warm start", f"{plan.folder}/{WARM}"
+        seconds = self.bases[plan.folder].seconds(work_of_training(run, task_of(plan.measurement)))
+        name, folder = f"{plan.folder} warm start", f"{plan.folder}/{WARM}"
         return JobEntry(name, name, folder, run.length, (), False, Expected(seconds / run.length))
 
     def add(self, jobs: Sequence[Job]) -> None:
@@ -98,7 +98,7 @@ class StudyLog:
     def _further(self, job: Job, most: int) -> float:
         """Seconds of the points that a run may yet be measured at where arms match."""
         there = len([*(job.root / job.run.folder / "points").glob("*.parquet")]) - len(job.run.points)
-        return max(0, most - max(0, there)) * self.bases[job.measurement.task].expects_further(job.measurement).unit
+        return max(0, most - max(0, there)) * self.bases[job.plan_folder].expects_further(job.measurement).unit
 
     def _entry(self, job: Job) -> JobEntry:
         return JobEntry(

@@ -49,15 +49,20 @@ class Job:
     expected: Expected = Expected()
 
     @property
+    def plan_folder(self) -> str:
+        """The name of the folder of its plan."""
+        return self.root.parent.name
+
+    @property
     def name(self) -> str:
         more = f" step {', '.join(map(str, self.further))}" if self.further else ""
-        return f"{self.root.parent.name} {self.run.folder}{more}"
+        return f"{self.plan_folder} {self.run.folder}{more}"
 
     @property
     def after(self) -> str | None:
         """The job that it follows, where that is made with it: of the run that its own one starts from."""
         origin = self.run.start
-        return None if origin is None else f"{self.root.parent.name} {origin.run.folder}"
+        return None if origin is None else f"{self.plan_folder} {origin.run.folder}"
 
     @property
     def kind(self) -> str:

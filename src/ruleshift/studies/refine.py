@@ -106,7 +106,7 @@ def _needed(
     start, trained, origins = plan.study.start, plan.study.trained, plan.origins()
     for what, pair in itertools.product(whats, pairs):
         assert pair.matched_on
-        for seed in seeds_of(curves, pair, start):
+        for seed in seeds_of(curves, pair, start, origins):
             names = (pair.arm, pair.reference)
             a, b = (path_of(curves, name, seed, curves[start][0][0], origins) for name in names)
             both = matched_curves(a, b, pair.matched_on, what, trained)

@@ -84,7 +84,7 @@ def _run_study(
     folders = [out / plan.folder for plan in plans]
     if cluster is None:
         workers = workers_here(plans, bases, [folder / ARMS for folder in folders], workers)
-    log = StudyLog(out, dict(zip([plan.task for plan in plans], bases, strict=True)))
+    log = StudyLog(out, dict(zip([plan.folder for plan in plans], bases, strict=True)))
 
     def jobs_of(starts: Sequence[StartModel]) -> list[Job]:
         return [
@@ -128,7 +128,8 @@ def _run_study(
     for one, task, folder in zip(refined, found, folders, strict=True):  # pages may show what others found
         _show(one.plan.study, task, folder)
     if claimed:
-        Console().print(claims_table([claim for _, claim in claimed]))
+        shown = [replace(claim, task=owner.plan.folder) for owner, claim in claimed]  # tells start models apart
+        Console().print(claims_table(shown))
     log.end()
 
 
@@ -148,7 +149,7 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
     training = plan.warm_up()
     if training is None:
         return start
-    folder, task, name = out / WARM, task_of(plan.measurement), f"{plan.task} warm start"
+    folder, task, name = out / WARM, task_of(plan.measurement), f"{plan.folder} warm start"
     settings: dict[str, object] = {"task": plan.task, "training": training, **start.settings}
     with RunFolder.open(folder, settings) as run:
         if not is_saved(folder / "model"):
