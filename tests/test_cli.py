@@ -267,6 +267,15 @@ def test_eval_of_expert_and_random(tmp_path: Path, capsys: pytest.CaptureFixture
     assert values["random"]["validity", 1] == 1.0
 
 
+@pytest.mark.parametrize("arguments", ["study headline", "compare expert random"])
+def test_the_folder_of_a_run_is_taken_for_nothing_else(
+    arguments: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert "is the folder of a run or a model" in refusal(capsys, *arguments.split(), "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_eval_of_who_never_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = {}
     for task in ("virl-l", "gp-vl"):

@@ -34,7 +34,8 @@ from ruleshift.evaluation.finished import load_finished
 from ruleshift.evaluation.profile import calibration, pass_at_k, problem_profiles, rows_of_samples
 from ruleshift.evaluation.record import Answered, Slot, from_line, open_record, to_line
 from ruleshift.evaluation.rescoring import rescore
-from ruleshift.evaluation.revising import Price, gains, pays_until
+from ruleshift.evaluation.revising import Price, gain_of, gains, pays_until
+from ruleshift.evaluation.statistics import Difference, share_interval, wilson_interval
 from ruleshift.evaluation.suites import SUITES
 from ruleshift.records import Completion, Episode, Served, Verdict
 from ruleshift.report.card import section
@@ -332,6 +333,15 @@ def test_turns_pay_while_they_solve_something_for_sure() -> None:
     assert [turn.pays for turn in found] == [True, True, False]
     assert pays_until(found) == 2
     assert pays_until(gains(*_nothing(), Price())) == 0
+
+
+def test_the_first_turn_gains_what_is_solved_within_it() -> None:
+    """With the same interval, also where outcomes are means over samples, which tell more than single ones."""
+    solved = [0.25, 0.5, 0.0, 0.25] * 10
+    first = gain_of(solved, [0.0] * 40)
+    assert first == Difference(0.25, *share_interval(solved), 40)
+    low, high = wilson_interval(sum(solved), 40)
+    assert low < first.low < 0.25 < first.high < high
 
 
 def _nothing() -> tuple:

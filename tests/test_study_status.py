@@ -105,7 +105,8 @@ def test_status_is_told_and_nothing_written(study: Path, capsys: pytest.CaptureF
     assert "Traceback" not in told
     (study / "lock").write_text("")
     assert main(["study", "status", str(study)]) == 0
-    assert "not at work: the same command goes on where it stopped" in capsys.readouterr().out
+    stopped = "not at work: the same command goes on where it stopped; about 4:40 of work left for one worker"
+    assert stopped in capsys.readouterr().out
 
 
 def test_a_folder_of_no_study_or_a_damaged_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,14 @@ def check_folder(option: str, path: Path) -> None:
     _probe(option, path, there)
 
 
+def check_apart(option: str, path: Path) -> None:
+    """The same, and raise RuleshiftError for the folder of a run or of a model, whose files would be mixed with what a
+    study or a comparison writes."""
+    if (path / "config.json").exists():
+        raise RuleshiftError(f"{option} {path} is the folder of a run or a model: choose another one")
+    check_folder(option, path)
+
+
 def make_folder(option: str, path: Path) -> None:
     """Make a folder if need be. Raise RuleshiftError if nothing can be written into it."""
     check_folder(option, path)

@@ -13,7 +13,7 @@ import tyro
 
 from ruleshift.backbones.config import NAMED
 from ruleshift.commands.answering import room_to_answer
-from ruleshift.commands.checks import check_folder, command_line, make_folder
+from ruleshift.commands.checks import check_apart, command_line, make_folder
 from ruleshift.commands.policies import (
     AnyStyle,
     Drawing,
@@ -87,7 +87,7 @@ class Compare:
         prices = self._prices()
         self._check_subjects()
         self.drawing.check()
-        check_folder("--out", self.out)
+        check_apart("--out", self.out)
         suite = SUITES[self.suite]
         try:
             by_task = self._subjects(suite, prices)

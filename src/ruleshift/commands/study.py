@@ -10,7 +10,7 @@ import tyro
 
 from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import Assignments, changed
-from ruleshift.commands.checks import check_folder, check_split, check_training
+from ruleshift.commands.checks import check_apart, check_split, check_training
 from ruleshift.commands.machines import MachineArguments, Machines
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.commands.remedies import remedied
@@ -98,7 +98,7 @@ class StudyCommand:
             raise RuleshiftError(f"--out names the folder of the study: --out runs/{study.name}")
         plans = self.plans(study)
         cluster = self.machines.cluster(self.workers)
-        check_folder("--out", self.out)
+        check_apart("--out", self.out)
 
         from ruleshift.quiet import quiet_libraries
 

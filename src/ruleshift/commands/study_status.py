@@ -56,16 +56,17 @@ def _summary(folder: Path, record: "StudyRecord", states: "list[State]", giver: 
     from ruleshift.studies.progress import STANDINGS, seconds_left, told, totals_in
 
     yield record.command
-    counts = Counter(state.standing for state in states)
+    counts, left = Counter(state.standing for state in states), seconds_left(record, states, folder)
     counted = ", ".join(f"{counts[standing]} {standing}" for standing in STANDINGS if counts[standing])
     if giver is not None and giver.lives:
         at_once = max(1, counts["running"])
-        left = duration(seconds_left(record, states, folder) / at_once)
-        yield f"at work: {giver.owner}, for {duration(time.time() - giver.owner.since)}; about {left} left"
+        about = duration(left / at_once)
+        yield f"at work: {giver.owner}, for {duration(time.time() - giver.owner.since)}; about {about} left"
     elif record.took is not None:
         yield f"finished, after {duration(record.took.seconds)}"
     else:
-        yield "not at work: the same command goes on where it stopped"
+        about = duration(left)
+        yield f"not at work: the same command goes on where it stopped; about {about} of work left for one worker"
     yield f"{len(states)} jobs: {counted}; {told(totals_in(folder, record))}"
 
 

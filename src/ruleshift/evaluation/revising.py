@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ruleshift.evaluation.record import Answered, Kept, Slot
-from ruleshift.evaluation.statistics import Difference, wilson_interval
+from ruleshift.evaluation.statistics import Difference, share_interval
 
 LEAST_GAIN = 0.01
 """A turn pays while it solves more than this share of all problems, by the lower end of its interval."""
@@ -52,9 +52,7 @@ def gains(kept: Kept, solved: Mapping[int, Sequence[float]], places: Sequence[Sl
     found = []
     for turn, outcomes in solved.items():
         before = solved.get(turn - 1, [0.0] * len(outcomes))
-        share = fmean(now - then for now, then in zip(outcomes, before, strict=True))
-        low, high = wilson_interval(max(share, 0.0) * len(outcomes), len(outcomes))
-        difference = Difference(share, low, high, len(outcomes))
+        difference = gain_of(outcomes, before)
         read = [_tokens(answered) for answered in tries[turn]]
         money = sum(prompt * price.prompts + reply * price.replies for prompt, reply in read) / 1e6
         seconds = sum(answered.seconds for answered in tries[turn])
@@ -62,6 +60,12 @@ def gains(kept: Kept, solved: Mapping[int, Sequence[float]], places: Sequence[Sl
         count = len(places)
         found.append(TurnGain(turn, difference, len(read), tokens / count, seconds / count, money / count))
     return found
+
+
+def gain_of(outcomes: Sequence[float], before: Sequence[float]) -> Difference:
+    """The share of problems that one more turn solves, whose outcomes (P,) were those `before` it."""
+    more = [now - then for now, then in zip(outcomes, before, strict=True)]
+    return Difference(fmean(more), *share_interval(more), len(more))
 
 
 def pays_until(turns: Sequence[TurnGain]) -> int:

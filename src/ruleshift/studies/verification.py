@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 from ruleshift.bounds import Count, check_bounds
 from ruleshift.evaluation.evaluate import Cell
-from ruleshift.evaluation.revising import LEAST_GAIN, TurnGain, pays_until
-from ruleshift.evaluation.statistics import Difference, wilson_interval
+from ruleshift.evaluation.revising import LEAST_GAIN, TurnGain, gain_of, pays_until
 from ruleshift.records import Told
 from ruleshift.settings import Measurement
 from ruleshift.studies.pictures import tries
@@ -83,13 +82,12 @@ def measures(usual: Measurement) -> Measurement:
 def turn_gains(cell: Cell, seconds: Sequence[float] = ()) -> list[TurnGain]:
     """What each further turn solves, and takes: tokens and seconds (NaN where these are not known) are means over
     problems."""
-    count, before, found = len(cell.tries), 0.0, []
+    count, found = len(cell.tries), []
+    before: Sequence[float] = [0.0] * count
     for turn, spent in enumerate(cell.spent, 1):
-        solved = fmean(cell.outcomes("success", turn))
-        low, high = wilson_interval((solved - before) * count, count)
-        gain = Difference(solved - before, low, high, count)
+        solved = cell.outcomes("success", turn)
         took = seconds[turn - 1] / count if len(seconds) >= turn else math.nan
-        found.append(TurnGain(turn, gain, spent.replies, spent.tokens / count, took, 0.0))
+        found.append(TurnGain(turn, gain_of(solved, before), spent.replies, spent.tokens / count, took, 0.0))
         before = solved
     return found
 
