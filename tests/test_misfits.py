@@ -31,9 +31,9 @@ def values_of(kind: Any) -> list[Any]:
     if get_origin(kind) in (UnionType, Union):
         return [None, *values_of(inner[0])]
     if get_origin(kind) is Annotated:
-        numbers = [0, 1, 3, 8, 50] if inner[0] is int else [0.0, 0.5, 1.0]
+        numbers = [0, 1, 3, 8, 50] if inner[0] is int else [-1.0, 0.0, 0.5, 1.0]
         return [n for n in numbers if all(n in bound for bound in inner[1:] if isinstance(bound, Range))]
-    return {bool: [True, False], float: [-1.0]}.get(kind, [])
+    return [True, False] if kind is bool else []
 
 
 def knobs(kind: type[RLConfig]) -> Iterator[tuple[str, Any]]:
