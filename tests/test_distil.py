@@ -418,7 +418,12 @@ def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [("opd", {"teacher": "expert", "privileged_context": "none"}), ("sdft", {})]
+    ("name", "changes"),
+    [
+        ("opd", {"teacher": "expert", "privileged_context": "none"}),
+        ("sdft", {}),
+        ("sdft", {"critic": True, "buffer": 5}),  # the second walk is cut before its last picture
+    ],
 )
 def test_students_in_pictures_are_taught(name, changes):
     """The teacher sees what they see, and more words."""
