@@ -18,7 +18,7 @@ from ruleshift.evaluation.copying import TrainingReplies
 from ruleshift.evaluation.insight import rows_of_insight
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
-from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
+from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map, what_explains
 from ruleshift.results import Results, Row, load_results
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies import insights
@@ -230,6 +230,7 @@ def test_what_the_way_tells_beyond_drift_has_an_interval_over_trainings() -> Non
     assert by_way is not None
     assert 0 < by_way.ci_low <= by_way.difference <= by_way.ci_high
     assert beyond_drift_in_words(grid(1.0, 0.1)).endswith("over 8 trainings)")
+    assert "all 24 cells (and over trainings left out of the fit) that is" in what_explains(grid(1.0, 0.1))
     assert beyond_drift([one for one in grid(1.0, 0.1) if one.way == "sft"]) is None
     assert beyond_drift([]) is None
 
