@@ -165,7 +165,7 @@ def test_on_a_gpu_the_start_goes_to_the_memory_of_the_cpu(monkeypatch: pytest.Mo
 def test_where_no_memory_is_left_for_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StartCopy, "__init__", no_memory)
     with pytest.raises(OutOfRoom, match="before the first update: give --lora-rank 16"):
-        new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", RLConfig(updates=1, episodes=4))
+        new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", RLConfig(episodes=4))
 
 
 def test_a_model_without_room_is_not_called_damaged(

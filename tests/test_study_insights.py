@@ -131,7 +131,7 @@ def test_failures_are_measured_at_the_ends(
     model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(FAILURES, model, replace(SMALL, kl_problems=2, kl_most=2), further=0)
-    plan = replace(plan, recipe=replace(plan.recipe, rl=replace(plan.recipe.rl, updates=1)))
+    plan = replace(plan, recipe=replace(plan.recipe, rl=replace(plan.recipe.rl, updates=1, value_only=0)))
     run_study([plan], tmp_path)
     folder, told = tmp_path / "gp-l", capsys.readouterr().out
     assert "Confident and wrong, and what mitigates" in told
