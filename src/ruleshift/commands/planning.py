@@ -101,6 +101,7 @@ def _advise(plan: "Forecast", config: SFTConfig | RLConfig) -> None:
     from ruleshift.training.room import less_to_learn, less_to_sample
 
     most = max(plan.phases, key=lambda phase: phase.total)
-    savings = less_to_sample(config) if most.name == "sampling" else less_to_learn(config, plan.conversation)
+    samples = most.name == "sampling"
+    savings = less_to_sample(config) if samples else less_to_learn(config, plan.conversation, again=plan.again)
     if told := in_words(savings):
         print(f"{most.name}, which takes most, takes less with {told}")

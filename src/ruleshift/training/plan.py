@@ -21,7 +21,7 @@ from ruleshift.training.critic import ValueHead
 from ruleshift.training.footprint import Footprint, Shapes, weightless
 from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.longest import Longest, longest
-from ruleshift.training.parts import check_recompute, choose, learns, start_of
+from ruleshift.training.parts import check_recompute, choose, learns, recomputes, start_of
 from ruleshift.training.plan_pictures import apart, bytes_of_features, bytes_of_pixels, looked_at, seen_first
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rollout import rollout_dtype
@@ -60,6 +60,7 @@ class Forecast:
     tokens: TokenCount
     flops: float
     phases: tuple[Phase, ...]
+    again: bool  # whether layers of the model can be computed again
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def forecast(
         tokens,
         tokens.flops(sizes),
         tuple(phases),
+        recomputes(model),
     )
 
 

@@ -32,6 +32,7 @@ from ruleshift.training.estimators import (
 )
 from ruleshift.training.guide import Guided
 from ruleshift.training.learner import Batch, Learner, check_finite
+from ruleshift.training.parts import recomputes
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, rollout_dtype, turns_within
@@ -69,7 +70,7 @@ class RL:
                 began = time.monotonic()
                 episodes, collected = self.collect()
                 self.tokens_per_s = collected["generated_tokens"] / max(time.monotonic() - began, 1e-3)
-            with room_to_learn(self.config, map(Trajectory.of, episodes)):
+            with room_to_learn(self.config, map(Trajectory.of, episodes), recomputes(self.learner.model)):
                 batch, estimates = self.estimate(episodes)
                 seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
                 losses = self.learn(batch)
