@@ -78,6 +78,8 @@ def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> N
     print(f"parameters  {plan.parameters:,}, of which {plan.learning:,} learn")
     print(f"tokens      {trained:,} to learn from and {read:,} to sample and read, at the most")
     print(f"            ({plan.conversation:,} in the longest conversation, {plan.pass_tokens:,} in the largest pass)")
+    if plan.outgrown:
+        print(f"context     {plan.outgrown}")
     print(f"FLOPs       {plan.flops:.2e}")
     print("peak memory by part, in GB")
     names = [phase.name for phase in plan.phases]

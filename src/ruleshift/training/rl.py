@@ -22,6 +22,7 @@ from ruleshift.training.algorithms import check_algorithm
 from ruleshift.training.answers import token_counts
 from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_learner, writer_of
+from ruleshift.training.context import check_context
 from ruleshift.training.estimators import (
     ESTIMATORS,
     Turns,
@@ -158,6 +159,7 @@ class RL:
         batch = Batch(trajectories, *of_turns, read.states, read.reference, guided.of_tokens, guided.told)
         if config.sft_coef or config.sft_mix == "noise":
             of_each = {i: self._demonstration(i) for i in dict.fromkeys(self.dealt[e.problem_id] for e in episodes)}
+            check_context(self.learner.model, (len(t.ids) for t in of_each.values()), "demonstrations")
             problems = [self.dealt[e.problem_id] for e in episodes[: len(counts)]]
             batch = replace(batch, demonstrations=[of_each[i] for i in problems], problems=problems)
         return batch, metrics | guided.metrics
