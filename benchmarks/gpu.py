@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --model smollm2 --parts study
     python benchmarks/gpu.py --device cpu --threads 1 --batch 4 --turns 2 --episodes 8 --group 2 --updates 1 --repeats 1
     python benchmarks/gpu.py --device cpu --threads 1 --parts study --minutes 3 --study="--quick --tasks gp-l --n 4
-        --preset tiny --points 1 --set warm_steps=1 --set sft.steps=2 --set rl.updates=1 --set rl.episodes=8"
+        --preset tiny --points 1 --set warm_steps=1 --set sft.steps=2 --set rl.updates=2 --set rl.episodes=8"
 
 The last two lines try the script. Agreement: episodes sampled on the CPU in float32 are read on the device, and PPO
 makes an update of both from the same start. Log-probs of reply tokens, losses and the norm of the gradient are

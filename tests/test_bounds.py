@@ -2,6 +2,7 @@
 
 import dataclasses
 from math import inf, nan
+from typing import get_type_hints
 
 import pytest
 
@@ -9,7 +10,7 @@ from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
-from ruleshift.settings import Measurement, RLConfig, SFTConfig
+from ruleshift.settings import DistilConfig, Measurement, RLConfig, SFTConfig
 from ruleshift.studies.sweep import Grid
 from ruleshift.tasks import TASKS, get_task
 
@@ -19,6 +20,12 @@ NUMBERS = [
     for kind in ALL
     for field in dataclasses.fields(kind)
     if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+]
+MAY_BE_NONE = [
+    (kind, name)
+    for kind in (*ALL, DistilConfig)
+    for name, of_type in get_type_hints(kind).items()
+    if of_type in (int | None, float | None)
 ]
 WRONG = [
     (RLConfig, {"clip": -1.0}, "--clip must be above 0 and at most 1, not -1.0"),
@@ -40,6 +47,7 @@ WRONG = [
     (Measurement, {"turns": (1, 0)}, "--turns must be at least 1, not 0"),
     (Measurement, {"splits": ()}, "--splits must name at least one"),
     (Measurement, {"decodings": ("warm",)}, "unknown --decodings 'warm'; choose from greedy, sampled"),
+    (DistilConfig, {"fixed_advantage": nan}, "--fixed-advantage must be a finite number, not nan"),
     (BuildConfig, {"heads": 3}, "--width 128 is not a multiple of twice --heads (6)"),
     (BuildConfig, {"heads": 8, "key_value_heads": 3}, "--heads 8 is not a multiple of --key-value-heads (3)"),
     (BuildConfig, {"walk_share": 7.0}, "--walk-share must be from 0 to 1"),
@@ -68,7 +76,16 @@ def test_every_number_has_a_bound(kind, name):
             kind(**{name: value})
 
 
+@pytest.mark.parametrize(("kind", "name"), MAY_BE_NONE)
+def test_every_number_that_may_be_none_is_finite(kind, name):
+    option = "--" + name.replace("_", "-")
+    for value in (nan, inf, -inf):
+        with pytest.raises(RuleshiftError, match=f"^{option} must be"):
+            kind(**{name: value})
+
+
 def test_what_is_at_its_bound_is_taken():
+    DistilConfig(fixed_advantage=-1e9)
     RLConfig(gamma=0.0, lam=1.0, clip=1.0, kl_coef=0.0, target_kl=None, warmup=0, final_rate=0.0, value_steps=0)
     SFTConfig(warmup_share=0.0, weight_decay=0.0, seed=2**32 - 1, batch=8, micro_batch=64)
     Sampling(temperature=0.0, max_new_tokens=1)

@@ -9,7 +9,7 @@ import pytest
 
 import ruleshift
 from cli_helpers import metrics, refusal, save_tiny_model
-from ruleshift.cli import main
+from ruleshift.cli import main, parse
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
 
@@ -95,6 +95,29 @@ def test_rl_resumes_with_the_same_numbers(
     assert metrics(run) == metrics(rl_run)
     final = "model/model.safetensors"
     assert (run / final).read_bytes() == (rl_run / final).read_bytes()
+
+
+def test_what_is_said_to_be_kept_is(tmp_path: Path) -> None:
+    """Of a run that is stopped before anything is, once its start model has spoken, and after a checkpoint."""
+    words = (
+        ["sft", "gp-l", "--out", tmp_path],
+        ["backbone", "build", "--out", tmp_path],
+        ["rl", "gp-l", "--plan", "cpu"],
+    )
+    commands = [parse([str(word) for word in one]) for one in words]
+    nothing = "there is no checkpoint yet; run the same command again, which begins anew"
+    assert [command.stopped for command in commands] == [nothing] * 3
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "checkpoints" / ".tmp-step-000001").mkdir(parents=True)
+    (tmp_path / "samples" / ".tmp-000000.jsonl").touch()
+    assert commands[0].stopped == nothing
+    (tmp_path / "samples" / "000000.jsonl").touch()
+    assert (
+        commands[0].stopped == "what the start model said is kept; run the same command again, which resumes from there"
+    )
+    (tmp_path / "checkpoints" / "step-000001").mkdir()
+    kept = "the work up to the last checkpoint is kept; run the same command again, which resumes from there"
+    assert [command.stopped for command in commands] == [kept, kept, nothing]
 
 
 def test_sft_with_a_tracker(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

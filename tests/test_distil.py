@@ -1,7 +1,8 @@
 """Distillation on the loop of RL: what a teacher is shown, what it says, and how a student learns from it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from helpers import Bandit, EchoTask, Pull, arm_of, new_rl, same_weights, tiny_chat, tiny_model, weights_of
+from ruleshift.backbones import head
 from ruleshift.cli import main, parse
 from ruleshift.errors import RuleshiftError
 from ruleshift.records import Episode
@@ -22,7 +24,7 @@ from ruleshift.training.objectives import divergence, policy_loss
 from ruleshift.training.privileged import Asked, answers_of, shown
 from ruleshift.training.rl import RL, train_rl
 from ruleshift.training.teachers import SLIP, ExpertTeacher, MovingTeacher, Told
-from ruleshift.training.trajectories import Trajectory
+from ruleshift.training.trajectories import Trajectory, reply_states
 from test_algorithms import check_that_micro_batches_change_nothing
 from vision_helpers import BUILDERS, LookTask
 
@@ -250,6 +252,41 @@ def test_the_moving_average_moves_by_its_rate_and_the_student_stays_where_it_is(
         torch.testing.assert_close(rl.learner.model.state_dict()[name], weight + 1.0)
 
 
+@pytest.mark.parametrize("kind", ["base", "ema"])
+@pytest.mark.parametrize("place", ["device", "cpu", "disk"])
+def test_a_teacher_is_put_in_the_place_of_the_student_once_a_pass(kind, place, monkeypatch):
+    """What it says of parts of the tokens later is what it would say in that place."""
+    monkeypatch.setattr(head, "AT_ONCE", 5 * head.vocabulary(tiny_model(layers=1)))
+    rl = rl_of(config_of("gkd", teacher_model_kind=kind, reference=place))
+    teacher, opened = rl.learner.guide.teacher, []
+    weights = teacher.weights
+
+    @contextmanager
+    def counted() -> Iterator[torch.nn.Module]:
+        opened.append(True)
+        with weights() as model:
+            yield model
+
+    monkeypatch.setattr(teacher, "weights", counted)
+    with torch.no_grad():
+        for parameter in rl.learner.trained:
+            parameter += 0.1
+    episodes = rl.collect()[0]
+    told = [teacher.told(asked_of(rl, episode), Trajectory.of(episode)) for episode in episodes]
+    scores = teacher.scores(told)
+    parts = head.chunks(rl.learner.model, len(scores.known))
+    found = torch.cat([scores.logprobs(part) for part in parts])
+    assert len(parts) > 2
+    assert len(opened) == 1
+    with weights() as model, torch.no_grad():
+        before = reply_states(model, [one.trajectory for one in told]).before
+        expected = (head.logits_of(model, before) / rl.config.temperature).log_softmax(-1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    opened.clear()
+    rl.update()
+    assert len(opened) == rl.config.minibatches + 1  # and once to be measured
+
+
 # The bandit
 
 
@@ -418,7 +455,12 @@ def test_what_does_not_fit_is_refused_with_what_does(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [("opd", {"teacher": "expert", "privileged_context": "none"}), ("sdft", {})]
+    ("name", "changes"),
+    [
+        ("opd", {"teacher": "expert", "privileged_context": "none"}),
+        ("sdft", {}),
+        ("sdft", {"critic": True, "buffer": 5}),  # the second walk is cut before its last picture
+    ],
 )
 def test_students_in_pictures_are_taught(name, changes):
     """The teacher sees what they see, and more words."""

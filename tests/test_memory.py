@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 import ruleshift.backbones.head as head
 from cli_helpers import refusal, save_tiny_model
 from helpers import EchoTask, new_rl, same_weights, tiny_chat, tiny_model, weights_of
-from ruleshift.backbones.head import check_head, last_states, logits_of
+from ruleshift.backbones.head import check_head, last_states, logits_later, logits_of
 from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.runs import RunFolder
@@ -102,6 +102,10 @@ def test_logits_of_last_states_are_those_of_the_model(name):
         torch.testing.assert_close(logits_of(model, last_states(model, ids)), expected, atol=1e-5, rtol=1e-5)
     check_head(model)
     assert not model.get_decoder()._forward_hooks
+    with torch.no_grad():
+        states, logits = last_states(model, ids), logits_later(model)
+        model.get_output_embeddings().weight.data = torch.zeros_like(model.get_output_embeddings().weight)
+        torch.testing.assert_close(logits(states), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_model_that_does_more_to_its_logits_is_refused(monkeypatch):

@@ -31,9 +31,9 @@ def values_of(kind: Any) -> list[Any]:
     if get_origin(kind) in (UnionType, Union):
         return [None, *values_of(inner[0])]
     if get_origin(kind) is Annotated:
-        numbers = [0, 1, 3, 8, 50] if inner[0] is int else [0.0, 0.5, 1.0]
+        numbers = [0, 1, 3, 8, 50] if inner[0] is int else [-1.0, 0.0, 0.5, 1.0]
         return [n for n in numbers if all(n in bound for bound in inner[1:] if isinstance(bound, Range))]
-    return {bool: [True, False], float: [-1.0]}.get(kind, [])
+    return [True, False] if kind is bool else []
 
 
 def knobs(kind: type[RLConfig]) -> Iterator[tuple[str, Any]]:
@@ -111,6 +111,8 @@ REFUSED = {
     "ppo --clip None --clip-high 0.3": "and there is none: give --clip-high None, or --clip 0.2",
     "ppo --no-critic": "--value-only 1 .* there is none: give --value-only 0, or --critic",
     "ppo --value-steps 0": "--value-only 1 .* no steps: give --value-steps 50, or --value-only 0",
+    "ppo --updates 1": "--value-only 1 .* of --updates 1 none is left .*: give --value-only 0, or --updates 2$",
+    "ppo --value-only 30": "none is left for the model: give --value-only 0, or --updates 31$",
     "ppo --baseline-decay 0.5": "give --baseline-decay None, or --no-critic --value-only 0",
     "ppo --resample 1": "--resample 1 .*: give --group 8, or --resample 0",
     "ppo --estimator group_scaled": "give --no-critic --value-only 0 --group 8, or --estimator gae",

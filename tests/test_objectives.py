@@ -294,6 +294,13 @@ def test_importance_weights_by_hand():
         assert set(importance_weights(sampled, sampled, turn, 2, level, 2.0).tolist()) == {1.0}
 
 
+@pytest.mark.parametrize("cap", [1.2, 2.0, 3.4, 3.5, 5.5])
+def test_importance_weights_reach_their_cap_to_the_last_digit(cap):
+    """In float32, where the exponential of a logarithm may be less, and where p / q is infinite."""
+    learns, sampled = torch.tensor([9.0, 900.0]), torch.zeros(2)
+    assert bool((importance_weights(learns, sampled, torch.arange(2), 2, "token", cap) >= cap).all())
+
+
 def test_importance_weights_have_the_mean_of_the_program_that_learns():
     """Of any function of a token, over what the other one samples; unless they are cut."""
     generator = torch.Generator().manual_seed(0)

@@ -146,6 +146,10 @@ def test_weights_in_pieces_are_not_taken_from_the_launcher(monkeypatch, capsys):
             CONFIGS["sft, a loss of our own"],
             "--loss psft is not for weights in pieces: leave it out, or leave --shard out",
         ),
+        (
+            replace(CONFIGS["sft, a loss of our own"], train_parts=("tower",)),
+            "--loss psft is not for weights in pieces: leave it out, or leave --shard out",
+        ),
         (replace(PPO, train_parts=("projector",)), "--train-parts projector is not .*: add decoder to it, or leave"),
     ],
 )

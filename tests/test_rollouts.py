@@ -1,16 +1,19 @@
 """Episodes that are kept: whole files, what is chosen of an update, an index by problem, and no number that changes."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import synthetic
+from helpers import EchoTask, tiny_chat, tiny_model
+from ruleshift.engines.protocol import Reply
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Completion, Turn
+from ruleshift.records import Completion, Message, Turn, Verdict
 from ruleshift.report.arms import ArmNote, Legend
 from ruleshift.report.library import grow, library_of
 from ruleshift.report.verification import gain_of_verification
+from ruleshift.revision import Conversation
 from ruleshift.rollouts import (
     ROWS,
     KeptEpisode,
@@ -26,12 +29,17 @@ from ruleshift.rollouts import (
     update_file,
 )
 from ruleshift.runs import RunFolder
+from ruleshift.settings import RLConfig
 from ruleshift.studies.arms import run_arm
 from ruleshift.studies.headline import HEADLINE, Rates
 from ruleshift.studies.kept import Size, kept_problems, size_of
 from ruleshift.studies.points import PointStore
 from ruleshift.studies.study import StartModel
-from ruleshift.training.watch import MOST, RANDOM, chosen
+from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Style
+from ruleshift.training.rl import RL
+from ruleshift.training.rollout import Rollout, local_engine
+from ruleshift.training.watch import MOST, RANDOM, Watch, chosen
 from study_helpers import plan_of, tiny_start
 
 LEGEND = Legend("base", (ArmNote("base"), ArmNote("rl")))
@@ -40,7 +48,7 @@ LEGEND = Legend("base", (ArmNote("base"), ArmNote("rl")))
 def kept(number: int, text: str = "a", **known: object) -> KeptEpisode:
     turn = KeptTurn(text, ("a", "b"), (1, 2), (-0.5, -1.5), (-1.0, -2.0), reward=1.5, right=number % 2 == 0, **known)
     messages = (("user", f"problem {number}", ()), ("assistant", text, ()))
-    return KeptEpisode(f"t/id/1/{number}", "id", "sampled", messages, (turn,))
+    return KeptEpisode(f"t/id/1/{number}", "id", "sampled", messages, (turn,), solved=turn.right)
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -164,6 +172,50 @@ def test_results_are_the_same_with_and_without(tmp_path: Path) -> None:
     assert any(turn.after != turn.start for turn in last.turns)
     whole = load(point_file(tmp_path / "all" / run.folder, run.points[-1]), 0)
     assert all(len(turn.start) == len(turn.ids) for turn in whole.turns)
+
+
+@dataclass
+class Walk:
+    """Three steps, at each of which every reply is right."""
+
+    id: str
+    step: int = 0
+
+    def context(self) -> tuple[Message, ...]:
+        return (Message("user", "K"),)
+
+    def submit(self, reply: str, last: bool) -> Verdict:
+        self.step += 1
+        return Verdict("right", 1.0, self.step == 3, "on", advanced=self.step < 3)
+
+
+class WalkTask(EchoTask):
+    """A task of `Walk` problems."""
+
+    def problem(self, split: str, seed: int, index: int, style: Style = "full") -> Walk:
+        return Walk(f"walk/{split}/{seed}/{index}")
+
+
+def test_an_episode_that_an_update_cuts_is_kept_as_unsolved(tmp_path: Path) -> None:
+    model, chat = tiny_model(layers=1), tiny_chat()
+    config = RLConfig(episodes=2, turns=1, max_new_tokens=3, minibatches=1, buffer=5)
+    rollout = Rollout(WalkTask(), "terse", config, local_engine(model, chat, config))
+    RL(model, chat, rollout, Watch(tmp_path)).update()
+    told = summaries(update_file(tmp_path, 1)).to_pylist()
+    assert [(len(line["tokens"]), line["solved_at"]) for line in told] == [(3, 3), (2, 0)]
+    assert [len(load(update_file(tmp_path, 1), row).messages) for row in (0, 1)] == [7, 5]
+
+
+def test_a_walk_that_goes_on_past_a_mistake_is_kept_as_unsolved(tmp_path: Path) -> None:
+    for mistakes in (0, 1):
+        walk = Conversation(replace(get_task("virl-l"), go_on=True).problem("id", 0, 0), 1)
+        while not walk.ended:
+            text = "x" if len(walk.turns) < mistakes else walk.problem.gold()
+            walk.take(Reply((), Completion(text)))
+        assert walk.turns[-1].verdict.right
+        save(point_file(tmp_path, 1), [KeptEpisode.of(walk.episode(), "id", "sampled")])
+        (told,) = summaries(point_file(tmp_path, 1)).to_pylist()
+        assert told["solved_at"] == (0 if mistakes else len(walk.turns))
 
 
 def test_what_verification_gains_is_read_from_kept_episodes(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from ruleshift.studies.smollm2 import SMOLLM2, WarmStart
 from ruleshift.studies.study import StartModel
 from ruleshift.training import room
 from ruleshift.training.parts import StartCopy
+from ruleshift.training.rl import RL
 from ruleshift.training.room import room_to_begin, room_to_learn, room_to_sample
 from ruleshift.training.trajectories import Trajectory
 from study_helpers import plan_of, tiny_start
@@ -130,6 +131,8 @@ def test_ways_that_are_exhausted_are_left_out(monkeypatch: pytest.MonkeyPatch) -
     assert "--batch-size" not in said(room_to_sample(replace(whole, batch_size=1)))
     assert "--max-tokens 1500 (now 3000; a pass has one conversation at least)" in said(room_to_learn(whole))
     assert "--max-tokens 2000 (now 3000)" in said(room_to_learn(whole, [conversation(n) for n in (2_000, 10)]))
+    assert "--gradient-checkpointing" in said(room_to_learn(whole))
+    assert "--gradient-checkpointing" not in said(room_to_learn(whole, again=False))  # no layers of a known kind
     at_least = said(room_to_learn(replace(whole, max_tokens=2_000), [conversation(2_000)]))
     assert "--max-tokens" not in at_least
     assert "--max-new-tokens 40 (now 80; which cuts longer replies)" in at_least
@@ -165,7 +168,17 @@ def test_on_a_gpu_the_start_goes_to_the_memory_of_the_cpu(monkeypatch: pytest.Mo
 def test_where_no_memory_is_left_for_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StartCopy, "__init__", no_memory)
     with pytest.raises(OutOfRoom, match="before the first update: give --lora-rank 16"):
-        new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", RLConfig(updates=1, episodes=4))
+        new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", RLConfig(episodes=4))
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_layers_are_computed_again_where_a_model_has_such(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ruleshift.training.rl.recomputes", lambda model: again)
+    monkeypatch.setattr(RL, "estimate", no_memory)
+    rl = new_rl(tiny_model(layers=1), tiny_chat(), EchoTask(), "terse", RLConfig(episodes=4, max_new_tokens=2))
+    with pytest.raises(OutOfRoom, match="while it learned") as told:
+        rl.update()
+    assert ("--gradient-checkpointing" in str(told.value)) == again
 
 
 def test_a_model_without_room_is_not_called_damaged(

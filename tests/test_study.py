@@ -264,6 +264,13 @@ def test_quick_is_smaller_and_what_is_set_stays() -> None:
     assert (few.n, few.profile_problems) == (200, 3)
 
 
+def test_a_quick_study_leaves_an_update_for_the_model() -> None:
+    """Where a part of the recipe's updates is no more than those that the critic takes alone."""
+    for updates, left in ((20, (5, 2)), (5, (2, 1)), (1, (1, 0))):
+        sized = Command(quick=True)._sized(replace(RECIPE, rl=replace(RL, updates=updates, value_only=2)), 4).rl
+        assert (sized.updates, sized.value_only) == left
+
+
 # ---------------------------------------------------------------- from end to end
 
 

@@ -19,7 +19,7 @@ from ruleshift.evaluation.copying import TrainingReplies
 from ruleshift.evaluation.insight import rows_of_insight
 from ruleshift.evaluation.phases import PhaseCell, beyond_drift, explanations
 from ruleshift.report.insights import insights_in
-from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map
+from ruleshift.report.phase import beyond_drift_in_words, cells_in, phase_map, what_explains
 from ruleshift.results import Results, Row, load_results
 from ruleshift.settings import RLConfig, SFTConfig
 from ruleshift.studies import insights
@@ -133,7 +133,7 @@ def test_failures_are_measured_at_the_ends(
     model: str, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(FAILURES, model, replace(SMALL, kl_problems=2, kl_most=2), further=0)
-    plan = replace(plan, recipe=replace(plan.recipe, rl=replace(plan.recipe.rl, updates=1)))
+    plan = replace(plan, recipe=replace(plan.recipe, rl=replace(plan.recipe.rl, updates=1, value_only=0)))
     run_study([plan], tmp_path)
     folder, told = tmp_path / "gp-l", capsys.readouterr().out
     assert "Confident and wrong, and what mitigates" in told
@@ -241,6 +241,7 @@ def test_what_the_way_tells_beyond_drift_has_an_interval_over_trainings() -> Non
     assert by_way is not None
     assert 0 < by_way.ci_low <= by_way.difference <= by_way.ci_high
     assert beyond_drift_in_words(grid(1.0, 0.1)).endswith("over 8 trainings)")
+    assert "all 24 cells (and over trainings left out of the fit) that is" in what_explains(grid(1.0, 0.1))
     assert beyond_drift([one for one in grid(1.0, 0.1) if one.way == "sft"]) is None
     assert beyond_drift([]) is None
 

@@ -27,8 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def chained(recipe: StudyRecipe, options: None) -> list[Arm]:
-    """SFT; a critic alone from its second step, which changes no weight; that one again, told less; more SFT after."""
-    still = replace(recipe.rl, updates=1, value_only=1)
+    """SFT; a critic alone from its second step, which changes no weight, since nothing weighs in the model's own loss;
+    that one again, told less; more SFT after."""
+    still = replace(recipe.rl, updates=1, value_only=0, reward_coef=0.0, kl_coef=0.0)
     return [
         Arm("sft", recipe.sft, dense=False),
         Arm("still", still, dense=False, start=Start("sft", 2)),

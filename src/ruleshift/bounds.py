@@ -29,6 +29,8 @@ class Range:
         return abs(value) < inf and self.low <= value <= self.high and not (self.above and value == self.low)
 
     def __str__(self) -> str:
+        if self.low == -inf:
+            return "a finite number"
         if self.high < inf:
             return f"above {self.low} and at most {self.high}" if self.above else f"from {self.low} to {self.high}"
         return f"a number above {self.low}" if self.above else f"at least {self.low}"
@@ -39,6 +41,7 @@ Natural = Annotated[int, Range(0)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # of training: what NumPy takes
 Positive = Annotated[float, Range(0, above=True)]
 NotNegative = Annotated[float, Range(0)]
+Finite = Annotated[float, Range(-inf)]
 Share = Annotated[float, Range(0, 1)]
 ShareAboveZero = Annotated[float, Range(0, 1, above=True)]
 

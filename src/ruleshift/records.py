@@ -8,7 +8,7 @@ Axes, used in trailing shape comments everywhere:
     L   columns of the key-value cache
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -137,6 +137,11 @@ class Episode:
     @property
     def total_reward(self) -> float:
         return sum(turn.verdict.reward for turn in self.turns)
+
+    def begun(self, turns: int) -> "Episode":
+        """Its first turns, and the messages up to the feedback on them."""
+        left_out = 2 * (len(self.turns) - turns)  # messages: replies, and their feedback
+        return replace(self, turns=self.turns[:turns], messages=self.messages[: len(self.messages) - left_out])
 
     def solved_within(self, tries: int) -> bool:
         """Whether the problem was solved with at most `tries` replies to each of its steps."""

@@ -124,6 +124,7 @@ class KeptEpisode:
     turns: tuple[KeptTurn, ...]
     sample: int = 0
     why: str = ""
+    solved: bool = False
 
     @classmethod
     def of(
@@ -132,7 +133,7 @@ class KeptEpisode:
         """An episode with what else is known of its turns."""
         messages = tuple((m.role, m.content, tuple(map(png, m.pictures))) for m in episode.messages)
         plain = tuple(turns) or tuple(map(KeptTurn.of, episode.turns))
-        return cls(episode.problem_id, split, decoding, messages, plain, **known)
+        return cls(episode.problem_id, split, decoding, messages, plain, solved=episode.solved, **known)
 
     def summary(self) -> dict[str, Any]:
         """The columns of the index. `solved_at` is the number of the reply that solved it, 0 where none did; `change`
@@ -146,7 +147,7 @@ class KeptEpisode:
             "decoding": self.decoding,
             "sample": self.sample,
             "why": self.why,
-            "solved_at": len(self.turns) if last.right else 0,
+            "solved_at": len(self.turns) if self.solved else 0,
             "reward": sum(turn.reward for turn in self.turns),
             "tokens": [len(turn.ids) for turn in self.turns],
             "logprob": fmean(drawn) if drawn else None,
@@ -257,7 +258,8 @@ def _with_tuples(turn: dict[str, Any]) -> dict[str, Any]:
 def _episode(row: dict[str, Any]) -> KeptEpisode:
     turns = tuple(KeptTurn(**_with_tuples(turn)) for turn in row["turns"])
     messages = tuple((m["role"], m["content"], tuple(m["pictures"])) for m in row["messages"])
-    return KeptEpisode(row["problem"], row["split"], row["decoding"], messages, turns, row["sample"], row["why"])
+    known = (row["sample"], row["why"], row["solved_at"] > 0)
+    return KeptEpisode(row["problem"], row["split"], row["decoding"], messages, turns, *known)
 
 
 def _unreadable(path: Path, error: BaseException) -> RuleshiftError:

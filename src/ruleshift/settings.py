@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from ruleshift.bounds import Count, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
+from ruleshift.bounds import Count, Finite, Natural, NotNegative, Positive, Seed, Share, ShareAboveZero, check_bounds
 from ruleshift.errors import RuleshiftError
 from ruleshift.misfits import MisfitError
 from ruleshift.records import Told
@@ -298,7 +298,7 @@ class DistilConfig(RLConfig):
     """Weight of what the teacher says."""
     distillation_is_clip: Positive | None = None
     """Weigh each token's divergence by its ratio to the sampling policy, at most this; None does not weigh."""
-    fixed_advantage: float | None = None
+    fixed_advantage: Finite | None = None
     """The control: every sampled token has this advantage (-1, say) in the place of the teacher's."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -53,8 +54,22 @@ def _read(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 def logits_of(model: nn.Module, states: torch.Tensor) -> torch.Tensor:
     """Logits (..., V) in float32 of last states (..., H): those that the model's own forward pass gives."""
     whole = unwrapped(model)
-    config = whole.config.get_text_config()  # by attribute, since each of these is of few families
-    logits: torch.Tensor = whole.get_output_embeddings()(states).float()
+    return _finished(whole, whole.get_output_embeddings()(states))
+
+
+def logits_later(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`logits_of` with the output matrix that the model has now, whatever it has by then. No gradient flows into that
+    matrix."""
+    whole = unwrapped(model)
+    head = whole.get_output_embeddings()
+    now = {name: weight.detach() for name, weight in head.named_parameters()}
+    return lambda states: _finished(whole, functional_call(head, now, (states,)))
+
+
+def _finished(model: Any, product: torch.Tensor) -> torch.Tensor:
+    """What a model makes of the product with its output matrix."""
+    config = model.config.get_text_config()  # by attribute, since each of these is of few families
+    logits = product.float()
     factor = (getattr(config, "logit_scale", None) or 1.0) / getattr(config, "logits_scaling", 1.0)  # Cohere, Granite
     logits = logits if factor == 1 else logits * factor
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma

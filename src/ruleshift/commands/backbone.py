@@ -10,7 +10,7 @@ import tyro
 from ruleshift.backbones.config import BuildConfig, VisionBuildConfig
 from ruleshift.bounds import Natural, at_least
 from ruleshift.commands.checks import check_folder, check_new
-from ruleshift.commands.train import RESUMES
+from ruleshift.commands.train import remains
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,7 +39,9 @@ class Build:
     models_every: Natural = 0
     """Steps between models that stay in OUT/models, from which studies can start (--starts): 0 keeps the last alone."""
 
-    stopped: ClassVar[str] = RESUMES
+    @property
+    def stopped(self) -> str:
+        return remains(self.out)
 
     def run(self) -> None:
         at_least("--models-every", self.models_every, 0)
@@ -66,7 +68,9 @@ class BuildVision:
     """Run folder; made if need be."""
     config: Annotated[VisionBuildConfig, tyro.conf.arg(name="")] = field(default_factory=VisionBuildConfig)
 
-    stopped: ClassVar[str] = RESUMES
+    @property
+    def stopped(self) -> str:
+        return remains(self.out)
 
     def run(self) -> None:
         def new() -> "tuple[PreTrainedModel, Chat]":

@@ -78,6 +78,8 @@ def _print(plan: "Forecast", program: int, machine: Machine, memory: float) -> N
     print(f"parameters  {plan.parameters:,}, of which {plan.learning:,} learn")
     print(f"tokens      {trained:,} to learn from and {read:,} to sample and read, at the most")
     print(f"            ({plan.conversation:,} in the longest conversation, {plan.pass_tokens:,} in the largest pass)")
+    if plan.outgrown:
+        print(f"context     {plan.outgrown}")
     print(f"FLOPs       {plan.flops:.2e}")
     print("peak memory by part, in GB")
     names = [phase.name for phase in plan.phases]
@@ -101,6 +103,7 @@ def _advise(plan: "Forecast", config: SFTConfig | RLConfig) -> None:
     from ruleshift.training.room import less_to_learn, less_to_sample
 
     most = max(plan.phases, key=lambda phase: phase.total)
-    savings = less_to_sample(config) if most.name == "sampling" else less_to_learn(config, plan.conversation)
+    samples = most.name == "sampling"
+    savings = less_to_sample(config) if samples else less_to_learn(config, plan.conversation, again=plan.again)
     if told := in_words(savings):
         print(f"{most.name}, which takes most, takes less with {told}")

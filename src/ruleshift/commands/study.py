@@ -205,10 +205,11 @@ class StudyCommand:
         """The recipe, or a part of it if that is asked for."""
         if not self.quick:
             return recipe
+        updates = -(-recipe.rl.updates // parts)
         return replace(
             recipe,
             sft=replace(recipe.sft, steps=-(-recipe.sft.steps // parts)),
-            rl=replace(recipe.rl, updates=-(-recipe.rl.updates // parts)),
+            rl=replace(recipe.rl, updates=updates, value_only=min(recipe.rl.value_only, updates - 1)),
             measurement=replace(recipe.measurement, n=-(-recipe.measurement.n // parts)),
         )
 

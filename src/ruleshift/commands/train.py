@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from ruleshift.commands.trackers import Trackers
 
 Follow = Callable[[int, Mapping[str, float]], None]
-RESUMES = "the work up to the last checkpoint is kept; run the same command again, which resumes from there"
+
+
+def remains(out: Path | None) -> str:
+    """In words, what a run folder keeps of a run that was stopped."""
+    from ruleshift.runs import SAMPLES, RunFolder
+
+    kept = ""
+    if out is not None and RunFolder(out).latest_checkpoint() is not None:
+        kept = "the work up to the last checkpoint"
+    elif out is not None and any((out / SAMPLES).glob("[!.]*")):
+        kept = "what the start model said"
+    again = "run the same command again, which"
+    return f"{kept} is kept; {again} resumes from there" if kept else f"there is no checkpoint yet; {again} begins anew"
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,9 @@ class Training(OnTask[Options]):
     plan: Machine | None = None
     """Print parameters, tokens, FLOPs and peak memory by part on this machine (cpu: this one), and train nothing."""
 
-    stopped: ClassVar[str] = RESUMES
+    @property
+    def stopped(self) -> str:
+        return remains(self.out)
 
 
 @dataclass(frozen=True)

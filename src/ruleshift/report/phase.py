@@ -40,8 +40,8 @@ def what_explains(cells: Sequence[PhaseCell]) -> str:
         for one in explanations(cells)
         if one.r2 is not None
     ]
-    said = f"Share of the variance of the change over all {len(cells)} cells (and over cells left out of the fit) that "
-    return f"{said}is explained by {'; '.join(told)}{beyond_drift_in_words(cells)}." if told else ""
+    said = f"Share of the variance of the change over all {len(cells)} cells (and over trainings left out of the fit)"
+    return f"{said} that is explained by {'; '.join(told)}{beyond_drift_in_words(cells)}." if told else ""
 
 
 def beyond_drift_in_words(cells: Sequence[PhaseCell]) -> str:

@@ -215,6 +215,11 @@ def _misfits(config: RLConfig) -> Iterator[Misfit]:
             "{value_only} trains a critic by itself, and takes no steps",
             [{"value_steps": RLConfig.value_steps}, {"value_only": 0}],
         )
+    elif config.value_only >= config.updates:
+        yield Misfit(
+            "{value_only} trains the critic alone, and of {updates} none is left for the model",
+            [{"value_only": 0}, {"updates": config.value_only + 1}],
+        )
     if config.buffer and not config.critic:
         yield Misfit(
             "{buffer} cuts an episode whose rest only a critic can estimate",

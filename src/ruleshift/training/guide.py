@@ -17,6 +17,7 @@ from ruleshift.chat import Chat
 from ruleshift.errors import RuleshiftError
 from ruleshift.settings import DistilConfig, RLConfig
 from ruleshift.training.accounting import Account
+from ruleshift.training.context import check_context
 from ruleshift.training.objectives import bounded_exp, divergence
 from ruleshift.training.parts import Start
 from ruleshift.training.privileged import Asked
@@ -79,6 +80,8 @@ class Guide:
             fixed = [torch.full((len(t.positions),), float(config.fixed_advantage or 0.0)) for t in trajectories]
             return Guided(self._placed(fixed), [], {})
         told = [teacher.told(one, t) for one, t in zip(asked, trajectories, strict=True)]
+        if isinstance(teacher, ModelTeacher):
+            check_context(teacher.model, (len(one.trajectory.ids) for one in told), "teaching")
         full = config.distillation_mode == "full_logits"
         heard = told[:PROBED] if full else told
         if not full:

@@ -67,7 +67,7 @@ def importance_weights(
     Source: truncated importance sampling, Yao et al., "Your efficient RL framework secretly brings you off-policy RL
     training" (2025); Ionides (2008), Journal of Computational and Graphical Statistics 17.
     """
-    return _log_ratio(logprobs - sampled, turn, turns, level).clamp(max=math.log(cap)).exp()
+    return _log_ratio(logprobs - sampled, turn, turns, level).exp().clamp(max=cap)
 
 
 def _log_ratio(

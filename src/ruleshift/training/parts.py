@@ -55,10 +55,14 @@ def choose(model: PreTrainedModel, parts: Sequence[Part], lora_rank: int, seed: 
         )
 
 
+def recomputes(model: PreTrainedModel) -> bool:
+    """Whether the model is of a family whose layers can be computed again."""
+    return any(isinstance(module, GradientCheckpointingLayer) for module in model.modules())
+
+
 def check_recompute(model: PreTrainedModel, wanted: bool) -> None:
-    """Raise RuleshiftError where layers are to be computed again, and the model is of a family that has none which
-    can be."""
-    if wanted and not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+    """Raise RuleshiftError where layers are to be computed again, and none of the model can be."""
+    if wanted and not recomputes(model):
         raise RuleshiftError(
             f"--gradient-checkpointing does nothing for {type(model).__name__}, whose layers are not of the kind that "
             "transformers computes again: leave it out, and lower --max-tokens for less memory"

@@ -17,11 +17,12 @@ from ruleshift.engines.window import Window
 from ruleshift.settings import DistilConfig, RLConfig, SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import Account, Sizes, TokenCount
+from ruleshift.training.context import outgrown
 from ruleshift.training.critic import ValueHead
 from ruleshift.training.footprint import Footprint, Shapes, weightless
 from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.longest import Longest, longest
-from ruleshift.training.parts import check_recompute, choose, learns, start_of
+from ruleshift.training.parts import check_recompute, choose, learns, recomputes, start_of
 from ruleshift.training.plan_pictures import apart, bytes_of_features, bytes_of_pixels, looked_at, seen_first
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rollout import rollout_dtype
@@ -60,6 +61,8 @@ class Forecast:
     tokens: TokenCount
     flops: float
     phases: tuple[Phase, ...]
+    again: bool  # whether layers of the model can be computed again
+    outgrown: str  # what may be longer than the model's context, in words; "" where nothing is
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ def forecast(
         tokens,
         tokens.flops(sizes),
         tuple(phases),
+        recomputes(model),
+        _outgrown(run),
     )
 
 
@@ -190,6 +195,16 @@ def _told(guide: Guide | None, asked: Sequence[Asked], group: Sequence[Trajector
     if guide is None or guide.teacher is None:
         return []
     return [guide.teacher.told(one, trajectory) for one, trajectory in zip(asked, group, strict=True)]
+
+
+def _outgrown(run: Planned) -> str:
+    """What the checks of a run would say of its longest conversations."""
+    lengths = [[len(t.ids) for t in some] for some in (run.found.learned, run.found.shown)]
+    said = outgrown(run.model, lengths[0], "lessons" if isinstance(run.config, SFTConfig) else "episodes")
+    said = said or outgrown(run.model, lengths[1], "demonstrations")
+    if run.guide is None or not isinstance(run.guide.teacher, ModelTeacher):
+        return said
+    return said or outgrown(run.guide.teacher.model, [len(one.trajectory.ids) for one in run.taught], "teaching")
 
 
 def _tokens(run: Planned) -> TokenCount:

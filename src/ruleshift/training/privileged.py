@@ -112,4 +112,5 @@ def retold(chat: Chat, asked: Asked, trajectory: Trajectory, texts: Sequence[str
         else:
             pieces.append(chat.encode_feedback(told, turns[k - 1].completion.token_ids))
     ids, positions, states = reply_places(turns, pieces)
-    return replace(trajectory, ids=tuple(ids), positions=tuple(positions), states=tuple(states), after=None)
+    told_again = {"ids": tuple(ids), "positions": tuple(positions), "states": tuple(states)}
+    return replace(trajectory, **told_again, pictures=episode.begun(len(turns)).pictures, after=None)

@@ -22,6 +22,7 @@ from ruleshift.training.algorithms import check_algorithm
 from ruleshift.training.answers import token_counts
 from ruleshift.training.batching import pad, split_evenly
 from ruleshift.training.checkpoints import load_learner, writer_of
+from ruleshift.training.context import check_context
 from ruleshift.training.estimators import (
     ESTIMATORS,
     Turns,
@@ -32,6 +33,7 @@ from ruleshift.training.estimators import (
 )
 from ruleshift.training.guide import Guided
 from ruleshift.training.learner import Batch, Learner, check_finite
+from ruleshift.training.parts import recomputes
 from ruleshift.training.privileged import Asked
 from ruleshift.training.rewards import earned, kl_cost, overlong
 from ruleshift.training.rollout import Rollout, episode_metrics, rollout_dtype, turns_within
@@ -69,7 +71,7 @@ class RL:
                 began = time.monotonic()
                 episodes, collected = self.collect()
                 self.tokens_per_s = collected["generated_tokens"] / max(time.monotonic() - began, 1e-3)
-            with room_to_learn(self.config, map(Trajectory.of, episodes)):
+            with room_to_learn(self.config, map(Trajectory.of, episodes), recomputes(self.learner.model)):
                 batch, estimates = self.estimate(episodes)
                 seen = self.watch and self.watch.before(self.learner, episodes, batch, self.done + 1)
                 losses = self.learn(batch)
@@ -157,6 +159,7 @@ class RL:
         batch = Batch(trajectories, *of_turns, read.states, read.reference, guided.of_tokens, guided.told)
         if config.sft_coef or config.sft_mix == "noise":
             of_each = {i: self._demonstration(i) for i in dict.fromkeys(self.dealt[e.problem_id] for e in episodes)}
+            check_context(self.learner.model, (len(t.ids) for t in of_each.values()), "demonstrations")
             problems = [self.dealt[e.problem_id] for e in episodes[: len(counts)]]
             batch = replace(batch, demonstrations=[of_each[i] for i in problems], problems=problems)
         return batch, metrics | guided.metrics

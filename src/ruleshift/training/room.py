@@ -39,14 +39,16 @@ def room_to_sample(config: SFTConfig | RLConfig) -> Iterator[None]:
 
 
 @contextmanager
-def room_to_learn(config: SFTConfig | RLConfig, learned: Iterable[Trajectory] = ()) -> Iterator[None]:
+def room_to_learn(
+    config: SFTConfig | RLConfig, learned: Iterable[Trajectory] = (), again: bool = True
+) -> Iterator[None]:
     """While passes and steps are made. learned: the conversations that these are about, of which each is in one pass
-    whatever the limits of it are; looked at only where memory runs out."""
+    whatever the limits of it are; looked at only where memory runs out. again: whether layers can be computed again."""
 
     def savings() -> list[Saving]:
         looked_at = list(learned)
         tokens = max((len(t.ids) for t in looked_at), default=0)
-        return less_to_learn(config, tokens, max((len(t.pictures) for t in looked_at), default=0))
+        return less_to_learn(config, tokens, max((len(t.pictures) for t in looked_at), default=0), again)
 
     with room_for("while it learned", savings, _needs()), given_back(config.gradient_checkpointing):
         yield
@@ -62,13 +64,13 @@ def less_to_sample(config: SFTConfig | RLConfig) -> list[Saving]:
     return _fitting(config, [*fewer, *beside, *_shorter(config)])
 
 
-def less_to_learn(config: SFTConfig | RLConfig, tokens: int = 0, pictures: int = 0) -> list[Saving]:
+def less_to_learn(config: SFTConfig | RLConfig, tokens: int = 0, pictures: int = 0, again: bool = True) -> list[Saving]:
     """What takes less memory while passes and steps are made. tokens, pictures: of the longest conversation, 0 where
-    that is not known."""
+    that is not known. again: whether layers of the model can be computed again."""
     found = _less("max_tokens", config, tokens)
     if isinstance(config, RLConfig) and pictures:
         found += _less("max_pictures", config, pictures)
-    if not config.gradient_checkpointing:
+    if again and not config.gradient_checkpointing:
         found.append(Saving("gradient_checkpointing", True, part=part_of(config)))
     found += _standing(config)
     if isinstance(config, RLConfig) and tokens >= config.max_tokens:

@@ -23,7 +23,7 @@ from ruleshift.settings import SFTConfig
 from ruleshift.tasks.protocol import Style, Task
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.optimizers import check_8bit
-from ruleshift.training.parts import check_recompute, choose
+from ruleshift.training.parts import check_recompute, choose, recomputes
 from ruleshift.training.processes import ALONE, Processes
 from ruleshift.training.room import room_to_learn, room_to_sample
 from ruleshift.training.sft_data import data_of
@@ -208,7 +208,8 @@ def train_sft(
     trainer = Trainer(**given) if chat.eye is None else PictureTrainer(sum(looked[-1:]), **given)
     trainer.add_callback(_Steps(run, at, evaluate, progress, trainer, lessons))
     trainer.remove_callback(PrinterCallback)  # it would print every step over our progress bar
-    with room_to_learn(config, (taught(lessons[row]) for row in lessons.rows[:LOOKED_AT])):
+    looked_at = (taught(lessons[row]) for row in lessons.rows[:LOOKED_AT])
+    with room_to_learn(config, looked_at, recomputes(model)):
         trainer.finish(last)
     vars(model).pop("forward", None)  # see `own_forward`
     model.eval()

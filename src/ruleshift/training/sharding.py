@@ -35,16 +35,18 @@ CPU = torch.device("cpu")
 
 def check_sharding(config: SFTConfig | RLConfig) -> None:
     """Raise RuleshiftError for settings that need weights or gradients as a whole."""
-    needs, instead = "--adam-8bit" if config.adam_8bit else None, "leave it out"
+    needs = instead = ""
+    if config.adam_8bit:
+        needs, instead = "--adam-8bit", "leave it out"
     if not config.lora_rank and "decoder" not in config.train_parts:  # no gradient would pass it where none is seen
         needs, instead = f"--train-parts {' '.join(config.train_parts)}", "add decoder to it"
     if isinstance(config, SFTConfig) and config.loss in LAGGING:
-        needs = f"--loss {config.loss}"
+        needs, instead = f"--loss {config.loss}", "leave it out"
     if isinstance(config, RLConfig) and config.sft_mix == "noise":
-        needs = "--sft-mix noise"
+        needs, instead = "--sft-mix noise", "leave it out"
     if isinstance(config, DistilConfig) and config.teacher == "self" and config.fixed_advantage is None:
         needs, instead = "--teacher self", "name another --teacher"
-    if needs is not None:
+    if needs:
         raise RuleshiftError(f"{needs} is not for weights in pieces: {instead}, or leave --shard out")
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from ruleshift.backbones.head import logits_of
+from ruleshift.backbones.head import logits_later
 from ruleshift.backbones.load import load_backbone
 from ruleshift.backbones.vision import Known
 from ruleshift.chat import Chat
@@ -79,11 +79,12 @@ class ModelTeacher:
         thrift = Thrift(self.config.bf16)
         with self.weights() as model:
             said = reply_states(model, [one.trajectory for one in group], self.chat.eye, self.features, thrift)
+            logits = logits_later(model)
 
         @torch.no_grad()
         def logprobs(part: slice) -> torch.Tensor:
-            with self.weights() as model, thrift.around(model):
-                return (logits_of(model, said.before[part]) / self.config.temperature).log_softmax(-1)
+            with thrift.around(model):
+                return (logits(said.before[part]) / self.config.temperature).log_softmax(-1)
 
         return Scores(logprobs, torch.ones(len(said.tokens), device=said.tokens.device))
 

@@ -22,6 +22,7 @@ from ruleshift.runs import Checkpoint, RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.training.accounting import TokenCount
 from ruleshift.training.batching import pack
+from ruleshift.training.context import check_context
 from ruleshift.training.optimizers import fits
 from ruleshift.training.parts import LaggingCopy
 from ruleshift.training.sft_losses import LAGGING, LOSSES
@@ -93,6 +94,7 @@ class Trainer(SFTTrainer):
         """Passes of at most `max_tokens` padded tokens over a batch, whose gradients add up. Several processes make as
         many, the last of which may learn nothing, and bring their gradients together in the last one."""
         lengths = inputs["attention_mask"].sum(1).tolist()
+        check_context(self.model, lengths, "lessons")  # type: ignore[arg-type]
         groups = pack(lengths, self.config.max_tokens)
         parts = [_some(inputs, group, max(lengths[i] for i in group)) for group in groups]
         parts += [_nothing(inputs)] * (max(self.processes.gather(len(parts))) - len(parts))

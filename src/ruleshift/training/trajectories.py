@@ -59,8 +59,7 @@ class Trajectory:
         if len(kept) == len(episode.turns):
             return whole
         ids += episode.turns[len(kept)].appended_ids
-        unseen = 2 * (len(episode.turns) - len(kept))  # messages: what was said later, and its feedback
-        shown = tuple(picture for message in episode.messages[:-unseen] for picture in message.pictures)
+        shown = tuple(picture for message in episode.begun(len(kept)).messages for picture in message.pictures)
         return replace(whole, ids=tuple(ids), after=len(ids) - 1, pictures=shown)
 
     @property

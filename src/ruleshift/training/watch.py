@@ -4,7 +4,7 @@ Nothing here takes part in the training: no random stream is drawn from, and pas
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -70,14 +70,9 @@ class Watch:
             split = learner.config.split
             sample = counted.setdefault(problem, 0)
             counted[problem] += 1
-            bare = replace(episodes[i], messages=episodes[i].messages[: _messages(episodes[i], len(turns))])
-            kept.append(KeptEpisode.of(bare, split, "training", turns, sample=sample, why=why))
+            learned_from = episodes[i].begun(len(turns))
+            kept.append(KeptEpisode.of(learned_from, split, "training", turns, sample=sample, why=why))
         save(update_file(self.run, update), kept)
-
-
-def _messages(episode: Episode, turns: int) -> int:
-    """How many messages an episode has up to the feedback on its first turns."""
-    return len(episode.messages) - 2 * (len(episode.turns) - turns)
 
 
 def _turns(episode: Episode, batch: Batch, i: int, known: dict[str, list[float]], pieces: Pieces) -> list[KeptTurn]:
