@@ -208,6 +208,12 @@ def test_walks_are_drawn_out_by_wrong_tries_at_every_step():
     assert most // 2 - 30 < max(len(t.ids) for t in cut) <= most // 2
 
 
+def test_the_longest_conversation_is_in_some_pass_whatever_a_pass_is_dealt():
+    task, one = get_task("virl-l"), replace(RL, episodes=8, group=1, max_tokens=1)  # a conversation in each pass
+    plans = [forecast(on_meta(), tiny_chat(), task, "terse", replace(one, minibatches=parts)) for parts in (1, 8)]
+    assert [plan.pass_tokens for plan in plans] == [plan.conversation for plan in plans]
+
+
 def test_models_whose_layers_are_not_computed_again_are_refused():
     with torch.device("meta"):
         model = XLNetLMHeadModel(XLNetConfig(vocab_size=96, d_model=16, n_layer=1, n_head=2, d_inner=16))

@@ -171,13 +171,15 @@ def _phases(run: Planned) -> list[Phase]:
 
 
 def _largest(told: Sequence[Trajectory], config: SFTConfig | RLConfig) -> list[int]:
-    """Which conversations make the pass with the most padded tokens, among those that passes are made up of."""
+    """Which conversations make the pass with the most padded tokens: those that are dealt into one may be the longest
+    of all."""
     if isinstance(config, RLConfig):
         size, most = max(1, config.episodes // config.minibatches), config.max_pictures
         size = -(-size // 2) if config.sft_mix == "noise" else size
     else:
         size, most = min(config.micro_batch, config.batch), sum(len(t.pictures) for t in told) * config.batch
-    drawn = [i % len(told) for i in range(size)]
+    longest_first = sorted(range(len(told)), key=lambda i: -len(told[i].ids))
+    drawn = [longest_first[i % len(told)] for i in range(size)]
     groups = groups_of([told[i] for i in drawn], config.max_tokens, most)
     return [drawn[i] for i in max(groups, key=lambda group: len(group) * len(told[drawn[group[0]]].ids))]
 
