@@ -9,14 +9,13 @@ import torch
 from transformers import Llama4TextConfig, Phi3Config
 from transformers.models.auto import AutoModelForCausalLM
 
-from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, puzzles, reply_ids, tiny_chat, tiny_model
+from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, drawn, puzzles, read_again, reply_ids, tiny_chat, tiny_model
 from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
 from ruleshift.engines.attention import within
 from ruleshift.engines.forward import ModelForward, forward_of
 from ruleshift.engines.llama import FusedLlama
 from ruleshift.engines.local import LocalEngine, context_limit
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Episode
 from ruleshift.revision import revise
 from ruleshift.training.trajectories import Trajectory, forward
 
@@ -24,21 +23,6 @@ COUNT, TURNS = 5, 3
 
 
 pytestmark = pytest.mark.usefixtures("on_one_thread")
-
-
-@torch.no_grad()
-def read_again(model, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest token where each reply token stands (T,), and the log-prob of that which does (T,), by a pass of
-    transformers over the conversation alone, without cache."""
-    trajectory = Trajectory.of(episode)
-    places = torch.tensor(trajectory.positions)
-    ids = torch.tensor([trajectory.ids])
-    table = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0].log_softmax(-1)
-    return table[places - 1].argmax(-1), table[places - 1, ids[0, places]]
-
-
-def drawn(episode: Episode) -> torch.Tensor:
-    return torch.tensor([p for turn in episode.turns for p in turn.completion.logprobs])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,6 +7,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from engine_helpers import drawn, read_again
 from helpers import EchoTask, one_thread, tiny_model
 from ruleshift.chat import Chat, encode_dialogue, episode_sequence
 from ruleshift.engines.local import LocalEngine
@@ -256,8 +257,8 @@ def test_a_system_message_stands_before_every_conversation() -> None:
         Chat(tokenizer_with(refusing, "<|im_end|>", "<|im_start|> <|im_end|>"), system="rule")
 
 
-def base_chat() -> Chat:
-    return Chat(tokenizer_with(None, "<eos>", "<eos>"), "a base model", template=PLAIN, system="rule")
+def base_chat(eos: str = "<eos>") -> Chat:
+    return Chat(tokenizer_with(None, eos, eos), "a base model", template=PLAIN, system="rule")
 
 
 def test_the_plain_template_token_by_token() -> None:
@@ -292,14 +293,21 @@ def test_a_base_model_that_begins_another_reply_has_ended_the_first() -> None:
     assert shown(chat, feedback) == "<eos>\n\nUser: wrong\n\nAssistant:"
 
 
-def test_the_engine_stops_at_the_label() -> None:
-    chat = base_chat()
+@pytest.mark.parametrize(
+    ("eos", "likely"),
+    [("<eos>", 0.0), ("<eos>", 5.0), ("<pad>", -9.0)],
+    ids=["some", "often the end of sequence", "an end of sequence with id 0"],
+)
+def test_the_engine_stops_at_the_label(eos: str, likely: float) -> None:
+    """Of a batch of which most rows go on, and whatever these would have drawn: as GPT-NeoX has it, `<pad>` is id 0."""
+    chat = base_chat(eos)
     model = tiny_model(spread=0.02)
     user, colon, newline = chat.tokenizer.convert_tokens_to_ids(["User", ":", "\n"])
     head = model.get_output_embeddings()
     model.train(False)
     bias = head.weight.new_zeros(len(head.weight))
     bias[[user, colon, newline]] = 8.0
+    bias[chat.tokenizer.eos_token_id] = likely
     head.bias = torch.nn.Parameter(bias)
     problems = [EchoTask().problem("train", 0, index) for index in range(40)]
     with one_thread():
@@ -310,11 +318,12 @@ def test_the_engine_stops_at_the_label() -> None:
             text = chat.tokenizer.decode(list(turn.completion.token_ids))
             assert text.count("\nUser:") == (text.endswith("\nUser:"))
             assert "\nUser:" not in turn.completion.text
-            assert (turn.completion.stop_reason == "stop") == (text.endswith(("\nUser:", "<eos>")))
+            assert (turn.completion.stop_reason == "stop") == (text.endswith(("\nUser:", eos)))
             assert len(turn.completion.token_ids) == len(turn.completion.logprobs)
             stopped += text.endswith("\nUser:")
         assert episode.token_ids == episode_sequence(episode).token_ids
-    assert stopped > 20
+        torch.testing.assert_close(drawn(episode), read_again(model, episode)[1], atol=1e-4, rtol=0)
+    assert stopped > 10
 
 
 def test_a_model_without_a_template_names_the_plain_one() -> None:

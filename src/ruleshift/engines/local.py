@@ -231,8 +231,9 @@ class LocalSession:
                 "the log-probabilities of the model are NaN (use one from before it diverged, or save or download it "
                 "again)"
             )
-        ended = self.ends[tokens]
-        lengths = torch.where(ended.any(0), ended.int().argmax(0) + 1, stopping.lengths.to(self.device)).tolist()
+        ended = self.ends[tokens]  # also after a label, where nothing or what does not count was drawn
+        first = torch.where(ended.any(0), ended.int().argmax(0) + 1, steps)
+        lengths = first.minimum(stopping.lengths.to(self.device)).tolist()
         cut = [matrix.t().tolist() for matrix in (tokens, logprobs)]
         return tuple([row[:n] for row, n in zip(rows_of, lengths, strict=True)] for rows_of in cut)  # type: ignore
 
