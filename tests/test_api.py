@@ -348,6 +348,19 @@ def test_answers_are_read_whatever_their_shape() -> None:
     assert len(read(message={"content": "x" * 2_000_000}).text) == 1_000_000
 
 
+def test_half_a_character_ends_no_evaluation(tmp_path: Path) -> None:
+    """A lone surrogate, as servers that cut texts anywhere send it; records of earlier versions hold some."""
+    script = Script(lambda body: "half a pair \ud83d", message={"reasoning": "\ud83d"}, more={"model": f"{NAME}\ud800"})
+    with serving(script) as url:
+        assert main(command(url, tmp_path, "--n", "2", "--turns", "3")) == 0
+        assert {(row["text"], row["served"]["thought"], row["served"]["model"]) for row in lines(tmp_path)} == {
+            ("half a pair ?", "?", f"{NAME}?")
+        }
+        messages = (Message("user", "x"), Message("assistant", "half \ud83d"), Message("user", "no"))
+        ask(url, Request("p", messages), system="be \udcff")
+    assert [m["content"] for m in script.bodies[-1]["messages"]] == ["be ?", "x", "half ?", "no"]
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b"null", b'{"choices": {}}', b'{"choices": [3]}', b"[" * 100_000, b'{"choices": [{"message": "x"}]}'],

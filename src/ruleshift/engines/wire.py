@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from ruleshift.engines.protocol import Request, Sampling
 from ruleshift.engines.streams import stream_key
+from ruleshift.files import writable
 from ruleshift.pictures import png
 from ruleshift.records import Completion, Message, Picture, Served, StopReason
 
@@ -55,12 +56,13 @@ class Asking:
 
 
 def _message(message: Message) -> dict[str, Any]:
+    text = writable(message.content)  # a record of earlier versions may hold a lone surrogate
     if not message.pictures:
-        return {"role": message.role, "content": message.content}
+        return {"role": message.role, "content": text}
     parts: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": data_url(picture)}} for picture in message.pictures
     ]
-    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.content}]}
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": text}]}
 
 
 def data_url(picture: Picture) -> str:
@@ -108,14 +110,14 @@ def _first(choices: object) -> dict[str, Any] | None:
 def _text(content: object) -> str:
     """The text of a message: a string, or the texts among its parts."""
     if isinstance(content, str):
-        return content[:MOST_CHARACTERS]
+        return writable(content[:MOST_CHARACTERS])
     parts = content if isinstance(content, list) else []
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))[:MOST_CHARACTERS]
+    return writable("".join(text for text in texts if isinstance(text, str))[:MOST_CHARACTERS])
 
 
 def _name(value: object) -> str | None:
-    return value[:200] if isinstance(value, str) else None
+    return writable(value[:200]) if isinstance(value, str) else None
 
 
 def _count(value: object) -> int | None:
