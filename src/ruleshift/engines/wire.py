@@ -2,8 +2,8 @@
 
 import base64
 import json
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -127,9 +127,13 @@ def _count(value: object) -> int | None:
 def _logprobs(found: object) -> tuple[float, ...]:
     """The log-probabilities of the tokens of a reply; none where any of them is missing."""
     entries = found.get("content") if isinstance(found, dict) else None
-    values = [entry.get("logprob") if isinstance(entry, dict) else None for entry in entries or []]
-    numbers: Sequence[float] = [
-        float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    finite = len(numbers) == len(values) and all(math.isfinite(number) and number <= 1e-6 for number in numbers)
-    return tuple(numbers) if finite else ()
+    values = [_logprob(entry) for entry in entries] if isinstance(entries, list) else []
+    numbers = tuple(value for value in values if value is not None)
+    return numbers if len(numbers) == len(values) else ()
+
+
+def _logprob(entry: object) -> float | None:
+    value = entry.get("logprob") if isinstance(entry, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if -sys.float_info.max <= value <= 1e-6 else None
