@@ -53,7 +53,7 @@ def test_greedy_replies_are_those_of_generate(family):
                 do_sample=False,
                 max_new_tokens=GREEDY.max_new_tokens,
                 eos_token_id=sorted(chat.end_ids),
-                pad_token_id=chat.pad_id,
+                pad_token_id=chat.tokenizer.pad_token_id,
             )
             assert turn.completion.token_ids == tuple(output[0, len(prompt) :].tolist())
             prompt += turn.completion.token_ids

@@ -57,7 +57,7 @@ def test_the_first_reply_is_that_of_generate(family: str) -> None:
         do_sample=False,
         max_new_tokens=8,
         eos_token_id=sorted(chat.end_ids),
-        pad_token_id=chat.pad_id,
+        pad_token_id=chat.tokenizer.pad_token_id,
     )
     assert output[0, prompt.shape[1] :].tolist() == list(reply_ids(episode)[0])
 

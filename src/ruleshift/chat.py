@@ -139,8 +139,6 @@ class Chat:
         if end is None:
             raise RuleshiftError(f"the tokenizer of {self.name} has no end-of-turn token; set eos_token in its config")
         self._end, self.end_ids = end, frozenset({*named, end.id})
-        pad = self.tokenizer.pad_token_id
-        self.pad_id: int = pad if pad is not None else end.id if eos is None else eos
 
     def _facts(self, template: str | None) -> Mapping[str, str]:
         """What prompts depend on beyond tokenizer and task, for the record: empty for most models."""

@@ -166,7 +166,7 @@ class LocalSession:
     def _read(self, window: Window, pieces: Sequence[Piece]) -> torch.Tensor:
         """Feed pieces to the model, padded on the left; returns the logits after the last id, (B, V)."""
         width = max(len(piece.ids) for piece in pieces)
-        ids = torch.full((len(pieces), width), self.chat.pad_id)
+        ids = torch.zeros(len(pieces), width, dtype=torch.long)  # a tokenizer's padding may have no embedding
         new = torch.zeros(len(pieces), width, dtype=torch.bool)
         given = torch.zeros_like(new)
         for row, piece in enumerate(pieces):
