@@ -6,10 +6,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import Llama4TextConfig, Phi3Config
+from transformers import GPT2Config, Llama4TextConfig, Phi3Config, PreTrainedConfig
 from transformers.models.auto import AutoModelForCausalLM
 
-from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, drawn, puzzles, read_again, reply_ids, tiny_chat, tiny_model
+from engine_helpers import (
+    GREEDY,
+    LLAMA,
+    RANDOM,
+    SHAPE,
+    Puzzle,
+    drawn,
+    puzzles,
+    read_again,
+    reply_ids,
+    tiny_chat,
+    tiny_model,
+)
 from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
 from ruleshift.engines.attention import within
 from ruleshift.engines.forward import ModelForward, forward_of
@@ -95,21 +107,43 @@ def test_a_window_is_no_limit_of_the_context() -> None:
         assert context_limit(shared(family)[0]) == (8192 if family == "smollm2" else 2048)
 
 
-def test_positions_whose_angles_change_are_read_up_to_there() -> None:
-    """Longrope (Phi-3.5, Phi-4 mini): beyond its original context, a pass over all would give early tokens others."""
+def longrope(context: int) -> Phi3Config:
+    """As Phi-3.5 and Phi-4 mini have it: beyond its original context, a pass over all would give early tokens other
+    angles."""
     factors = [1.0] * 4
     rope = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": factors, "long_factor": [4.0] * 4}
     more = {"vocab_size": LLAMA.vocab_size, "intermediate_size": 48, "num_key_value_heads": 2, "pad_token_id": 0}
-    config = Phi3Config(
-        **SHAPE, **more, initializer_range=0.3, original_max_position_embeddings=64, rope_parameters=rope
+    return Phi3Config(
+        **SHAPE, **more, initializer_range=0.3, original_max_position_embeddings=context, rope_parameters=rope
     )
-    model, chat = tiny_model(config), tiny_chat()
+
+
+def test_positions_whose_angles_change_are_read_up_to_there() -> None:
+    model, chat = tiny_model(longrope(64)), tiny_chat()
     assert context_limit(model) == 64
     episodes = revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=10)), 2)
     for episode in episodes:
         torch.testing.assert_close(drawn(episode), read_again(model, episode)[1], atol=1e-4, rtol=0)
     with pytest.raises(RuleshiftError, match="context of 64 tokens"):
         revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=20)), 6)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [longrope(32), GPT2Config(vocab_size=LLAMA.vocab_size, n_embd=32, n_layer=2, n_head=4, n_positions=32)],
+    ids=["longrope", "learned positions"],
+)
+def test_a_context_is_used_to_its_last_token_and_no_further(config: PreTrainedConfig) -> None:
+    """What was sampled can be learned: the last token, too, is read then."""
+    model, chat, puzzle = tiny_model(config), tiny_chat(), Puzzle("one", 5)
+    chat.end_ids = frozenset()
+    room = 32 - len(chat.encode_prompt(puzzle.context()))
+    (episode,) = revise([puzzle], LocalEngine(model, chat, replace(RANDOM, max_new_tokens=room)), 1)
+    assert len(episode.token_ids) == 32
+    learned = forward(model, [Trajectory.of(episode)]).logprobs.detach()
+    torch.testing.assert_close(drawn(episode), learned, atol=1e-4, rtol=0)
+    with pytest.raises(RuleshiftError, match="context of 32 tokens"):
+        revise([puzzle], LocalEngine(model, chat, replace(RANDOM, max_new_tokens=room + 1)), 1)
 
 
 def test_layers_of_another_kind_are_refused_in_one_sentence() -> None:

@@ -192,9 +192,10 @@ class LocalSession:
         Returns the logits after the last column, (B', V).
         """
         position, mask = window.extend(new)
-        if mask.shape[-1] > self.context_limit and int(window.lengths.max()) > self.context_limit:
+        limit = self.context_limit  # of what is read, and one more token that is drawn after it
+        if mask.shape[-1] >= limit and int(window.lengths.max()) >= limit:
             raise RuleshiftError(
-                f"a conversation outgrew the model's context of {self.context_limit} tokens: take fewer turns "
+                f"a conversation outgrew the model's context of {limit} tokens: take fewer turns "
                 "(--turns), a smaller limit of new tokens (--max-new-tokens), or a model with a longer context"
             )
         return self.forward(ids, position, mask, window.cache, view)
