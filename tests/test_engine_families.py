@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import GPT2Config, Llama4TextConfig, Phi3Config, PreTrainedConfig
+from transformers import (
+    BloomConfig,
+    FalconConfig,
+    GPT2Config,
+    GPTNeoConfig,
+    Llama4TextConfig,
+    MambaConfig,
+    MptConfig,
+    Phi3Config,
+    PreTrainedConfig,
+)
 from transformers.models.auto import AutoModelForCausalLM
 
 from engine_helpers import (
@@ -126,6 +136,40 @@ def test_positions_whose_angles_change_are_read_up_to_there() -> None:
         torch.testing.assert_close(drawn(episode), read_again(model, episode)[1], atol=1e-4, rtol=0)
     with pytest.raises(RuleshiftError, match="context of 64 tokens"):
         revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=20)), 6)
+
+
+SIZE = {"vocab_size": LLAMA.vocab_size, "initializer_range": 0.3}
+COUNTING = {
+    "windows in a buffer": GPTNeoConfig(
+        **SIZE, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]
+    ),
+    "biases by column": MptConfig(**SIZE, d_model=32, n_layers=2, n_heads=4),
+}
+UNREADABLE = {
+    "alibi, bloom": BloomConfig(**SIZE, hidden_size=32, n_layer=2, n_head=4),
+    "alibi, falcon": FalconConfig(**SIZE, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=True),
+    "a state": MambaConfig(**SIZE, hidden_size=32, num_hidden_layers=2, state_size=4),
+}
+
+
+@pytest.mark.parametrize("config", [*COUNTING.values(), *UNREADABLE.values()], ids=[*COUNTING, *UNREADABLE])
+def test_models_that_cannot_be_sampled_from_in_batches_are_refused(config: PreTrainedConfig) -> None:
+    """Each in one sentence, which says what to do instead."""
+    model = tiny_model(config)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, 0, 0.3, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(RuleshiftError, match=f"models of the kind {config.model_type} .*serve it") as refused:
+        revise(puzzles(3), LocalEngine(model, tiny_chat(), GREEDY), 1)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_is_checked_once_and_as_it_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bool] = []
+    monkeypatch.setattr("ruleshift.engines.local.check_columns", lambda forward, model: checked.append(model.training))
+    engine = LocalEngine(build("qwen3")[0].train(), shared("qwen3")[1], replace(GREEDY, max_new_tokens=2))
+    for _ in range(2):
+        revise(problems(2), engine, 2)
+    assert checked == [False]
 
 
 @pytest.mark.parametrize(

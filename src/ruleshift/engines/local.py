@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 from ruleshift.backbones.sampler import sampler_of
 from ruleshift.backbones.vision import AnyView, View, view_of
 from ruleshift.chat import Chat
-from ruleshift.engines.forward import forward_of
+from ruleshift.engines.columns import REMEDY, check_columns
+from ruleshift.engines.forward import Forward, ModelForward, forward_of
 from ruleshift.engines.protocol import Reply, Request, Sampling
 from ruleshift.engines.stopping import Stopping
 from ruleshift.engines.streams import stream_key, uniforms
@@ -58,6 +59,7 @@ class LocalEngine:
     ) -> None:
         self.model, self.chat, self.sampling, self.dtype = model, chat, sampling, dtype
         self.batch_size = batch_size or at_once(model)
+        self._is_checked = False
 
     def open(self, requests: Sequence[Request]) -> "LocalSession":
         return LocalSession(self, requests)
@@ -65,6 +67,12 @@ class LocalEngine:
     def sync(self, model: PreTrainedModel) -> None:
         """Answer as this model does from now on."""
         self.model = model
+
+    def check(self, forward: Forward) -> None:
+        """Raise RuleshiftError, before the first pass, for a model whose replies would depend on the batch."""
+        if not self._is_checked and type(forward) is ModelForward:  # all others are for families that are known
+            check_columns(forward, forward.model)
+        self._is_checked = True
 
 
 class LocalSession:
@@ -95,6 +103,7 @@ class LocalSession:
         was_training = self.model.training
         self.model.eval()
         try:
+            self.engine.check(self.forward)
             tokens, logprobs = self._decode(self._read_new())
         finally:
             self.model.train(was_training)
@@ -265,9 +274,14 @@ def at_once(model: PreTrainedModel) -> int:
 
 
 def cached(model: PreTrainedModel) -> int:
-    """Numbers in the cache for a token: keys and values of all layers."""
+    """Numbers in the cache for a token: keys and values of all layers. Raises RuleshiftError for a model without."""
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise RuleshiftError(
+            f"models of the kind {config.model_type} have no attention over earlier tokens, but a state that no cache "
+            f"of ours holds: {REMEDY}"
+        )
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     return 2 * config.num_hidden_layers * width * (getattr(config, "num_key_value_heads", None) or heads)
 
