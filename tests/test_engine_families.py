@@ -36,7 +36,7 @@ from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
 from ruleshift.engines.attention import within
 from ruleshift.engines.forward import ModelForward, forward_of
 from ruleshift.engines.llama import FusedLlama
-from ruleshift.engines.local import LocalEngine, context_limit
+from ruleshift.engines.local import LocalEngine, columns_at_once, context_limit
 from ruleshift.errors import RuleshiftError
 from ruleshift.revision import revise
 from ruleshift.training.trajectories import Trajectory, forward
@@ -161,6 +161,11 @@ def test_models_that_cannot_be_sampled_from_in_batches_are_refused(config: PreTr
     with pytest.raises(RuleshiftError, match=f"models of the kind {config.model_type} .*serve it") as refused:
         revise(puzzles(3), LocalEngine(model, tiny_chat(), GREEDY), 1)
     assert "\n" not in str(refused.value)
+
+
+def test_plans_refuse_models_of_states_too() -> None:
+    with pytest.raises(RuleshiftError, match="models of the kind mamba have no attention"):
+        columns_at_once(tiny_model(UNREADABLE["a state"]), 4, 100)
 
 
 def test_a_model_is_checked_once_and_as_it_samples(monkeypatch: pytest.MonkeyPatch) -> None:

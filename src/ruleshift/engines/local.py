@@ -274,22 +274,27 @@ def at_once(model: PreTrainedModel) -> int:
 
 
 def cached(model: PreTrainedModel) -> int:
-    """Numbers in the cache for a token: keys and values of all layers. Raises RuleshiftError for a model without."""
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_attention_heads", None)
-    if not heads:
-        raise RuleshiftError(
-            f"models of the kind {config.model_type} have no attention over earlier tokens, but a state that no cache "
-            f"of ours holds: {REMEDY}"
-        )
+    """Numbers in the cache for a token: keys and values of all layers."""
+    config, heads = model.config.get_text_config(), _heads(model)
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     return 2 * config.num_hidden_layers * width * (getattr(config, "num_key_value_heads", None) or heads)
 
 
 def columns_at_once(model: PreTrainedModel, rows: int, columns: int) -> int:
     """How many new columns are read in one pass, of conversations that have so many columns then."""
-    heads = model.config.get_text_config().num_attention_heads
-    return max(1, READ_AT_ONCE // (rows * columns * heads))
+    return max(1, READ_AT_ONCE // (rows * columns * _heads(model)))
+
+
+def _heads(model: PreTrainedModel) -> int:
+    """Of a layer. Raises RuleshiftError for a model without attention."""
+    config = model.config.get_text_config()
+    heads: int | None = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise RuleshiftError(
+            f"models of the kind {config.model_type} have no attention over earlier tokens, but a state that no cache "
+            f"of ours holds: {REMEDY}"
+        )
+    return heads
 
 
 def context_limit(model: PreTrainedModel) -> int:
