@@ -322,6 +322,7 @@ def test_a_base_model_that_begins_another_reply_has_ended_the_first() -> None:
     assert shown(chat, feedback) == "<eos>\n\nUser: wrong\n\nAssistant:"
 
 
+@pytest.mark.usefixtures("on_one_thread")
 @pytest.mark.parametrize(
     ("eos", "likely"),
     [("<eos>", 0.0), ("<eos>", 5.0), ("<pad>", -9.0)],
@@ -339,8 +340,7 @@ def test_the_engine_stops_at_the_label(eos: str, likely: float) -> None:
     bias[chat.tokenizer.eos_token_id] = likely
     head.bias = torch.nn.Parameter(bias)
     problems = [EchoTask().problem("train", 0, index) for index in range(40)]
-    with one_thread():
-        episodes = revise(problems, LocalEngine(model, chat, Sampling(1.0, 30, 5)), turns=2)
+    episodes = revise(problems, LocalEngine(model, chat, Sampling(1.0, 30, 5)), turns=2)
     stopped = 0
     for episode in episodes:
         for turn in episode.turns:

@@ -1,4 +1,4 @@
-"""Whether a model of a family that nobody tried can be sampled from in batches: it must count tokens, not columns."""
+"""Whether a model of any family can be sampled from in batches: it must count tokens, not columns of the cache."""
 
 import torch
 from torch.nn.functional import pad
