@@ -20,6 +20,7 @@ from transformers.models.auto import AutoModelForCausalLM
 from ruleshift.chat import Chat
 from ruleshift.engines.protocol import Sampling
 from ruleshift.records import Episode, Message, Verdict
+from ruleshift.training.trajectories import Trajectory
 
 RANKS = ("A", "J", "Q", "K")
 SPECIAL = ("<pad>", "<unk>", "<user>", "<bot>", "<end>")
@@ -143,3 +144,18 @@ def reply_ids(episode: Episode) -> list[tuple[int, ...]]:
 
 def stops(episodes: Sequence[Episode]) -> set[str]:
     return {turn.completion.stop_reason for episode in episodes for turn in episode.turns}
+
+
+@torch.no_grad()
+def read_again(model: PreTrainedModel, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest token where each reply token stands (T,), and the log-prob of that which does (T,), by a pass of
+    transformers over the conversation alone, without cache."""
+    trajectory = Trajectory.of(episode)
+    places = torch.tensor(trajectory.positions)
+    ids = torch.tensor([trajectory.ids])
+    table = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0].log_softmax(-1)
+    return table[places - 1].argmax(-1), table[places - 1, ids[0, places]]
+
+
+def drawn(episode: Episode) -> torch.Tensor:
+    return torch.tensor([p for turn in episode.turns for p in turn.completion.logprobs])

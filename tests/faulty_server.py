@@ -1,8 +1,10 @@
 """An OpenAI-compatible chat server that answers as it is told, and fails as it is told."""
 
 import asyncio
+import gzip
 import json
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,6 +126,13 @@ async def _fail(fault: str, body: dict[str, Any], writer: asyncio.StreamWriter) 
     elif fault.startswith("refused"):
         _, status, said = fault.split(" ", 2)
         await _send(writer, int(status), said.encode())
+    elif fault == "packed":  # a thousand times as large as what is sent
+        packed = {"Content-Encoding": "gzip"}
+        await _send(writer, 500, gzip.compress(b" " * 2**22), packed)
+    elif fault == "in letters of zlib":
+        await _send(writer, 500, zlib.compress(b" " * 2**22), {"Content-Type": "text/plain; charset=zlib"})
+    elif fault == "elsewhere":
+        await _send(writer, 307, b" " * 2**22, {"Location": "/v1/chat/completions"})
     elif fault.startswith("5"):
         await _send(writer, int(fault[:3]), b"<html>bad gateway</html>" if "page" in fault else b'{"error": "oh"}')
     elif fault == "slow":
@@ -156,7 +165,7 @@ async def _fail(fault: str, body: dict[str, Any], writer: asyncio.StreamWriter) 
 
 
 async def _send(writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-    lines = [f"HTTP/1.1 {status} X", "Content-Type: application/json", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    told = {"Content-Type": "application/json", "Content-Length": len(body), **(headers or {})}
+    lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in told.items())]
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
     await writer.drain()

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from cli_helpers import refusal
 from faulty_server import FAULTS, NAME, Script, serving
 from ruleshift.cli import main
+from ruleshift.engines import refusals
 from ruleshift.engines.api import ApiModel, Identity, Server
 from ruleshift.engines.patience import asked_wait, backoff
 from ruleshift.engines.protocol import NoMoreAnswers, Request, Sampling
@@ -343,9 +345,25 @@ def test_answers_are_read_whatever_their_shape() -> None:
     logprobs = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1}]}
     assert read(choice={"logprobs": logprobs}).logprobs == (-0.5, -1.0)
     assert read(choice={"logprobs": {"content": [{"logprob": None}]}}).logprobs == ()
-    assert read(choice={"logprobs": {"content": [{"logprob": float("nan")}]}}).logprobs == ()
+    for odd in (float("nan"), float("-inf"), -(10**400), 10**400, 0.5, True, "0"):
+        assert read(choice={"logprobs": {"content": [{"logprob": -1.0}, {"logprob": odd}]}}).logprobs == ()
+    for odd in (5, True, "abc", {"a": 1}, [3], None):
+        assert read(choice={"logprobs": {"content": odd}}).logprobs == ()
     assert read(usage={"prompt_tokens": -1, "completion_tokens": True}).text == "x"
     assert len(read(message={"content": "x" * 2_000_000}).text) == 1_000_000
+
+
+def test_half_a_character_ends_no_evaluation(tmp_path: Path) -> None:
+    """A lone surrogate, as servers that cut texts anywhere send it; records of earlier versions hold some."""
+    script = Script(lambda body: "half a pair \ud83d", message={"reasoning": "\ud83d"}, more={"model": f"{NAME}\ud800"})
+    with serving(script) as url:
+        assert main(command(url, tmp_path, "--n", "2", "--turns", "3")) == 0
+        assert {(row["text"], row["served"]["thought"], row["served"]["model"]) for row in lines(tmp_path)} == {
+            ("half a pair ?", "?", f"{NAME}?")
+        }
+        messages = (Message("user", "x"), Message("assistant", "half \ud83d"), Message("user", "no"))
+        ask(url, Request("p", messages), system="be \udcff")
+    assert [m["content"] for m in script.bodies[-1]["messages"]] == ["be ?", "x", "half ?", "no"]
 
 
 @pytest.mark.parametrize(
@@ -513,6 +531,34 @@ def test_a_refusal_is_told_once_with_its_reason(
     assert said in line
     assert KEY not in line
     assert len(script.asked) == 1
+
+
+@pytest.mark.parametrize("fault", ["refused 500 " + "x" * 2**22, "packed", "in letters of zlib"])
+def test_of_a_refusal_only_the_beginning_is_read(fault: str) -> None:
+    """Whatever the size of what comes, or of what it unpacks to."""
+    with serving(Script(solver(), fault=lambda number: fault)) as url:
+        model = ApiModel(Server(url, "", retries=0), Asking(NAME, Sampling()), Spending(Budget()))
+
+        async def once() -> tuple[Any, BaseException]:
+            with pytest.raises(openai.InternalServerError) as raised:
+                await model._post({"model": NAME, "messages": []})
+            with pytest.raises(NoMoreAnswers, match="HTTP 500") as told:
+                await _closing(model)
+            return raised.value.response, told.value
+
+        response, told = asyncio.run(once())
+    assert len(response.content) <= refusals.MOST_BYTES
+    assert len(str(told)) < 600
+
+
+def test_a_redirection_is_followed_and_not_read() -> None:
+    script = Script(lambda body: "yes", fault=lambda number: "elsewhere" if number < 2 else None)
+    with serving(script) as url:
+        assert ask(url, Request("p", (Message("user", "x"),))).text == "yes"
+        assert len(script.asked) == 3
+        script.fault = lambda number: "elsewhere"
+        with pytest.raises(NoMoreAnswers, match="HTTP 307"):
+            ask(url, Request("p", (Message("user", "x"),)))
 
 
 def test_play_shows_thoughts_apart(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,6 @@ def test_prompt_reply_and_text():
     assert tokens(chat, reply)[-2:] == ['"}', "<end>"]
     assert chat.decode(reply) == THREE_TURNS[1].content
     assert chat.end_ids == {chat.tokenizer.convert_tokens_to_ids("<end>")}
-    assert chat.pad_id == chat.tokenizer.pad_token_id
 
 
 def test_an_episode_is_the_sum_of_its_pieces():

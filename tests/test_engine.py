@@ -53,7 +53,7 @@ def test_greedy_replies_are_those_of_generate(family):
                 do_sample=False,
                 max_new_tokens=GREEDY.max_new_tokens,
                 eos_token_id=sorted(chat.end_ids),
-                pad_token_id=chat.pad_id,
+                pad_token_id=chat.tokenizer.pad_token_id,
             )
             assert turn.completion.token_ids == tuple(output[0, len(prompt) :].tolist())
             prompt += turn.completion.token_ids
@@ -210,17 +210,17 @@ def test_outgrowing_the_context_is_an_error_that_names_the_remedy():
     chat = Chat(TOKENIZER)
     chat.end_ids = frozenset([-1])  # nothing ends a reply
     model.train()
-    fits = LocalEngine(model, chat, Sampling(max_new_tokens=24 - 13 + 1))  # the last token is never read
-    assert len(reply_ids(revise([Puzzle("a", 11)], fits, turns=1)[0])[0]) == 12
+    fits = LocalEngine(model, chat, Sampling(max_new_tokens=24 - 13))
+    assert len(reply_ids(revise([Puzzle("a", 11)], fits, turns=1)[0])[0]) == 11
     with pytest.raises(RuleshiftError, match=r"24 tokens.*--max-new-tokens"):
-        revise([Puzzle("a", 11)], LocalEngine(model, chat, Sampling(max_new_tokens=13)), turns=1)
+        revise([Puzzle("a", 11)], LocalEngine(model, chat, Sampling(max_new_tokens=12)), turns=1)
     with pytest.raises(RuleshiftError, match=r"24 tokens.*--turns"):
         revise([Puzzle("a", 11)], LocalEngine(model, chat, Sampling(max_new_tokens=9)), turns=3)
     assert model.training
     assert model.config._attn_implementation == "sdpa"
     named_otherwise = tiny_model(GPT2Config(**{**FAMILIES["gpt2, learned positions"].to_dict(), "n_positions": 24}))
     with pytest.raises(RuleshiftError, match=r"24 tokens.*--max-new-tokens"):
-        revise([Puzzle("a", 11)], LocalEngine(named_otherwise, chat, Sampling(max_new_tokens=13)), turns=1)
+        revise([Puzzle("a", 11)], LocalEngine(named_otherwise, chat, Sampling(max_new_tokens=12)), turns=1)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

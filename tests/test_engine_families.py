@@ -6,17 +6,38 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import Llama4TextConfig, Phi3Config
+from transformers import (
+    BloomConfig,
+    FalconConfig,
+    GPT2Config,
+    GPTNeoConfig,
+    Llama4TextConfig,
+    MambaConfig,
+    MptConfig,
+    Phi3Config,
+    PreTrainedConfig,
+)
 from transformers.models.auto import AutoModelForCausalLM
 
-from engine_helpers import GREEDY, LLAMA, RANDOM, SHAPE, puzzles, reply_ids, tiny_chat, tiny_model
+from engine_helpers import (
+    GREEDY,
+    LLAMA,
+    RANDOM,
+    SHAPE,
+    Puzzle,
+    drawn,
+    puzzles,
+    read_again,
+    reply_ids,
+    tiny_chat,
+    tiny_model,
+)
 from family_helpers import FAMILIES, WINDOW, build, problems, shared, unwindowed
 from ruleshift.engines.attention import within
 from ruleshift.engines.forward import ModelForward, forward_of
 from ruleshift.engines.llama import FusedLlama
-from ruleshift.engines.local import LocalEngine, context_limit
+from ruleshift.engines.local import LocalEngine, columns_at_once, context_limit
 from ruleshift.errors import RuleshiftError
-from ruleshift.records import Episode
 from ruleshift.revision import revise
 from ruleshift.training.trajectories import Trajectory, forward
 
@@ -24,21 +45,6 @@ COUNT, TURNS = 5, 3
 
 
 pytestmark = pytest.mark.usefixtures("on_one_thread")
-
-
-@torch.no_grad()
-def read_again(model, episode: Episode) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest token where each reply token stands (T,), and the log-prob of that which does (T,), by a pass of
-    transformers over the conversation alone, without cache."""
-    trajectory = Trajectory.of(episode)
-    places = torch.tensor(trajectory.positions)
-    ids = torch.tensor([trajectory.ids])
-    table = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0].log_softmax(-1)
-    return table[places - 1].argmax(-1), table[places - 1, ids[0, places]]
-
-
-def drawn(episode: Episode) -> torch.Tensor:
-    return torch.tensor([p for turn in episode.turns for p in turn.completion.logprobs])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -73,7 +79,7 @@ def test_the_first_reply_is_that_of_generate(family: str) -> None:
         do_sample=False,
         max_new_tokens=8,
         eos_token_id=sorted(chat.end_ids),
-        pad_token_id=chat.pad_id,
+        pad_token_id=chat.tokenizer.pad_token_id,
     )
     assert output[0, prompt.shape[1] :].tolist() == list(reply_ids(episode)[0])
 
@@ -111,21 +117,82 @@ def test_a_window_is_no_limit_of_the_context() -> None:
         assert context_limit(shared(family)[0]) == (8192 if family == "smollm2" else 2048)
 
 
-def test_positions_whose_angles_change_are_read_up_to_there() -> None:
-    """Longrope (Phi-3.5, Phi-4 mini): beyond its original context, a pass over all would give early tokens others."""
+def longrope(context: int) -> Phi3Config:
+    """As Phi-3.5 and Phi-4 mini have it: beyond its original context, a pass over all would give early tokens other
+    angles."""
     factors = [1.0] * 4
     rope = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": factors, "long_factor": [4.0] * 4}
     more = {"vocab_size": LLAMA.vocab_size, "intermediate_size": 48, "num_key_value_heads": 2, "pad_token_id": 0}
-    config = Phi3Config(
-        **SHAPE, **more, initializer_range=0.3, original_max_position_embeddings=64, rope_parameters=rope
+    return Phi3Config(
+        **SHAPE, **more, initializer_range=0.3, original_max_position_embeddings=context, rope_parameters=rope
     )
-    model, chat = tiny_model(config), tiny_chat()
+
+
+def test_positions_whose_angles_change_are_read_up_to_there() -> None:
+    model, chat = tiny_model(longrope(64)), tiny_chat()
     assert context_limit(model) == 64
     episodes = revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=10)), 2)
     for episode in episodes:
         torch.testing.assert_close(drawn(episode), read_again(model, episode)[1], atol=1e-4, rtol=0)
     with pytest.raises(RuleshiftError, match="context of 64 tokens"):
         revise(puzzles(6), LocalEngine(model, chat, replace(RANDOM, max_new_tokens=20)), 6)
+
+
+SIZE = {"vocab_size": LLAMA.vocab_size, "initializer_range": 0.3}
+COUNTING = {
+    "windows in a buffer": GPTNeoConfig(
+        **SIZE, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]]
+    ),
+    "biases by column": MptConfig(**SIZE, d_model=32, n_layers=2, n_heads=4),
+}
+UNREADABLE = {
+    "alibi, bloom": BloomConfig(**SIZE, hidden_size=32, n_layer=2, n_head=4),
+    "alibi, falcon": FalconConfig(**SIZE, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=True),
+    "a state": MambaConfig(**SIZE, hidden_size=32, num_hidden_layers=2, state_size=4),
+}
+
+
+@pytest.mark.parametrize("config", [*COUNTING.values(), *UNREADABLE.values()], ids=[*COUNTING, *UNREADABLE])
+def test_models_that_cannot_be_sampled_from_in_batches_are_refused(config: PreTrainedConfig) -> None:
+    """Each in one sentence, which says what to do instead."""
+    model = tiny_model(config)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, 0, 0.3, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(RuleshiftError, match=f"models of the kind {config.model_type} .*serve it") as refused:
+        revise(puzzles(3), LocalEngine(model, tiny_chat(), GREEDY), 1)
+    assert "\n" not in str(refused.value)
+
+
+def test_plans_refuse_models_of_states_too() -> None:
+    with pytest.raises(RuleshiftError, match="models of the kind mamba have no attention"):
+        columns_at_once(tiny_model(UNREADABLE["a state"]), 4, 100)
+
+
+def test_a_model_is_checked_once_and_as_it_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bool] = []
+    monkeypatch.setattr("ruleshift.engines.local.check_columns", lambda forward, model: checked.append(model.training))
+    engine = LocalEngine(build("qwen3")[0].train(), shared("qwen3")[1], replace(GREEDY, max_new_tokens=2))
+    for _ in range(2):
+        revise(problems(2), engine, 2)
+    assert checked == [False]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [longrope(32), GPT2Config(vocab_size=LLAMA.vocab_size, n_embd=32, n_layer=2, n_head=4, n_positions=32)],
+    ids=["longrope", "learned positions"],
+)
+def test_a_context_is_used_to_its_last_token_and_no_further(config: PreTrainedConfig) -> None:
+    """What was sampled can be learned: the last token, too, is read then."""
+    model, chat, puzzle = tiny_model(config), tiny_chat(), Puzzle("one", 5)
+    chat.end_ids = frozenset()
+    room = 32 - len(chat.encode_prompt(puzzle.context()))
+    (episode,) = revise([puzzle], LocalEngine(model, chat, replace(RANDOM, max_new_tokens=room)), 1)
+    assert len(episode.token_ids) == 32
+    learned = forward(model, [Trajectory.of(episode)]).logprobs.detach()
+    torch.testing.assert_close(drawn(episode), learned, atol=1e-4, rtol=0)
+    with pytest.raises(RuleshiftError, match="context of 32 tokens"):
+        revise([puzzle], LocalEngine(model, chat, replace(RANDOM, max_new_tokens=room + 1)), 1)
 
 
 def test_layers_of_another_kind_are_refused_in_one_sentence() -> None:

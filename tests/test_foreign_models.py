@@ -119,6 +119,16 @@ def test_a_config_with_a_wrong_value(folder: Path, field: str, value: object) ->
     refused(folder)
 
 
+@pytest.mark.parametrize("kind", ["qwen2", "gemma3_text"])
+def test_sizes_are_looked_at_before_lists_are_made_of_them(
+    folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These families have an entry for each layer in their configuration."""
+    monkeypatch.setattr("ruleshift.backbones.load.AutoConfig", None)
+    change(folder / "config.json", model_type=kind, num_hidden_layers=20_000_000)
+    assert "says num_hidden_layers 20,000,000, and its weights are" in refused(folder)
+
+
 def test_a_config_of_too_many_labels(folder: Path) -> None:
     change(folder / "config.json", id2label={str(i): "label" for i in range(300_000)})
     assert "bytes" in refused(folder)

@@ -47,8 +47,9 @@ def paired(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def written(path: Path, template: str | None = TEMPLATE) -> LlamaForCausalLM:
-    """A random Llama, which `path` then holds as GGUF, with a tokenizer that knows ` 1` as one token."""
+def written(path: Path, template: str | None = TEMPLATE, blocks: int = 2) -> LlamaForCausalLM:
+    """A random Llama, which `path` then holds as GGUF, with a tokenizer that knows ` 1` as one token. `blocks` is how
+    many layers the file says it has."""
     from gguf import GGUFWriter
 
     tokens = [*letters(), "<|im_start|>", "<|im_end|>", "\u01201"]
@@ -66,7 +67,7 @@ def written(path: Path, template: str | None = TEMPLATE) -> LlamaForCausalLM:
     )
     model = LlamaForCausalLM(config).eval()
     out = GGUFWriter(path, "llama")
-    out.add_block_count(2)
+    out.add_block_count(blocks)
     out.add_context_length(512)
     out.add_embedding_length(32)
     out.add_feed_forward_length(64)
@@ -151,6 +152,13 @@ def test_files_that_cannot_be_read_are_refused(source, tmp_path, capsys, damage)
     line = refusal(capsys, "backbone", "import", path, "--out", tmp_path / "model")
     assert "bad.gguf" in line
     assert [p.name for p in tmp_path.iterdir() if p.name != "bad.gguf"] == []
+
+
+def test_more_blocks_than_tensors_are_not_made(tmp_path, capsys) -> None:
+    """Each would take its time and its memory before it is found to be missing."""
+    written(tmp_path / "many.gguf", blocks=21)
+    line = refusal(capsys, "backbone", "import", tmp_path / "many.gguf", "--out", tmp_path / "model")
+    assert "many.gguf says llama.block_count 21, and holds 20 tensors" in line
 
 
 def test_without_the_package_the_command_is_told(source, tmp_path, capsys, monkeypatch) -> None:

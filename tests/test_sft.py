@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import EchoTask, expert_conversation, tiny_chat, tiny_model, weights_of
+from engine_helpers import drawn, read_again
+from helpers import EchoTask, expert_conversation, same_weights, tiny_chat, tiny_model, weights_of
+from ruleshift.backbones.load import load_backbone
+from ruleshift.backbones.save import save_model
+from ruleshift.backbones.tokenizer import build_tokenizer
 from ruleshift.engines.llama import can_fuse
+from ruleshift.engines.local import LocalEngine
+from ruleshift.engines.protocol import Sampling
 from ruleshift.errors import RuleshiftError
+from ruleshift.revision import revise
 from ruleshift.runs import RunFolder
 from ruleshift.settings import SFTConfig
 from ruleshift.tasks import TASKS, get_task
@@ -87,6 +94,24 @@ def test_the_first_loss_is_the_mean_cross_entropy_of_reply_tokens(tmp_path):
     assert first["loss"] != pytest.approx(sum(all_losses) / len(all_losses), abs=1e-3)  # control: prompts count not
     assert second["loss"] < first["loss"] - 0.1
     assert not model.training
+
+
+def test_a_padding_without_an_embedding(tmp_path: Path) -> None:
+    """A tokenizer to which [PAD] was added, and a model that has no row for it: answers, learns and loads again."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    save_model(tiny_model(layers=1), tokenizer, tmp_path / "before")
+    found = load_backbone(str(tmp_path / "before"), device="cpu")
+    assert found.chat.tokenizer.pad_token_id == found.model.config.vocab_size
+    problems = [TASK.problem("train", 0, index) for index in range(6)]
+    episodes = revise(problems, LocalEngine(found.model, found.chat, Sampling(1.0, 8, 1)), 2)
+    assert len({len(episode.turns[0].appended_ids) for episode in episodes}) > 1
+    for episode in episodes:
+        torch.testing.assert_close(drawn(episode), read_again(found.model, episode)[1], atol=1e-4, rtol=0)
+    with RunFolder.open(tmp_path / "run", FULL_BATCH) as run:
+        train_sft(found.model, found.chat, TASK, "terse", FULL_BATCH, run)
+    save_model(found.model, found.chat.source, tmp_path / "after")
+    assert same_weights(load_backbone(str(tmp_path / "after"), device="cpu").model, weights_of(found.model))
 
 
 def test_what_steps_show_is_told_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

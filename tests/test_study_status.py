@@ -179,3 +179,12 @@ def test_signs_of_life_are_given_and_a_process_that_was_succeeded_ends(tmp_path:
         _, said = process.communicate(timeout=30)
     assert process.returncode == -15
     assert "was taken over by process 7 on far" in said
+
+
+def test_who_was_succeeded_and_ends_leaves_the_folder_to_its_successor(tmp_path: Path) -> None:
+    with held(tmp_path):
+        (tmp_path / "lock").write_text(far())
+    left = holding(tmp_path)
+    assert left is not None
+    assert left.owner.host == "far"
+    assert left.lives

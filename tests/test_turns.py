@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from engine_helpers import drawn, read_again
 from helpers import EchoTask, one_thread, tiny_model
 from ruleshift.chat import Chat, encode_dialogue, episode_sequence
 from ruleshift.engines.local import LocalEngine
@@ -20,11 +21,26 @@ WORDS = ["user", "assistant", "system", "model", "User", "Assistant", ":", "\n",
 WORDS += [*"AJQK+", "26", "Jul", "2024", "hm"]
 
 
-def tokenizer_with(template: str | None, eos: str, special: str, plain: str = "") -> PreTrainedTokenizerFast:
-    """A word-level tokenizer that keeps spaces. Tokens in `special` are special and have no name, as in Gemma 3."""
-    words = ["<pad>", "<unk>", *WORDS]
+MARKS = {
+    "no marks": None,
+    "marks after every special token": normalizers.Prepend("▁"),  # as in Llama 2, TinyLlama and Mistral 7B
+    "a mark at the beginning": pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False),
+}
+Marks = normalizers.Normalizer | pre_tokenizers.PreTokenizer | None
+
+
+def tokenizer_with(
+    template: str | None, eos: str, special: str, plain: str = "", marks: Marks = None
+) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer that keeps spaces, or where these are marked, the marks. Tokens in `special` are special
+    and have no name, as in Gemma 3."""
+    words = ["<pad>", "<unk>", *WORDS, "▁"]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\n| |[0-9]+|[A-Za-z]+[0-9]*|\S"), "removed", invert=True)
+    split = pre_tokenizers.Split(Regex(r"\n| |[0-9]+|[A-Za-z]+[0-9]*|\S"), "removed", invert=True)
+    if isinstance(marks, normalizers.Normalizer):
+        tokenizer.normalizer = normalizers.Sequence([marks, normalizers.Replace(" ", "▁")])
+    first = [marks] if isinstance(marks, pre_tokenizers.PreTokenizer) else []
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*first, split])
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in plain.split()])
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special.split()])
@@ -116,8 +132,8 @@ FAMILIES = {
 }
 
 
-def chat_of(family: Family, **more: object) -> Chat:
-    tokenizer = tokenizer_with(family.template, family.eos, family.special)
+def chat_of(family: Family, marks: Marks = None, **more: object) -> Chat:
+    tokenizer = tokenizer_with(family.template, family.eos, family.special, marks=marks)
     return Chat(tokenizer, "some", tokenizer.convert_tokens_to_ids(list(family.named)), **more)
 
 
@@ -142,10 +158,11 @@ def test_replies_end_once_and_where_the_model_ends_them(family: Family) -> None:
         assert shown(chat, chat.encode_feedback(Message("user", "wrong"), ended)) == family.after_other
 
 
+@pytest.mark.parametrize("marks", MARKS.values(), ids=MARKS)
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_sft_reads_what_the_template_prints(family: Family) -> None:
+def test_sft_reads_what_the_template_prints(family: Family, marks: Marks) -> None:
     """A conversation as it is taught is the template's, but for what it prints after the last end."""
-    chat = chat_of(family)
+    chat = chat_of(family, marks)
     said = [Message("user", "x"), Message("assistant", "R1"), Message("user", "wrong"), Message("assistant", "R2")]
     taught = encode_dialogue(chat, said)
     plain = [{"role": message.role, "content": message.content} for message in said]
@@ -256,8 +273,8 @@ def test_a_system_message_stands_before_every_conversation() -> None:
         Chat(tokenizer_with(refusing, "<|im_end|>", "<|im_start|> <|im_end|>"), system="rule")
 
 
-def base_chat() -> Chat:
-    return Chat(tokenizer_with(None, "<eos>", "<eos>"), "a base model", template=PLAIN, system="rule")
+def base_chat(eos: str = "<eos>", marks: Marks = None) -> Chat:
+    return Chat(tokenizer_with(None, eos, eos, marks=marks), "a base model", template=PLAIN, system="rule")
 
 
 def test_the_plain_template_token_by_token() -> None:
@@ -282,6 +299,19 @@ def test_a_base_model_that_goes_on_for_the_next_speaker_has_ended() -> None:
     assert shown(chat, cut) == "<eos>\n\nUser: wrong\n\nAssistant:"
 
 
+@pytest.mark.parametrize("marks", MARKS.values(), ids=MARKS)
+def test_what_follows_a_label_reads_as_in_one_piece(marks: Marks) -> None:
+    chat = base_chat(marks=marks)
+    text = "rule\n\nUser: x\n\nAssistant: R1\n\nUser: wrong\n\nAssistant:"
+    whole = tuple(chat.tokenizer(text, add_special_tokens=False)["input_ids"])
+    prompt = chat.encode_prompt([Message("user", "x")])
+    colon = max(place for place, token in enumerate(whole[:-1]) if shown(chat, (token,)) == ":")
+    said = whole[len(prompt) : colon + 1]
+    assert (*prompt, *said, *chat.encode_feedback(Message("user", "wrong"), said)) == whole
+    taught = encode_dialogue(chat, [Message("user", "x"), Message("assistant", "R1")]).token_ids
+    assert taught[:-1] == whole[: len(taught) - 1]
+
+
 def test_a_base_model_that_begins_another_reply_has_ended_the_first() -> None:
     chat = base_chat()
     written = tuple(chat.tokenizer(" R1\n\nAssistant:")["input_ids"])
@@ -292,29 +322,37 @@ def test_a_base_model_that_begins_another_reply_has_ended_the_first() -> None:
     assert shown(chat, feedback) == "<eos>\n\nUser: wrong\n\nAssistant:"
 
 
-def test_the_engine_stops_at_the_label() -> None:
-    chat = base_chat()
+@pytest.mark.usefixtures("on_one_thread")
+@pytest.mark.parametrize(
+    ("eos", "likely"),
+    [("<eos>", 0.0), ("<eos>", 5.0), ("<pad>", -9.0)],
+    ids=["some", "often the end of sequence", "an end of sequence with id 0"],
+)
+def test_the_engine_stops_at_the_label(eos: str, likely: float) -> None:
+    """Of a batch of which most rows go on, and whatever these would have drawn: as GPT-NeoX has it, `<pad>` is id 0."""
+    chat = base_chat(eos)
     model = tiny_model(spread=0.02)
     user, colon, newline = chat.tokenizer.convert_tokens_to_ids(["User", ":", "\n"])
     head = model.get_output_embeddings()
     model.train(False)
     bias = head.weight.new_zeros(len(head.weight))
     bias[[user, colon, newline]] = 8.0
+    bias[chat.tokenizer.eos_token_id] = likely
     head.bias = torch.nn.Parameter(bias)
     problems = [EchoTask().problem("train", 0, index) for index in range(40)]
-    with one_thread():
-        episodes = revise(problems, LocalEngine(model, chat, Sampling(1.0, 30, 5)), turns=2)
+    episodes = revise(problems, LocalEngine(model, chat, Sampling(1.0, 30, 5)), turns=2)
     stopped = 0
     for episode in episodes:
         for turn in episode.turns:
             text = chat.tokenizer.decode(list(turn.completion.token_ids))
             assert text.count("\nUser:") == (text.endswith("\nUser:"))
             assert "\nUser:" not in turn.completion.text
-            assert (turn.completion.stop_reason == "stop") == (text.endswith(("\nUser:", "<eos>")))
+            assert (turn.completion.stop_reason == "stop") == (text.endswith(("\nUser:", eos)))
             assert len(turn.completion.token_ids) == len(turn.completion.logprobs)
             stopped += text.endswith("\nUser:")
         assert episode.token_ids == episode_sequence(episode).token_ids
-    assert stopped > 20
+        torch.testing.assert_close(drawn(episode), read_again(model, episode)[1], atol=1e-4, rtol=0)
+    assert stopped > 10
 
 
 def test_a_model_without_a_template_names_the_plain_one() -> None:

@@ -238,6 +238,15 @@ def test_features_that_do_not_fit_their_places_are_an_error_that_says_so():
         revise(shows(1), LocalEngine(model, wrong, SHORT), turns=1)
 
 
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_pictures_that_a_processor_does_not_take_are_an_error_of_one_line(family):
+    _, chat = shared(family)
+    line = Picture(1, 500, bytes(1_500))
+    with pytest.raises(RuleshiftError, match=r"takes no pictures of 500 x 1 pixels .*aspect ratio") as refused:
+        chat.encode_prompt([Message("user", "target 24", (line,))])
+    assert "\n" not in str(refused.value)
+
+
 def test_a_template_that_drops_pictures_is_refused():
     _, chat = shared("idefics3")
     source = copy(chat.source)

@@ -77,16 +77,17 @@ class Chat:
         self._skeletons: dict[Shape, str] = {}
         self._feedback_ids = lru_cache(maxsize=10_000)(self._encode_feedback)  # feedback repeats itself
         self._prepare()
-        after_reply, asked = self._render([_ASK, _ANSWER], asks=False), self._render([_ASK], asks=True)
+        after_reply, self._asked = self._render([_ASK, _ANSWER], asks=False), self._render([_ASK], asks=True)
         if self.eye is not None and any(mark in after_reply for mark in ("'type'", '"type"')):  # a part, as it is
             raise RuleshiftError(
                 f"the chat template of {name} takes text only; add its processor's chat_template.jinja"
             )
         # Some templates print a space before a reply that they do not print where one is asked for.
-        self._opening = self._unprinted_opening(asked)
-        between = after_reply.removeprefix(asked).split(_REPLY)[0] if after_reply.startswith(asked) else ""
+        self._opening = self._unprinted_opening(self._asked)
+        before, _, after = after_reply.partition(_REPLY)
+        between = before.removeprefix(self._asked) if before.startswith(self._asked) else ""
         self._before = between if between.isspace() else ""
-        self._find_ends(ends, after_reply.split(_REPLY)[1])
+        self._find_ends(ends, after)
         if system is not None:
             self.encode_prompt([_ASK])  # fails for a template that takes none
         self.stop = _LABELS if self._template == PLAIN else None
@@ -138,8 +139,6 @@ class Chat:
         if end is None:
             raise RuleshiftError(f"the tokenizer of {self.name} has no end-of-turn token; set eos_token in its config")
         self._end, self.end_ids = end, frozenset({*named, end.id})
-        pad = self.tokenizer.pad_token_id
-        self.pad_id: int = pad if pad is not None else end.id if eos is None else eos
 
     def _facts(self, template: str | None) -> Mapping[str, str]:
         """What prompts depend on beyond tokenizer and task, for the record: empty for most models."""
@@ -180,12 +179,13 @@ class Chat:
         whole = self._placed(text, [sizes])
         end = self._end.lead + str(self.tokenizer.convert_ids_to_tokens(self._end.id))
         after_end = whole[whole.index(self._end.id) + 1 :] if text.startswith(end) else whole
-        after_label = whole if self.stop is None else self._placed(text.partition(f"\n{LABEL}")[2], [sizes])
+        before, label, after = text.partition(f"\n{LABEL}")
+        after_label = whole if self.stop is None else self._following(before + label, after, [sizes])
         return whole, after_end, after_label
 
     def encode_reply(self, text: str) -> tuple[int, ...]:
         """Ids of a given reply (an expert's), closed by the end of turn."""
-        return (*self._ids(self._before + self._plain(text) + self._end.lead), self._end.id)
+        return (*self._following(self._asked, self._before + self._plain(text) + self._end.lead), self._end.id)
 
     def ended(self, reply: Sequence[int]) -> bool:
         """Whether a reply has come to its end."""
@@ -272,6 +272,12 @@ class Chat:
             )
         spaces = [self.eye.space_of_size(*size).text for size in flat]
         return self._ids(first + "".join(space + part for space, part in zip(spaces, parts, strict=True)))
+
+    def _following(self, before: str, text: str, sizes: Sequence[Sizes] = ()) -> tuple[int, ...]:
+        """Ids of a text as it stands after another: where a text begins, some tokenizers add the mark of a space. As it
+        is alone where the two share a token."""
+        head, whole = self._ids(before), self._placed(before + text, sizes)
+        return whole[len(head) :] if whole[: len(head)] == head else self._placed(text, sizes)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what can be written into them."""
 
 import errno
 import os
@@ -51,6 +51,11 @@ def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise RuleshiftError(f"cannot write {os.fspath(path)} ({reason_of(error)}): {remedy}.") from error
     with suppress(OSError):  # the file is whole by now; some file systems cannot flush a folder
         _flush_folder(target.parent)
+
+
+def writable(text: str) -> str:
+    """Text without lone surrogates, for which UTF-8 has no bytes: `?` in their places."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def reason_of(error: BaseException) -> str:

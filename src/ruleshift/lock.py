@@ -113,7 +113,7 @@ def _in_use(path: Path, by: Holding | None, instead: str) -> InUse:
 
 @contextmanager
 def _beating(lock: int, path: Path, mark: bytes) -> Iterator[None]:
-    """Inside, signs of life are given; at the end nobody holds the folder."""
+    """Inside, signs of life are given; at the end nobody holds the folder, unless another has taken it over."""
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(lock, path, mark, ended), daemon=True)
     beat.start()
@@ -123,7 +123,8 @@ def _beating(lock: int, path: Path, mark: bytes) -> Iterator[None]:
         ended.set()
         beat.join()
         with suppress(OSError):
-            os.truncate(lock, 0)
+            if (path / LOCK).read_bytes() == mark:
+                os.truncate(lock, 0)
 
 
 def _beat(lock: int, path: Path, mark: bytes, ended: threading.Event) -> None:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import reason_of, write_atomically
+from ruleshift.files import reason_of, writable, write_atomically
 from ruleshift.pictures import png
 from ruleshift.records import Episode, Turn
 
@@ -241,9 +241,9 @@ def bytes_for(episodes: int, replies: int, tokens: int) -> int:
 
 
 def _real(value: Any) -> Any:
-    """Texts without lone surrogates, for which UTF-8 has no bytes."""
+    """Texts as they can be written."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return writable(value)
     if isinstance(value, dict):
         return {name: _real(part) for name, part in value.items()}
     return (

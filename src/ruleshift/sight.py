@@ -17,6 +17,7 @@ from packaging.version import Version
 from transformers import ProcessorMixin
 
 from ruleshift.errors import RuleshiftError
+from ruleshift.files import reason_of
 from ruleshift.pictures import pixels_of
 from ruleshift.records import Picture
 
@@ -128,7 +129,14 @@ class Eye:
         from PIL import Image
 
         images = [[Image.fromarray(array)] for array in arrays]
-        return self.processor.image_processor(images, return_tensors=kind, **self._extra)
+        try:
+            return self.processor.image_processor(images, return_tensors=kind, **self._extra)
+        except ValueError as error:  # Qwen-VL's, for one side of 200 times the other
+            height, width = arrays[0].shape[:2]
+            raise RuleshiftError(
+                f"the processor of {self.name} takes no pictures of {width} x {height} pixels "
+                f"({reason_of(error)[:200]}): show it others, or choose another model"
+            ) from error
 
 
 def by_size(pictures: Sequence[Picture]) -> Iterator[list[int]]:

@@ -29,6 +29,7 @@ def import_gguf(file: Path, folder: Path) -> None:
         raise RuleshiftError("reading GGUF files needs the package gguf: pip install gguf")
     check_gguf(file)
     try:
+        _check_blocks(file)
         model, tokenizer = _read(file)
     except RuleshiftError:
         raise
@@ -66,6 +67,19 @@ def _read(file: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     check_weights(str(file), loaded, model.all_tied_weights_keys)
     model.config.name_or_path = ""
     return model, tokenizer
+
+
+def _check_blocks(file: Path) -> None:
+    """Raise RuleshiftError for a file that says it has more blocks than tensors, of which a model would be made all the
+    same."""
+    from gguf import GGUFReader
+
+    content = GGUFReader(file)
+    for name, field in content.fields.items():
+        if name.endswith(".block_count") and field.contents() > len(content.tensors):
+            raise RuleshiftError(
+                f"{file} says {name} {field.contents():,}, and holds {len(content.tensors):,} tensors: copy it again"
+            )
 
 
 def _split_digits(tokenizer: "PreTrainedTokenizerBase", file: Path) -> None:

@@ -14,6 +14,7 @@ from transformers import (
     AutoProcessor,
     AutoTokenizer,
     LlavaProcessor,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     ProcessorMixin,
@@ -113,6 +114,8 @@ def _read(
         where["local_files_only"] = only_cached(source)
     else:
         check_files(folder)
+    described, _ = PreTrainedConfig.get_config_dict(source, **where)
+    check_sizes(name, described, folder)  # before lists are made of them
     config = AutoConfig.from_pretrained(source, **where)
     kind = dtype_of(dtype, place, config.to_dict())
     seeing = config.model_type in FAMILIES
@@ -121,7 +124,7 @@ def _read(
             f"the model {name!r} ({config.model_type}) is of no vision-language family known here, and this task "
             f"shows pictures: choose one of {', '.join(FAMILIES)}"
         )
-    check_sizes(name, config.to_dict(), folder)
+    check_sizes(name, config.to_dict(), folder)  # those too that it leaves to the family
     reader = cast(Any, AutoProcessor if seeing else AutoTokenizer)
     kind_of = cast(Any, AutoModelForImageTextToText if seeing else AutoModelForCausalLM)
     if folder is not None or not weights:

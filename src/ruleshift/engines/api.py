@@ -225,10 +225,7 @@ def _said_with(error: "APIStatusError") -> Exception:
     """What a server says of a refusal: the usual `error.message`, or whatever else stands in the body."""
     if isinstance(error.body, dict) and isinstance(error.body.get("message"), str):
         return RuntimeError(error.body["message"])
-    try:
-        return RuntimeError(error.response.text or "no reason given")
-    except Exception as unread:  # of the HTTP library, for a body that was cut off
-        return unread
+    return RuntimeError(error.response.text or "no reason given")
 
 
 def check_installed() -> None:
@@ -240,8 +237,13 @@ def check_installed() -> None:
 def _client(server: Server) -> "AsyncOpenAI":
     from openai import AsyncOpenAI
 
+    from ruleshift.engines.refusals import BoundedClient
+
     key = server.key or "none"  # which servers without keys do not look at
-    return AsyncOpenAI(api_key=key, base_url=server.base_url, max_retries=0, timeout=server.timeout)
+    bounded = BoundedClient(timeout=server.timeout)
+    return AsyncOpenAI(
+        api_key=key, base_url=server.base_url, max_retries=0, timeout=server.timeout, http_client=bounded
+    )
 
 
 def _most_tokens(request: Request, asking: Asking) -> tuple[int, int]:

@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 from ruleshift.backbones.sampler import sampler_of
 from ruleshift.backbones.vision import AnyView, View, view_of
 from ruleshift.chat import Chat
-from ruleshift.engines.forward import forward_of
+from ruleshift.engines.columns import REMEDY, check_columns
+from ruleshift.engines.forward import Forward, ModelForward, forward_of
 from ruleshift.engines.protocol import Reply, Request, Sampling
 from ruleshift.engines.stopping import Stopping
 from ruleshift.engines.streams import stream_key, uniforms
@@ -58,6 +59,7 @@ class LocalEngine:
     ) -> None:
         self.model, self.chat, self.sampling, self.dtype = model, chat, sampling, dtype
         self.batch_size = batch_size or at_once(model)
+        self._is_checked = False
 
     def open(self, requests: Sequence[Request]) -> "LocalSession":
         return LocalSession(self, requests)
@@ -65,6 +67,12 @@ class LocalEngine:
     def sync(self, model: PreTrainedModel) -> None:
         """Answer as this model does from now on."""
         self.model = model
+
+    def check(self, forward: Forward) -> None:
+        """Raise RuleshiftError, before the first pass, for a model whose replies would depend on the batch."""
+        if not self._is_checked and type(forward) is ModelForward:  # all others are for families that are known
+            check_columns(forward, forward.model)
+        self._is_checked = True
 
 
 class LocalSession:
@@ -95,6 +103,7 @@ class LocalSession:
         was_training = self.model.training
         self.model.eval()
         try:
+            self.engine.check(self.forward)
             tokens, logprobs = self._decode(self._read_new())
         finally:
             self.model.train(was_training)
@@ -166,7 +175,7 @@ class LocalSession:
     def _read(self, window: Window, pieces: Sequence[Piece]) -> torch.Tensor:
         """Feed pieces to the model, padded on the left; returns the logits after the last id, (B, V)."""
         width = max(len(piece.ids) for piece in pieces)
-        ids = torch.full((len(pieces), width), self.chat.pad_id)
+        ids = torch.zeros(len(pieces), width, dtype=torch.long)  # a tokenizer's padding may have no embedding
         new = torch.zeros(len(pieces), width, dtype=torch.bool)
         given = torch.zeros_like(new)
         for row, piece in enumerate(pieces):
@@ -192,9 +201,10 @@ class LocalSession:
         Returns the logits after the last column, (B', V).
         """
         position, mask = window.extend(new)
-        if mask.shape[-1] > self.context_limit and int(window.lengths.max()) > self.context_limit:
+        limit = self.context_limit  # of what is read, and one more token that is drawn after it
+        if mask.shape[-1] >= limit and int(window.lengths.max()) >= limit:
             raise RuleshiftError(
-                f"a conversation outgrew the model's context of {self.context_limit} tokens: take fewer turns "
+                f"a conversation outgrew the model's context of {limit} tokens: take fewer turns "
                 "(--turns), a smaller limit of new tokens (--max-new-tokens), or a model with a longer context"
             )
         return self.forward(ids, position, mask, window.cache, view)
@@ -231,8 +241,9 @@ class LocalSession:
                 "the log-probabilities of the model are NaN (use one from before it diverged, or save or download it "
                 "again)"
             )
-        ended = self.ends[tokens]
-        lengths = torch.where(ended.any(0), ended.int().argmax(0) + 1, stopping.lengths.to(self.device)).tolist()
+        ended = self.ends[tokens]  # also after a label, where nothing or what does not count was drawn
+        first = torch.where(ended.any(0), ended.int().argmax(0) + 1, steps)
+        lengths = first.minimum(stopping.lengths.to(self.device)).tolist()
         cut = [matrix.t().tolist() for matrix in (tokens, logprobs)]
         return tuple([row[:n] for row, n in zip(rows_of, lengths, strict=True)] for rows_of in cut)  # type: ignore
 
@@ -264,16 +275,26 @@ def at_once(model: PreTrainedModel) -> int:
 
 def cached(model: PreTrainedModel) -> int:
     """Numbers in the cache for a token: keys and values of all layers."""
-    config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    config, heads = model.config.get_text_config(), _heads(model)
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     return 2 * config.num_hidden_layers * width * (getattr(config, "num_key_value_heads", None) or heads)
 
 
 def columns_at_once(model: PreTrainedModel, rows: int, columns: int) -> int:
     """How many new columns are read in one pass, of conversations that have so many columns then."""
-    heads = model.config.get_text_config().num_attention_heads
-    return max(1, READ_AT_ONCE // (rows * columns * heads))
+    return max(1, READ_AT_ONCE // (rows * columns * _heads(model)))
+
+
+def _heads(model: PreTrainedModel) -> int:
+    """Of a layer. Raises RuleshiftError for a model without attention."""
+    config = model.config.get_text_config()
+    heads: int | None = getattr(config, "num_attention_heads", None)
+    if not heads:
+        raise RuleshiftError(
+            f"models of the kind {config.model_type} have no attention over earlier tokens, but a state that no cache "
+            f"of ours holds: {REMEDY}"
+        )
+    return heads
 
 
 def context_limit(model: PreTrainedModel) -> int:

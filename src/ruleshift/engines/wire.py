@@ -2,14 +2,15 @@
 
 import base64
 import json
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ruleshift.engines.protocol import Request, Sampling
 from ruleshift.engines.streams import stream_key
+from ruleshift.files import writable
 from ruleshift.pictures import png
 from ruleshift.records import Completion, Message, Picture, Served, StopReason
 
@@ -55,12 +56,13 @@ class Asking:
 
 
 def _message(message: Message) -> dict[str, Any]:
+    text = writable(message.content)  # a record of earlier versions may hold a lone surrogate
     if not message.pictures:
-        return {"role": message.role, "content": message.content}
+        return {"role": message.role, "content": text}
     parts: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": data_url(picture)}} for picture in message.pictures
     ]
-    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.content}]}
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": text}]}
 
 
 def data_url(picture: Picture) -> str:
@@ -108,14 +110,14 @@ def _first(choices: object) -> dict[str, Any] | None:
 def _text(content: object) -> str:
     """The text of a message: a string, or the texts among its parts."""
     if isinstance(content, str):
-        return content[:MOST_CHARACTERS]
+        return writable(content[:MOST_CHARACTERS])
     parts = content if isinstance(content, list) else []
     texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))[:MOST_CHARACTERS]
+    return writable("".join(text for text in texts if isinstance(text, str))[:MOST_CHARACTERS])
 
 
 def _name(value: object) -> str | None:
-    return value[:200] if isinstance(value, str) else None
+    return writable(value[:200]) if isinstance(value, str) else None
 
 
 def _count(value: object) -> int | None:
@@ -125,9 +127,13 @@ def _count(value: object) -> int | None:
 def _logprobs(found: object) -> tuple[float, ...]:
     """The log-probabilities of the tokens of a reply; none where any of them is missing."""
     entries = found.get("content") if isinstance(found, dict) else None
-    values = [entry.get("logprob") if isinstance(entry, dict) else None for entry in entries or []]
-    numbers: Sequence[float] = [
-        float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
-    finite = len(numbers) == len(values) and all(math.isfinite(number) and number <= 1e-6 for number in numbers)
-    return tuple(numbers) if finite else ()
+    values = [_logprob(entry) for entry in entries] if isinstance(entries, list) else []
+    numbers = tuple(value for value in values if value is not None)
+    return numbers if len(numbers) == len(values) else ()
+
+
+def _logprob(entry: object) -> float | None:
+    value = entry.get("logprob") if isinstance(entry, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if -sys.float_info.max <= value <= 1e-6 else None

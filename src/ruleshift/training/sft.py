@@ -67,6 +67,16 @@ class _Steps(TrainerCallback):
         tokens = int(state.num_input_tokens_seen)
         return self.trainer.count(tokens) + self.lessons.sampling(state.global_step)
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        """Take back the padding that the Trainer noted, where the model has no embedding of it: such a configuration
+        describes no model."""
+        model: Any = self.trainer.model
+        config = model.config.get_text_config()
+        if (getattr(config, "pad_token_id", None) or 0) >= config.vocab_size:
+            config.pad_token_id = None
+
     def on_log(
         self,
         args: TrainingArguments,

@@ -31,7 +31,7 @@ class Collator:
         lessons = [self.lessons[row["index"]] for row in rows]
         said = [lesson.said for lesson in lessons]
         batch: dict[str, Any] = {
-            "input_ids": pad([one.token_ids for one in said], self.chat.pad_id, torch.long),
+            "input_ids": pad([one.token_ids for one in said], 0, torch.long),
             "labels": pad([lesson.labels for lesson in lessons], -100, torch.long),
             "attention_mask": pad([[1] * len(one.token_ids) for one in said], 0, torch.long),
         }
