@@ -22,13 +22,19 @@ RL = RLConfig(updates=1, episodes=8, turns=1, max_new_tokens=1, minibatches=1, v
 SHOWN = replace(RL, sft_coef=0.1)
 TAUGHT = configured(DistilConfig(**vars(RL)), "opd", privileged_context="demonstration")
 SAID = {
-    "lessons": (SFT, r"13 tokens outgrows the model's context of 10 tokens: take another --style, .*longer context$"),
-    "demonstrations": (SHOWN, r"13 tokens outgrows the model's context of 10 tokens: leave --sft-coef and"),
-    "teaching": (TAUGHT, r"\d+ tokens outgrows the teacher's context of 10 tokens: take another --privileged-context"),
+    "lessons": (
+        SFT,
+        r"of 13 tokens outgrows the model's context of 10 tokens: take another --style, .*longer context$",
+    ),
+    "demonstrations": (SHOWN, r"of 13 tokens outgrows the model's context of 10 tokens: leave --sft-coef and"),
+    "teaching": (
+        TAUGHT,
+        r"of \d+ tokens outgrows the teacher's context of 10 tokens: take another --privileged-context",
+    ),
     "episodes": (
         replace(RL, max_new_tokens=4),
-        r"11 tokens outgrows the model's context of 10 tokens: take fewer turns",
-    ),
+        "outgrew the model's context of 10 tokens: take fewer turns",
+    ),  # sampled
 }
 
 
@@ -64,7 +70,7 @@ def planned(context: int, config: SFTConfig | RLConfig) -> Forecast:
 @pytest.mark.parametrize("kind", SAID)
 def test_what_outgrows_the_context_is_refused(kind: str, family: str, tmp_path: Path) -> None:
     config, said = SAID[kind]
-    with pytest.raises(RuleshiftError, match=f"^a conversation of {said}"):
+    with pytest.raises(RuleshiftError, match=f"^a conversation {said}"):
         learn(model_of(family, 10), config, tmp_path / "run")
     learn(model_of(family, 2 * LONGEST), config, tmp_path / "roomy")
 
@@ -75,6 +81,6 @@ def test_a_plan_says_it_too(kind: str, capsys: pytest.CaptureFixture[str]) -> No
     plan = planned(10, config)
     _print(plan, 0, "cpu", 1e9)
     assert f"context     {plan.outgrown}\n" in capsys.readouterr().out
-    with pytest.raises(RuleshiftError, match=f"^a conversation of {said}"):
+    with pytest.raises(RuleshiftError, match=f"^a conversation {said}"):
         raise RuleshiftError(plan.outgrown)
     assert planned(2 * LONGEST, config).outgrown == ""

@@ -1,4 +1,4 @@
-"""Conversations that are longer than a model's context: said before it reads them."""
+"""Conversations that are given and not sampled, and longer than a model's context: said before it reads them."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,9 +8,8 @@ from transformers import PreTrainedModel
 from ruleshift.engines.local import context_limit
 from ruleshift.errors import RuleshiftError
 
-Kind = Literal["episodes", "lessons", "demonstrations", "teaching"]
+Kind = Literal["lessons", "demonstrations", "teaching"]
 SHORTER: dict[Kind, str] = {  # what makes conversations of a kind shorter
-    "episodes": "take fewer turns (--turns), a smaller limit of new tokens (--max-new-tokens)",
     "lessons": "take another --style, fewer --turns where the model's own replies are learned from",
     "demonstrations": "leave --sft-coef and --sft-mix out, take another --style",
     "teaching": "take another --privileged-context, fewer --turns, a smaller --max-new-tokens",

@@ -15,7 +15,6 @@ from ruleshift.chat import Chat
 from ruleshift.errors import Diverged
 from ruleshift.settings import RLConfig
 from ruleshift.training.accounting import Account
-from ruleshift.training.context import check_context
 from ruleshift.training.critic import ValueHead
 from ruleshift.training.guide import Guide, Pupil, guide_of
 from ruleshift.training.mixing import noise_aware
@@ -116,8 +115,7 @@ class Learner:
 
     def read(self, trajectories: Sequence[Trajectory]) -> Readings:
         """States and their values, and the log-probs of the start model and, with a critic or an
-        `importance_sampling_cap`, of the model as it is. Raises RuleshiftError for one that outgrows its context."""
-        check_context(self.model, (len(t.ids) for t in trajectories), "episodes")
+        `importance_sampling_cap`, of the model as it is."""
         if self.known is not None:
             self.known.clear()
         states = [torch.empty(len(t.states), 0) for t in trajectories]

@@ -201,9 +201,9 @@ def _told(guide: Guide | None, asked: Sequence[Asked], group: Sequence[Trajector
 
 def _outgrown(run: Planned) -> str:
     """What the checks of a run would say of its longest conversations."""
-    lengths = [[len(t.ids) for t in some] for some in (run.found.learned, run.found.shown)]
-    said = outgrown(run.model, lengths[0], "lessons" if isinstance(run.config, SFTConfig) else "episodes")
-    said = said or outgrown(run.model, lengths[1], "demonstrations")
+    learned, shown = ([len(t.ids) for t in some] for some in (run.found.learned, run.found.shown))
+    lessons = isinstance(run.config, SFTConfig)
+    said = outgrown(run.model, learned, "lessons") if lessons else outgrown(run.model, shown, "demonstrations")
     if run.guide is None or not isinstance(run.guide.teacher, ModelTeacher):
         return said
     return said or outgrown(run.guide.teacher.model, [len(one.trajectory.ids) for one in run.taught], "teaching")
