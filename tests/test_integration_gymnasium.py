@@ -71,7 +71,14 @@ def test_an_unseeded_reset_draws_a_seed() -> None:
 def test_rules_name_splits() -> None:
     env = gymnasium.make("ruleshift/GeneralPoints-v1", rule="shifted")
     assert env.reset(seed=1)[1]["id"] == "gp-l/rule-ood/1/0"
-    for wrong in ({"rule": "other"}, {"rule": "shifted", "split": "id"}, {"turns": 0}, {"colour": "red"}):
+    refused = (
+        {"rule": "other"},
+        {"rule": "shifted", "split": "id"},
+        {"turns": 0},
+        {"colour": "red"},
+        {"style": "terze"},
+    )
+    for wrong in refused:
         with pytest.raises(RuleshiftError):
             gymnasium.make("ruleshift/GeneralPoints-v1", **wrong)
 

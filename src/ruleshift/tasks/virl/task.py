@@ -7,10 +7,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
 
-from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback, Message, Picture, Verdict, Work
 from ruleshift.tasks.feedback import check_feedback
-from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.protocol import Style, Task, check_split, check_style
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl import prompt, verifier
@@ -291,8 +290,8 @@ class Virl(Task):
         return spec.size if self.routes is None else len(self.routes(spec.legs))
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlProblem:
-        if split not in SPLITS:
-            raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
+        check_split(self, split)
+        check_style(style)
         spec, name = SPLITS[split], f"{self.id}/{split}/{seed}/{index}"
         route = _route(spec, split, seed, index) if self.routes is None else _given(self.routes, spec, seed, index)
         walk = f"virl-l/{split}/{seed}/{index}"  # the same in text and in pictures
