@@ -305,6 +305,36 @@ def test_an_unchanged_verifier_changes_nothing_and_a_changed_one_shows(
 def test_a_folder_without_evaluation_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no evaluation" in refusal(capsys, "rescore", tmp_path)
     assert "no evaluation" in refusal(capsys, "profile", tmp_path / "nothing")
+    (tmp_path / "base.json").touch()
+    for verb in ("rescore", "profile"):
+        said = refusal(capsys, verb, tmp_path / "base.json")
+        assert "base.json is a file: name the folder of an evaluation, which `ruleshift eval --out` wrote" in said
+
+
+def test_an_evaluation_foretells_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["eval", "gp-l", "--model", "random", "--split", "id", "--n", "1", "--out", str(tmp_path)]
+    assert main(command) == 0
+    said = refusal(capsys, "foretell", tmp_path)
+    assert f"there is no training with an early step in {tmp_path}: name the folders of studies" in said
+
+
+def test_a_damaged_record_is_sent_to_who_asks_for_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "gp-l", "--model", "random", "--split", "id", "--n", "2", "--out", str(tmp_path)]
+    assert main(command) == 0
+    lines = (tmp_path / "answers.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "answers.jsonl").write_text("".join(["{}\n", *lines[1:]]))
+    for given in (
+        ["rescore", tmp_path],
+        ["profile", tmp_path],
+        ["compare", tmp_path, "expert", "--out", tmp_path / "x"],
+    ):
+        assert "answers.jsonl is damaged: delete that line and run its eval again, which" in refusal(capsys, *given)
+    assert "delete that line and run the same command again, which asks" in refusal(capsys, *command)
+    (tmp_path / "answers.jsonl").write_text("".join(lines[1:]))
+    assert main(command) == 0
+    assert main(["rescore", str(tmp_path)]) == 0
 
 
 def turns_of(solved_at: Sequence[int], budget: int = 3) -> tuple[dict, dict]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ruleshift.backbones.config import NAMED
+from ruleshift.backbones.config import API, INSIDERS, NAMED
 from ruleshift.bounds import at_least
 from ruleshift.commands.answering import room_to_answer
 from ruleshift.commands.checks import check_folder, command_line, make_folder
@@ -28,7 +28,7 @@ from ruleshift.commands.policies import (
     open_policy,
 )
 from ruleshift.commands.recording import all_asked, recorded, what_remains
-from ruleshift.commands.serving import API, NO_BUDGET, BudgetArguments, Serving, ServingArguments
+from ruleshift.commands.serving import NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.engines.protocol import NoMoreAnswers
 from ruleshift.errors import RuleshiftError
 
@@ -187,7 +187,6 @@ class Compare:
     def _check_subjects(self) -> None:
         """Raise RuleshiftError for a subject that is no model, before others are asked for long."""
         from ruleshift.backbones.given import check_model
-        from ruleshift.engines.text import INSIDERS
         from ruleshift.evaluation.finished import is_evaluation
 
         for subject in self.subjects:
