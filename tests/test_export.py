@@ -197,7 +197,7 @@ def test_an_evaluation_is_told_from_a_run(tmp_path, capsys) -> None:
 
 
 def test_who_answers_without_weights_is_not_looked_for_on_the_hub(tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("ruleshift.backbones.hub.only_cached", pytest.fail)
+    monkeypatch.setattr("ruleshift.backbones.load.only_cached", pytest.fail)
     assert ruleshift.engines.text.INSIDERS == INSIDERS
     out = ["--out", tmp_path / "run"]
     for given in (
