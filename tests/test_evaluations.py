@@ -306,6 +306,36 @@ def test_an_unchanged_verifier_changes_nothing_and_a_changed_one_shows(
 def test_a_folder_without_evaluation_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no evaluation" in refusal(capsys, "rescore", tmp_path)
     assert "no evaluation" in refusal(capsys, "profile", tmp_path / "nothing")
+    (tmp_path / "base.json").touch()
+    for verb in ("rescore", "profile"):
+        said = refusal(capsys, verb, tmp_path / "base.json")
+        assert "base.json is a file: name the folder of an evaluation, which `ruleshift eval --out` wrote" in said
+
+
+def test_an_evaluation_foretells_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["eval", "gp-l", "--model", "random", "--split", "id", "--n", "1", "--out", str(tmp_path)]
+    assert main(command) == 0
+    said = refusal(capsys, "foretell", tmp_path)
+    assert f"there is no training with an early step in {tmp_path}: name the folders of studies" in said
+
+
+def test_a_damaged_record_is_sent_to_who_asks_for_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "gp-l", "--model", "random", "--split", "id", "--n", "2", "--out", str(tmp_path)]
+    assert main(command) == 0
+    lines = (tmp_path / "answers.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "answers.jsonl").write_text("".join(["{}\n", *lines[1:]]))
+    for given in (
+        ["rescore", tmp_path],
+        ["profile", tmp_path],
+        ["compare", tmp_path, "expert", "--out", tmp_path / "x"],
+    ):
+        assert "answers.jsonl is damaged: delete that line and run its eval again, which" in refusal(capsys, *given)
+    assert "delete that line and run the same command again, which asks" in refusal(capsys, *command)
+    (tmp_path / "answers.jsonl").write_text("".join(lines[1:]))
+    assert main(command) == 0
+    assert main(["rescore", str(tmp_path)]) == 0
 
 
 def turns_of(solved_at: Sequence[int], budget: int = 3) -> tuple[dict, dict]:
@@ -451,9 +481,28 @@ def test_compare_keeps_what_it_asked_and_writes_a_page(
     assert main(["compare", folders[0], "random", "--out", str(tmp_path / "fourth")]) == 0
     line = refusal(capsys, "compare", folders[0], "random", "--task", "virl-l", "--out", tmp_path / "fifth")
     assert "are of gp-l: name that as --task, or leave --task out" in line
+    line = refusal(capsys, "compare", folders[0], "random", "--turns", 1, "--out", tmp_path / "fifth")
+    assert "models have the turns of the evaluations beside them: leave --turns out" in line
     assert "at least two" in refusal(capsys, "compare", "expert", "--out", tmp_path / "x")
     assert "is no price" in refusal(capsys, *command, "--price", "expert=1")
     assert "name one of" in refusal(capsys, *command, "--price", "nobody=1,2")
+
+
+def test_compare_names_the_subject_that_failed_and_takes_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(SUITES["quick"], parts=(replace(SUITES["quick"].parts[0], n=2),))
+    monkeypatch.setitem(SUITES, "quick", small)
+    model = save_tiny_model(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 120}))
+    command = ["compare", "random", str(model), "--task", "gp-l", "--max-new-tokens", "20"]
+    line = refusal(capsys, *command, "--out", tmp_path / "card")
+    assert f"error: {model} on gp-l: a conversation outgrew the model's context of 120 tokens" in line
+    assert set(re.findall(r"\(--([a-z-]+)\)", line)) == {"turns", "max-new-tokens"}
+    assert main([*command, "--turns", "1", "--out", str(tmp_path / "short")]) == 0
+    assert json.loads((tmp_path / "short" / "card.json").read_text())["tasks"][0]["turns"] == 1
+    assert "--turns must be at least 1" in refusal(capsys, *command, "--turns", 0, "--out", tmp_path / "card")
 
 
 def test_suites_name_splits_that_there_are() -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+import ruleshift.engines.text
 from cli_helpers import refusal, save_tiny_model
 from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
+from ruleshift.backbones.config import INSIDERS
 from ruleshift.backbones.load import dtype_of, load_backbone
 from ruleshift.backbones.lora import add_lora, merged_weights
 from ruleshift.backbones.save import save_model
@@ -179,6 +181,33 @@ def test_what_is_told_of_runs_and_of_what_is_none(tmp_path, capsys) -> None:
     assert "has kept no model" in told(tmp_path / "new")
     (tmp_path / "nothing").mkdir()
     assert "model.safetensors is expected" in told(tmp_path / "nothing")
+
+
+def test_an_evaluation_is_told_from_a_run(tmp_path, capsys) -> None:
+    done = tmp_path / "done"
+    assert main(["eval", "gp-l", "--model", "random", "--n", "1", "--split", "id", "--out", str(done)]) == 0
+    for given in (
+        ["eval", "gp-l", "--model", done],
+        ["rl", "gp-l", "--model", done, "--out", tmp_path / "other"],
+        ["distil", "gp-l", "--teacher", done, "--out", tmp_path / "other"],
+        ["backbone", "export", done, "--out", tmp_path / "model"],
+    ):
+        said = refusal(capsys, *given)
+        assert f"{done} is the folder of an evaluation, which keeps no model (it asked random): name a model" in said
+
+
+def test_who_answers_without_weights_is_not_looked_for_on_the_hub(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("ruleshift.backbones.load.only_cached", pytest.fail)
+    assert ruleshift.engines.text.INSIDERS == INSIDERS
+    out = ["--out", tmp_path / "run"]
+    for given in (
+        *(["sft", "gp-l", "--model", name, *out] for name in (*INSIDERS, "api:foo", "api:a@http://localhost:8000/v1")),
+        ["rl", "gp-l", "--model", "expert", "--plan", "cpu"],
+        ["distil", "gp-l", "--teacher", "random", *out],
+        ["study", "headline", "--model", "blind", *out],
+    ):
+        said = refusal(capsys, *given)
+        assert "has no weights here, and answers in eval, compare and play alone: name bundled, smollm2, a" in said
 
 
 def test_nobody_is_advised_to_delete_a_model(tmp_path, capsys) -> None:

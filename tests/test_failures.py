@@ -109,11 +109,21 @@ def test_the_command_that_is_told_shows_what_was_said(options: str, tmp_path: Pa
     told = capsys.readouterr().out.split("what was said: ")[1].split(", or here with")[0]
     typed = shlex.split(told)
     assert typed[:2] == ["ruleshift", "play"]
-    for name in ("--split id", "--seed 7", "--turns 2", "--temperature 0.5"):
+    for name in ("--split id", "--seed 7", "--turns 2", "--temperature 0.5", "--max-new-tokens 4"):
         assert name in told
     assert "--decoding" not in told  # as it is by default there
     assert main(typed[1:]) == 0
     assert "not solved, 2 replies" in capsys.readouterr().out
+
+
+def test_a_reply_that_is_played_is_as_long_as_it_was_evaluated(tmp_path: Path, capsys) -> None:
+    model = save_tiny_model(tmp_path / "model")
+    limits = []
+    for count in (4, 9):
+        assert main(["play", "gp-l", "--model", str(model), "--turns", "1", "--max-new-tokens", str(count)]) == 0
+        limits.append(len(capsys.readouterr().out))
+    assert limits[0] != limits[1]
+    assert "--max-new-tokens must be at least 1" in refusal(capsys, "play", "gp-l", "--max-new-tokens", 0)
 
 
 def test_one_walk_says_what_is_decided_and_why_nothing_is(tmp_path: Path) -> None:

@@ -335,7 +335,7 @@ def test_what_is_nearly_a_name_is_said_without_a_hub(name: str, meant: str, monk
         load_backbone(name)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "distilgpt2", "bert-base-uncased", "nobody/smolm2", "expert", "t5-small"])
+@pytest.mark.parametrize("name", ["gpt2", "distilgpt2", "bert-base-uncased", "nobody/smolm2", "experts", "t5-small"])
 def test_other_names_are_those_of_the_hub(name: str) -> None:
     check_model(name)
 

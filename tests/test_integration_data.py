@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +45,23 @@ def test_tables_hold_pictures_and_where_the_problem_is_found(tool: str, tmp_path
         assert rows[1]["prompt"][0]["content"].startswith("<image>J 10")
     else:
         assert rows[1]["prompt"][0]["content"][0]["type"] == "image"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"style": "terze"}, "unknown style 'terze'; choose from full, terse, varied, stepwise, full-stepwise"),
+        ({"turns": -1}, "turns must be at least 1, or 0 for the task's own, not -1"),
+        ({"options": "{bad"}, "options '{bad' are no JSON (Expecting property name"),
+        ({"options": "[1]"}, "options '[1]' are no JSON object: give one, as '{}'"),
+        ({"options": '{"colour": 1}'}, "task virl-l has no option colour"),
+        ({"options": '{"feedback": "loud"}'}, "choose from silent, outcome, full"),
+        ({"split": "trian"}, "unknown split 'trian' of virl-l; choose from train, id-val"),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(RuleshiftError, match=re.escape(message)):
+        list(EXPORTS["trl"].rows(ProblemRef(**{"task": "virl-l", **wrong}), 1))
 
 
 @pytest.mark.parametrize("tool", ["trl", "verl"])

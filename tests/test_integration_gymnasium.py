@@ -1,6 +1,10 @@
 """The Gymnasium environments: the library's own checker, the verdicts of our own loop, the official conventions."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +22,13 @@ from ruleshift.integrations.places import ProblemRef
 gymnasium.register_envs(ruleshift.integrations.gymnasium)
 
 IDS = {"gp-l": "GeneralPoints", "gp-vl": "GeneralPointsVL", "virl-l": "Navigation", "virl-vl": "NavigationVL"}
+ROOT = Path(__file__).resolve().parent.parent
 CARDS, WALKS = "gym_cards/GeneralPoint-oneline-v0", "gym_virl/Navigation-v0"
+
+
+def typed(page: str) -> list[str]:
+    """The environments that the tables of a page say how to make."""
+    return re.findall(r"`(gymnasium\.make\(.*?\))`", (ROOT / page).read_text())
 
 
 @pytest.mark.parametrize("name", ["GeneralPoints", "GeneralPointsVL", "Navigation"])
@@ -57,6 +67,15 @@ def test_verdicts_are_those_of_our_own_loop(place: ProblemRef, pattern: str) -> 
         env.step("more")
 
 
+TYPED = [(page, made) for page in ("README.md", "docs/integrations.md") for made in typed(page)]
+
+
+@pytest.mark.parametrize("made", sorted({made for _, made in TYPED}))
+def test_what_the_tables_say_to_type_is_all_that_is_needed(made: str) -> None:
+    assert {page for page, _ in TYPED} == {"README.md", "docs/integrations.md"}
+    subprocess.run([sys.executable, "-c", f"import gymnasium; {made}.reset(seed=1)"], check=True)
+
+
 def test_resets_walk_through_the_problems_of_a_seed() -> None:
     env = gymnasium.make("ruleshift/GeneralPoints-v1", split="id")
     ids = [env.reset(seed=7)[1]["id"], env.reset()[1]["id"], env.reset()[1]["id"], env.reset(seed=7)[1]["id"]]
@@ -71,7 +90,14 @@ def test_an_unseeded_reset_draws_a_seed() -> None:
 def test_rules_name_splits() -> None:
     env = gymnasium.make("ruleshift/GeneralPoints-v1", rule="shifted")
     assert env.reset(seed=1)[1]["id"] == "gp-l/rule-ood/1/0"
-    for wrong in ({"rule": "other"}, {"rule": "shifted", "split": "id"}, {"turns": 0}, {"colour": "red"}):
+    refused = (
+        {"rule": "other"},
+        {"rule": "shifted", "split": "id"},
+        {"turns": 0},
+        {"colour": "red"},
+        {"style": "terze"},
+    )
+    for wrong in refused:
         with pytest.raises(RuleshiftError):
             gymnasium.make("ruleshift/GeneralPoints-v1", **wrong)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from safetensors import safe_open
 
 from ruleshift.engines.text import blind_guesser
 from ruleshift.evaluation.claims import Claim
@@ -134,6 +135,16 @@ def differing(task: str, sweep: dict) -> list[tuple[str, str]]:
     recipe = get_task(task).recipe
     rates = {"sft": recipe.sft["tiny"].learning_rate, "rl": recipe.rl["tiny"].learning_rate}
     return [(task, way) for way, arm in sweep["chosen"].items() if float(arm.split("-lr")[1]) != rates[way]]
+
+
+def test_bundled_models_are_as_large_as_said() -> None:
+    readme, beside = ((ROOT / page).read_text() for page in ("README.md", "docs/deviations.md"))
+    for name in ("text", "vision"):
+        folder = f"src/ruleshift/backbones/bundled/{name}"
+        with safe_open(ROOT / folder / "model.safetensors", "numpy") as weights:
+            size = sum(math.prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+        assert f"]({folder}/README.md) ({size / 1e6:.1f}M" in readme
+        assert f"a bundled model of {size / 1e6:.1f}M parameters" in beside
 
 
 def test_presets_are_what_their_sweep_chose() -> None:

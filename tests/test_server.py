@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import synthetic
+from cli_helpers import refusal
+from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.report.server import HOST, serve
 from ruleshift.results import save_results
@@ -31,6 +33,40 @@ def study(tmp_path: Path) -> Path:
     for arm, step in (("base", 0), ("sft", 80)):
         kept(tmp_path, arm, step)
     return tmp_path
+
+
+def test_what_cannot_be_served_is_named_as_it_was_typed(study: Path, tmp_path: Path, capsys) -> None:
+    def said(source: Path) -> str:
+        return refusal(capsys, "report", source, "--serve")
+
+    assert f"{tmp_path}/nope is not there: run the study first" in said(tmp_path / "nope")
+    (tmp_path / "clock.py").touch()
+    assert f"{tmp_path}/clock.py is damaged or cut short" in said(tmp_path / "clock.py")
+    (study / "results.json").rename(tmp_path / "base.json")
+    assert f"--serve shows the folder of a results.json: leave it out for {tmp_path}/base.json" in said(
+        tmp_path / "base.json"
+    )
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path}/empty/results.json is not there" in said(tmp_path / "empty")
+    for name in ("a", "b"):
+        (tmp_path / "several" / name).mkdir(parents=True)
+        (tmp_path / "several" / name / "results.json").write_bytes((tmp_path / "base.json").read_bytes())
+    assert f"name one of {tmp_path}/several/a, {tmp_path}/several/b" in said(tmp_path / "several")
+    (tmp_path / "began" / "arms").mkdir(parents=True)
+    assert f"{tmp_path}/began holds neither results.json nor a point yet: wait" in said(tmp_path / "began")
+
+
+def test_one_folder_of_results_is_served(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Path] = []
+
+    def stop(folder: Path, ood: str | None) -> None:
+        shown.append(folder)
+        raise RuleshiftError("enough")
+
+    monkeypatch.setattr("ruleshift.studies.report.served", stop)
+    for source in (study, study / "results.json"):
+        assert main(["report", str(source), "--serve"]) == 2
+    assert shown == [study] * 2
 
 
 @pytest.fixture

@@ -42,6 +42,12 @@ def test_names_of_the_package():
         assert set(task.recipe.measurement.splits) < set(task.splits())
 
 
+@pytest.mark.parametrize("name", [*TASKS, "ruleshift.tasks.mixture:CardsAndWalks"])
+def test_a_style_that_there_is_not_is_refused(name: str):
+    with pytest.raises(RuleshiftError, match="unknown style 'terze'; choose from full, terse, varied"):
+        get_task(name).problem("id", 0, 0, "terze")  # type: ignore[arg-type]
+
+
 def test_a_class_of_ones_own():
     assert get_task(CLOCK) == Clock()
     recipe = recipe_of(CLOCK)

@@ -94,7 +94,7 @@ def test_a_leg_round_a_corner_has_no_heading() -> None:
     """With the corner between the crossings 60 m to the side, no leg leads from one to the other."""
     nodes = list(VILLAGE.nodes)
     nodes[3] = (50, 60)
-    with pytest.raises(RuleshiftError, match="no route of 3 to 3 legs on the map of village"):
+    with pytest.raises(RuleshiftError, match="no route of 3 legs on the map of village"):
         build_routes(replace(VILLAGE, nodes=tuple(nodes)), 1, seed=0, legs=(3, 3))
 
 

@@ -405,7 +405,7 @@ def test_panoramas_are_shown_along_official_routes(compat: str, download: Path) 
                 np.testing.assert_array_equal(pixels[row : row + size, column : column + size], expected)
     walked = {point.at for index in range(6) for point in task.problem("id", 0, index).itinerary.points}
     assert ((10.0, 20.0024) in walked) == (compat == "official")  # two fifths along the first leg
-    assert len(build_rail(task.routes[0], compat)) == 19 > len(walked)
+    assert len(build_rail(task.problem("id", 0, 0).route, compat)) == 19 > len(walked)
 
 
 def test_the_front_of_a_panorama(download: Path) -> None:

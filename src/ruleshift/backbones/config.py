@@ -13,6 +13,8 @@ MERGED = "ruleshift_merged"  # in config.json: adapters were merged into the wei
 BUNDLED = Path(__file__).parent / "bundled" / "text"
 BUNDLED_VISION = BUNDLED.with_name("vision")
 NAMED = ("bundled", "smollm2")
+INSIDERS = ("expert", "random", "blind")  # answer without a model
+API = "api:"  # before the name of a model behind a server
 AnyStyle = Literal["auto", Style]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from ruleshift.backbones.config import NAMED
+from ruleshift.backbones.config import API, INSIDERS, NAMED
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.runs import CHECKPOINT_NAME, RunFolder
@@ -20,7 +20,8 @@ EXPECTED = f"a folder with {CONFIG} and model.safetensors is expected"
 
 def check_model(name: str, others: Sequence[str] = ()) -> None:
     """Raise RuleshiftError, with the way on, for a name that looks like a folder's or a file's and is no model's, or
-    that is nearly one of those that have a name here, or of `others`: no hub is asked for that."""
+    that is one of those that answer without weights, or nearly one of those that have a name here, or of `others`: no
+    hub is asked for that."""
     path = Path(name)
     try:
         looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or path.exists()
@@ -29,6 +30,11 @@ def check_model(name: str, others: Sequence[str] = ()) -> None:
             raise RuleshiftError(f"{name} is a GGUF file: {_import_command(path)} makes a model folder of it")
         if path.is_dir():
             _check_folder(path)
+        elif name in INSIDERS or name.startswith(API):
+            raise RuleshiftError(
+                f"{name} has no weights here, and answers in eval, compare and play alone: name {', '.join(NAMED)}, a "
+                "model folder or a hub id"
+            )
         elif looks_like_path or path.suffix.lower() == ".gguf":
             raise RuleshiftError(f"no model at {name}, where nothing is: {EXPECTED}")
         elif "/" not in name and (near := get_close_matches(name.lower(), (*NAMED, *others), n=1, cutoff=ALIKE)):
@@ -48,6 +54,16 @@ def check_gguf(file: Path) -> None:
         raise RuleshiftError(f"{file} is no GGUF file: name one, or a model folder")
     if len(begins) < GGUF_HEADER:
         raise RuleshiftError(f"{file} is cut short, after {len(begins)} bytes: download or copy it again")
+
+
+def check_no_evaluation(folder: Path) -> None:
+    """Raise RuleshiftError for the folder of an evaluation, which never holds a model."""
+    asked = RunFolder(folder).current_config() or {}
+    if asked.get("verb") == "eval":
+        raise RuleshiftError(
+            f"{folder} is the folder of an evaluation, which keeps no model (it asked {asked.get('model')}): name a "
+            "model, or a run that trained one"
+        )
 
 
 def is_model(folder: Path) -> bool:
@@ -105,6 +121,7 @@ def _check_folder(folder: Path) -> None:
         )
     for run in (folder, _parent(folder)):
         if RunFolder(run).is_there:
+            check_no_evaluation(run)
             raise RuleshiftError(_instead_of(run))
     near = f"; {folder / 'model'} is one" if is_model(folder / "model") else ""
     raise RuleshiftError(f"no model at {folder}: {EXPECTED}{near}")

@@ -25,15 +25,19 @@ def room_to_answer(
     def savings() -> list[Saving]:
         where = ", in another --out" if elsewhere else ""
         of_splits = Counter(place.split for place in questions.places())  # one after the other
-        longest = drawing.max_new_tokens or REPLY_TOKENS[policy.style]
         return [
             *halved("batch_size", drawing.batch_size, max(of_splits.values())),
-            *halved("max_new_tokens", longest, beside=f"{OF_REPLIES}{where}"),
+            *shorter_replies(drawing, policy, where),
             *shorter_thoughts(thoughts, where),
         ]
 
     with room_for("while the model answered", savings):
         yield
+
+
+def shorter_replies(drawing: Drawing, policy: Policy, where: str = "") -> list[Saving]:
+    longest = drawing.max_new_tokens or REPLY_TOKENS[policy.style]
+    return halved("max_new_tokens", longest, beside=f"{OF_REPLIES}{where}")
 
 
 def shorter_thoughts(thoughts: Thinking, where: str = "") -> list[Saving]:

@@ -127,8 +127,11 @@ class ExportModel:
     def run(self) -> None:
         check_new("--out", self.out)
 
+        from ruleshift.backbones.given import check_no_evaluation
         from ruleshift.quiet import quiet_libraries
         from ruleshift.training.export import export
+
+        check_no_evaluation(self.from_run)
 
         quiet_libraries()
         step = export(self.from_run, self.step, self.out)

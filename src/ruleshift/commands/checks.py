@@ -11,18 +11,13 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.misfits import MisfitError
 from ruleshift.settings import RLConfig, SFTConfig
+from ruleshift.tasks.protocol import check_split as check_split
 from ruleshift.threads import MOST
 from ruleshift.training.algorithms import check_algorithm
 from ruleshift.training.sft_data import check_data
 
 if TYPE_CHECKING:
     from ruleshift.tasks.protocol import Task
-
-
-def check_split(task: "Task", split: str) -> None:
-    """Raise RuleshiftError, with the choices, for a split that the task does not have."""
-    if split not in task.splits():
-        raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
 
 
 def check_training(config: SFTConfig | RLConfig, task: "Task") -> None:

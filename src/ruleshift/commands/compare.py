@@ -4,14 +4,16 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ruleshift.backbones.config import NAMED
+from ruleshift.backbones.config import API, INSIDERS, NAMED
+from ruleshift.bounds import at_least
 from ruleshift.commands.answering import room_to_answer
 from ruleshift.commands.checks import check_apart, command_line, make_folder
 from ruleshift.commands.policies import (
@@ -26,7 +28,8 @@ from ruleshift.commands.policies import (
     open_policy,
 )
 from ruleshift.commands.recording import all_asked, recorded, what_remains
-from ruleshift.commands.serving import API, NO_BUDGET, BudgetArguments, Serving, ServingArguments
+from ruleshift.commands.serving import NO_BUDGET, BudgetArguments, Serving, ServingArguments
+from ruleshift.engines.protocol import NoMoreAnswers
 from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ class Compare:
     """Which splits, and how many problems of each, models are asked: quick for minutes, full for publication."""
     task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Task to compare on; give it again for several. Without it: gp-l and virl-l, or those of the evaluations."""
+    turns: int | None = None
+    """Verification budget: most replies to a problem, or to each step of one; by default the task's (5, or 2), and
+    beside evaluations theirs."""
     drawing: DrawingArguments = Drawing(seed=1000)
     style: AnyStyle = "auto"
     """Wording of the prompts; auto is what each model reads best."""
@@ -77,13 +83,14 @@ class Compare:
         return what_remains(self.out)
 
     def run(self) -> None:
-        from ruleshift.engines.protocol import NoMoreAnswers
         from ruleshift.evaluation.card import task_card
         from ruleshift.evaluation.suites import SUITES
         from ruleshift.report.card import section
 
         if len(set(self.subjects)) < max(2, len(self.subjects)):
             raise RuleshiftError("name at least two subjects, each once: ruleshift compare A B --out FOLDER")
+        if self.turns is not None:
+            at_least("--turns", self.turns, 1)
         prices = self._prices()
         self._check_subjects()
         self.drawing.check()
@@ -113,6 +120,8 @@ class Compare:
             raise RuleshiftError(f"the evaluations are of {', '.join(sorted(known))}: compare those of one task")
         if not known <= set(names):
             raise RuleshiftError(f"the evaluations are of {min(known)}: name that as --task, or leave --task out")
+        if kept and self.turns is not None:
+            raise RuleshiftError("models have the turns of the evaluations beside them: leave --turns out")
         tasks = {name: get_task(name) for name in names if not known or name in known}
         found: dict[str, list[Subject]] = {name: [] for name in tasks}
         for subject in self.subjects:
@@ -155,21 +164,29 @@ class Compare:
             )
         policy, part = policies[task.pictures], suite.part(task, name)
         questions = Questions(
-            task, part.splits, part.n, task.default_turns, policy.style, self.drawing.seed, 1, name, task.options()
+            task,
+            part.splits,
+            part.n,
+            self.turns or task.default_turns,
+            policy.style,
+            self.drawing.seed,
+            1,
+            name,
+            task.options(),
         )
         if like is not None:
             questions = dataclasses.replace(like.questions, style=policy.style, samples=1)
         folder = self.out / _folder_name(subject) / name
         bar = Bar(f"{subject} on {name}", len(questions.places()))
+        told = _told_of(f"{subject} on {name}")
         room = room_to_answer(policy, self.drawing, self.thoughts, questions, elsewhere=True)
-        with recorded(folder, all_asked(self, questions, subject, policy), policy) as record, room, bar:
+        with recorded(folder, all_asked(self, questions, subject, policy), policy) as record, told, room, bar:
             ask(questions, policy.engine, record, Following(bar, policy))
         return load_finished(folder)
 
     def _check_subjects(self) -> None:
         """Raise RuleshiftError for a subject that is no model, before others are asked for long."""
         from ruleshift.backbones.given import check_model
-        from ruleshift.engines.text import INSIDERS
         from ruleshift.evaluation.finished import is_evaluation
 
         for subject in self.subjects:
@@ -210,6 +227,17 @@ class Compare:
         make_folder("--out", self.out)
         write_atomically(self.out / "card.json", json.dumps(_finite(plain), indent=1, allow_nan=False) + "\n")
         write_card(self.out / "card.html", f"Report card: {', '.join(self.subjects)}", list(about.items()), sections)
+
+
+@contextmanager
+def _told_of(subject: str) -> Iterator[None]:
+    """While one of several subjects is asked: errors name it."""
+    try:
+        yield
+    except NoMoreAnswers as error:
+        raise NoMoreAnswers(f"{subject}: {error}") from error
+    except RuleshiftError as error:
+        raise RuleshiftError(f"{subject}: {error}") from error
 
 
 def _finite(value: object) -> object:

@@ -148,6 +148,7 @@ class Eval(OnTask[Options]):
             style=self.style,
             decoding=drawing.decoding,
             temperature=drawing.temperature,
+            max_new_tokens=drawing.max_new_tokens,
             threads=drawing.threads,
             loading=self.loading,
             thoughts=self.thoughts,

@@ -46,11 +46,15 @@ class Foretell:
         if not self.folders:
             raise RuleshiftError("name the folders of some studies: ruleshift foretell runs/memorisation")
         trainings, left = trainings_in(self.folders)
+        if not (trainings or left):
+            named = ", ".join(map(str, self.folders))
+            raise RuleshiftError(f"there is no training with an early step in {named}: name the folders of studies")
         told = reasons(left, trainings)
         signs = signs_of(trainings)
         if not signs:
+            why = f" ({_in_words(told)})" if told else ""
             raise RuleshiftError(
-                f"these studies hold no {FEWEST} trainings of a task that can be told by ({_in_words(told)}): "
+                f"these studies hold no {FEWEST} trainings of a task that can be told by{why}: "
                 "name more, or run one with --seeds 3"
             )
         lines = [

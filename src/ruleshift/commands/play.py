@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from ruleshift.backbones.room import halved, room_for
+from ruleshift.backbones.room import Saving, halved, room_for
 from ruleshift.bounds import at_least
-from ruleshift.commands.answering import shorter_thoughts
+from ruleshift.commands.answering import shorter_replies, shorter_thoughts
 from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, make_folder, printable
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
@@ -62,6 +62,8 @@ class Play(OnTask[Options]):
     """How a model's replies are drawn."""
     temperature: float = 1.0
     """Sampling temperature."""
+    max_new_tokens: int | None = None
+    """Longest reply of a model, in tokens; by default as in eval."""
     threads: int | None = None
     """Cores that a model computes on; by default those that are free."""
     loading: ModelArguments = ModelOptions()
@@ -79,7 +81,7 @@ class Play(OnTask[Options]):
         if self.turns is not None:
             at_least("--turns", self.turns, 1)
         at_least("--index", self.index, 0)
-        drawing = Drawing(self.decoding, self.temperature, seed=self.seed, threads=self.threads)
+        drawing = Drawing(self.decoding, self.temperature, self.max_new_tokens, seed=self.seed, threads=self.threads)
         drawing.check()
         task = self.open()
         if self.pictures is not None and not task.pictures:
@@ -103,7 +105,15 @@ class Play(OnTask[Options]):
         problem = task.problem(self.split, self.seed, self.index, policy.style)
         self._map_of(problem, console)
         album = _Album(console, self.pictures, problem.id)
-        with room_for("while the model played", lambda: [*halved("turns", turns), *shorter_thoughts(self.thoughts)]):
+
+        def savings() -> list[Saving]:
+            return [
+                *halved("turns", turns),
+                *shorter_replies(drawing, policy),
+                *shorter_thoughts(self.thoughts),
+            ]
+
+        with room_for("while the model played", savings):
             episode = revise([problem], policy.engine, turns)[0]
         _show_episode(console, album, episode)
 

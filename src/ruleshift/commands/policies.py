@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ruleshift.backbones.config import NAMED, AnyStyle, ModelOptions
+from ruleshift.backbones.config import API, INSIDERS, NAMED, AnyStyle, ModelOptions
 from ruleshift.backbones.given import check_model
 from ruleshift.bounds import above_zero, at_least
 from ruleshift.commands.checks import check_threads
-from ruleshift.commands.serving import API, NO_BUDGET, Serving, open_model
+from ruleshift.commands.serving import NO_BUDGET, Serving, open_model
 from ruleshift.engines.spending import Budget
 from ruleshift.errors import RuleshiftError
 from ruleshift.tasks.protocol import Style
@@ -113,7 +113,7 @@ def open_policy(
         raise RuleshiftError(
             f"--model {model} is behind no server: leave --base-url and its like out, or name api:NAME"
         )
-    from ruleshift.engines.text import INSIDERS, insider
+    from ruleshift.engines.text import insider
 
     if model in INSIDERS:
         if (options, thinking) != (ModelOptions(), Thinking()):

@@ -11,6 +11,8 @@ from ruleshift.bounds import within
 from ruleshift.commands.checks import check_file
 from ruleshift.errors import RuleshiftError
 
+RESULTS = "results.json"
+
 
 @dataclass(frozen=True)
 class ReportCommand:
@@ -91,20 +93,31 @@ class ReportCommand:
         from ruleshift.studies.report import served
 
         within("--port", self.port, 0, 65_535)
-        folder = self.source if self.source.is_dir() else self.source.parent
-        folders = [folder] if (folder / "arms").is_dir() else [path.parent for path in sorted(folder.glob("*/arms"))]
-        if len(folders) > 1:
-            raise RuleshiftError(f"--serve shows one task: name one of {', '.join(map(str, folders))}")
-        shown = served((folders or [folder])[0], self.ood)
+        shown = served(self._served(), self.ood)
         _ = shown.page(), shown.index(known="")  # made before anybody waits for them
         server = serve(shown, self.port)
         print(f"http://127.0.0.1:{server.server_address[1]}/   (Ctrl-C ends it)", flush=True)
         with server, suppress(KeyboardInterrupt):
             server.serve_forever()
 
+    def _served(self) -> Path:
+        """The one folder that is shown: of a study, which may still run, or of results. Raises RuleshiftError where
+        there is none, or several."""
+        from ruleshift.results import load_results
+
+        arms = sorted(self.source.glob("arms")) or sorted(self.source.glob("*/arms"))
+        found = arms or _results_in(self.source)
+        if len(found) > 1:
+            raise RuleshiftError(f"--serve shows one task: name one of {', '.join(str(path.parent) for path in found)}")
+        if not arms:
+            load_results(found[0])
+            if found[0].name != RESULTS:
+                raise RuleshiftError(f"--serve shows the folder of a {RESULTS}: leave it out for {self.source}")
+        return found[0].parent
+
 
 def _results_in(source: Path) -> list[Path]:
     """The results file that is named, that of a folder, or those of the folders in it."""
-    if not source.is_dir() or (source / "results.json").exists():
-        return [source / "results.json" if source.is_dir() else source]
-    return sorted(source.glob("*/results.json")) or [source / "results.json"]
+    if not source.is_dir() or (source / RESULTS).exists():
+        return [source / RESULTS if source.is_dir() else source]
+    return sorted(source.glob(f"*/{RESULTS}")) or [source / RESULTS]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ruleshift.engines.api import ApiModel
     from ruleshift.engines.protocol import Sampling
 
-API = "api:"
 AT = "@http"  # between a model and its address
 OPENAI = "https://api.openai.com/v1"
 NO_BUDGET = Budget()

@@ -39,6 +39,10 @@ class Finished:
 
 def load_finished(folder: Path) -> Finished:
     """Read an evaluation. Raises RuleshiftError for a folder that holds none."""
+    if folder.is_file():
+        raise RuleshiftError(
+            f"{folder} is a file: name the folder of an evaluation, which `ruleshift eval --out` wrote"
+        )
     stored = RunFolder(folder).read_config()
     config: Mapping[str, Any] = {} if stored is None else stored["config"]
     if config.get("verb") != "eval":

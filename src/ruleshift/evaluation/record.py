@@ -68,7 +68,7 @@ def open_record(folder: Path) -> Iterator[Record]:
     """The record in a folder whose lock is held; what a kill cut short at its end is cleared away. Raises
     RuleshiftError for one that is damaged."""
     path = folder / ANSWERS
-    kept = read_record(folder)
+    kept = read_record(folder, "the same command")
     whole = b"".join(to_line(answered) for place in kept for answered in kept[place])
     if path.exists() and len(path.read_bytes()) != len(whole):
         write_atomically(path, whole)
@@ -79,9 +79,9 @@ def open_record(folder: Path) -> Iterator[Record]:
         os.close(descriptor)
 
 
-def read_record(folder: Path) -> Kept:
+def read_record(folder: Path, asker: str = "its eval") -> Kept:
     """The conversations of a record, in use or not, up to the first reply that is missing in each; none where there is
-    no record. Raises RuleshiftError, with the line, for one that is damaged."""
+    no record. Raises RuleshiftError, with the line and with the `asker` of what is missing, for one that is damaged."""
     path = folder / ANSWERS
     try:
         lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
@@ -95,8 +95,8 @@ def read_record(folder: Path) -> Kept:
             answered = from_line(line)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise RuleshiftError(
-                f"line {number} of {path} is damaged: delete that line and run the same command again, which asks for "
-                "what is missing"
+                f"line {number} of {path} is damaged: delete that line and run {asker} again, which asks for what is "
+                "missing"
             ) from error
         conversation = kept.setdefault(answered.place, [])
         if answered.turn == len(conversation) + 1:

@@ -15,7 +15,7 @@ from ruleshift.pictures import pixels_of, png
 from ruleshift.records import Completion, Message, Picture, Verdict
 from ruleshift.revision import Conversation
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Style, Task, TaskProblem
+from ruleshift.tasks.protocol import Style, Task, TaskProblem, check_split, check_style
 
 
 def needs(package: str, extra: str) -> Any:
@@ -32,7 +32,8 @@ def needs(package: str, extra: str) -> Any:
 @dataclass(frozen=True)
 class ProblemRef:
     """Where a problem is found, in plain values that fit into a row of data: the task with its `options` (JSON), the
-    split, seed, index and style, and the verification budget of each step (`turns`; 0: the task's own)."""
+    split, seed, index and style, and the verification budget of each step (`turns`; 0: the task's own). Raises
+    RuleshiftError for a style or turns that there cannot be."""
 
     task: str
     split: str = "train"
@@ -41,6 +42,11 @@ class ProblemRef:
     style: Style = "full"
     turns: int = 0
     options: str = "{}"
+
+    def __post_init__(self) -> None:
+        check_style(self.style)
+        if self.turns < 0:
+            raise RuleshiftError(f"turns must be at least 1, or 0 for the task's own, not {self.turns}")
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -58,8 +64,10 @@ class ProblemRef:
         return replace(self, index=index)
 
     def open_task(self) -> Task:
-        """The task under its options. Raises RuleshiftError for an unknown one."""
-        return _task(self.task, self.options)
+        """The task under its options. Raises RuleshiftError for an unknown one, or one without this split."""
+        task = _task(self.task, self.options)
+        check_split(task, self.split)
+        return task
 
     def problem(self) -> TaskProblem:
         """The problem, new."""
@@ -77,7 +85,7 @@ def options_text(options: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=32)
 def _task(name: str, options: str) -> Task:
-    task, given = get_task(name), json.loads(options)
+    task, given = get_task(name), _read(options)
     unknown = set(given) - {field.name for field in fields(task.options)}
     if unknown:
         raise RuleshiftError(
@@ -88,6 +96,16 @@ def _task(name: str, options: str) -> Task:
 
         given["routes"] = Path(given["routes"])
     return task.with_options(task.options(**given))
+
+
+def _read(options: str) -> dict[str, Any]:
+    try:
+        given = json.loads(options)
+    except (ValueError, RecursionError) as error:
+        raise RuleshiftError(f"options {options!r} are no JSON ({error}): give an object, as '{{}}'") from error
+    if not isinstance(given, dict):
+        raise RuleshiftError(f"options {options!r} are no JSON object: give one, as '{{}}'")
+    return given
 
 
 def say(conversation: Conversation, text: str) -> Verdict:

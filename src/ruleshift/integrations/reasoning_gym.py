@@ -27,7 +27,7 @@ class ProblemsConfig:
 
     def validate(self) -> None:
         """Raises RuleshiftError for what cannot be asked in text."""
-        if ProblemRef(self.task, self.split).open_task().pictures:
+        if ProblemRef(self.task, self.split, style=self.style).open_task().pictures:
             raise RuleshiftError(f"{self.task} shows pictures, and reasoning-gym asks in text: take gp-l or virl-l")
 
 

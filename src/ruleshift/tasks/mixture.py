@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback
 from ruleshift.settings import Measurement
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Style, Task, TaskProblem
+from ruleshift.tasks.protocol import Style, Task, TaskProblem, check_split
 from ruleshift.tasks.recipe import Recipe
 
 
@@ -80,8 +79,7 @@ class CardsAndWalks(Task):
             own = split.removeprefix(f"{part.id}-")
             if own != split and own in part.splits():
                 return (part,), own
-        if split not in self.splits():
-            raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(self.splits())}")
+        check_split(self, split)
         return self.parts, split
 
     def count(self, split: str) -> int | None:

@@ -3,14 +3,21 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
 
+from ruleshift.errors import RuleshiftError
 from ruleshift.records import Message, Verdict
 from ruleshift.tasks.recipe import Recipe
 
 Style = Literal["full", "terse", "varied", "stepwise", "full-stepwise"]
 """How prompts are worded and replies are asked for: `full` for language models, `terse` for small ones, `varied` with
 wording drawn per problem. `stepwise` is terse and `full-stepwise` full, with the work shown where there is some."""
+
+
+def check_style(style: str) -> None:
+    """Raise RuleshiftError, with the choices, for a wording that there is not."""
+    if style not in get_args(Style):
+        raise RuleshiftError(f"unknown style {style!r}; choose from {', '.join(get_args(Style))}")
 
 
 def is_terse(style: Style) -> bool:
@@ -206,8 +213,15 @@ class Task(Protocol):
 
     @abstractmethod
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> TaskProblem:
-        """The problem at `index` of the endless stream (split, seed). Raises RuleshiftError for an unknown split."""
+        """The problem at `index` of the endless stream (split, seed). Raises RuleshiftError for an unknown split or
+        style."""
         ...
+
+
+def check_split(task: Task, split: str) -> None:
+    """Raise RuleshiftError, with the choices, for a split that the task does not have."""
+    if split not in task.splits():
+        raise RuleshiftError(f"unknown split {split!r} of {task.id}; choose from {', '.join(task.splits())}")
 
 
 def how_many(task: Task, split: str, n: int) -> int:

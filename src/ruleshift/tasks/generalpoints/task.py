@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
-from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback, Message, Verdict, Work
 from ruleshift.tasks.feedback import check_feedback
 from ruleshift.tasks.generalpoints import prompt
@@ -19,7 +18,7 @@ from ruleshift.tasks.generalpoints.solver import solvable, solve
 from ruleshift.tasks.generalpoints.steps import is_whole, judged_work
 from ruleshift.tasks.generalpoints.targets import LARGEST
 from ruleshift.tasks.generalpoints.verifier import BUDGET_SPENT, judge, verdict
-from ruleshift.tasks.protocol import Style, Task, shows_work
+from ruleshift.tasks.protocol import Style, Task, check_split, check_style, shows_work
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 
@@ -186,7 +185,7 @@ class GeneralPoints(Task):
         return SPLITS[split].size
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> GeneralPointsProblem:
-        if split not in SPLITS:
-            raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
+        check_split(self, split)
+        check_style(style)
         name = f"{self.id}/{split}/{seed}/{index}"
         return GeneralPointsProblem(name, deal(split, seed, index), style, self.compat, self.feedback)

@@ -1,5 +1,6 @@
 """A route, whatever map it comes from. `official.py` reads and writes it in the schema of the paper's data."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 Geocode = tuple[float, float]  # latitude, longitude in degrees
@@ -57,3 +58,7 @@ class Route:
         """Name of the destination, as the walker sees it."""
         sight = self.milestones[-1].sight
         return "" if sight is None else sight.name
+
+
+OwnRoutes = Callable[[tuple[int, int]], tuple[Route, ...]]
+"""Routes of a user's own: those for a split whose routes have at least and at most so many legs."""

@@ -111,6 +111,7 @@ TEST_CITIES = (
     "buenos-aires",
 )
 VALIDATION_CITIES = ("port-alder", "saint-vine")
+USUAL_LEGS = (3, 4)  # of a route, at least and at most
 PRETRAINING_CITIES = tuple(f"pretrain-{k}" for k in range(24))
 
 
@@ -132,7 +133,7 @@ class WalkSplit:
     spaces: tuple[tuple[ActionSpace, ActionSpace], ...] | None = ((COMPASS, TURNS),)
     told: Told = "both"
     cities: tuple[str, ...] = field(default=(TRAIN_CITY,), repr=False)
-    legs: tuple[int, int] = (3, 4)
+    legs: tuple[int, int] = USUAL_LEGS
     size: int | None = None
     heldout: bool | None = True
     looks: tuple[str, ...] = field(default=(), repr=False)

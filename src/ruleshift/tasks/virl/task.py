@@ -7,21 +7,21 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
 
-from ruleshift.errors import RuleshiftError
 from ruleshift.records import Feedback, Message, Picture, Verdict, Work
 from ruleshift.tasks.feedback import check_feedback
-from ruleshift.tasks.protocol import Style, Task
+from ruleshift.tasks.protocol import Style, Task, check_split, check_style
 from ruleshift.tasks.recipe import Recipe
 from ruleshift.tasks.streams import stream
 from ruleshift.tasks.virl import prompt, verifier
 from ruleshift.tasks.virl.prompt import Itinerary
 from ruleshift.tasks.virl.rail import RailPoint, build_rail
 from ruleshift.tasks.virl.recipe import TEXT
-from ruleshift.tasks.virl.route import Route
+from ruleshift.tasks.virl.route import OwnRoutes, Route
 from ruleshift.tasks.virl.rules import SPLITS, WalkSplit
 from ruleshift.tasks.virl.world.graph import StreetGraph
 from ruleshift.tasks.virl.world.routes import procedural_route
 
+VERSION_ON_MAPS = "1.4"
 DROP_RATE = 0.5  # of the points between the ends of a leg
 
 
@@ -208,7 +208,8 @@ class WalkOptions:
     """Where one walks, how far, and what one is told."""
 
     routes: Path | None = None
-    """Walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml)."""
+    """Walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml), of as many legs
+    as the split asks for."""
     go_on: bool = False
     """Where the tries of a position are spent, lead the walker on, so that every position is met (an expert never
     needs it)."""
@@ -237,19 +238,21 @@ class Virl(Task):
     End: the destination is reached, or the budget of a position (2 tries by default) is spent; with `go_on`, the
         walker is led to the next point instead.
     Splits: `ruleshift.tasks.virl.rules.SPLITS`. Where `routes` are given (official data, a real map), every split takes
-        its routes from them, in turn, under its own rule; `source` is the file that they come from, and their map.
+        its routes from them, in turn, under its own rule and of as many legs as it asks for; `source` is the file that
+        they come from, and their map.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
     Versions: 1.0 first release. 1.1 the full and varied styles say "so that you still face southeast" of a turn that
         stays within one word; terse prompts are as before. 1.2 training routes differ by seed (those of seed 0 are as
-        before); `read_right` asks for the side of a landmark; at shifted rules only turns are decided.
+        before); `read_right` asks for the side of a landmark; at shifted rules only turns are decided. 1.4 (through
+        maps of one's own only) routes have as many legs as the split says, where they had 2 to 4.
     """
 
     id: str = "virl-l"
     version: str = "1.3"
     compat: str = "fixed"
     go_on: bool = False
-    routes: tuple[Route, ...] = field(default=(), repr=False)
+    routes: OwnRoutes | None = field(default=None, repr=False)
     source: Path | None = None
     feedback: Feedback = "full"
     metric: str = "decision_accuracy"
@@ -262,7 +265,12 @@ class Virl(Task):
 
     def with_options(self, options: WalkOptions) -> Self:
         task = replace(self, go_on=options.go_on, feedback=options.feedback)
-        return task if options.routes is None else task._through(options.routes)
+        if options.routes is None:
+            return task
+        from ruleshift.tasks.virl.sources import is_data
+
+        version = self.version if is_data(options.routes) else VERSION_ON_MAPS
+        return replace(task._through(options.routes), version=version)
 
     def _through(self, source: Path) -> Self:
         """The task on the routes of a file. Raises RuleshiftError for what cannot be read."""
@@ -278,22 +286,25 @@ class Virl(Task):
         return {name: split.description for name, split in SPLITS.items()}
 
     def count(self, split: str) -> int | None:
-        return len(self.routes) or SPLITS[split].size
+        spec = SPLITS[split]
+        return spec.size if self.routes is None else len(self.routes(spec.legs))
 
     def problem(self, split: str, seed: int, index: int, style: Style = "full") -> VirlProblem:
-        if split not in SPLITS:
-            raise RuleshiftError(f"unknown split {split!r} of {self.id}; choose from {', '.join(SPLITS)}")
+        check_split(self, split)
+        check_style(style)
         spec, name = SPLITS[split], f"{self.id}/{split}/{seed}/{index}"
-        route = self._given(spec, seed, index) if self.routes else _route(spec, split, seed, index)
+        route = _route(spec, split, seed, index) if self.routes is None else _given(self.routes, spec, seed, index)
         walk = f"virl-l/{split}/{seed}/{index}"  # the same in text and in pictures
         points = tuple(build_rail(route, self.compat, DROP_RATE, seed=stream("virl-rail", walk).getrandbits(32)))
         itinerary = Itinerary(spec.rule(stream("virl-rule", walk)), points, spec.told, self.compat)
         return VirlProblem(name, route, itinerary, style, self.go_on, self.source, self.feedback)
 
-    def _given(self, spec: WalkSplit, seed: int, index: int) -> Route:
-        """Of routes of one's own, the one at `index`: to train on, in an order that the seed gives."""
-        place = index % len(self.routes)
-        return self.routes[_order(len(self.routes), seed)[place] if spec.trains else place]
+
+def _given(own: OwnRoutes, spec: WalkSplit, seed: int, index: int) -> Route:
+    """Of routes of one's own, the one at `index`: to train on, in an order that the seed gives."""
+    routes = own(spec.legs)
+    place = index % len(routes)
+    return routes[_order(len(routes), seed)[place] if spec.trains else place]
 
 
 @lru_cache(maxsize=16)

@@ -108,7 +108,7 @@ class VirlVL(Virl):
             raise RuleshiftError(f"a picture of streets has {SMALLEST} to {LARGEST} pixels a side, not {self.size}")
         if self.views not in get_args(Views):
             raise RuleshiftError(f"unknown views {self.views!r}; choose from {', '.join(get_args(Views))}")
-        if bool(self.routes) != (self.world is not None):
+        if (self.routes is None) != (self.world is None):
             raise RuleshiftError("routes of one's own come with the world they lead through: see virl.sources")
 
     def with_options(self, options: WalkOptions) -> Self:

@@ -19,6 +19,7 @@ from ruleshift.tasks.virl.world.procedural import procedural
 
 ATTEMPTS, FROM_ONE_START = 400, 40  # to find a way; after some of them, from other starts
 HELD_OUT = 3
+LARGER = "take a larger map, or a split whose routes have fewer legs"
 WORLD = 0  # seed of the cities that `procedural_route` walks through
 DEFAULT = Limits()
 INVENTED = Limits(sharpest=180.0)  # in invented cities routes may also turn back, as they did when studies began
@@ -49,10 +50,7 @@ class RouteBuilder:
             way = self._walk(crossing, street, rng.randint(*legs), rng)
             if way and heldout in (None, self._is_heldout(way)):
                 return self._describe(name, self.graph.streets[street].name, way, rng)
-        raise RuleshiftError(
-            f"found no route of {legs[0]} to {legs[1]} legs on the map of {self.graph.name}: "
-            "allow other numbers of legs or wider limits, or take a larger map"
-        )
+        raise RuleshiftError(f"found no route of {counted(legs)} on the map of {self.graph.name}: {LARGER}")
 
     def distinct(
         self, count: int, seed: int | str, legs: tuple[int, int] = (2, 4), heldout: bool | None = None
@@ -66,8 +64,8 @@ class RouteBuilder:
             found.setdefault((route.milestones[0].heading, *(stop.at for stop in route.milestones)), route)
         if len(found) < count:
             raise RuleshiftError(
-                f"found {len(found)} different routes of {legs[0]} to {legs[1]} legs on the map of {self.graph.name}, "
-                f"not {count}: ask for fewer, allow other numbers of legs or wider limits, or take a larger map"
+                f"found {len(found)} different routes of {counted(legs)} on the map of {self.graph.name}, not {count}: "
+                f"{LARGER}"
             )
         return list(found.values())
 
@@ -133,6 +131,12 @@ class RouteBuilder:
     def _geocode(self, at: XY) -> Geocode:
         latitude, longitude = self.graph.geocode(at)
         return round(latitude, 7), round(longitude, 7)
+
+
+def counted(legs: tuple[int, int]) -> str:
+    """Such numbers of legs in words."""
+    least, most = legs
+    return f"{least} legs" if least == most else f"{least} to {most} legs"
 
 
 def build_routes(
