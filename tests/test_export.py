@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-import ruleshift.engines.text
 from cli_helpers import refusal, save_tiny_model
 from helpers import EchoTask, new_rl, one_thread, same_weights, tiny_chat, tiny_model, weights_of
 from ruleshift.backbones.config import INSIDERS
@@ -198,7 +197,6 @@ def test_an_evaluation_is_told_from_a_run(tmp_path, capsys) -> None:
 
 def test_who_answers_without_weights_is_not_looked_for_on_the_hub(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("ruleshift.backbones.load.only_cached", pytest.fail)
-    assert ruleshift.engines.text.INSIDERS == INSIDERS
     out = ["--out", tmp_path / "run"]
     for given in (
         *(["sft", "gp-l", "--model", name, *out] for name in (*INSIDERS, "api:foo", "api:a@http://localhost:8000/v1")),

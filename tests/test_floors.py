@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ruleshift.backbones.config import INSIDERS
 from ruleshift.cli import main
-from ruleshift.engines.text import INSIDERS, insider
+from ruleshift.engines.text import insider
 from ruleshift.evaluation.evaluate import cell_of, evaluate
 from ruleshift.evaluation.floors import reference_rows
 from ruleshift.report.arms import legend_of, references_in

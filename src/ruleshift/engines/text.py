@@ -10,7 +10,6 @@ from ruleshift.records import Completion, Message
 from ruleshift.tasks.protocol import Blind, TaskProblem
 
 Answer = Callable[[Request], str]
-INSIDERS = ("expert", "random", "blind")
 
 
 class TextEngine:
@@ -70,7 +69,7 @@ def blind_guesser(seed: int = 0) -> Insider:
 
 
 def insider(name: str, seed: int = 0) -> Insider:
-    """One of INSIDERS, by name."""
+    """One of `backbones.config.INSIDERS`, by name."""
     return expert() if name == "expert" else {"random": random_guesser, "blind": blind_guesser}[name](seed)
 
 
