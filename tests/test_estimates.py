@@ -56,6 +56,10 @@ def test_a_run_is_expected_to_take_its_training_and_its_points() -> None:
     assert basis.expects_further(m).unit == along
     course = Course("a", "k", trained.length, trained.points, basis.expects(trained, m))
     assert course.whole == pytest.approx(training + 2 * along + end)
+    seen = replace(m, insight_problems=2, insight_samples=3, flow_problems=4)  # the model has one layer: two levels
+    more = Course("a", "k", trained.length, trained.points, basis.expects(trained, seen))
+    assert more.whole - course.whole == pytest.approx(3 * (12 + 4 + 0.1 * (12 / 2 + 4 * 9)))
+    assert basis.expects_further(seen).unit == along
     assert course.left(10) == pytest.approx(
         1 - (training * 10 / trained.length + (4 * along + 2 * end) / 3) / course.whole
     )

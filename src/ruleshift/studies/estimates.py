@@ -21,6 +21,7 @@ from ruleshift.settings import Measurement, RLConfig
 from ruleshift.studies.board import Expected
 from ruleshift.studies.costs import peak_memory
 from ruleshift.studies.kept import MAX_TOKENS, replies_of
+from ruleshift.studies.profiles import PROFILED
 from ruleshift.studies.recipes import task_of
 from ruleshift.studies.study import Run, Training
 from ruleshift.tasks.protocol import Task, how_many
@@ -63,6 +64,15 @@ def work_of_point(m: Measurement, task: Task, end: bool) -> Work:
     problems = sum(how_many(task, split, m.n) for split in m.splits) * len(m.decodings)
     drawn = problems * replies_of(task, max(m.turns if end else m.everywhere))
     return Work(drawn, m.kl_problems * replies_of(task, 1))
+
+
+def work_of_insight(m: Measurement, task: Task, layers: int) -> Work:
+    """What is sampled at a point for its insight, half of a problem's steps being read before; and read of the flow
+    from the rule to the answer: two replies after two prompts, after one of them again for each level of the model, and
+    one for attention (see `rule_flow`)."""
+    sampled = PROFILED * m.insight_problems * m.insight_samples
+    flow = m.flow_problems if m.insight_problems else 0
+    return Work(sampled + flow, sampled * replies_of(task, 1) / 2 + flow * (5.0 + 2.0 * (layers + 1)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,8 @@ class Basis:
         """Of a run, where a point counts as what its points take on average. All that one without training does is
         measuring."""
         task = task_of(m)
-        along, end = (self.seconds(work_of_point(m, task, end)) for end in (False, True))
+        insight = self.seconds(work_of_insight(m, task, self.layers))
+        along, end = (self.seconds(work_of_point(m, task, end)) + insight for end in (False, True))
         points = along * (len(run.points) - 1) + end
         training = self.seconds(work_of_training(run, task))
         return Expected(training / run.length, points / len(run.points)) if training else Expected(points / run.length)
