@@ -125,7 +125,7 @@ async def _fail(fault: str, body: dict[str, Any], writer: asyncio.StreamWriter) 
         await _send(writer, 429, b'{"error": {"message": "slow down"}}', after)
     elif fault.startswith("refused"):
         _, status, said = fault.split(" ", 2)
-        await _send(writer, int(status), said.encode())
+        await _send(writer, int(status), said.encode(), {"X-Said-By": "la clé"})
     elif fault == "packed":  # a thousand times as large as what is sent
         packed = {"Content-Encoding": "gzip"}
         await _send(writer, 500, gzip.compress(b" " * 2**22), packed)

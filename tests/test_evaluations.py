@@ -481,8 +481,9 @@ def test_compare_keeps_what_it_asked_and_writes_a_page(
     assert main(["compare", folders[0], "random", "--out", str(tmp_path / "fourth")]) == 0
     line = refusal(capsys, "compare", folders[0], "random", "--task", "virl-l", "--out", tmp_path / "fifth")
     assert "are of gp-l: name that as --task, or leave --task out" in line
-    line = refusal(capsys, "compare", folders[0], "random", "--turns", 1, "--out", tmp_path / "fifth")
-    assert "models have the turns of the evaluations beside them: leave --turns out" in line
+    line = refusal(capsys, "compare", folders[0], "random", "--turns", 50, "--out", tmp_path / "fifth")
+    assert re.search(r"the evaluations had \d+ turns, and no model has more beside them: lower --turns", line)
+    assert main(["compare", folders[0], "random", "--turns", "1", "--out", str(tmp_path / "fifth")]) == 0
     assert "at least two" in refusal(capsys, "compare", "expert", "--out", tmp_path / "x")
     assert "is no price" in refusal(capsys, *command, "--price", "expert=1")
     assert "name one of" in refusal(capsys, *command, "--price", "nobody=1,2")

@@ -52,6 +52,7 @@ def test_tables_hold_pictures_and_where_the_problem_is_found(tool: str, tmp_path
     [
         ({"style": "terze"}, "unknown style 'terze'; choose from full, terse, varied, stepwise, full-stepwise"),
         ({"turns": -1}, "turns must be at least 1, or 0 for the task's own, not -1"),
+        ({"turns": "3"}, "turns must be at least 1, or 0 for the task's own, not '3'"),
         ({"options": "{bad"}, "options '{bad' are no JSON (Expecting property name"),
         ({"options": "[1]"}, "options '[1]' are no JSON object: give one, as '{}'"),
         ({"options": '{"colour": 1}'}, "task virl-l has no option colour"),
@@ -62,6 +63,13 @@ def test_tables_hold_pictures_and_where_the_problem_is_found(tool: str, tmp_path
 def test_a_place_that_there_is_not_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(RuleshiftError, match=re.escape(message)):
         list(EXPORTS["trl"].rows(ProblemRef(**{"task": "virl-l", **wrong}), 1))
+
+
+def test_what_a_row_leaves_empty_is_as_usual() -> None:
+    row = ProblemRef("virl-l", index=3, options='{"routes": null}').row()
+    place = ProblemRef.of({**row, "turns": None, "style": None})
+    assert place == ProblemRef.of(row)
+    assert place.problem().id == "virl-l/train/0/3"
 
 
 @pytest.mark.parametrize("tool", ["trl", "verl"])

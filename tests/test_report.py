@@ -464,7 +464,17 @@ def test_an_arm_that_goes_on_from_another_begins_there() -> None:
     ways = {t.name: t for t in figure.data if (t.xaxis, t.yaxis, t.mode) == ("x", "y", "lines+markers")}
     assert ways["rl"].y[0] == pytest.approx(100 * before.value)
     assert ways["rl"].x[0] == pytest.approx(40 * 2.1e13 / 1e15)
-    assert ways["sft"].x[0] == 0
+    assert [told[0] for told in ways["rl"].customdata[:2]] == ["sft step 40", "step 10"]
+    assert (ways["sft"].x[0], ways["sft"].customdata[0][0]) == (0, "start")
+    plane = ood_against_id(results, "greedy")
+    assert plane is not None
+    way = next(t for t in plane.data if (t.name, t.xaxis, t.mode) == ("rl", "x", "lines+markers"))
+    assert [told[0] for told in way.customdata[:2]] == ["sft step 40", "step 10"]
+    bare = Results(tuple(replace(row, train_flops=None) for row in results.rows), results.meta)
+    uncounted = splits_over_compute(bare, "greedy")
+    assert uncounted is not None
+    way = next(t for t in uncounted.data if (t.name, t.xaxis, t.yaxis, t.mode) == ("rl", "x", "y", "lines+markers"))
+    assert list(way.x[:2]) == [0, 10]
     untrained = replace(curve(results.rows, view, "rl", "id")[0], steps=(0,))
     assert untrained.label(("sft", 40)) == "sft step 40"
     assert untrained.label() == "start"

@@ -66,7 +66,7 @@ class Compare:
     """Task to compare on; give it again for several. Without it: gp-l and virl-l, or those of the evaluations."""
     turns: int | None = None
     """Verification budget: most replies to a problem, or to each step of one; by default the task's (5, or 2), and
-    beside evaluations theirs."""
+    beside evaluations theirs, or fewer."""
     drawing: DrawingArguments = Drawing(seed=1000)
     style: AnyStyle = "auto"
     """Wording of the prompts; auto is what each model reads best."""
@@ -120,8 +120,9 @@ class Compare:
             raise RuleshiftError(f"the evaluations are of {', '.join(sorted(known))}: compare those of one task")
         if not known <= set(names):
             raise RuleshiftError(f"the evaluations are of {min(known)}: name that as --task, or leave --task out")
-        if kept and self.turns is not None:
-            raise RuleshiftError("models have the turns of the evaluations beside them: leave --turns out")
+        had = min((finished.questions.turns for finished in kept.values()), default=self.turns or 0)
+        if self.turns is not None and self.turns > had:
+            raise RuleshiftError(f"the evaluations had {had} turns, and no model has more beside them: lower --turns")
         tasks = {name: get_task(name) for name in names if not known or name in known}
         found: dict[str, list[Subject]] = {name: [] for name in tasks}
         for subject in self.subjects:
@@ -175,7 +176,8 @@ class Compare:
             task.options(),
         )
         if like is not None:
-            questions = dataclasses.replace(like.questions, style=policy.style, samples=1)
+            turns = self.turns or like.questions.turns
+            questions = dataclasses.replace(like.questions, turns=turns, style=policy.style, samples=1)
         folder = self.out / _folder_name(subject) / name
         bar = Bar(f"{subject} on {name}", len(questions.places()))
         told = _told_of(f"{subject} on {name}")

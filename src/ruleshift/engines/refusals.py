@@ -31,6 +31,6 @@ async def _beginning(response: Any) -> Any:
             if len(body) >= MOST_BYTES:
                 break
     await response.aclose()
-    told = ("content-", "transfer-encoding")
-    headers = {name: value for name, value in response.headers.items() if not name.startswith(told)}
+    told = (b"content-", b"transfer-encoding")  # bytes, since some servers put more than ASCII into a header
+    headers = [(name, value) for name, value in response.headers.raw if not name.lower().startswith(told)]
     return type(response)(response.status_code, headers=headers, content=body[:MOST_BYTES], request=response.request)

@@ -15,7 +15,7 @@ from ruleshift.pictures import pixels_of, png
 from ruleshift.records import Completion, Message, Picture, Verdict
 from ruleshift.revision import Conversation
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Style, Task, TaskProblem, check_split, check_style
+from ruleshift.tasks.protocol import Style, Task, TaskProblem, check_style
 
 
 def needs(package: str, extra: str) -> Any:
@@ -45,15 +45,16 @@ class ProblemRef:
 
     def __post_init__(self) -> None:
         check_style(self.style)
-        if self.turns < 0:
-            raise RuleshiftError(f"turns must be at least 1, or 0 for the task's own, not {self.turns}")
+        if not isinstance(self.turns, int) or self.turns < 0:
+            raise RuleshiftError(f"turns must be at least 1, or 0 for the task's own, not {self.turns!r}")
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The place that a row of data names, among other columns. Raises RuleshiftError where it names no task."""
-        if "task" not in row:
+        """The place that a row of data names, among other columns; what is None there is as usual. Raises
+        RuleshiftError where it names no task."""
+        if row.get("task") is None:
             raise RuleshiftError("this row names no task: write the data with `ruleshift data TASK --for ...`")
-        return cls(**{field.name: row[field.name] for field in fields(cls) if field.name in row})
+        return cls(**{field.name: row[field.name] for field in fields(cls) if row.get(field.name) is not None})
 
     def row(self) -> dict[str, Any]:
         """The columns that `of` reads."""
@@ -64,10 +65,8 @@ class ProblemRef:
         return replace(self, index=index)
 
     def open_task(self) -> Task:
-        """The task under its options. Raises RuleshiftError for an unknown one, or one without this split."""
-        task = _task(self.task, self.options)
-        check_split(task, self.split)
-        return task
+        """The task under its options. Raises RuleshiftError for an unknown one."""
+        return _task(self.task, self.options)
 
     def problem(self) -> TaskProblem:
         """The problem, new."""
@@ -91,7 +90,7 @@ def _task(name: str, options: str) -> Task:
         raise RuleshiftError(
             f"task {name} has no option {', '.join(sorted(unknown))}: see `ruleshift data {name} --help`"
         )
-    if "routes" in given:
+    if given.get("routes") is not None:
         from pathlib import Path
 
         given["routes"] = Path(given["routes"])
@@ -101,7 +100,7 @@ def _task(name: str, options: str) -> Task:
 def _read(options: str) -> dict[str, Any]:
     try:
         given = json.loads(options)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RuleshiftError(f"options {options!r} are no JSON ({error}): give an object, as '{{}}'") from error
     if not isinstance(given, dict):
         raise RuleshiftError(f"options {options!r} are no JSON object: give one, as '{{}}'")

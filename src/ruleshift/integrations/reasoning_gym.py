@@ -9,7 +9,7 @@ from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.integrations.places import ProblemRef, needs, say
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, check_split
 
 needs("reasoning_gym", "reasoning-gym")
 from reasoning_gym.factory import ProceduralDataset, register_dataset  # noqa: E402
@@ -26,8 +26,10 @@ class ProblemsConfig:
     size: int = 500
 
     def validate(self) -> None:
-        """Raises RuleshiftError for what cannot be asked in text."""
-        if ProblemRef(self.task, self.split, style=self.style).open_task().pictures:
+        """Raises RuleshiftError for what there is not, or cannot be asked in text."""
+        task = ProblemRef(self.task, self.split, style=self.style).open_task()
+        check_split(task, self.split)
+        if task.pictures:
             raise RuleshiftError(f"{self.task} shows pictures, and reasoning-gym asks in text: take gp-l or virl-l")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ruleshift.integrations.places import ProblemRef, facts, needs, openai_messages, options_text, say
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, check_split
 
 needs("verifiers.v1", "verifiers")
 import verifiers.v1 as vf  # noqa: E402
@@ -58,7 +58,9 @@ class RevisionTaskset(vf.Taskset[RevisionTask, RevisionConfig]):
         config = self.config
         options = options_text(config.options)
         place = ProblemRef(config.problem, config.split, config.seed, 0, config.style, config.turns, options)
-        count = place.open_task().count(config.split)
+        task = place.open_task()
+        check_split(task, config.split)
+        count = task.count(config.split)
         for index in itertools.count() if count is None else range(count):
             here = place.at(index)
             problem = here.problem()

@@ -19,7 +19,7 @@ from ruleshift.report.plots import (
     turns_label,
     with_interval,
 )
-from ruleshift.report.points import Mean, Measure, at_step, curve, end, splits_in, turns_in, with_start
+from ruleshift.report.points import Mean, Measure, at_step, beginning, curve, end, splits_in, turns_in, with_start
 from ruleshift.results import Results, Row
 
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -59,10 +59,14 @@ def splits_over_compute(results: Results, decoding: str, metric: str = "") -> go
             for arm in drawing_order(legend, rows):
                 before = origins.get(arm)
                 first = at_step(curve(rows, view, before[0], split), before[1]) if before else [start] if start else []
-                points = with_start(curve(rows, view, arm, split), first)
+                own = curve(rows, view, arm, split)
+                points = with_start(own, first)
                 if points:
                     xs = [_compute(point, counted) / 10**exponent for point in points]
-                    labels = [point.label(before) for point in points]
+                    labels = [point.label(before) for point in own]
+                    if len(points) > len(own):
+                        labels = [beginning(before), *labels]
+                        xs[0] = xs[0] if counted else 0.0  # where its own steps begin
                     for trace in _curve_traces(xs, points, labels, styles[arm], arm):
                         figure.add_trace(trace, row=i, col=j)
             if start:

@@ -9,7 +9,7 @@ problems.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -19,7 +19,7 @@ from ruleshift.evaluation.claims import Claim
 from ruleshift.report import crowd
 from ruleshift.report.arms import Legend, legend_of, origins_in, shows_pictures, trained_split, usual_ood
 from ruleshift.report.palette import SOFT_INK, ArmStyle, arm_styles, axis, layout
-from ruleshift.report.points import Mean, Measure, at_step, curve, decodings_in, turns_in, turns_label
+from ruleshift.report.points import Mean, Measure, at_step, beginning, curve, decodings_in, turns_in, turns_label
 from ruleshift.report.tables import claimed_turns, claims_of
 from ruleshift.results import Results, Row
 
@@ -162,13 +162,13 @@ def _planes(results: Results, panels: Sequence[Panel], ood: str | Sequence[str])
             if not styles[arm].is_variant:
                 for seed in _seeds(rows, arm):
                     own = [row for row in rows if row.seed == seed]
-                    first = at_step(_spots(own, panel, before[0], split, trained), before[1]) if before else start
+                    first = _first(_spots(own, panel, before[0], split, trained), before) if before else start
                     spots = _spots(own, panel, arm, split, trained)
                     traces.append(_seed_trace([*first, *spots], styles[arm], arm))
             if by_arm[arm]:
                 others = [spots[-1] for other, spots in by_arm.items() if spots and other != arm]
                 side = "" if crowded else _side(by_arm[arm][-1], others)
-                first = at_step(by_arm.get(before[0], []), before[1]) if before else start
+                first = _first(by_arm.get(before[0], []), before) if before else start
                 traces += _path_traces([*first, *by_arm[arm]], styles[arm], arm, side)
         if start:
             traces.append(_start_trace(start[0], legend.start, styles[legend.start]))
@@ -249,6 +249,11 @@ def _seeds(rows: Sequence[Row], arm: str) -> list[int]:
     """The seeds of an arm, where there are several."""
     seeds = sorted({row.seed for row in rows if row.arm == arm})
     return seeds if len(seeds) > 1 else []
+
+
+def _first(path: Sequence[PlanePoint], begun: tuple[str, int]) -> list[PlanePoint]:
+    """The point of another arm's path with which an arm began."""
+    return [replace(spot, label=beginning(begun)) for spot in at_step(path, begun[1])]
 
 
 def _side(end: PlanePoint, others: Sequence[PlanePoint]) -> str:

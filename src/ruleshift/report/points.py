@@ -42,8 +42,13 @@ class Mean:
         """Where it lies on its way, which began at the start model, or at another arm and its step."""
         first, last = min(self.steps), max(self.steps)
         if self.at_start:
-            return f"{begun[0]} step {begun[1]}" if begun else "start"
+            return beginning(begun)
         return f"step {last}" if first == last else f"steps {first} to {last}"
+
+
+def beginning(begun: tuple[str, int] | None) -> str:
+    """Where a way begins: at the start model, or at another arm and its step."""
+    return f"{begun[0]} step {begun[1]}" if begun else "start"
 
 
 @dataclass(frozen=True)

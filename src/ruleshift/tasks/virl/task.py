@@ -208,8 +208,8 @@ class WalkOptions:
     """Where one walks, how far, and what one is told."""
 
     routes: Path | None = None
-    """Walk routes of your own, the paper's data (a folder, .json) or a map (.osm.pbf, .osm, .graphml), of as many legs
-    as the split asks for."""
+    """Walk routes of your own: through a map (.osm.pbf, .osm, .graphml), of as many legs as the split asks for; or the
+    paper's data (a folder, .json), all of them but where a split asks for an unusual number of legs."""
     go_on: bool = False
     """Where the tries of a position are spent, lead the walker on, so that every position is met (an expert never
     needs it)."""
@@ -238,14 +238,15 @@ class Virl(Task):
     End: the destination is reached, or the budget of a position (2 tries by default) is spent; with `go_on`, the
         walker is led to the next point instead.
     Splits: `ruleshift.tasks.virl.rules.SPLITS`. Where `routes` are given (official data, a real map), every split takes
-        its routes from them, in turn, under its own rule and of as many legs as it asks for; `source` is the file that
-        they come from, and their map.
+        its routes from them, in turn, under its own rule: through a map of as many legs as it asks for, of official
+        data all, but where it asks for an unusual number; `source` is the file that they come from, and their map.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
     Versions: 1.0 first release. 1.1 the full and varied styles say "so that you still face southeast" of a turn that
         stays within one word; terse prompts are as before. 1.2 training routes differ by seed (those of seed 0 are as
-        before); `read_right` asks for the side of a landmark; at shifted rules only turns are decided. 1.4 (through
-        maps of one's own only) routes have as many legs as the split says, where they had 2 to 4.
+        before); `read_right` asks for the side of a landmark; at shifted rules only turns are decided. 1.3 which line
+        of the way a reply names is judged (`work`). 1.4 (through maps of one's own only) routes have as many legs as
+        the split says, where they had 2 to 4.
     """
 
     id: str = "virl-l"

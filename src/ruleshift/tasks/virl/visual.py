@@ -89,7 +89,7 @@ class VirlVL(Virl):
         which are shown as they are. Points between the ends of a leg that have no panorama fall out, as in the paper.
     Reference: Chu et al., "SFT Memorizes, RL Generalizes" (arXiv 2501.17161), section 4.2 and appendix; Yang et al.,
         "V-IRL" (arXiv 2402.03310).
-    Versions: 1.0 first release. 1.1, 1.2 as `virl-l`.
+    Versions: 1.0 first release. Later ones as `virl-l`.
     """
 
     id: str = "virl-vl"
