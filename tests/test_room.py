@@ -245,7 +245,7 @@ def test_who_watches_a_model_play_is_told_what_play_has(speechless: Path, capsys
     asked = ["play", "gp-l", "--model", str(speechless)]
     for words in ways_in(refusal(capsys, *asked)):
         assert isinstance(parse([*asked, *words]), Play)
-    told = refusal(capsys, *asked, "--turns", "1")
+    told = refusal(capsys, *asked, "--turns", "1", "--max-new-tokens", "1")
     assert told.endswith("played: choose a smaller model, or a machine with more free memory")
 
 

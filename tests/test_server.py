@@ -142,6 +142,19 @@ def test_a_port_that_is_taken(port: int, study: Path) -> None:
         serve(served(study), port)
 
 
+def test_pages_of_a_study_at_work_run_no_code_that_its_folder_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "arms" / "base-seed0"
+    run.mkdir(parents=True)
+    arm = {"name": "base", "start": None, "training": None, "feedback": None}
+    config = {"arm": arm, "measurement": {"task": "stranger.module:Class", "turns": [1]}}
+    (run / "config.json").write_text(json.dumps({"config": config}))
+    monkeypatch.setattr("ruleshift.studies.live.points_in", lambda path: [None])
+    with pytest.raises(RuleshiftError, match=r"is of stranger\.module:Class, whose pages are made at the end"):
+        live_results(tmp_path)
+
+
 def test_a_folder_without_anything_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuleshiftError, match="wait for the first one"):
         live_results(tmp_path)

@@ -275,7 +275,7 @@ def test_routes_differ_by_seed_but_for_a_fixed_set_of_test_routes(split: str) ->
 
 def test_own_routes_are_trained_on_in_an_order_of_the_seed_and_tested_on_as_they_come() -> None:
     routes = tuple(TASK.problem("id", 0, index).route for index in range(20))
-    own = Virl(routes=routes)
+    own = Virl(routes=lambda legs: routes)
 
     def order(split: str, seed: int) -> list[Route]:
         return [own.problem(split, seed, index).route for index in range(40)]

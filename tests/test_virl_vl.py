@@ -224,7 +224,7 @@ def test_sizes_and_views() -> None:
     with pytest.raises(RuleshiftError, match="unknown views 'back'; choose from grid, front"):
         VirlVL(views="back")  # type: ignore[arg-type]
     with pytest.raises(RuleshiftError, match="come with the world"):
-        VirlVL(routes=(problem.route,))
+        VirlVL(routes=lambda legs: (problem.route,))
 
 
 def test_official_views_look_beside_the_heading() -> None:

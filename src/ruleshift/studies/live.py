@@ -11,6 +11,7 @@ from ruleshift.evaluation.evaluate import rows_of
 from ruleshift.results import Results
 from ruleshift.studies.points import points_in
 from ruleshift.tasks import get_task
+from ruleshift.tasks.protocol import Task
 
 
 def live_results(folder: Path) -> Results:
@@ -22,7 +23,7 @@ def live_results(folder: Path) -> Results:
             continue
         told.append(run)
         for point in points_in(path):
-            task = get_task(point.task)
+            task = _opened(run.task, folder)
             rows += rows_of(point, run.turns, task.metric != "success")
     if task is None:
         raise RuleshiftError(f"{folder} holds neither results.json nor a point yet: wait for the first one")
@@ -36,11 +37,20 @@ def live_results(folder: Path) -> Results:
     return Results(tuple(rows), meta)
 
 
+def _opened(name: str, folder: Path) -> Task:
+    """The task of a study. Raises RuleshiftError for the name of a class of somebody's own: nothing in a folder may
+    have code run."""
+    if ":" in name and not name.startswith("ruleshift."):
+        raise RuleshiftError(f"{folder} is of {name}, whose pages are made at the end of the study: wait for that")
+    return get_task(name)
+
+
 @dataclass(frozen=True)
 class LiveRun:
-    """What a run's configuration tells: its arm, the verification budgets, whether it is the start model itself, and
-    what it goes on from, as in the results of a study."""
+    """What a run's configuration tells: its task and arm, the verification budgets, whether it is the start model
+    itself, and what it goes on from, as in the results of a study."""
 
+    task: str
     name: str
     turns: tuple[int, ...]
     is_start: bool
@@ -52,9 +62,10 @@ def _run(file: Path) -> LiveRun | None:
     try:
         content: Any = json.loads(file.read_bytes())["config"]
         arm, start = content["arm"], content["arm"]["start"]
-        turns = tuple(turns for turns in content["measurement"]["turns"] if isinstance(turns, int) and turns > 0)
+        task, budgets = str(content["measurement"]["task"]), content["measurement"]["turns"]
+        turns = tuple(turns for turns in budgets if isinstance(turns, int) and turns > 0)
         begun = None if start is None else {"arm": str(start["run"]["name"]), "step": int(start["step"])}
         is_start = arm["training"] is None and start is None and arm["feedback"] is None
-        return LiveRun(str(arm["name"]), turns, is_start, begun) if turns else None
+        return LiveRun(task, str(arm["name"]), turns, is_start, begun) if turns else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
