@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from ruleshift.engines.text import expert_messages
 from ruleshift.integrations import trl, verl
 from ruleshift.integrations.places import ProblemRef, openai_messages
-from ruleshift.tasks.protocol import how_many
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -27,13 +26,13 @@ class Export:
 
 def openai_rows(place: ProblemRef, n: int) -> Iterator[dict[str, Any]]:
     """Expert conversations as OpenAI-compatible services take them for supervised fine-tuning."""
-    for index in range(how_many(place.open_task(), place.split, n)):
+    for index in range(place.count(n)):
         yield {"messages": openai_messages(expert_messages(place.at(index).problem()))}
 
 
 def verifiers_rows(place: ProblemRef, n: int) -> Iterator[dict[str, Any]]:
     """Problems as `TaskData` of verifiers, for tasksets of one's own; ruleshift's reads them from the task itself."""
-    for index in range(how_many(place.open_task(), place.split, n)):
+    for index in range(place.count(n)):
         here = place.at(index)
         problem = here.problem()
         prompt = openai_messages(list(problem.context()))

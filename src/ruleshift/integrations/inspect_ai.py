@@ -22,7 +22,7 @@ from ruleshift.evaluation.suites import SUITES, SuitePart
 from ruleshift.integrations.places import ProblemRef, data_url, facts, needs, options_text, say
 from ruleshift.records import Episode, Message
 from ruleshift.results import Row
-from ruleshift.tasks.protocol import Style, how_many
+from ruleshift.tasks.protocol import Style, check_split, how_many
 from ruleshift.tasks.protocol import Task as Opened
 
 needs("inspect_ai", "inspect")
@@ -101,6 +101,8 @@ def problems(
     known = place.open_task()
     part = _part(known, task, suite)
     chosen = tuple(splits.split(",")) if isinstance(splits, str) else tuple(splits) or part.splits
+    for split in chosen:
+        check_split(known, split)
     samples = [
         _sample(ProblemRef(**{**place.row(), "split": split, "index": index}))
         for split in chosen

@@ -15,7 +15,7 @@ from ruleshift.pictures import pixels_of, png
 from ruleshift.records import Completion, Message, Picture, Verdict
 from ruleshift.revision import Conversation
 from ruleshift.tasks import get_task
-from ruleshift.tasks.protocol import Style, Task, TaskProblem, check_style
+from ruleshift.tasks.protocol import Style, Task, TaskProblem, check_split, check_style, how_many
 
 
 def needs(package: str, extra: str) -> Any:
@@ -67,6 +67,12 @@ class ProblemRef:
     def open_task(self) -> Task:
         """The task under its options. Raises RuleshiftError for an unknown one."""
         return _task(self.task, self.options)
+
+    def count(self, n: int) -> int:
+        """How many of the problems 0..n-1 of its split there are. Raises RuleshiftError for an unknown split."""
+        task = self.open_task()
+        check_split(task, self.split)
+        return how_many(task, self.split, n)
 
     def problem(self) -> TaskProblem:
         """The problem, new."""

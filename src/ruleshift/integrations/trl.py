@@ -16,7 +16,6 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.integrations.places import ProblemRef, pil_image, say
 from ruleshift.records import Episode, Message, Verdict
 from ruleshift.revision import Conversation, revise
-from ruleshift.tasks.protocol import how_many
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -29,7 +28,7 @@ def rows(place: ProblemRef, n: int, completions: bool = True) -> Iterator[dict[s
     `completion`, for tasks in pictures `images` (Picture records, those of the prompt first), and where it is found.
     Without `completions` there are the prompts and their pictures alone, as trainers that sample take them."""
     task = place.open_task()
-    for index in range(how_many(task, place.split, n)):
+    for index in range(place.count(n)):
         here = place.at(index)
         messages = expert_messages(here.problem())
         first = next(i for i, message in enumerate(messages) if message.role == "assistant")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ruleshift.integrations.places import ProblemRef, say
-from ruleshift.tasks.protocol import how_many
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -22,7 +21,7 @@ def rows(place: ProblemRef, n: int) -> Iterator[dict[str, Any]]:
     """The first `n` problems of a split in the columns of verl: `images` (Picture records) stand for `<image>` in the
     prompt, and `extra_info` holds where the problem is found."""
     task = place.open_task()
-    for index in range(how_many(task, place.split, n)):
+    for index in range(place.count(n)):
         here = place.at(index)
         problem = here.problem()
         messages = problem.context()
