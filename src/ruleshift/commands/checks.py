@@ -11,7 +11,7 @@ from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
 from ruleshift.misfits import MisfitError
 from ruleshift.settings import RLConfig, SFTConfig
-from ruleshift.tasks.protocol import check_split as check_split
+from ruleshift.tasks.protocol import check_split
 from ruleshift.threads import MOST
 from ruleshift.training.algorithms import check_algorithm
 from ruleshift.training.sft_data import check_data

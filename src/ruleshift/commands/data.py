@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from ruleshift.bounds import at_least
-from ruleshift.commands.checks import check_file, check_split
+from ruleshift.commands.checks import check_file
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.errors import RuleshiftError
-from ruleshift.tasks.protocol import Style
+from ruleshift.tasks.protocol import Style, check_split
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ import tyro
 
 from ruleshift.bounds import at_least
 from ruleshift.commands.answering import room_to_answer
-from ruleshift.commands.checks import check_file, check_split, command_line
+from ruleshift.commands.checks import check_file, command_line
 from ruleshift.commands.following import Following, served_facts, spent_in_words
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
@@ -27,6 +27,7 @@ from ruleshift.commands.policies import (
 from ruleshift.commands.recording import all_asked, recorded, what_remains
 from ruleshift.commands.serving import NO_BUDGET, BudgetArguments, Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.protocol import check_split
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from ruleshift.backbones.room import Saving, halved, room_for
 from ruleshift.bounds import at_least
 from ruleshift.commands.answering import shorter_replies, shorter_thoughts
-from ruleshift.commands.checks import check_file, check_folder, check_split, has_braille, make_folder, printable
+from ruleshift.commands.checks import check_file, check_folder, has_braille, make_folder, printable
 from ruleshift.commands.opening import OnTask, Options
 from ruleshift.commands.policies import (
     AnyStyle,
@@ -23,6 +23,7 @@ from ruleshift.commands.policies import (
 )
 from ruleshift.commands.serving import Serving, ServingArguments
 from ruleshift.errors import RuleshiftError
+from ruleshift.tasks.protocol import check_split
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,13 +10,14 @@ import tyro
 
 from ruleshift.bounds import at_least
 from ruleshift.commands.assignments import Assignments, changed
-from ruleshift.commands.checks import check_apart, check_split, check_training
+from ruleshift.commands.checks import check_apart, check_training
 from ruleshift.commands.machines import MachineArguments, Machines
 from ruleshift.commands.policies import AnyStyle, ModelArguments, ModelOptions
 from ruleshift.commands.remedies import remedied
 from ruleshift.errors import RuleshiftError
 from ruleshift.misfits import MisfitError
 from ruleshift.records import Feedback
+from ruleshift.tasks.protocol import check_split
 
 if TYPE_CHECKING:
     from ruleshift.settings import Measurement
