@@ -1,5 +1,6 @@
 """A study on a real Ray cluster, one machine of which is killed meanwhile: its numbers are those of this process."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.lock import holding
 from ruleshift.studies.cluster import Cluster, run_on_ray
+from ruleshift.studies.home import Home
 from ruleshift.studies.progress import load_record, states_of
 from ruleshift.studies.run import run_study
 from ruleshift.studies.study import Arm, Study, variant
@@ -89,7 +92,34 @@ def test_a_machine_killed_in_mid_study_changes_no_number(
     assert record.took.work > 0
 
 
+def test_machines_without_a_shared_folder_have_a_store(
+    machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_start(tmp_path)
+    plan, out, url = plan_of(STUDY, "tiny"), Path("ray"), f"file://{tmp_path}/store"
+    killed: list[str] = []
+    watch = (machines, out / "gp-l" / "arms", killed)
+    threading.Thread(target=_kill_a_machine_at_work, args=watch, daemon=True).start()
+    run_study([plan], out, cluster=Cluster(machines.address, store=url, snapshots=0.2))
+    assert f"arm gp-l {killed[0]} is lost" in capsys.readouterr().err
+    monkeypatch.setattr("ruleshift.studies.run.run_jobs", in_this_process)
+    run_study([plan], Path("here"))
+    assert rows_in(out) == rows_in(Path("here"))
+    for run in ("rl-seed0", "rl-lr1e-3-seed0"):
+        one, other = (place / "gp-l" / "arms" / run / "metrics.jsonl" for place in (out, Path("here")))
+        assert one.read_bytes() == other.read_bytes()
+    assert {state.standing for state in states_of(load_record(out), out)} == {"done"}
+    main(["study", "status", url])
+    assert "finished" in capsys.readouterr().out
+    assert json.loads((tmp_path / "store" / "gp-l" / "results.json").read_text())["rows"] == rows_in(out)
+    # On a machine that has nothing of it, the command goes on from what the store has.
+    run_study([plan], Path("elsewhere"), cluster=Cluster(machines.address, store=url))
+    assert "3 runs, 3 of them done" in capsys.readouterr().out
+    assert rows_in(Path("elsewhere")) == rows_in(out)
+
+
 def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # none of this machine's own
     with pytest.raises(RuleshiftError, match=r"no Ray cluster to use on this machine .*ray start --head"):
-        run_on_ray([object()], Cluster(), tmp_path)  # type: ignore[list-item]
+        run_on_ray([object()], Cluster(), Home(tmp_path))  # type: ignore[list-item]

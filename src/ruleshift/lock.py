@@ -55,7 +55,7 @@ class Holding:
     @property
     def lives(self) -> bool:
         """Whether the owner is at work, as far as can be seen from here."""
-        here = self.owner.host == node() and self.owner.kernel == _kernel()
+        here = self.owner.host == node() and self.owner.kernel == kernel()
         return self.silent < SILENT and (not here or _exists(self.owner.pid))
 
 
@@ -63,7 +63,7 @@ def holding(path: Path) -> Holding | None:
     """Who holds a folder. None where nobody does, or its file cannot be read. Nothing is written, no lock taken."""
     file = path / LOCK
     try:
-        owner = _owner(file.read_bytes())
+        owner = owner_in(file.read_bytes())
         return None if owner is None else Holding(owner, time.time() - file.stat().st_mtime)
     except OSError:
         return None
@@ -93,9 +93,9 @@ def _take(lock: int, path: Path, wait: bool, instead: str) -> bytes:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         before = holding(path)
-        if before is not None and before.owner.kernel != _kernel() and before.lives:
+        if before is not None and before.owner.kernel != kernel() and before.lives:
             raise _in_use(path, before, instead)
-        mark = json.dumps(asdict(Owner(os.getpid(), node(), _kernel(), time.time()))).encode()
+        mark = json.dumps(asdict(Owner(os.getpid(), node(), kernel(), time.time()))).encode()
         os.truncate(lock, 0)
         os.pwrite(lock, mark, 0)
         return mark
@@ -130,15 +130,20 @@ def _beating(lock: int, path: Path, mark: bytes) -> Iterator[None]:
 def _beat(lock: int, path: Path, mark: bytes, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         with suppress(OSError):  # of a share that is away for a while, or a folder that was deleted
-            now = _owner((path / LOCK).read_bytes())
-            if now is not None and now != _owner(mark):
-                print(f"error: {path} was taken over by {now}, which heard nothing from here: stopped", file=sys.stderr)
-                os.kill(os.getpid(), signal.SIGTERM)
+            now = owner_in((path / LOCK).read_bytes())
+            if now is not None and now != owner_in(mark):
+                stop_after(now, path)
                 return
             os.utime(lock)
 
 
-def _owner(content: bytes) -> Owner | None:
+def stop_after(successor: Owner, what: object) -> None:
+    """End this process, since another has what it held."""
+    print(f"error: {what} was taken over by {successor}, which heard nothing from here: stopped", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def owner_in(content: bytes) -> Owner | None:
     """Who a file of a lock names; None where it is empty or says anything else."""
     try:
         owner = Owner(**json.loads(content))
@@ -157,7 +162,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _kernel() -> str:
+def kernel() -> str:
     """What all processes share among which flock is sure to work; the host where the system does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -22,12 +22,16 @@ class Machines:
     """CPUs of the cluster that each run takes; as many threads, at least one."""
     run_gpus: float = 0.0
     """GPUs, or the share of one, that each run takes; without any it stays on CPUs."""
+    store: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    """Object store (s3://BUCKET/NAME, or what else fsspec reads) for machines of a cluster that share no folder."""
 
     def cluster(self, workers: int | None) -> "Cluster | None":
         """The cluster that is asked for; None for this machine alone. Raises RuleshiftError for what does not fit."""
         if self.ray is None:
-            if (self.run_cpus, self.run_gpus) != (1.0, 0.0):
-                raise RuleshiftError("--run-cpus and --run-gpus are for a cluster: give --ray, or leave them out")
+            if (self.run_cpus, self.run_gpus, self.store) != (1.0, 0.0, None):
+                raise RuleshiftError(
+                    "--run-cpus, --run-gpus and --store are for a cluster: give --ray, or leave them out"
+                )
             return None
         if workers is not None:
             raise RuleshiftError("--workers is for this machine: with --ray leave it out, the cluster has its own room")
@@ -38,7 +42,7 @@ class Machines:
 
         from ruleshift.studies.cluster import Cluster
 
-        return Cluster(self.ray[0] if self.ray else None, self.run_cpus, self.run_gpus)
+        return Cluster(self.ray[0] if self.ray else None, self.run_cpus, self.run_gpus, self.store)
 
 
 MachineArguments = Annotated[Machines, tyro.conf.arg(name="")]

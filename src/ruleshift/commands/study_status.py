@@ -27,27 +27,38 @@ class StudyStatus:
     Example: ruleshift study status runs/headline
     """
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    """Folder that the study was given as --out."""
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
+    """Folder that the study was given as --out, or URL that it was given as --store."""
 
     stopped: ClassVar[str] = "nothing was changed"
 
     def run(self) -> None:
-        from rich.console import Console
+        if "://" not in self.folder:
+            _tell(Path(self.folder))
+            return
 
-        from ruleshift.lock import holding
-        from ruleshift.studies.progress import load_record, states_of
+        from ruleshift.studies.home import outlined
 
-        record = load_record(self.folder)
-        states = states_of(record, self.folder)
-        console = Console(highlight=False)
-        for line in _summary(self.folder, record, states, holding(self.folder)):
-            console.print(line, markup=False, soft_wrap=True)
-        begun = [
-            state for state in states if state.standing not in ("done", "waiting") or (state.done > 0 and state.is_left)
-        ]
-        if begun:
-            console.print(_table(begun))
+        with outlined(self.folder) as folder:
+            _tell(folder)
+
+
+def _tell(folder: Path) -> None:
+    from rich.console import Console
+
+    from ruleshift.lock import holding
+    from ruleshift.studies.progress import load_record, states_of
+
+    record = load_record(folder)
+    states = states_of(record, folder)
+    console = Console(highlight=False)
+    for line in _summary(folder, record, states, holding(folder)):
+        console.print(line, markup=False, soft_wrap=True)
+    begun = [
+        state for state in states if state.standing not in ("done", "waiting") or (state.done > 0 and state.is_left)
+    ]
+    if begun:
+        console.print(_table(begun))
 
 
 def _summary(folder: Path, record: "StudyRecord", states: "list[State]", giver: "Holding | None") -> Iterator[str]:

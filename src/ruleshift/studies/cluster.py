@@ -1,8 +1,9 @@
 """A crew on a Ray cluster: each job is a task with the CPUs and the share of a GPU that it needs.
 
-The folder of the study is shared by all machines. What a job has done lies there, so that a task that ends with its
-machine is simply given again; how far one is, is read there, too. Ray itself retries nothing: locks and files of the
-folder decide what is left to do, and by whom.
+The folder of the study is shared by all machines, or an object store is (`studies.home`). What a job has done lies
+there, so that a task that ends with its machine is simply given again; how far one is, is read there, too. Ray itself
+retries nothing: locks and files of the folder, or marks and snapshots of the store, decide what is left to do, and by
+whom.
 """
 
 import os
@@ -13,13 +14,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
-from ruleshift.lock import holding
+from ruleshift.lock import InUse, holding
+from ruleshift.studies.home import Home, make_apart
 from ruleshift.studies.pool import Job, News, carry_out, outcome
 from ruleshift.studies.progress import STUDY, last_step
+from ruleshift.studies.store import Store, StoreError
 
 LOOK = 2.0  # seconds between two looks at how far jobs are
 REASON = 200  # characters
@@ -27,17 +31,21 @@ REASON = 200  # characters
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where Ray listens (host:port; None: on this machine), and what each run takes of it."""
+    """Where Ray listens (host:port; None: on this machine), what each run takes of it, and the URL of the store that
+    takes the place of a folder which all machines share, with the seconds between two snapshots of a run there."""
 
     address: str | None = None
     cpus: float = 1.0
     gpus: float = 0.0
+    store: str | None = None
+    snapshots: float = 20.0
 
 
-def run_on_ray(jobs: Sequence[Job], cluster: Cluster, shared: Path) -> None:
-    """Run every job on the cluster, as `carry_out` does. shared: the folder of the study, on all machines."""
+def run_on_ray(jobs: Sequence[Job], cluster: Cluster, home: Home) -> None:
+    """Run every job on the cluster, as `carry_out` does. home: the study's folder, shared by all machines or with a
+    store that is."""
     if jobs:
-        with closing(Tasks(cluster, shared)) as crew:
+        with closing(Tasks(cluster, home)) as crew:
             carry_out(jobs, crew, crew.side_by_side)
 
 
@@ -46,8 +54,8 @@ class Tasks:
 
     retries = 3
 
-    def __init__(self, cluster: Cluster, shared: Path) -> None:
-        self.ray = _ray()
+    def __init__(self, cluster: Cluster, home: Home) -> None:
+        self.ray, self.home = _ray(), home
         self.under_way: dict[Any, Job] = {}
         self.steps: dict[str, int] = {}
         self.looked = 0.0
@@ -55,7 +63,7 @@ class Tasks:
         try:
             self.side_by_side = _side_by_side(self.ray, cluster)
             work = self.ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=0)(_work)
-            self.start = lambda job: work.options(name=job.name).remote(job, cluster, os.getcwd(), str(shared))
+            self.start = lambda job: work.options(name=job.name).remote(job, cluster, os.getcwd(), home.out)
         except BaseException:
             self.ray.shutdown()
             raise
@@ -71,10 +79,15 @@ class Tasks:
             time.sleep(seconds)
             return
         for task in self.ray.wait(list(self.under_way), num_returns=1, timeout=seconds)[0]:
-            yield self.under_way.pop(task), self._end_of(task)
+            job = self.under_way.pop(task)
+            news = self._end_of(task)
+            if news.ended != "lost":
+                self.home.bring(job.root / job.run.folder)
+            yield job, news
         if time.monotonic() > self.looked + LOOK:
             for job in list(self.under_way.values()):
                 folder = job.root / job.run.folder
+                self.home.look(folder)
                 done = last_step(folder) if not job.further else 0
                 if holding(folder) is not None and done != self.steps.get(job.name):
                     self.steps[job.name] = done
@@ -97,24 +110,42 @@ class Tasks:
         self.ray.shutdown()
 
 
-def _work(job: Job, cluster: Cluster, folder: str, shared: str) -> News:
-    """On a machine of the cluster: do a job in the folder in which the study was started."""
+def _work(job: Job, cluster: Cluster, folder: str, out: Path) -> News:
+    """On a machine of the cluster: do a job, in the folder in which the study was started, or in one of its own."""
     if not cluster.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # no share was asked for
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    from ruleshift.quiet import quiet_libraries
+
+    quiet_libraries()
+    threads = max(1, int(cluster.cpus))
+    if cluster.store is not None:
+        return _work_apart(job, cluster.store, cluster.snapshots, job.root.relative_to(out).as_posix(), threads)
     try:
         os.chdir(folder)
-        (Path(shared) / STUDY).stat()
+        (out / STUDY).stat()
     except OSError as error:
         return News(
             ended="refused",
             said=f"{socket.gethostname()} does not find {error.filename}: start the study in a folder, and with an "
-            "--out, that all machines of the cluster share",
+            "--out, that all machines of the cluster share, or give an object store with --store",
         )
-    from ruleshift.quiet import quiet_libraries
+    return outcome(job, lambda done: None, threads)
 
-    quiet_libraries()
-    return outcome(job, lambda done: None, threads=max(1, int(cluster.cpus)))
+
+def _work_apart(job: Job, url: str, every: float, name: str, threads: int) -> News:
+    """In a folder of this machine, which is gone afterwards."""
+    before = os.getcwd()
+    with TemporaryDirectory(prefix="ruleshift-") as scratch:
+        os.chdir(scratch)
+        try:
+            return make_apart(job, Store(url), name, every, threads)
+        except StoreError as error:
+            return News(ended="lost", said=str(error))
+        except InUse as error:
+            return News(ended="held", said=str(error))
+        finally:
+            os.chdir(before)
 
 
 def _ray() -> Any:

@@ -33,6 +33,7 @@ from ruleshift.studies.cluster import Cluster, run_on_ray
 from ruleshift.studies.compare import compare, end_difference, metrics_of
 from ruleshift.studies.costs import costs_in
 from ruleshift.studies.estimates import Basis
+from ruleshift.studies.home import Home, home_of
 from ruleshift.studies.insights import insight_records, load_insights
 from ruleshift.studies.kept import Keep, size_of
 from ruleshift.studies.log import StudyLog, workers_here
@@ -67,20 +68,21 @@ def run_study(
     comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
     begun = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
-    with held(out):
-        _run_study(plans, begun, out, workers, keep, cluster, reuse)
+    with held(out), home_of(out, cluster.store if cluster else None) as home:
+        _run_study(plans, begun, home, workers, keep, cluster, reuse)
 
 
 def _run_study(
     plans: Sequence[Plan],
     begun: Sequence[tuple[StartModel, Basis]],
-    out: Path,
+    home: Home,
     workers: int | None,
     keep: Keep,
     cluster: Cluster | None,
     reuse: Sequence[Path],
 ) -> None:
     starts, bases = zip(*begun, strict=True)
+    out = home.out
     folders = [out / plan.folder for plan in plans]
     if cluster is None:
         workers = workers_here(plans, bases, [folder / ARMS for folder in folders], workers)
@@ -93,24 +95,32 @@ def _run_study(
             for run in plan.runs()
         ]
 
+    warm = [folder / WARM for plan, folder in zip(plans, folders, strict=True) if plan.warm_up()]
+    home.meet(warm)
     if log.warms_up(plans):
         log.begin(plans, jobs_of(starts), size_of(plans, keep))
     refined = [
         Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
     ]
+    home.meet(warm)
+    for one in refined:
+        home.give_start(one.start)
     jobs = jobs_of([one.start for one in refined])
+    taken = take_over(jobs, reuse) if reuse else 0
+    home.meet(job.root / job.run.folder for job in jobs)
     for job in jobs:
         RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
     if reuse:
-        print(f"{take_over(jobs, reuse)} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
+        print(f"{taken} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
     log.begin(plans, jobs, size_of(plans, keep))
 
     def carry(jobs: Sequence[Job]) -> None:
+        home.give_files(out)
         if cluster is None:
             run_jobs(jobs, workers)
         else:
-            run_on_ray(jobs, cluster, out)
+            run_on_ray(jobs, cluster, home)
 
     carry(sorted(jobs, key=lambda job: not isinstance(job.run.training, RLConfig)))  # the longest first
     while jobs := [
@@ -131,6 +141,7 @@ def _run_study(
         shown = [replace(claim, task=owner.plan.folder) for owner, claim in claimed]  # tells start models apart
         Console().print(claims_table(shown))
     log.end()
+    home.give_files(out, *folders)
 
 
 def _start(plan: Plan) -> tuple[StartModel, Basis]:
