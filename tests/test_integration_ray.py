@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from ruleshift.cli import main
 from ruleshift.errors import RuleshiftError
 from ruleshift.lock import holding
 from ruleshift.studies.cluster import Cluster, run_on_ray
-from ruleshift.studies.home import Home
-from ruleshift.studies.progress import load_record, states_of
+from ruleshift.studies.home import Home, StoredHome
+from ruleshift.studies.progress import last_step, load_record, states_of
 from ruleshift.studies.run import run_study
+from ruleshift.studies.store import Store
 from ruleshift.studies.study import Arm, Study, variant
 from study_helpers import in_this_process, plan_of, rows_in, tiny_start
 
@@ -51,19 +52,34 @@ def machines() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def _kill_a_machine_at_work(machines: Any, arms: Path, killed: list[str]) -> None:
+AtWork = Callable[[], Iterable[tuple[str, int]]]  # names and processes of runs in the middle of their training
+
+
+def _kill_a_machine_at_work(machines: Any, at_work: AtWork, killed: list[str]) -> None:
     """The machine that is no head, once it is in the middle of a training."""
     (machine,) = machines.worker_nodes
     raylet = machine.all_processes["raylet"][0].process.pid
     while not killed:
-        for run in arms.glob("rl*"):
-            held = holding(run)
-            begun = (run / "metrics.jsonl").is_file() and len((run / "metrics.jsonl").read_bytes().splitlines()) > 2
-            if held and begun and psutil.Process(held.owner.pid).ppid() == raylet:
-                killed.append(run.name)
+        for name, pid in at_work():
+            if psutil.pid_exists(pid) and psutil.Process(pid).ppid() == raylet:
+                killed.append(name)
                 machines.remove_node(machine, allow_graceful=False)
                 return
         time.sleep(0.02)
+
+
+def _at_work_in(arms: Path) -> Iterator[tuple[str, int]]:
+    for run in arms.glob("rl*"):
+        held = holding(run)
+        if held and last_step(run) > 2:
+            yield run.name, held.owner.pid
+
+
+def _at_work_apart(home: StoredHome) -> Iterator[tuple[str, int]]:
+    for name in ("rl-seed0", "rl-lr1e-3-seed0"):
+        snapshot = home.store.snapshot(f"gp-l/arms/{name}")
+        if snapshot and not snapshot.ended and home.step(home.out / "gp-l" / "arms" / name) > 2:
+            yield name, snapshot.owner.pid
 
 
 def test_a_machine_killed_in_mid_study_changes_no_number(
@@ -71,9 +87,8 @@ def test_a_machine_killed_in_mid_study_changes_no_number(
 ) -> None:
     plan = plan_of(STUDY, tiny_start(tmp_path))
     killed: list[str] = []
-    killer = threading.Thread(
-        target=_kill_a_machine_at_work, args=(machines, tmp_path / "ray" / "gp-l" / "arms", killed), daemon=True
-    )
+    watch = (machines, lambda: _at_work_in(tmp_path / "ray" / "gp-l" / "arms"), killed)
+    killer = threading.Thread(target=_kill_a_machine_at_work, args=watch, daemon=True)
     killer.start()
     run_study([plan], tmp_path / "ray", cluster=Cluster(machines.address))
     killer.join(1)
@@ -99,7 +114,8 @@ def test_machines_without_a_shared_folder_have_a_store(
     tiny_start(tmp_path)
     plan, out, url = plan_of(STUDY, "tiny"), Path("ray"), f"file://{tmp_path}/store"
     killed: list[str] = []
-    watch = (machines, out / "gp-l" / "arms", killed)
+    home = StoredHome(out, url, store=Store(url))
+    watch = (machines, lambda: _at_work_apart(home), killed)
     threading.Thread(target=_kill_a_machine_at_work, args=watch, daemon=True).start()
     run_study([plan], out, cluster=Cluster(machines.address, store=url, snapshots=0.2))
     assert f"arm gp-l {killed[0]} is lost" in capsys.readouterr().err

@@ -33,13 +33,16 @@ class StudyStatus:
     stopped: ClassVar[str] = "nothing was changed"
 
     def run(self) -> None:
-        if "://" not in self.folder:
+        from ruleshift.studies.progress import load_record
+
+        url = self.folder if "://" in self.folder else load_record(Path(self.folder)).store
+        if not url:
             _tell(Path(self.folder))
             return
 
         from ruleshift.studies.home import outlined
 
-        with outlined(self.folder) as folder:
+        with outlined(url) as folder:
             _tell(folder)
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of
-from ruleshift.lock import InUse, holding
+from ruleshift.lock import InUse
 from ruleshift.studies.home import Home, make_apart
 from ruleshift.studies.pool import Job, News, carry_out, outcome
-from ruleshift.studies.progress import STUDY, last_step
+from ruleshift.studies.progress import STUDY
 from ruleshift.studies.store import Store, StoreError
 
 LOOK = 2.0  # seconds between two looks at how far jobs are
@@ -80,19 +80,23 @@ class Tasks:
             return
         for task in self.ray.wait(list(self.under_way), num_returns=1, timeout=seconds)[0]:
             job = self.under_way.pop(task)
-            news = self._end_of(task)
-            if news.ended != "lost":
-                self.home.bring(job.root / job.run.folder)
-            yield job, news
+            yield job, self._brought(job, self._end_of(task))
         if time.monotonic() > self.looked + LOOK:
             for job in list(self.under_way.values()):
-                folder = job.root / job.run.folder
-                self.home.look(folder)
-                done = last_step(folder) if not job.further else 0
-                if holding(folder) is not None and done != self.steps.get(job.name):
+                done = self.home.step(job.root / job.run.folder) if not job.further else 0
+                if done and done != self.steps.get(job.name):
                     self.steps[job.name] = done
                     yield job, News(min(done, job.length))
             self.looked = time.monotonic()
+
+    def _brought(self, job: Job, news: News) -> News:
+        """How a job ended, once what it made is here."""
+        try:
+            if news.ended not in ("lost", "held"):
+                self.home.bring(job.root / job.run.folder)
+        except RuleshiftError as error:
+            return News(ended="refused", said=str(error)) if news.ended in ("well", "diverged") else news
+        return news
 
     def _end_of(self, task: Any) -> News:
         try:
@@ -141,9 +145,11 @@ def _work_apart(job: Job, url: str, every: float, name: str, threads: int) -> Ne
         try:
             return make_apart(job, Store(url), name, every, threads)
         except StoreError as error:
-            return News(ended="lost", said=str(error))
+            return News(ended="lost", said=f"or did not reach its store: {error}")
         except InUse as error:
             return News(ended="held", said=str(error))
+        except RuleshiftError as error:
+            return News(ended="refused", said=str(error))
         finally:
             os.chdir(before)
 

@@ -3,33 +3,39 @@
     URL/study.json, URL/TASK/results.json ...     as in the folder of the study
     URL/holder.json                               who gives its jobs out, and the last sign of life
     URL/TASK/arms/RUN, URL/TASK/init              snapshots of runs, and of what is trained before them (studies.store)
-    URL/starts/WEIGHTS                            of a start model that is a folder
+    URL/starts/NAME                               of a start model that is a folder (a digest of its name)
 
 With a store every machine makes its runs in a folder of its own, which begins with what the store has and goes there as
 it grows. The study's folder, on the machine of the command, has all of it in the end.
 """
 
+import hashlib
 import json
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from platform import node
 from tempfile import TemporaryDirectory
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.lock import BEAT, LOCK, Holding, InUse, Owner, kernel, owner_in, stop_after
-from ruleshift.runs import CHECKPOINT_NAME
+from ruleshift.lock import BEAT, LOCK, Holding, InUse, Owner, holding, kernel, owner_in, stop_after
+from ruleshift.runs import CHECKPOINT_NAME as STEP
+from ruleshift.runs import METRICS, RunFolder
 from ruleshift.studies.pool import Job, News, outcome
-from ruleshift.studies.progress import STUDY, load_record
-from ruleshift.studies.store import Copy, Store, StoreError, files_in, inside
+from ruleshift.studies.progress import STUDY, last_step, load_record
+from ruleshift.studies.store import Store, StoreError, Taken, files_in, inside
 from ruleshift.studies.study import Run, StartModel
 
-HOLDER = "holder.json"
-TOLD = ("metrics.jsonl", LOCK, "cost.json", "failed.json", "diverged.json")  # of a run: how far it is
+CONFIG, HOLDER = "config.json", "holder.json"
+TOLD = (METRICS, "cost.json", "failed.json", "diverged.json")  # of a run: how far it is
+SETTLES = 1.0  # seconds until who takes a store looks whether another did, too
+
+Settings = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,20 @@ class Home:
     """The folder of a study that all machines share: there is nothing to be done."""
 
     out: Path
+    url: str | None = None
 
-    def meet(self, folders: Iterable[Path]) -> None:
-        """Bring what the store has of these folders, or give it what is here, whichever has come further."""
+    def meet(self, folders: Mapping[Path, Settings]) -> None:
+        """Bring what the store has of these folders, or give it what is here, whichever has come further. Raises
+        RuleshiftError for a folder whose run has other settings, here or there, before any is touched."""
+        for folder, settings in folders.items():
+            RunFolder(folder).check(settings)
 
     def bring(self, folder: Path) -> None:
         """What the store has of a folder in which nobody works any more."""
 
-    def look(self, folder: Path) -> None:
-        """What tells how far a run is."""
+    def step(self, folder: Path) -> int:
+        """The last step of training of a run at work."""
+        return last_step(folder) if holding(folder) is not None else 0
 
     def give_start(self, start: StartModel) -> None:
         """A start model that is a folder below the current one. Others lie on all machines."""
@@ -58,47 +69,66 @@ class Home:
 class StoredHome(Home):
     """The folder of a study on this machine, and the store that it shares with others."""
 
-    store: Store
+    store: Store = field(kw_only=True)
 
-    def meet(self, folders: Iterable[Path]) -> None:
-        for folder in folders:
-            snapshot, here = self.store.snapshot(self._name(folder)), files_in(folder)
+    def meet(self, folders: Mapping[Path, Settings]) -> None:
+        super().meet(folders)
+        there = {folder: self.store.snapshot(self._name(folder)) for folder in folders}
+        for folder, snapshot in there.items():
+            if snapshot is not None and CONFIG in snapshot.files:
+                with TemporaryDirectory(prefix="ruleshift-") as scratch:
+                    self.store.outline(self._name(folder), Path(scratch), CONFIG.__eq__)
+                    self._check(Path(scratch), folder, folders[folder])
+        for folder, snapshot in there.items():
+            here = files_in(folder) - {LOCK}
             if snapshot is not None and reached(snapshot.files) >= reached(here):
-                self.bring(folder)
-            elif here - {LOCK}:
-                self._give(self._name(folder), folder)
+                self.store.fetch(self._name(folder), folder)
+            elif here:
+                Taken(self.store, self._name(folder), folder).push(ended=True)
+
+    def _check(self, run: Path, folder: Path, settings: Settings) -> None:
+        try:
+            RunFolder(run).check(settings)
+        except RuleshiftError as error:
+            where = f"{self.store.url}/{self._name(folder)}"
+            raise RuleshiftError(
+                f"{where} holds a run with other settings, or of another version: choose another --store, or delete it "
+                "there"
+            ) from error
 
     def bring(self, folder: Path) -> None:
-        self.store.fetch(self._name(folder), folder)
-        (folder / LOCK).unlink(missing_ok=True)
+        if not self.store.fetch(self._name(folder), folder):
+            raise StoreError(f"{self.store.url}/{self._name(folder)} is not there, though its run was made")
 
-    def look(self, folder: Path) -> None:
-        with suppress(StoreError):  # of a store that is away for a while
-            self.store.fetch(self._name(folder), folder, TOLD.__contains__)
+    def step(self, folder: Path) -> int:
+        try:
+            with TemporaryDirectory(prefix="ruleshift-") as scratch:
+                self.store.outline(self._name(folder), Path(scratch), METRICS.__eq__)
+                return last_step(Path(scratch))
+        except StoreError:  # it is away for a while
+            return 0
 
     def give_start(self, start: StartModel) -> None:
-        folder = Path(start.name)
-        ours = folder.is_dir() and not folder.is_absolute() and ".." not in folder.parts
-        if ours and self.store.snapshot(_place(start)) is None:
-            self._give(_place(start), folder)
+        if _travels(start) and Path(start.name).is_dir():
+            Taken(self.store, _place(start), Path(start.name)).push(ended=True)
 
     def give_files(self, *folders: Path) -> None:
         for file in (file for folder in folders for file in folder.iterdir()):
             if file.is_file() and file.name != LOCK:
-                self.store.upload(file, self._name(file))
-
-    def _give(self, name: str, folder: Path) -> None:
-        Copy(self.store, name, folder, _mark()).push(over=True)
+                self.store.write(self._name(file), file.read_bytes())
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
 
 
-def reached(files: Iterable[str]) -> tuple[int, int]:
-    """How far a run with these files has come: points and kept models, and the step of its last checkpoint."""
-    paths = [path.split("/") for path in files]
-    steps = [int(found[1]) for parts in paths for part in parts if (found := CHECKPOINT_NAME.fullmatch(part))]
-    return sum(parts[0] in ("points", "models", "model") for parts in paths), max(steps, default=0)
+def reached(files: Iterable[str]) -> tuple[int, bool, int, int, bool]:
+    """How far a run with these files has come: its points, whether it diverged, the step of its last checkpoint, the
+    models that were kept, and whether it has begun."""
+    paths = {tuple(file.split("/")) for file in files}
+    points = sum(path[0] == "points" for path in paths)
+    kept = {path[:2] for path in paths if path[0] in ("models", "model")}
+    steps = [int(step[1]) for path in paths if path[0] == "checkpoints" and (step := STEP.fullmatch(path[1]))]
+    return points, ("diverged.json",) in paths, max(steps, default=0), len(kept), bool(paths)
 
 
 @contextmanager
@@ -114,17 +144,19 @@ def home_of(out: Path, url: str | None) -> Iterator[Home]:
     if out.is_absolute() or ".." in out.parts:
         raise RuleshiftError(f"--out {out}: with --store name a folder below the current one, as runs/{out.name}")
     store = Store(url)
+    if store.local and out.resolve().is_relative_to(Path(store.root).resolve()):
+        raise RuleshiftError(f"--store {url}: choose another place than --out, which {out} is")
     with _held(store):
-        yield StoredHome(out, store)
+        yield StoredHome(out, url, store=store)
 
 
 @contextmanager
 def _held(store: Store) -> Iterator[None]:
-    before = holder_of(store)
-    if before is not None and before.lives:
-        raise InUse(f"{store.url} is in use by {before.owner}: wait for it, stop it, or choose another --store.")
     owner, ended = Owner(os.getpid(), node(), kernel(), time.time()), threading.Event()
+    _check_free(store, owner)
     _give_sign(store, owner)
+    time.sleep(SETTLES)
+    _check_free(store, owner)
     beat = threading.Thread(target=_beat, args=(store, owner, ended), daemon=True)
     beat.start()
     try:
@@ -136,6 +168,12 @@ def _held(store: Store) -> Iterator[None]:
             now = holder_of(store)
             if now is not None and now.owner == owner:
                 store.remove(HOLDER)
+
+
+def _check_free(store: Store, owner: Owner) -> None:
+    now = holder_of(store)
+    if now is not None and now.owner != owner and now.lives:
+        raise InUse(f"{store.url} is in use by {now.owner}: wait for it, stop it, or choose another --store.")
 
 
 def _beat(store: Store, owner: Owner, ended: threading.Event) -> None:
@@ -156,11 +194,11 @@ def holder_of(store: Store) -> Holding | None:
     """Who gives out the jobs of a study, or did until it was killed; None where nobody does."""
     try:
         content = json.loads(store.read(HOLDER) or b"")
-        seen = float(content.pop("seen"))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        silent = time.time() - float(content.pop("seen"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
     owner = owner_in(json.dumps(content).encode())
-    return None if owner is None else Holding(owner, time.time() - seen)
+    return Holding(owner, abs(silent)) if owner is not None and math.isfinite(silent) else None
 
 
 # On a machine of the cluster
@@ -168,15 +206,41 @@ def holder_of(store: Store) -> Holding | None:
 
 def make_apart(job: Job, store: Store, name: str, every: float, threads: int) -> News:
     """Do a job in the current folder, which is empty, from what the store has of its run and of those that it starts
-    from. name: that of the folder of its runs in the store. every: seconds between two snapshots."""
-    store.fetch(_place(job.start), Path(job.start.name))
+    from. name: that of the folder of its runs in the store. every: seconds between two snapshots. Raises RuleshiftError
+    where this machine does not see the store that the others do."""
+    if holder_of(store) is None:
+        raise RuleshiftError(
+            f"{node()} finds nobody who holds {store.url}: name a store that all machines of the cluster see"
+        )
+    if _travels(job.start):
+        store.fetch(_place(job.start), Path(job.start.name))
     for run in _before(job.run):
         store.fetch(f"{name}/{run.folder}", job.root / run.folder)
-    copy = Copy(store, f"{name}/{job.run.folder}", job.root / job.run.folder, _mark())
-    copy.claim()
-    news = outcome(job, _now_and_then(copy, every), threads)
-    copy.push()
+    taken = Taken(store, f"{name}/{job.run.folder}", job.root / job.run.folder)
+    taken.bring()
+    with _alive(taken):
+        news = outcome(job, _now_and_then(taken, every), threads)
+        taken.push(ended=True)
     return news
+
+
+@contextmanager
+def _alive(taken: Taken) -> Iterator[None]:
+    """Inside, signs of life are given."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            with suppress(StoreError):
+                taken.give_sign()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _before(run: Run) -> Iterator[Run]:
@@ -186,7 +250,7 @@ def _before(run: Run) -> Iterator[Run]:
         yield run
 
 
-def _now_and_then(copy: Copy, every: float) -> Callable[[int], None]:
+def _now_and_then(taken: Taken, every: float) -> Callable[[int], None]:
     """A snapshot at times, while nothing is written; one that fails is made up for by the next."""
     last = time.monotonic()
 
@@ -194,18 +258,19 @@ def _now_and_then(copy: Copy, every: float) -> Callable[[int], None]:
         nonlocal last
         if time.monotonic() > last + every:
             with suppress(StoreError):
-                copy.push()
+                taken.push()
             last = time.monotonic()
 
     return told
 
 
+def _travels(start: StartModel) -> bool:
+    """Whether a start model is named by a path below the current folder."""
+    return not Path(start.name).is_absolute() and ".." not in Path(start.name).parts
+
+
 def _place(start: StartModel) -> str:
-    return f"starts/{start.weights}"
-
-
-def _mark() -> str:
-    return f"process {os.getpid()} on {node()}, {time.time_ns()}"
+    return f"starts/{hashlib.sha256(start.name.encode()).hexdigest()[:16]}"
 
 
 # From another machine
@@ -221,11 +286,22 @@ def outlined(url: str) -> Iterator[Path]:
         if content is None:
             raise RuleshiftError(f"{url} holds no {STUDY}: name the URL that a study was given as --store")
         (folder / STUDY).write_bytes(content)
-        for name in {inside(entry.folder) for entry in load_record(folder).entries}:
-            store.outline(name, folder / name, TOLD.__contains__)
+        try:
+            names = {inside(entry.folder) for entry in load_record(folder).entries}
+        except (RuleshiftError, ValueError, TypeError, AttributeError) as error:
+            raise RuleshiftError(f"{url}/{STUDY} is damaged, or of another version") from error
+        for name in names:
+            found = store.outline(name, folder / name, TOLD.__contains__)
+            if found is not None and not found.ended:
+                _sign(folder / name, Holding(found.owner, time.time() - found.seen))
         if holder is not None:
-            (folder / LOCK).write_text(json.dumps(asdict(holder.owner)))
-        seen = 0.0 if holder is None else time.time() - holder.silent
-        for lock in folder.rglob(LOCK):
-            os.utime(lock, (seen, seen))  # Ray ends runs with the process that gave them out
+            _sign(folder, holder)
         yield folder
+
+
+def _sign(folder: Path, holding: Holding) -> None:
+    """A lock as its owner would have left it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / LOCK).write_text(json.dumps(asdict(holding.owner)))
+    seen = max(0.0, time.time() - holding.silent)
+    os.utime(folder / LOCK, (seen, seen))

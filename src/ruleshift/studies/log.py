@@ -33,10 +33,11 @@ from ruleshift.studies.study import WARM, Plan
 
 
 class StudyLog:
-    """Of the study in a folder. bases: what the start models of its plans take, by the folders of these."""
+    """Of the study in a folder. bases: what the start models of its plans take, by the folders of these. store: the URL
+    of its store, if it has one."""
 
-    def __init__(self, folder: Path, bases: Mapping[str, Basis]) -> None:
-        self.folder, self.bases = folder, bases
+    def __init__(self, folder: Path, bases: Mapping[str, Basis], store: str | None = None) -> None:
+        self.folder, self.bases, self.store = folder, bases, store
         self.began = time.time()
         self.clock = time.monotonic()
 
@@ -56,7 +57,7 @@ class StudyLog:
         work = sum(entry.course.whole for entry in (*first, *runs))
         estimated = Totals(0.0, work + further, disk, memory)
         command = "ruleshift " + shlex.join(sys.argv[1:])
-        self.record = StudyRecord(command, self.began, (*first, *runs), further, estimated)
+        self.record = StudyRecord(command, self.began, (*first, *runs), further, estimated, store=self.store)
         states = states_of(self.record, self.folder)
         left = seconds_left(self.record, states, self.folder)
         known = totals_in(self.folder, self.record).memory

@@ -62,7 +62,8 @@ class Totals:
 @dataclass(frozen=True)
 class StudyRecord:
     """The content of study.json. began: when the last call did (seconds of the epoch). further: seconds that points
-    where arms match take at most. estimated and, at the end, took."""
+    where arms match take at most. estimated and, at the end, took. store: the URL of the object store, if there is one,
+    which knows of runs at work what the folder does not."""
 
     command: str
     began: float
@@ -70,6 +71,7 @@ class StudyRecord:
     further: float
     estimated: Totals
     took: Totals | None = None
+    store: str | None = None
 
     def with_more(self, entries: Iterable[JobEntry]) -> "StudyRecord":
         """With the jobs of a round that measures where arms match."""

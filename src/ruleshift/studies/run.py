@@ -86,7 +86,7 @@ def _run_study(
     folders = [out / plan.folder for plan in plans]
     if cluster is None:
         workers = workers_here(plans, bases, [folder / ARMS for folder in folders], workers)
-    log = StudyLog(out, dict(zip([plan.folder for plan in plans], bases, strict=True)))
+    log = StudyLog(out, dict(zip([plan.folder for plan in plans], bases, strict=True)), home.url)
 
     def jobs_of(starts: Sequence[StartModel]) -> list[Job]:
         return [
@@ -95,10 +95,15 @@ def _run_study(
             for run in plan.runs()
         ]
 
-    warm = [folder / WARM for plan, folder in zip(plans, folders, strict=True) if plan.warm_up()]
+    warm = {
+        folder / WARM: _warm_settings(plan, start)
+        for plan, start, folder in zip(plans, starts, folders, strict=True)
+        if plan.warm_up()
+    }
     home.meet(warm)
     if log.warms_up(plans):
         log.begin(plans, jobs_of(starts), size_of(plans, keep))
+        home.give_files(out)
     refined = [
         Refinement(plan, _warmed_up(plan, start, folder), folder / ARMS, keep)
         for plan, start, folder in zip(plans, starts, folders, strict=True)
@@ -107,12 +112,11 @@ def _run_study(
     for one in refined:
         home.give_start(one.start)
     jobs = jobs_of([one.start for one in refined])
-    taken = take_over(jobs, reuse) if reuse else 0
-    home.meet(job.root / job.run.folder for job in jobs)
-    for job in jobs:
-        RunFolder(job.root / job.run.folder).check(settings_of(job.run, job.start, job.measurement))
+    wanted = {job.root / job.run.folder: settings_of(job.run, job.start, job.measurement) for job in jobs}
+    home.meet(wanted)
     if reuse:
-        print(f"{taken} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
+        print(f"{take_over(jobs, reuse)} runs take over what was trained in {', '.join(map(str, reuse))}", flush=True)
+        home.meet(wanted)
     log.begin(plans, jobs, size_of(plans, keep))
 
     def carry(jobs: Sequence[Job]) -> None:
@@ -161,8 +165,7 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
     if training is None:
         return start
     folder, task, name = out / WARM, task_of(plan.measurement), f"{plan.folder} warm start"
-    settings: dict[str, object] = {"task": plan.task, "training": training, **start.settings}
-    with RunFolder.open(folder, settings) as run:
+    with RunFolder.open(folder, _warm_settings(plan, start)) as run:
         if not is_saved(folder / "model"):
             backbone = load_start(start, task.pictures)
             with Board([Course(name, name, training.steps)], workers=1) as board:
@@ -172,6 +175,11 @@ def _warmed_up(plan: Plan, start: StartModel, out: Path) -> StartModel:
             save_model(backbone.model, backbone.chat.source, folder / "model")
     warmed = replace(start, name=str(folder / "model"))
     return replace(warmed, weights=fingerprint(load_start(warmed, task.pictures).model))
+
+
+def _warm_settings(plan: Plan, start: StartModel) -> dict[str, object]:
+    """The configuration of the folder of what comes before all arms."""
+    return {"task": plan.task, "training": plan.warm_up(), **start.settings}
 
 
 def _claims(refined: Sequence[Refinement]) -> list[tuple[Refinement, Claim]]:

@@ -1,32 +1,43 @@
 """Folders in an object store (fsspec), for machines that share no file system.
 
-    URL/NAME/snapshot.json      the files of a folder, each with the digest and size of what it holds
-    URL/NAME/objects/DIGEST     what they hold
+    URL/NAME/taker.json           whose the folder is now, and whose list holds until there is one of theirs
+    URL/NAME/MARK/list.json       the files of the folder: digest and size of each, and by whom it was brought
+    URL/NAME/MARK/DIGEST          what a file holds
+    URL/NAME/MARK/seen            the last sign of life
 
-In an object store nothing is locked, renamed or appended to. So a folder goes there as a snapshot: what its files hold
-first, under names that are made of it, and the list at last, in one piece. Whoever reads it has the folder as it once
-was, whenever the writer was killed. A snapshot bears the mark of its writer: one who finds the mark of another was
-succeeded, and stops.
+In an object store nothing is locked, renamed or appended to. So a folder goes there as a snapshot: what its files
+hold first, under names made of it, and the list at last, in one piece. Whoever takes a folder over writes below a mark
+of its own; what a former taker still writes, late, lands where nobody reads. Objects are removed a snapshot after they
+were last listed, by who holds the folder.
 """
 
 import hashlib
 import json
+import math
 import os
 import re
+import secrets
+import shutil
+import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from platform import node
+from typing import Any, TypeVar
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.files import reason_of, write_atomically, written_atomically
-from ruleshift.lock import LOCK, InUse
+from ruleshift.files import reason_of, write_atomically
+from ruleshift.lock import LOCK, InUse, Owner, kernel, owner_in
 
-SNAPSHOT = "snapshot.json"
+TAKER, LIST, SEEN = "taker.json", "list.json", "seen"
 MOST_BYTES = 64_000_000  # of a list of files
-DIGEST = re.compile(r"[0-9a-f]{64}")
-TEMPORARY = ".tmp-"  # files that are being written
+MOST_SIZE = 2**50  # bytes of a file
+DIGEST, MARK = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{16}")
+TEMPORARY = ".tmp-"  # files and folders that are being written
+WAITS = (1.0, 3.0, 10.0, 30.0)  # seconds until what failed is tried again
+TRIES = 3  # to read a list whose objects were replaced meanwhile
+
+Found = TypeVar("Found")
 
 
 class StoreError(RuleshiftError):
@@ -35,181 +46,255 @@ class StoreError(RuleshiftError):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What a file holds: SHA-256 as hexadecimal digits, and bytes."""
+    """What a file holds: SHA-256 as hexadecimal digits, bytes, and the mark below which it lies."""
 
     digest: str
     size: int
+    mark: str
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A folder as it was: its files by their paths within it, and the mark of its writer."""
+    """A folder as it was: whose it is, the mark of who listed it (another, until there is a list of theirs), its files
+    by their paths within it, when the owner gave the last sign of life (seconds of the epoch), and whether it was
+    left."""
 
-    mark: str
+    owner: Owner
+    listed_by: str
     files: Mapping[str, StoredFile]
+    seen: float
+    ended: bool
 
 
 class Store:
     """The objects below a URL that fsspec reads: s3://BUCKET/NAME, gs://BUCKET/NAME, file:///FOLDER ...
 
-    Raises StoreError where there is no such store; as all methods do where it cannot be used.
+    What fails is tried again for a while. Raises StoreError where there is no such store, as all methods do where it
+    cannot be used.
     """
 
     def __init__(self, url: str) -> None:
         from fsspec.core import split_protocol, url_to_fs
 
         self.url = url.rstrip("/")
-        local = split_protocol(url)[0] in ("file", "local")
+        protocol, path = split_protocol(url)
+        self.local = protocol in ("file", "local")
         try:
-            if "://" not in url:
-                raise ValueError("it is no URL, such as s3://BUCKET/NAME")
-            self.files, self.root = url_to_fs(self.url, **({"auto_mkdir": True} if local else {}))
-        except (ImportError, ValueError, OSError) as error:
+            if protocol is None or not path.strip("/") or "::" in url:
+                raise ValueError("it is no URL of a folder, such as s3://BUCKET/NAME")
+            more = {"auto_mkdir": True} if self.local else {}
+            self.files, self.root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True, **more)
+        except Exception as error:  # every kind of store has its own
             raise StoreError(f"{url} cannot be used as a store ({reason_of(error)})") from error
-        self.local = local
 
     def read(self, name: str) -> bytes | None:
         """What an object holds; None where there is none."""
         path = f"{self.root}/{name}"
-        try:
-            if self.files.size(path) > MOST_BYTES:
+
+        def read() -> bytes | None:
+            self.files.invalidate_cache()
+            try:
+                size, content = self.files.size(path), None
+                if size is None or size <= MOST_BYTES:
+                    content = self.files.cat_file(path)
+            except FileNotFoundError:
+                return None
+            if content is None:
                 raise StoreError(f"{self.url}/{name} is larger than {MOST_BYTES:,} bytes")
-            content: bytes = self.files.cat_file(path)
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # every kind of store has its own
-            raise self._unusable(error) from error
-        return content
+            return bytes(content)
+
+        return self._tried(read)
 
     def write(self, name: str, content: bytes) -> None:
         """An object, in one piece."""
         path = f"{self.root}/{name}"
-        try:
+
+        def write() -> None:
             if self.local:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, content)
             else:
                 self.files.pipe_file(path, content)
-        except Exception as error:
-            raise self._unusable(error) from error
+
+        self._tried(write)
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        try:
-            with suppress(FileNotFoundError):
+
+        def remove() -> None:
+            try:
                 self.files.rm_file(f"{self.root}/{name}")
-        except Exception as error:
-            raise self._unusable(error) from error
+            except FileNotFoundError:
+                return
+
+        self._tried(remove)
 
     def upload(self, file: Path, name: str) -> None:
-        try:
-            self.files.put_file(str(file), f"{self.root}/{name}")
-        except FileNotFoundError:  # it went meanwhile
-            raise
-        except Exception as error:
-            raise self._unusable(error) from error
+        self._tried(lambda: self.files.put_file(str(file), f"{self.root}/{name}"))
 
-    def download(self, name: str, file: Path) -> None:
-        try:
-            self.files.get_file(f"{self.root}/{name}", str(file))
-        except Exception as error:
-            raise self._unusable(error) from error
+    def download(self, name: str, file: Path) -> bool:
+        """Whether the object was there."""
+
+        def download() -> bool:
+            try:
+                self.files.get_file(f"{self.root}/{name}", str(file))
+            except FileNotFoundError:
+                return False
+            return True
+
+        return self._tried(download)
 
     def snapshot(self, name: str) -> Snapshot | None:
         """That of a folder; None where there is none."""
-        content = self.read(f"{name}/{SNAPSHOT}")
-        if content is None:
-            return None
         try:
-            found = json.loads(content)
-            files = {inside(path): _stored_file(entry) for path, entry in found["files"].items()}
-            return Snapshot(str(found["mark"]), files)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            taker = _taker(self, name)
+            if taker["owner"] is None:
+                return None
+            mark, listed = taker["mark"], self.read(f"{name}/{taker['mark']}/{LIST}")
+            if listed is None and taker["before"]:
+                mark, listed = taker["before"], self.read(f"{name}/{taker['before']}/{LIST}")
+            told = json.loads(listed or b'{"files": {}, "ended": false}')
+            files = {inside(path): _stored_file(file) for path, file in told["files"].items()}
+            seen = float(self.read(f"{name}/{taker['mark']}/{SEEN}") or 0)
+            ended = told["ended"] is True and mark == taker["mark"]
+            return Snapshot(taker["owner"], mark, files, seen if math.isfinite(seen) else 0.0, ended)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise StoreError(
-                f"{self.url}/{name}/{SNAPSHOT} is not the list of a folder ({reason_of(error)}): delete {name} there, "
-                "which is then made anew"
+                f"{self.url}/{name} holds no snapshot of a folder ({reason_of(error)}): delete {name} there, which is "
+                "then made anew"
             ) from error
 
-    def fetch(self, name: str, folder: Path, wanted: Callable[[str], bool] | None = None) -> bool:
-        """Make a folder what its snapshot says, but for its lock; whether there is one. With `wanted`, fetch these
-        files alone, the lock if it is among them, and leave all others as they are."""
-        snapshot = self.snapshot(name)
-        if snapshot is None:
+    def fetch(self, name: str, folder: Path) -> bool:
+        """Make a folder what its snapshot says; whether there is one. It is replaced when all is there: nobody may be
+        at work in it."""
+        staged = folder.with_name(f"{TEMPORARY}{folder.name}")
+
+        def stage(snapshot: Snapshot) -> bool:
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(parents=True)
+            return all(self._bring(name, file, folder / path, staged / path) for path, file in snapshot.files.items())
+
+        if not self._read_through(name, stage):
             return False
-        for path, entry in snapshot.files.items():
-            if path != LOCK if wanted is None else wanted(path):
-                self._fetch_file(name, entry, folder / path)
-        if wanted is None:
-            for path in files_in(folder) - snapshot.files.keys() - {LOCK}:
-                _remove(folder, path)
+        old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        staged.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
         return True
 
-    def _fetch_file(self, name: str, entry: StoredFile, target: Path) -> None:
-        if target.is_file() and target.stat().st_size == entry.size and _digest(target) == entry.digest:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with written_atomically(target) as temporary:
-            self.download(f"{name}/objects/{entry.digest}", temporary)
-            if _digest(temporary) != entry.digest:
-                raise StoreError(f"{self.url}/{name} is damaged: delete it there, and it is made anew")
-
-    def outline(self, name: str, folder: Path, wanted: Callable[[str], bool]) -> None:
+    def outline(self, name: str, folder: Path, wanted: Callable[[str], bool]) -> Snapshot | None:
         """A folder with the files of a snapshot, of which those that are not `wanted` have their sizes alone."""
-        snapshot = self.snapshot(name)
-        for path, entry in snapshot.files.items() if snapshot else ():
-            if wanted(path):
-                self._fetch_file(name, entry, folder / path)
-                continue
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).touch()
-            os.truncate(folder / path, entry.size)
 
-    def _unusable(self, error: Exception) -> StoreError:
-        return error if isinstance(error, StoreError) else StoreError(f"{self.url} cannot be used: {reason_of(error)}")
+        def draw(snapshot: Snapshot) -> bool:
+            for path, file in snapshot.files.items():
+                target = folder / path
+                if wanted(path):
+                    if not self._bring(name, file, target, target):
+                        return False
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch()
+                os.truncate(target, file.size)
+            return True
+
+        return self._read_through(name, draw)
+
+    def _read_through(self, name: str, read: Callable[[Snapshot], bool]) -> Snapshot | None:
+        """The snapshot of a folder, once all of it was read: one that is replaced meanwhile is read anew."""
+        for _ in range(TRIES):
+            snapshot = self.snapshot(name)
+            try:
+                if snapshot is None or read(snapshot):
+                    return snapshot
+            except (OSError, ValueError, OverflowError) as error:
+                raise StoreError(f"cannot make here what {self.url}/{name} holds: {reason_of(error)}") from error
+        raise StoreError(f"{self.url}/{name} lacks files that it lists: delete it there, and it is made anew")
+
+    def _bring(self, name: str, file: StoredFile, here: Path, target: Path) -> bool:
+        """A file, from the folder here where that has it; whether it is to be had."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if here.is_file() and here.stat().st_size == file.size and _digest(here) == file.digest:
+            if here != target:
+                shutil.copy2(here, target)
+            return True
+        if not self.download(f"{name}/{file.mark}/{file.digest}", target):
+            return False
+        if _digest(target) != file.digest:
+            raise StoreError(f"{self.url}/{name} is damaged: delete it there, and it is made anew")
+        return True
+
+    def _tried(self, do: Callable[[], Found]) -> Found:
+        for wait in (*WAITS, None):
+            try:
+                return do()
+            except StoreError:
+                raise
+            except Exception as error:
+                if wait is None:
+                    raise StoreError(f"{self.url} cannot be used: {reason_of(error)}") from error
+                time.sleep(wait)
+        raise AssertionError
 
 
-class Copy:
-    """A folder here whose snapshots go to a store, under a mark of our own."""
+class Taken:
+    """A folder here that this process has taken: from now on its snapshots in the store are ours."""
 
-    def __init__(self, store: Store, name: str, folder: Path, mark: str) -> None:
-        self.store, self.name, self.folder, self.mark = store, name, folder, mark
+    def __init__(self, store: Store, name: str, folder: Path) -> None:
+        self.store, self.name, self.folder = store, name, folder
+        self.mark = secrets.token_hex(8)
         self.known: dict[tuple[str, int, int], str] = {}  # digests, by path, time and size
+        self.outdated: set[str] = set()  # objects that the list before the last one had
+        before = store.snapshot(name)
+        self.listed: Mapping[str, StoredFile] = before.files if before else {}
+        owner = asdict(Owner(os.getpid(), node(), kernel(), time.time()))
+        taker = {"mark": self.mark, "before": before.listed_by if before else "", "owner": owner}
+        store.write(f"{name}/{TAKER}", json.dumps(taker).encode())
+        self.give_sign()
 
-    def claim(self) -> None:
-        """Make the folder what the store has of it; from now on we are who writes it there."""
-        before = self.store.snapshot(self.name)
-        self._write(before.files if before else {})
-        self.store.fetch(self.name, self.folder)
+    def bring(self) -> None:
+        """Make the folder what the store has of it, if it has anything."""
+        if self.listed:
+            self.store.fetch(self.name, self.folder)
 
-    def push(self, over: bool = False) -> None:
-        """A snapshot of the folder as it is: nobody may write to it meanwhile. Raises InUse where another has claimed
-        it since we did, unless what is there is to be written over."""
-        before = self.store.snapshot(self.name)
-        stored = {entry.digest for entry in before.files.values()} if before else set[str]()
-        files = self._here()
-        for path, entry in files.items():
-            if entry.digest not in stored:
-                self.store.upload(self.folder / path, f"{self.name}/objects/{entry.digest}")
-        now = None if over else self.store.snapshot(self.name)
-        if now is not None and now.mark != self.mark:
-            raise InUse(f"{self.store.url}/{self.name} is in use by another: {now.mark}")
-        self._write(files)
-        for digest in stored - {entry.digest for entry in files.values()}:
-            self.store.remove(f"{self.name}/objects/{digest}")
+    def give_sign(self) -> None:
+        """That we are at work."""
+        self.store.write(f"{self.name}/{self.mark}/{SEEN}", str(time.time()).encode())
 
-    def _here(self) -> dict[str, StoredFile]:
-        return {path: self._stored_file(path) for path in sorted(files_in(self.folder))}
+    def push(self, ended: bool = False) -> None:
+        """A snapshot of the folder as it is, the last one if we leave it: nobody may write to it meanwhile.
 
-    def _stored_file(self, path: str) -> StoredFile:
+        Raises InUse where another has taken it since we did.
+        """
+        self._push(ended)
+        if ended:
+            self._push(ended)  # removes what the list before had
+
+    def _push(self, ended: bool) -> None:
+        stored = {file.digest: file for file in self.listed.values()}
+        files: dict[str, StoredFile] = {}
+        for path in sorted(files_in(self.folder) - {LOCK}):
+            file = self._file(path)
+            if file.digest not in stored:
+                self.store.upload(self.folder / path, f"{self.name}/{_object(file)}")
+                stored[file.digest] = file
+            files[path] = stored[file.digest]
+        if _taker(self.store, self.name)["mark"] != self.mark:
+            raise InUse(f"{self.store.url}/{self.name} is in use by another: wait for it, or stop it.")
+        content = {"files": {path: asdict(file) for path, file in files.items()}, "ended": ended}
+        self.store.write(f"{self.name}/{self.mark}/{LIST}", json.dumps(content).encode())
+        now, before = set(map(_object, files.values())), set(map(_object, self.listed.values()))
+        for name in self.outdated - now:
+            self.store.remove(f"{self.name}/{name}")
+        self.outdated, self.listed = before - now, files
+
+    def _file(self, path: str) -> StoredFile:
         state = (self.folder / path).stat()
         key = (path, state.st_mtime_ns, state.st_size)
         if key not in self.known:
             self.known[key] = _digest(self.folder / path)
-        return StoredFile(self.known[key], state.st_size)
-
-    def _write(self, files: Mapping[str, StoredFile]) -> None:
-        content = {"mark": self.mark, "files": {path: asdict(entry) for path, entry in files.items()}}
-        self.store.write(f"{self.name}/{SNAPSHOT}", json.dumps(content).encode())
+        return StoredFile(self.known[key], state.st_size, self.mark)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -222,12 +307,27 @@ def files_in(folder: Path) -> set[str]:
     }
 
 
-def _remove(folder: Path, path: str) -> None:
-    """Remove a file, and folders that hold nothing without it."""
-    (folder / path).unlink(missing_ok=True)
-    for parent in [folder / up for up in PurePosixPath(path).parents][:-1]:
-        with suppress(OSError):  # it holds more
-            parent.rmdir()
+def inside(path: Any) -> str:
+    """A path that leads nowhere else. Raises ValueError for others."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise ValueError("a path of it leads elsewhere")
+    if len(path) > 2_000 or max(len(part.encode()) for part in parts) > 255:
+        raise ValueError("a path of it is too long")
+    return str(PurePosixPath(path))
+
+
+def _taker(store: Store, name: str) -> dict[str, Any]:
+    """Who has a folder: `mark` and `owner`, and of whom it was taken over, `before` (a mark, or nothing)."""
+    found = json.loads(store.read(f"{name}/{TAKER}") or b'{"mark": "", "before": "", "owner": {}}')
+    for mark in ("mark", "before"):
+        if found[mark] and not MARK.fullmatch(found[mark]):
+            raise ValueError("it bears no mark")
+    return {"mark": found["mark"], "before": found["before"], "owner": owner_in(json.dumps(found["owner"]).encode())}
+
+
+def _object(file: StoredFile) -> str:
+    return f"{file.mark}/{file.digest}"
 
 
 def _digest(file: Path) -> str:
@@ -235,16 +335,8 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def inside(path: Any) -> str:
-    """A path that leads nowhere else. Raises ValueError for others."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
-        raise ValueError("a file of it lies elsewhere")
-    return str(PurePosixPath(path))
-
-
 def _stored_file(content: Mapping[str, Any]) -> StoredFile:
-    digest, size = content["digest"], content["size"]
-    if not (isinstance(digest, str) and DIGEST.fullmatch(digest) and isinstance(size, int) and size >= 0):
-        raise ValueError("a file of it has no digest or size")
-    return StoredFile(digest, size)
+    digest, size, mark = content["digest"], content["size"], content["mark"]
+    if not (DIGEST.fullmatch(digest) and MARK.fullmatch(mark) and isinstance(size, int) and 0 <= size <= MOST_SIZE):
+        raise ValueError("a file of it has no digest, size or mark")
+    return StoredFile(digest, size, mark)
