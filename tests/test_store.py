@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from ruleshift.studies import home as homes
 from ruleshift.studies import store as stores
 from ruleshift.studies.board import Expected
 from ruleshift.studies.home import HOLDER, StoredHome, holder_of, home_of, make_apart, outlined, reached
-from ruleshift.studies.pool import Job
+from ruleshift.studies.pool import Job, News
 from ruleshift.studies.progress import JobEntry, StudyRecord, Totals, load_record, states_of
 from ruleshift.studies.store import Store, StoreError, Taken
-from ruleshift.studies.study import Run, StartModel
+from ruleshift.studies.study import Origin, Run, StartModel
 from study_helpers import MEASUREMENT, SFT
 
 NAME = "gp-l/arms/sft-seed0"
@@ -214,9 +215,64 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path, store: Store, path: str
     (tmp_path / "store" / NAME / known["files"]["one"]["mark"] / known["files"]["one"]["digest"]).write_text("2")
     listed.write_bytes(json.dumps({**known, "files": {**known["files"], path: known["files"]["one"]}}).encode())
     there = filled(tmp_path / "there", kept="as it was")
-    with pytest.raises(StoreError, match=r"is damaged: delete it there|cannot make here what"):
+    with pytest.raises(StoreError, match=r"they are damaged: delete it there|cannot make here what"):
         store.fetch(NAME, there)
     assert contents(there) == {"kept": "as it was"}
+
+
+def test_a_folder_that_is_the_same_keeps_its_files(tmp_path: Path, store: Store) -> None:
+    """They may be linked to those of another study."""
+    here = filled(tmp_path / "arms" / "here", one="1", **{"metrics.jsonl": "1\n"})
+    taken = Taken(store, NAME, here)
+    taken.push()
+    before = (here / "one").stat().st_ino
+    assert store.fetch(NAME, here)
+    assert (here / "one").stat().st_ino == before
+    filled(taken.folder, two="2")
+    taken.push(ended=True)
+    (here / "two").unlink()
+    assert brought(store, here).keys() == {"one", "two", "metrics.jsonl"}
+    assert (here / "one").stat().st_ino == before
+
+
+@pytest.mark.parametrize("killed_at", ["first", "second"])
+def test_a_folder_that_was_to_be_replaced_is_put_back(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    run = run_in(tmp_path / "out" / "gp-l" / "arms" / "sft-seed0", one="1")
+    Taken(store, NAME, filled(tmp_path / "a" / "new", one="2")).push(ended=True)
+    rename, calls = Path.rename, [*(["first"] if killed_at == "second" else [])]
+
+    def killed(self: Path, target: Path) -> Path:
+        if not calls:
+            raise KeyboardInterrupt
+        calls.pop()
+        return rename(self, target)
+
+    before = contents(run)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.fetch(NAME, run)
+    homes.Home(tmp_path / "out").meet({run: SETTINGS})  # without the store, too
+    assert contents(run) == before
+    assert [path.name for path in (tmp_path / "out" / "gp-l").iterdir()] == ["arms"]
+
+
+def test_what_cannot_be_replaced_stays(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = filled(tmp_path / "out" / "gp-l" / "arms" / "x", one="1")
+    Taken(store, NAME, filled(tmp_path / "a" / "new", one="2")).push(ended=True)
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if target == run and "old" not in self.name:
+            raise OSError("the disk is full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(StoreError, match=r"cannot make here what .*: the disk is full"):
+        store.fetch(NAME, run)
+    assert contents(run) == {"one": "1"}
 
 
 @pytest.mark.parametrize(
@@ -226,6 +282,7 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path, store: Store, path: str
         ("s3://", "it is no URL of a folder"),
         ("file://", "it is no URL of a folder"),
         ("simplecache::file:///x", "it is no URL of a folder"),
+        ("file://relative", "it is no URL of a folder"),
         ("nothing://x/y", "nothing"),
         ("github://a", "cannot be used as a store"),
     ],
@@ -293,7 +350,7 @@ def test_a_store_of_another_study_is_left_alone(tmp_path: Path, store: Store, ho
     Taken(store, NAME, other).push(ended=True)
     before = contents(tmp_path)
     wanted = {"arm": "ours" if foreign == "there" else "theirs"}
-    with pytest.raises(RuleshiftError, match=r"choose another --(store, or delete it there|out)"):
+    with pytest.raises(RuleshiftError, match="holds a run with another configuration"):
         home.meet({fine: SETTINGS, run: wanted})
     assert contents(tmp_path) == before
 
@@ -312,26 +369,91 @@ def test_start_models_of_one_weight_are_told_apart(
         assert brought(store, tmp_path / "there", homes._place(start)) == {"config.json": content}
 
 
-@pytest.mark.parametrize("name", ["{tmp_path}/abs", "../up"])
-def test_a_worker_writes_in_its_own_folder_alone(
-    tmp_path: Path, store: Store, home: StoredHome, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def job(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A run that goes on from another, from a start model, in an empty folder of a machine."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    homes._give_sign(store, Owner(7, "far", "boot", 1.0))
+    first = Run("sft", 0, SFT, (0, 3))
+    second = Run("more", 0, SFT, (0, 3), start=Origin(first, 3))
+    third = Run("rl", 0, SFT, (0, 3), start=Origin(second, 3))
+    return Job(third, StartModel("models/a"), MEASUREMENT, Path("runs/x/gp-l/arms"))
+
+
+Work = Callable[[Job, Callable[[int], object]], object]
+
+
+def made(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch, work: Work, every: float = 0.0) -> None:
+    def outcome(job: Job, progress: Callable[[int], object], threads: int) -> News:
+        work(job, progress)
+        return News(ended="well")
+
+    monkeypatch.setattr(homes, "outcome", outcome)
+    assert make_apart(job, store, "gp-l/arms", every, 1).ended == "well"
+
+
+def test_a_machine_begins_with_what_the_store_has_and_gives_what_it_makes(
+    tmp_path: Path, store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homes, "BEAT", 0.01)
+    for name in ("arms/sft-seed0", "arms/more-seed0", "arms/rl-seed0"):
+        Taken(store, f"gp-l/{name}", filled(tmp_path / "far" / name, one=name)).push(ended=True)
+    Taken(store, homes._place(job.start), filled(tmp_path / "start", config="1")).push(ended=True)
+    there = Path("runs/x/gp-l/arms")
+
+    def work(job: Job, progress: Callable[[int], object]) -> None:
+        assert contents(Path("models/a")) == {"config": "1"}
+        for run in ("sft-seed0", "more-seed0", "rl-seed0"):
+            assert contents(there / run) == {"one": f"arms/{run}"}
+        begun = store.snapshot("gp-l/arms/rl-seed0")
+        filled(there / "rl-seed0", two="2", lock="held")
+        progress(1)
+        halfway = store.snapshot("gp-l/arms/rl-seed0")
+        assert begun is not None
+        assert halfway is not None
+        assert (begun.files.keys(), halfway.files.keys()) == ({"one"}, {"one", "two"})
+        assert not halfway.ended
+        time.sleep(0.1)
+        later = store.snapshot("gp-l/arms/rl-seed0")
+        assert later is not None
+        assert later.seen > halfway.seen > 0
+        with monkeypatch.context() as away:
+            away.setattr(store.files, "put_file", lambda *where: 1 / 0)
+            filled(there / "rl-seed0", three="3")
+            progress(2)  # the next snapshot makes up for one that fails
+
+    made(job, store, monkeypatch, work)
+    end = store.snapshot("gp-l/arms/rl-seed0")
+    assert end is not None
+    assert (end.files.keys(), end.ended) == ({"one", "two", "three"}, True)
+
+
+def test_a_machine_that_was_succeeded_stops(
+    tmp_path: Path, store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(job: Job, progress: Callable[[int], object]) -> None:
+        Taken(store, "gp-l/arms/rl-seed0", tmp_path / "other")
+        progress(1)
+        raise AssertionError
+
+    with pytest.raises(InUse):
+        made(job, store, monkeypatch, work)
+
+
+@pytest.mark.parametrize("name", ["{tmp_path}/abs", "../up", "."])
+def test_a_machine_writes_in_its_own_folder_alone(
+    tmp_path: Path, store: Store, job: Job, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = StartModel(name.format(tmp_path=tmp_path))
     there = filled(Path(start.name), **{"adapter/other.bin": "1"})
     Taken(store, homes._place(start), filled(tmp_path / "planted", x="1")).push()
-    homes._give_sign(store, Owner(7, "far", "boot", 1.0))
-    monkeypatch.setattr(homes, "outcome", lambda *given: homes.News(ended="well"))
-    run = Run("sft", 0, SFT, (0, 3))
-    job = Job(run, start, MEASUREMENT, Path("runs/x/gp-l/arms"))
-    assert make_apart(job, store, "gp-l/arms", 1.0, 1).ended == "well"
+    made(replace(job, start=start), store, monkeypatch, lambda job, progress: None)
     assert contents(there) == {"adapter/other.bin": "1"}
-    assert store.snapshot(NAME).ended  # type: ignore[union-attr]
 
 
-def test_a_store_that_a_machine_does_not_see_is_told(tmp_path: Path, store: Store, home: StoredHome) -> None:
-    job = Job(Run("sft", 0, SFT, (0, 3)), StartModel("bundled"), MEASUREMENT, tmp_path)
+def test_a_store_that_a_machine_does_not_see_is_told(tmp_path: Path, store: Store, home: StoredHome, job: Job) -> None:
+    store.remove(HOLDER)
     with pytest.raises(RuleshiftError, match="name a store that all machines of the cluster see"):
         make_apart(job, store, "gp-l/arms", 1.0, 1)
     with pytest.raises(StoreError, match="is not there, though its run was made"):
@@ -340,8 +462,8 @@ def test_a_store_that_a_machine_does_not_see_is_told(tmp_path: Path, store: Stor
 
 def test_one_command_at_a_time_has_a_store(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with home_of(Path("out"), store.url):
-        with pytest.raises(InUse, match=f"in use by process {os.getpid()}"), home_of(Path("other"), store.url):
+    with home_of(Path("out"), store.url, "x"):
+        with pytest.raises(InUse, match=f"in use by process {os.getpid()}"), home_of(Path("other"), store.url, "x"):
             pass
         assert holder_of(store) is not None
     assert holder_of(store) is None
@@ -349,10 +471,10 @@ def test_one_command_at_a_time_has_a_store(tmp_path: Path, store: Store, monkeyp
         far = Owner(7, "far", "another boot", 1.0)
         store.write(HOLDER, json.dumps({**asdict(far), "seen": seen}).encode())
         if lives:
-            with pytest.raises(InUse, match="process 7 on far"), home_of(Path("out"), store.url):
+            with pytest.raises(InUse, match="process 7 on far"), home_of(Path("out"), store.url, "x"):
                 pass
         else:
-            with home_of(Path("out"), store.url):
+            with home_of(Path("out"), store.url, "x"):
                 assert holder_of(store) != far
     for content in (b'{"seen": [', b'{"seen": 1e999}', b'{"seen": 1' + b"0" * 400 + b"}"):
         store.write(HOLDER, content)
@@ -365,21 +487,54 @@ def test_of_two_commands_that_begin_at_once_one_goes_on(
     monkeypatch.chdir(tmp_path)
     far = Owner(7, "far", "another boot", 1.0)
     monkeypatch.setattr(time, "sleep", lambda seconds: homes._give_sign(store, far))
-    with pytest.raises(InUse, match="process 7 on far"), home_of(Path("out"), store.url):
+    with pytest.raises(InUse, match="process 7 on far"), home_of(Path("out"), store.url, "x"):
         pass
 
 
-@pytest.mark.parametrize("out", ["/tmp/x", "../x"])
+def test_who_was_succeeded_as_a_holder_is_ended(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(homes, "BEAT", 0.01)
+    far, ended = Owner(7, "far", "another boot", 1.0), list[Owner]()
+    monkeypatch.setattr(homes, "stop_after", lambda owner, what: ended.append(owner))
+    with home_of(Path("out"), store.url, "x"):
+        first = holder_of(store)
+        time.sleep(0.1)
+        later = holder_of(store)
+        assert first is not None
+        assert later is not None
+        assert later.silent < 0.1  # signs go on
+        homes._give_sign(store, far)
+        time.sleep(0.2)
+    assert ended == [far]
+    now = holder_of(store)
+    assert now is not None
+    assert now.owner == far  # whose it stays
+
+
+def test_a_store_has_one_study(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with home_of(Path("out"), store.url, "headline"):
+        pass
+    with (
+        pytest.raises(RuleshiftError, match="holds the study 'headline': choose another --store"),
+        home_of(Path("other"), store.url, "no-sft"),
+    ):
+        pass
+    with home_of(Path("out"), store.url, "headline"):
+        pass
+
+
+@pytest.mark.parametrize("out", ["/tmp/x", "../x", "."])
 def test_a_folder_that_others_cannot_have_is_refused(store: Store, out: str) -> None:
-    says = "with --store name a folder below the current one, as runs/x"
-    with pytest.raises(RuleshiftError, match=says), home_of(Path(out), store.url):
+    says = "with --store name a folder below the current one, as runs/"
+    with pytest.raises(RuleshiftError, match=says), home_of(Path(out), store.url, "x"):
         pass
 
 
 def test_a_store_in_the_folder_of_the_study_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     says = "choose another place than --out"
-    with pytest.raises(RuleshiftError, match=says), home_of(Path("out"), f"file://{tmp_path}"):
+    with pytest.raises(RuleshiftError, match=says), home_of(Path("out"), f"file://{tmp_path}", "x"):
         pass
 
 
@@ -406,13 +561,23 @@ def test_a_store_tells_how_far_a_study_is(
         states = states_of(load_record(folder), folder)
         assert [state.standing for state in states] == ["done", "running", "stopped", "waiting"]
         assert [state.done for state in states] == [10, 4, 4, 0]
-        assert home.step(home.out / "gp-l" / "arms" / "running") == 4
+        steps = [home.step(home.out / "gp-l" / "arms" / state.entry.name[5:]) for state in states]
+        assert steps == [None, 4, None, None]  # of runs that somebody works at
     store.write(HOLDER, json.dumps({**asdict(Owner(8, "far", "boot", time.time())), "seen": time.time()}).encode())
     for where in (store.url, home.out):  # the folder knows where more is known
         main(["study", "status", str(where)])
         told = capsys.readouterr().out
         assert "at work: process 8 on far" in told
         assert "1 done, 1 running, 1 stopped, 1 waiting" in told
+    away = replace(record, store=f"{store.url}/away")
+    away.save(home.out)
+    main(["study", "status", str(home.out)])
+    assert "of runs at work its store knows more, but: " in capsys.readouterr().out
+    replace(away, took=away.estimated).save(home.out)
+    main(["study", "status", str(home.out)])
+    assert "its store" not in capsys.readouterr().out  # which knows nothing more
+    (home.out / "study.json").write_text(json.dumps({**asdict(record), "store": 3}))
+    assert "is damaged, or of another version" in refusal(capsys, "study", "status", home.out)
     said = refusal(capsys, "study", "status", f"{store.url}/none")
     assert said.startswith(f"error: {store.url}/none holds no study.json: name the URL")
     for folder in ("../x", "", 3):

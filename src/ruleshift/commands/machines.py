@@ -38,7 +38,7 @@ class Machines:
             raise RuleshiftError("--workers is for this machine: with --ray leave it out, the cluster has its own room")
         if len(self.ray) > 1:
             raise RuleshiftError(f"--ray {' '.join(self.ray)}: give one address, and the name of the study before it")
-        if self.store is not None and re.search(r"//[^/]*@|[?]", self.store):
+        if self.store is not None and re.search(r"//[^/]*:[^/]*@|[?]", self.store):
             raise RuleshiftError("--store goes on record: give credentials by the environment, not in the URL")
         above_zero("--run-cpus", self.run_cpus)
         at_least("--run-gpus", self.run_gpus, 0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from ruleshift.commands.checks import printable
+from ruleshift.errors import RuleshiftError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,15 +36,22 @@ class StudyStatus:
     def run(self) -> None:
         from ruleshift.studies.progress import load_record
 
-        url = self.folder if "://" in self.folder else load_record(Path(self.folder)).store
-        if not url:
+        is_url = "://" in self.folder
+        record = None if is_url else load_record(Path(self.folder))
+        if record is not None and (record.store is None or record.took is not None):
             _tell(Path(self.folder))
             return
 
         from ruleshift.studies.home import outlined
 
-        with outlined(url) as folder:
-            _tell(folder)
+        try:
+            with outlined(self.folder if record is None else str(record.store)) as folder:
+                _tell(folder)
+        except RuleshiftError as error:
+            if is_url:
+                raise
+            _tell(Path(self.folder))
+            print(f"of runs at work its store knows more, but: {error}")
 
 
 def _tell(folder: Path) -> None:

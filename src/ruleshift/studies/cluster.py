@@ -83,8 +83,9 @@ class Tasks:
             yield job, self._brought(job, self._end_of(task))
         if time.monotonic() > self.looked + LOOK:
             for job in list(self.under_way.values()):
-                done = self.home.step(job.root / job.run.folder) if not job.further else 0
-                if done and done != self.steps.get(job.name):
+                step = self.home.step(job.root / job.run.folder)
+                done = 0 if job.further else step
+                if step is not None and done is not None and done != self.steps.get(job.name):
                     self.steps[job.name] = done
                     yield job, News(min(done, job.length))
             self.looked = time.monotonic()

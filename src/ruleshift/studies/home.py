@@ -1,6 +1,7 @@
 """Where a study is kept that several machines make: in a folder that they share, or in an object store.
 
     URL/study.json, URL/TASK/results.json ...     as in the folder of the study
+    URL/study                                     its name
     URL/holder.json                               who gives its jobs out, and the last sign of life
     URL/TASK/arms/RUN, URL/TASK/init              snapshots of runs, and of what is trained before them (studies.store)
     URL/starts/NAME                               of a start model that is a folder (a digest of its name)
@@ -23,15 +24,15 @@ from platform import node
 from tempfile import TemporaryDirectory
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.lock import BEAT, LOCK, Holding, InUse, Owner, holding, kernel, owner_in, stop_after
+from ruleshift.lock import BEAT, LOCK, SILENT, Holding, InUse, Owner, holding, kernel, owner_in, stop_after
 from ruleshift.runs import CHECKPOINT_NAME as STEP
 from ruleshift.runs import METRICS, RunFolder
 from ruleshift.studies.pool import Job, News, outcome
 from ruleshift.studies.progress import STUDY, last_step, load_record
-from ruleshift.studies.store import Store, StoreError, Taken, files_in, inside
+from ruleshift.studies.store import TEMPORARY, Store, StoreError, Taken, files_in, inside, recover
 from ruleshift.studies.study import Run, StartModel
 
-CONFIG, HOLDER = "config.json", "holder.json"
+CONFIG, HOLDER, NAME = "config.json", "holder.json", "study"
 TOLD = (METRICS, "cost.json", "failed.json", "diverged.json")  # of a run: how far it is
 SETTLES = 1.0  # seconds until who takes a store looks whether another did, too
 
@@ -49,14 +50,15 @@ class Home:
         """Bring what the store has of these folders, or give it what is here, whichever has come further. Raises
         RuleshiftError for a folder whose run has other settings, here or there, before any is touched."""
         for folder, settings in folders.items():
+            recover(folder)
             RunFolder(folder).check(settings)
 
     def bring(self, folder: Path) -> None:
         """What the store has of a folder in which nobody works any more."""
 
-    def step(self, folder: Path) -> int:
-        """The last step of training of a run at work."""
-        return last_step(folder) if holding(folder) is not None else 0
+    def step(self, folder: Path) -> int | None:
+        """The last step of training of a run at work; None where nobody is."""
+        return last_step(folder) if holding(folder) is not None else None
 
     def give_start(self, start: StartModel) -> None:
         """A start model that is a folder below the current one. Others lie on all machines."""
@@ -81,7 +83,7 @@ class StoredHome(Home):
                     self._check(Path(scratch), folder, folders[folder])
         for folder, snapshot in there.items():
             here = files_in(folder) - {LOCK}
-            if snapshot is not None and reached(snapshot.files) >= reached(here):
+            if snapshot is not None and snapshot.files and reached(snapshot.files) >= reached(here):
                 self.store.fetch(self._name(folder), folder)
             elif here:
                 Taken(self.store, self._name(folder), folder).push(ended=True)
@@ -91,22 +93,20 @@ class StoredHome(Home):
             RunFolder(run).check(settings)
         except RuleshiftError as error:
             where = f"{self.store.url}/{self._name(folder)}"
-            raise RuleshiftError(
-                f"{where} holds a run with other settings, or of another version: choose another --store, or delete it "
-                "there"
-            ) from error
+            raise RuleshiftError(str(error).replace(str(run), where).replace("--out", "--store")) from error
 
     def bring(self, folder: Path) -> None:
         if not self.store.fetch(self._name(folder), folder):
             raise StoreError(f"{self.store.url}/{self._name(folder)} is not there, though its run was made")
 
-    def step(self, folder: Path) -> int:
+    def step(self, folder: Path) -> int | None:
         try:
             with TemporaryDirectory(prefix="ruleshift-") as scratch:
-                self.store.outline(self._name(folder), Path(scratch), METRICS.__eq__)
-                return last_step(Path(scratch))
+                found = self.store.in_a_hurry().outline(self._name(folder), Path(scratch), METRICS.__eq__)
+                at_work = found is not None and not found.ended and time.time() - found.seen < SILENT
+                return last_step(Path(scratch)) if at_work else None
         except StoreError:  # it is away for a while
-            return 0
+            return None
 
     def give_start(self, start: StartModel) -> None:
         if _travels(start) and Path(start.name).is_dir():
@@ -114,7 +114,7 @@ class StoredHome(Home):
 
     def give_files(self, *folders: Path) -> None:
         for file in (file for folder in folders for file in folder.iterdir()):
-            if file.is_file() and file.name != LOCK:
+            if file.is_file() and file.name not in (LOCK, HOLDER) and not file.name.startswith(TEMPORARY):
                 self.store.write(self._name(file), file.read_bytes())
 
     def _name(self, path: Path) -> str:
@@ -132,21 +132,26 @@ def reached(files: Iterable[str]) -> tuple[int, bool, int, int, bool]:
 
 
 @contextmanager
-def home_of(out: Path, url: str | None) -> Iterator[Home]:
-    """The folder of a study with its store, held by this process meanwhile; without a URL, the folder alone.
+def home_of(out: Path, url: str | None, study: str) -> Iterator[Home]:
+    """The folder of a study with its store, held by this process meanwhile; without a URL, the folder alone. study: its
+    name.
 
-    Raises InUse while another has it, and RuleshiftError for a folder that other machines could not make in one of
-    theirs.
+    Raises InUse while another has the store, and RuleshiftError for one of another study, and for a folder that other
+    machines could not make in one of theirs.
     """
     if url is None:
         yield Home(out)
         return
-    if out.is_absolute() or ".." in out.parts:
+    if not out.parts or out.is_absolute() or ".." in out.parts:
         raise RuleshiftError(f"--out {out}: with --store name a folder below the current one, as runs/{out.name}")
     store = Store(url)
     if store.local and out.resolve().is_relative_to(Path(store.root).resolve()):
         raise RuleshiftError(f"--store {url}: choose another place than --out, which {out} is")
     with _held(store):
+        there = (store.read(NAME) or study.encode()).decode(errors="replace").strip()
+        if there != study:
+            raise RuleshiftError(f"{url} holds the study {there[:40]!r}: choose another --store")
+        store.write(NAME, study.encode())
         yield StoredHome(out, url, store=store)
 
 
@@ -266,7 +271,8 @@ def _now_and_then(taken: Taken, every: float) -> Callable[[int], None]:
 
 def _travels(start: StartModel) -> bool:
     """Whether a start model is named by a path below the current folder."""
-    return not Path(start.name).is_absolute() and ".." not in Path(start.name).parts
+    parts = Path(start.name).parts
+    return bool(parts) and not Path(start.name).is_absolute() and ".." not in parts
 
 
 def _place(start: StartModel) -> str:

@@ -91,12 +91,14 @@ def load_record(folder: Path) -> StudyRecord:
             for entry in content["entries"]
         )
         totals = {name: content[name] and Totals(**content[name]) for name in ("estimated", "took")}
+        if not isinstance(content.get("store"), str | None):
+            raise TypeError("its store has no URL")
         return StudyRecord(**{**content, "entries": entries, **totals})
     except FileNotFoundError as error:
         raise RuleshiftError(
             f"{folder} holds no {STUDY}: name the folder that a study was given as --out and has begun to fill"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RuleshiftError(
             f"{path} is damaged, or of another version: run the study again, which writes it anew"
         ) from error

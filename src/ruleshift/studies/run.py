@@ -68,7 +68,7 @@ def run_study(
     comparisons.json and report.html there, and prints the tables. Raises InUse while another process does the same.
     """
     begun = [_start(plan) for plan in plans]  # a wrong name is noticed before the long work begins
-    with held(out), home_of(out, cluster.store if cluster else None) as home:
+    with home_of(out, cluster.store if cluster else None, plans[0].study.name) as home, held(out):
         _run_study(plans, begun, home, workers, keep, cluster, reuse)
 
 

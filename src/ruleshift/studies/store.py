@@ -7,10 +7,11 @@
 
 In an object store nothing is locked, renamed or appended to. So a folder goes there as a snapshot: what its files
 hold first, under names made of it, and the list at last, in one piece. Whoever takes a folder over writes below a mark
-of its own; what a former taker still writes, late, lands where nobody reads. Objects are removed a snapshot after they
-were last listed, by who holds the folder.
+of its own; what a former taker still writes, late, lands where nobody reads. A taker removes objects of its own, a
+snapshot after it listed them last; those of former takers stay, for whoever may yet have begun with their list.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from platform import node
@@ -79,13 +80,20 @@ class Store:
         self.url = url.rstrip("/")
         protocol, path = split_protocol(url)
         self.local = protocol in ("file", "local")
+        self.waits: Sequence[float] = WAITS
         try:
-            if protocol is None or not path.strip("/") or "::" in url:
+            if protocol is None or not path.strip("/") or "::" in url or (self.local and not path.startswith("/")):
                 raise ValueError("it is no URL of a folder, such as s3://BUCKET/NAME")
             more = {"auto_mkdir": True} if self.local else {}
             self.files, self.root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True, **more)
         except Exception as error:  # every kind of store has its own
             raise StoreError(f"{url} cannot be used as a store ({reason_of(error)})") from error
+
+    def in_a_hurry(self) -> "Store":
+        """The same, but what fails is not tried again."""
+        found = copy.copy(self)
+        found.waits = ()
+        return found
 
     def read(self, name: str) -> bytes | None:
         """What an object holds; None where there is none."""
@@ -164,25 +172,28 @@ class Store:
                 "then made anew"
             ) from error
 
-    def fetch(self, name: str, folder: Path) -> bool:
-        """Make a folder what its snapshot says; whether there is one. It is replaced when all is there: nobody may be
-        at work in it."""
-        staged = folder.with_name(f"{TEMPORARY}{folder.name}")
+    def fetch(self, name: str, folder: Path) -> Snapshot | None:
+        """Make a folder what its snapshot says, if there is one, but for its lock. It is replaced when all is there:
+        nobody may be at work in it."""
+        folder = Path(os.path.realpath(folder))
+        staged, _ = _beside(folder)
 
         def stage(snapshot: Snapshot) -> bool:
+            recover(folder)
+            same = files_in(folder) - {LOCK} == snapshot.files.keys()
+            if same and all(_is(folder / path, file) for path, file in snapshot.files.items()):
+                return True
             shutil.rmtree(staged, ignore_errors=True)
             staged.mkdir(parents=True)
-            return all(self._bring(name, file, folder / path, staged / path) for path, file in snapshot.files.items())
+            if not all(self._bring(name, file, folder / path, staged / path) for path, file in snapshot.files.items()):
+                return False
+            _replace(folder)
+            return True
 
-        if not self._read_through(name, stage):
-            return False
-        old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        staged.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-        return True
+        try:
+            return self._read_through(name, stage)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
     def outline(self, name: str, folder: Path, wanted: Callable[[str], bool]) -> Snapshot | None:
         """A folder with the files of a snapshot, of which those that are not `wanted` have their sizes alone."""
@@ -210,23 +221,21 @@ class Store:
                     return snapshot
             except (OSError, ValueError, OverflowError) as error:
                 raise StoreError(f"cannot make here what {self.url}/{name} holds: {reason_of(error)}") from error
-        raise StoreError(f"{self.url}/{name} lacks files that it lists: delete it there, and it is made anew")
+        raise StoreError(
+            f"{self.url}/{name} lacks files that it lists, or they are damaged: delete it there, and it is made anew"
+        )
 
     def _bring(self, name: str, file: StoredFile, here: Path, target: Path) -> bool:
         """A file, from the folder here where that has it; whether it is to be had."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        if here.is_file() and here.stat().st_size == file.size and _digest(here) == file.digest:
+        if _is(here, file):
             if here != target:
-                shutil.copy2(here, target)
+                _link(here, target)
             return True
-        if not self.download(f"{name}/{file.mark}/{file.digest}", target):
-            return False
-        if _digest(target) != file.digest:
-            raise StoreError(f"{self.url}/{name} is damaged: delete it there, and it is made anew")
-        return True
+        return self.download(f"{name}/{_object(file)}", target) and _is(target, file)
 
     def _tried(self, do: Callable[[], Found]) -> Found:
-        for wait in (*WAITS, None):
+        for wait in (*self.waits, None):
             try:
                 return do()
             except StoreError:
@@ -256,7 +265,8 @@ class Taken:
     def bring(self) -> None:
         """Make the folder what the store has of it, if it has anything."""
         if self.listed:
-            self.store.fetch(self.name, self.folder)
+            snapshot = self.store.fetch(self.name, self.folder)
+            self.listed = snapshot.files if snapshot else {}
 
     def give_sign(self) -> None:
         """That we are at work."""
@@ -286,7 +296,8 @@ class Taken:
         self.store.write(f"{self.name}/{self.mark}/{LIST}", json.dumps(content).encode())
         now, before = set(map(_object, files.values())), set(map(_object, self.listed.values()))
         for name in self.outdated - now:
-            self.store.remove(f"{self.name}/{name}")
+            if name.startswith(f"{self.mark}/"):
+                self.store.remove(f"{self.name}/{name}")
         self.outdated, self.listed = before - now, files
 
     def _file(self, path: str) -> StoredFile:
@@ -307,6 +318,48 @@ def files_in(folder: Path) -> set[str]:
     }
 
 
+def recover(folder: Path) -> None:
+    """Put a folder back that was to be replaced when its process was killed."""
+    _, old = _beside(folder)
+    if not folder.exists() and old.is_dir():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _replace(folder: Path) -> None:
+    """By what is staged beside it. Raises OSError, and leaves it as it was."""
+    staged, old = _beside(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        staged.rename(folder)
+    except OSError:
+        recover(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where what replaces a folder is staged, and where that goes meanwhile: not among the runs of a study."""
+    name = hashlib.sha256(os.path.abspath(folder).encode()).hexdigest()[:16]
+    return folder.parent.parent / f"{TEMPORARY}{name}", folder.parent.parent / f"{TEMPORARY}old-{name}"
+
+
+def _is(path: Path, file: StoredFile) -> bool:
+    return path.is_file() and path.stat().st_size == file.size and _digest(path) == file.digest
+
+
+def _link(here: Path, there: Path) -> None:
+    """The same file there, without room of its own where it is never written to again."""
+    try:
+        if here.suffix == ".jsonl":  # is appended to
+            raise OSError
+        os.link(here, there)
+    except OSError:
+        shutil.copy2(here, there)
+
+
 def inside(path: Any) -> str:
     """A path that leads nowhere else. Raises ValueError for others."""
     parts = PurePosixPath(path).parts
@@ -323,7 +376,10 @@ def _taker(store: Store, name: str) -> dict[str, Any]:
     for mark in ("mark", "before"):
         if found[mark] and not MARK.fullmatch(found[mark]):
             raise ValueError("it bears no mark")
-    return {"mark": found["mark"], "before": found["before"], "owner": owner_in(json.dumps(found["owner"]).encode())}
+    owner = owner_in(json.dumps(found["owner"]).encode())
+    if found["mark"] and owner is None:
+        raise ValueError("it names no owner that this version knows")
+    return {"mark": found["mark"], "before": found["before"], "owner": owner}
 
 
 def _object(file: StoredFile) -> str:
