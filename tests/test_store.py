@@ -90,6 +90,14 @@ def test_what_is_gone_from_a_folder_goes_from_the_store_a_snapshot_later(tmp_pat
     assert brought(store, tmp_path / "there") == {"one": "1 and more", "three": "2"}
 
 
+def test_what_comes_back_is_kept(tmp_path: Path, store: Store) -> None:
+    taken = Taken(store, NAME, filled(tmp_path / "here", one="1"))
+    for content in ("1", "2", "1", "1"):
+        filled(taken.folder, one=content)
+        taken.push()
+    assert brought(store, tmp_path / "there") == {"one": "1"}
+
+
 def test_who_was_succeeded_writes_nothing_more(tmp_path: Path, store: Store) -> None:
     first = Taken(store, NAME, filled(tmp_path / "first", **{"metrics.jsonl": "1\n", "old": "x"}))
     first.push()
