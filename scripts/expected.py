@@ -171,10 +171,20 @@ def results_of(study: str, task: str) -> Results | None:
 
 
 def _line(study: Study, task: str, claimed: Claimed) -> Line:
-    results = results_of(study.name, task)
+    """As the run of the study says; what that did not measure, as another published run of it does."""
+    line = _line_of(study.name, study, task, claimed)
+    if line.is_answered:
+        return line
+    others = (run.study for run in runs() if run.of is study and run.folder == task and run.study != study.name)
+    found = (_line_of(name, study, task, claimed) for name in others)
+    return next((other for other in found if other.is_answered), line)
+
+
+def _line_of(name: str, study: Study, task: str, claimed: Claimed) -> Line:
+    results = results_of(name, task)
     if results is None:
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, claimed.against)
-    caveats = [claimed.against, *_caveats(results, claimed.arm, claimed.reference), *_noted(study.name, task)]
+    caveats = [claimed.against, *_caveats(results, claimed.arm, claimed.reference), *_noted(name, task)]
     claim = _found(results, claimed, _endpoint(task, claimed))
     if claim is None:
         return Line(study.name, task, claimed.says, NOT_RUN, NOT_RUN, _together([*caveats, NOT_MEASURED]))
@@ -184,7 +194,7 @@ def _line(study: Study, task: str, claimed: Claimed) -> Line:
     verdict = answer(claimed.word, word, _mean_at_end(results, claim, claim.reference))
     figure = f"{_points(claim)} points, {claim.arm} against {claim.reference}"
     about = f"{endpoint_in_words(claim)}; {_over(claim, _seeds(results, claimed.arm, claimed.reference))}"
-    return Line(study.name, task, claimed.says, f"{figure} ({about})", verdict, _together(caveats))
+    return Line(name, task, claimed.says, f"{figure} ({about})", verdict, _together(caveats))
 
 
 def _measured(study: Study, task: str, claimed: ClaimedChange) -> Line:
