@@ -160,7 +160,7 @@ VERIFICATION = Study(
     about="PPO with 1, 3, 5 and 10 turns at equal compute; 1 to 20 turns at inference (a position of a walk: to 5, "
     "what the bundled model can read); less feedback, down to none.",
     paper="cards, shifted rule: +0.48 with 1 turn, +2.15 with 3, +2.99 with 5, +5.99 with 10 (arXiv 2501.17161)",
-    cost="cards, turns 1, 5 and 10: 21 minutes a seed on two busy CPU cores; walks with --quick 10 on one (200 walks)",
+    cost="a seed on two busy CPU cores: cards, turns 1 and 3 13 minutes, 1, 5 and 10 21; walks with --quick and all 6",
     tasks=("gp-l", "virl-l"),
     arms=arms,
     measures=measures,
