@@ -265,6 +265,9 @@ def test_a_folder_that_was_to_be_replaced_is_put_back(
     homes.Home(tmp_path / "out").meet({run: SETTINGS})  # without the store, too
     assert contents(run) == before
     assert [path.name for path in (tmp_path / "out" / "gp-l").iterdir()] == ["arms"]
+    filled(stores._beside(run)[1], one="0")  # killed before the old one was removed
+    assert brought(store, run) == {"one": "2"}
+    assert [path.name for path in (tmp_path / "out" / "gp-l").iterdir()] == ["arms"]
 
 
 def test_what_cannot_be_replaced_stays(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +336,13 @@ def test_whoever_has_come_further_is_kept(tmp_path: Path, store: Store, home: St
     Taken(store, f"{NAME}x", tmp_path / "nothing").push()  # one that had not begun
     home.meet({run_in(tmp_path / "out" / f"{NAME}x", **{"samples/x": "1"}): SETTINGS})
     assert (tmp_path / "out" / f"{NAME}x" / "samples" / "x").is_file()
+    Taken(store, f"{NAME}y", tmp_path / "nothing").push()
+    home.meet({tmp_path / "out" / f"{NAME}y": SETTINGS})
+    assert not (tmp_path / "out" / f"{NAME}y").exists()  # a folder would count as begun
+    filled(other, **{"metrics.jsonl": "as far, and by another machine"})
+    Taken(store, NAME, other).push(ended=True)
+    home.meet({run: SETTINGS})
+    assert contents(run) == contents(other)
 
 
 def test_how_far_a_run_has_come() -> None:
