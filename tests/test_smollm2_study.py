@@ -106,7 +106,7 @@ def test_want_of_room_is_told_before_the_warm_start(
 
     def train_and_listen(*args: Any, **more: Any) -> Any:
         told.append("".join(capsys.readouterr()))
-        StudyStatus(tmp_path).run()
+        StudyStatus(str(tmp_path)).run()
         status.append(capsys.readouterr().out)
         return train(*args, **more)
 
