@@ -22,6 +22,7 @@ from several import CONFIGS, PPO, in_processes, refuse, run
 
 NUMBER = 1e-4  # of a metric, relatively
 WEIGHT = 2e-5  # of a weight, where steps are of 1e-2
+ROUNDING = "self_attn.k_proj.bias"  # to which attention is blind: gradients are rounding, of which Adam makes steps
 RESUMED = {"ppo, lora": 1, "ppo": 1, "sft": 3, "sft on pictures": 3}  # stopped once so many steps are told of
 IN_PIECES = (  # and those of the next line, which are resumed
     "ppo, one by one",
@@ -64,7 +65,8 @@ def check_same(there: dict, here: dict) -> None:
         one, two = ({key: line[key] for key in line if key not in rounding} for line in (one, two))
         assert two == pytest.approx(one, rel=NUMBER, abs=1e-6)
     for name, value in here["weights"].items():
-        assert torch.allclose(there["weights"][name], value, rtol=0, atol=WEIGHT), name
+        if not name.endswith(ROUNDING):
+            assert torch.allclose(there["weights"][name], value, rtol=0, atol=WEIGHT), name
 
 
 @pytest.mark.slow  # with the others, of what two processes do

@@ -40,7 +40,6 @@ CASES = {
     "sft on pictures": "stage 1",
 }
 RESUMED = {"ppo, lora": 1, "sft": 3}  # stopped once so many steps are told of
-ROUNDING = "self_attn.k_proj.bias"  # to which attention is blind: gradients are rounding, of which Adam makes steps
 needs_deepspeed = pytest.mark.skipif(
     find_spec("deepspeed") is None or which("g++") is None, reason="needs the extra deepspeed, and g++"
 )
@@ -71,9 +70,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, lis
 def test_two_processes_come_to_the_numbers_of_one(name, found, tmp_path):
     here = run(name, tmp_path / "one")
     for there in found[1][name]:
-        assert "error" not in there, there["error"]
-        if name == "sft on pictures":
-            there["weights"] |= {key: here["weights"][key] for key in there["weights"] if key.endswith(ROUNDING)}
         check_same(there, here)
         assert len(there["metrics"]) == len(here["metrics"])
 

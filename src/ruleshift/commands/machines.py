@@ -24,7 +24,7 @@ class Machines:
     run_gpus: float = 0.0
     """GPUs, or the share of one, that each run takes; without any it stays on CPUs."""
     store: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
-    """Object store (s3://BUCKET/NAME, or what else fsspec reads) for machines of a cluster that share no folder."""
+    """Object store (s3://..., as fsspec reads it) where the machines of a cluster share no folder."""
 
     def cluster(self, workers: int | None) -> "Cluster | None":
         """The cluster that is asked for; None for this machine alone. Raises RuleshiftError for what does not fit."""
