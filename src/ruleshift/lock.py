@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +40,11 @@ class Owner:
     host: str
     kernel: str
     since: float
+
+    @classmethod
+    def here(cls) -> "Owner":
+        """This process, from now on."""
+        return cls(os.getpid(), node(), kernel(), time.time())
 
     def __str__(self) -> str:
         return f"process {self.pid}" + ("" if self.host == node() else f" on {self.host}")
@@ -95,7 +100,7 @@ def _take(lock: int, path: Path, wait: bool, instead: str) -> bytes:
         before = holding(path)
         if before is not None and before.owner.kernel != kernel() and before.lives:
             raise _in_use(path, before, instead)
-        mark = json.dumps(asdict(Owner(os.getpid(), node(), kernel(), time.time()))).encode()
+        mark = json.dumps(asdict(Owner.here())).encode()
         os.truncate(lock, 0)
         os.pwrite(lock, mark, 0)
         return mark
@@ -114,27 +119,41 @@ def _in_use(path: Path, by: Holding | None, instead: str) -> InUse:
 @contextmanager
 def _beating(lock: int, path: Path, mark: bytes) -> Iterator[None]:
     """Inside, signs of life are given; at the end nobody holds the folder, unless another has taken it over."""
-    ended = threading.Event()
-    beat = threading.Thread(target=_beat, args=(lock, path, mark, ended), daemon=True)
-    beat.start()
     try:
-        yield
+        with beating(lambda: _give_sign(lock, path, mark), BEAT):
+            yield
     finally:
-        ended.set()
-        beat.join()
         with suppress(OSError):
             if (path / LOCK).read_bytes() == mark:
                 os.truncate(lock, 0)
 
 
-def _beat(lock: int, path: Path, mark: bytes, ended: threading.Event) -> None:
-    while not ended.wait(BEAT):
-        with suppress(OSError):  # of a share that is away for a while, or a folder that was deleted
-            now = owner_in((path / LOCK).read_bytes())
-            if now is not None and now != owner_in(mark):
-                stop_after(now, path)
-                return
-            os.utime(lock)
+@contextmanager
+def beating(give_sign: Callable[[], bool], every: float) -> Iterator[None]:
+    """Inside, a sign of life is given every so many seconds, as long as it says that it goes on."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(every) and give_sign():
+            pass
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _give_sign(lock: int, path: Path, mark: bytes) -> bool:
+    with suppress(OSError):  # of a share that is away for a while, or a folder that was deleted
+        now = owner_in((path / LOCK).read_bytes())
+        if now is not None and now != owner_in(mark):
+            stop_after(now, path)
+            return False
+        os.utime(lock)
+    return True
 
 
 def stop_after(successor: Owner, what: object) -> None:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,12 +23,12 @@ from platform import node
 from tempfile import TemporaryDirectory
 
 from ruleshift.errors import RuleshiftError
-from ruleshift.lock import BEAT, LOCK, SILENT, Holding, InUse, Owner, holding, kernel, owner_in, stop_after
+from ruleshift.lock import BEAT, LOCK, SILENT, Holding, InUse, Owner, beating, holding, owner_in, stop_after
 from ruleshift.runs import CHECKPOINT_NAME as STEP
-from ruleshift.runs import METRICS, RunFolder
+from ruleshift.runs import METRICS, TEMPORARY, RunFolder
 from ruleshift.studies.pool import Job, News, outcome
 from ruleshift.studies.progress import STUDY, last_step, load_record
-from ruleshift.studies.store import TEMPORARY, Store, StoreError, Taken, files_in, inside, recover
+from ruleshift.studies.store import Store, StoreError, Taken, files_in, inside, recover
 from ruleshift.studies.study import Run, StartModel
 
 CONFIG, HOLDER, NAME = "config.json", "holder.json", "study"
@@ -157,18 +156,15 @@ def home_of(out: Path, url: str | None, study: str) -> Iterator[Home]:
 
 @contextmanager
 def _held(store: Store) -> Iterator[None]:
-    owner, ended = Owner(os.getpid(), node(), kernel(), time.time()), threading.Event()
+    owner = Owner.here()
     _check_free(store, owner)
     _give_sign(store, owner)
     time.sleep(SETTLES)
     _check_free(store, owner)
-    beat = threading.Thread(target=_beat, args=(store, owner, ended), daemon=True)
-    beat.start()
     try:
-        yield
+        with beating(lambda: _still_held(store, owner), BEAT):
+            yield
     finally:
-        ended.set()
-        beat.join()
         with suppress(StoreError):
             now = holder_of(store)
             if now is not None and now.owner == owner:
@@ -181,14 +177,15 @@ def _check_free(store: Store, owner: Owner) -> None:
         raise InUse(f"{store.url} is in use by {now.owner}: wait for it, stop it, or choose another --store.")
 
 
-def _beat(store: Store, owner: Owner, ended: threading.Event) -> None:
-    while not ended.wait(BEAT):
-        with suppress(StoreError):  # of a store that is away for a while
-            now = holder_of(store)
-            if now is not None and now.owner != owner:
-                stop_after(now.owner, store.url)
-                return
-            _give_sign(store, owner)
+def _still_held(store: Store, owner: Owner) -> bool:
+    """A sign of life, unless another holds the store now: then this process is ended."""
+    with suppress(StoreError):  # of a store that is away for a while
+        now = holder_of(store)
+        if now is not None and now.owner != owner:
+            stop_after(now.owner, store.url)
+            return False
+        _give_sign(store, owner)
+    return True
 
 
 def _give_sign(store: Store, owner: Owner) -> None:
@@ -223,29 +220,16 @@ def make_apart(job: Job, store: Store, name: str, every: float, threads: int) ->
         store.fetch(f"{name}/{run.folder}", job.root / run.folder)
     taken = Taken(store, f"{name}/{job.run.folder}", job.root / job.run.folder)
     taken.bring()
-    with _alive(taken):
+    with beating(lambda: _lives(taken), BEAT):
         news = outcome(job, _now_and_then(taken, every), threads)
         taken.push(ended=True)
     return news
 
 
-@contextmanager
-def _alive(taken: Taken) -> Iterator[None]:
-    """Inside, signs of life are given."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(BEAT):
-            with suppress(StoreError):
-                taken.give_sign()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _lives(taken: Taken) -> bool:
+    with suppress(StoreError):
+        taken.give_sign()
+    return True
 
 
 def _before(run: Run) -> Iterator[Run]:

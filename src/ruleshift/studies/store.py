@@ -23,18 +23,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from platform import node
 from typing import Any, TypeVar
 
 from ruleshift.errors import RuleshiftError
 from ruleshift.files import reason_of, write_atomically
-from ruleshift.lock import LOCK, InUse, Owner, kernel, owner_in
+from ruleshift.lock import LOCK, InUse, Owner, owner_in
+from ruleshift.runs import TEMPORARY
 
 TAKER, LIST, SEEN = "taker.json", "list.json", "seen"
 MOST_BYTES = 64_000_000  # of a list of files
 MOST_SIZE = 2**50  # bytes of a file
 DIGEST, MARK = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{16}")
-TEMPORARY = ".tmp-"  # files and folders that are being written
 WAITS = (1.0, 3.0, 10.0, 30.0)  # seconds until what failed is tried again
 TRIES = 3  # to read a list whose objects were replaced meanwhile
 
@@ -257,7 +256,7 @@ class Taken:
         self.outdated: set[str] = set()  # objects that the list before the last one had
         before = store.snapshot(name)
         self.listed: Mapping[str, StoredFile] = before.files if before else {}
-        owner = asdict(Owner(os.getpid(), node(), kernel(), time.time()))
+        owner = asdict(Owner.here())
         taker = {"mark": self.mark, "before": before.listed_by if before else "", "owner": owner}
         store.write(f"{name}/{TAKER}", json.dumps(taker).encode())
         self.give_sign()
